@@ -1,0 +1,1 @@
+"""The employee process: loop, mind, memory, message pipeline, models and capabilities."""

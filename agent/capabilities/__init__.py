@@ -1,0 +1,1 @@
+"""What an employee can do in the world: typed actions behind BaseCapability."""

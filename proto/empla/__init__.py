@@ -1,0 +1,1 @@
+"""The contracts between the processes, and the few lines every service shares."""

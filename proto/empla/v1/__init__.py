@@ -1,0 +1,1 @@
+"""Protocol buffer contracts, version 1, with the generated code beside them."""

@@ -1,0 +1,1 @@
+"""Ephemeral workstations in processes of their own, leased to one employee."""

@@ -1,0 +1,1 @@
+"""Entry point and container file of the browser sidecar."""

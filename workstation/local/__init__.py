@@ -1,0 +1,1 @@
+"""The workstation in this process, on this machine."""
