@@ -1,0 +1,158 @@
+"""The one seam to language models: a request with messages, tools and an optional schema; a response with text and calls.
+
+The error tree (all are `ModelError`; `retryable` says whether the same request may succeed later)::
+
+    ModelError
+    ├── ModelUnavailable        the provider is overloaded, broke off or cannot be reached   retryable
+    │   └── ModelRateLimited    too many requests; `retry_after` in seconds when known       retryable
+    ├── ModelTimeout            the deadline passed                                          retryable
+    ├── ModelOutputInvalid      the answer does not fit the schema or breaks the protocol    retryable
+    └── ModelRefused            key, model name or request are not accepted                  never
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+
+class ModelError(Exception):
+    """A model call failed; `retryable` says whether trying again can help."""
+
+    retryable = False
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ModelUnavailable(ModelError):
+    """The provider is overloaded, broke off in the middle or cannot be reached."""
+
+    retryable = True
+
+
+class ModelRateLimited(ModelUnavailable):
+    """The provider asks to slow down; `retry_after` (seconds) is what it asked for, when it said so."""
+
+
+class ModelTimeout(ModelError):
+    """The call did not end before its deadline."""
+
+    retryable = True
+
+
+class ModelOutputInvalid(ModelError):
+    """The model answered with something that does not fit the schema or the protocol."""
+
+    retryable = True
+
+
+class ModelRefused(ModelError):
+    """The provider does not accept the key, the model name or the request; trying again cannot help."""
+
+
+class ToolCall(BaseModel):
+    """One action the model wants done. `call_id` is the provider's; `name` and `arguments` fit a `Tool`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    call_id: str
+    name: str
+    arguments: dict[str, JsonValue]
+
+
+class ToolResult(BaseModel):
+    """What came of a `ToolCall`, as text that the model reads."""
+
+    model_config = ConfigDict(frozen=True)
+
+    call_id: str
+    name: str
+    content: str
+    is_error: bool = False
+
+
+class ChatMessage(BaseModel):
+    """One turn. A `user` turn has text, an `assistant` turn text and calls, a `tool` turn the results of those calls."""
+
+    model_config = ConfigDict(frozen=True)
+
+    role: Literal["user", "assistant", "tool"]
+    text: str = ""
+    calls: tuple[ToolCall, ...] = ()
+    results: tuple[ToolResult, ...] = ()
+
+
+class Tool(BaseModel):
+    """An action as a model sees it: `name` ([a-z0-9_], at most 64), what it does, and the JSON schema of its arguments."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    description: str
+    parameters: dict[str, JsonValue]
+
+
+class Usage(BaseModel):
+    """Tokens of one call as the provider counted them; `cached` is the part of `input` read from a prompt cache."""
+
+    model_config = ConfigDict(frozen=True)
+
+    input: int = Field(default=0, ge=0)
+    cached: int = Field(default=0, ge=0)
+    output: int = Field(default=0, ge=0)
+
+
+class ModelResponse(BaseModel):
+    """What the model said: text, calls to run (empty when it is done), and what it cost."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: str = ""
+    calls: tuple[ToolCall, ...] = ()
+    model: str
+    usage: Usage = Usage()
+    stop_reason: Literal["end", "calls", "length"] = "end"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelRequest:
+    """What a model is asked.
+
+    `messages` ends with a user or tool turn. With `output` set, the response's text is JSON that validates as that type.
+    `deadline` is in seconds for the whole call, retries excluded; `max_tokens` bounds the response.
+    """
+
+    system: str
+    messages: tuple[ChatMessage, ...]
+    tools: tuple[Tool, ...] = ()
+    output: type[BaseModel] | None = None
+    max_tokens: int = 4096
+    deadline: float = 60.0
+
+
+TextSink = Callable[[str], None]
+"""Takes the response's text piece by piece while it is made; must not block."""
+
+
+class Model(Protocol):
+    """A language model. One object serves many calls at once."""
+
+    @property
+    def name(self) -> str:
+        """The model's name as shown in traces, such as `anthropic/claude-sonnet-4-5` or `offline`."""
+        ...
+
+    async def generate(self, request: ModelRequest, on_text: TextSink | None = None) -> ModelResponse:
+        """Answer `request`, feeding text to `on_text` as it comes; raises `ModelError`, never a provider's own error."""
+        ...
+
+    async def count(self, request: ModelRequest) -> int:
+        """How many input tokens `request` has; exact where the provider can say, else at most 20 % under."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close connections; the object is not used afterwards."""
+        ...
