@@ -1,0 +1,52 @@
+"""What the control plane and its command line read from the environment; nothing else in this package does."""
+
+import os
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _default_home() -> Path:
+    # The embedded PostgreSQL runs as an account of its own when we are root, and that account cannot enter root's home.
+    return Path("/var/lib/empla") if os.geteuid() == 0 else Path.home() / ".empla"
+
+
+class Settings(BaseSettings):
+    """The control plane's configuration; each field is the environment variable `EMPLA_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="EMPLA_", extra="ignore", frozen=True)
+
+    home: Path = Field(default_factory=_default_home, description="Where all state lives.")
+    database_url: SecretStr | None = Field(default=None, description="A PostgreSQL server; unset: the embedded one.")
+    grpc_address: str = Field(default="127.0.0.1:7400", description="host:port, or unix:/path.")
+    http_address: str = Field(default="127.0.0.1:7401", description="host:port of webhooks and the status page.")
+    log_level: str = "INFO"
+    drain_seconds: float = Field(default=10, gt=0, description="How long employees may finish their work on shutdown.")
+    heartbeat_ms: int = Field(default=5000, ge=100, le=60_000)
+    max_body_bytes: int = Field(default=1024 * 1024, ge=1024, description="The largest webhook body.")
+    callback_networks: tuple[str, ...] = Field(
+        default=("127.0.0.0/8", "::1/128"),
+        description="Networks that are not public and to which registered callbacks may go all the same.",
+    )
+    token: SecretStr | None = Field(default=None, description="The command line's operator token; unset: read from home.")
+    model_provider: str = Field(default="auto", description="auto, anthropic, openai or offline.")
+    model_name: str = ""
+    anthropic_api_key: SecretStr | None = Field(default=None, validation_alias="ANTHROPIC_API_KEY")
+    openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
+    openai_base_url: str | None = Field(default=None, validation_alias="OPENAI_BASE_URL")
+
+    @property
+    def token_file(self) -> Path:
+        """Where `empla up` leaves the operator token of this machine, mode 0600."""
+        return self.home / "token"
+
+    @property
+    def log_directory(self) -> Path:
+        """One file for each employee."""
+        return self.home / "logs"
+
+    @property
+    def workspaces(self) -> Path:
+        """One directory for each employee."""
+        return self.home / "workspaces"

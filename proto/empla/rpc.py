@@ -1,0 +1,286 @@
+"""What every service shares to serve, dial, authenticate and answer errors over gRPC.
+
+`StatusError` is the one error that crosses the wire: a canonical code, a stable reason and google.rpc details.
+Handlers raise it (or an error that the service's `translate` turns into one); anything else is logged and answered as
+INTERNAL.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+import grpc
+import grpc.aio
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from grpc_status import rpc_status
+
+from empla import telemetry
+
+MAX_FRAME_BYTES = 4 * 1024 * 1024
+_LIMITS: list[tuple[str, Any]] = [
+    ("grpc.max_receive_message_length", MAX_FRAME_BYTES),
+    ("grpc.max_send_message_length", MAX_FRAME_BYTES),
+]
+# A half-open connection is noticed after 10 s + 5 s. Pings without calls are allowed: an idle stream is normal here.
+_SERVER_OPTIONS = [
+    *_LIMITS,
+    ("grpc.so_reuseport", 0),  # a second server on the same port is an error, not a silent sharer
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
+]
+_CHANNEL_OPTIONS = [
+    *_LIMITS,
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+]
+
+log = logging.getLogger(__name__)
+
+
+class StatusError(Exception):
+    """An RPC's refusal: `code`, a stable `reason` for programs, a message for people, and what may help.
+
+    `fields` names the request's fields that are wrong, with why; `retry_after` is in seconds.
+    """
+
+    def __init__(
+        self,
+        code: grpc.StatusCode,
+        reason: str,
+        message: str,
+        *,
+        fields: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code, self.reason, self.message = code, reason, message
+        self.fields = dict(fields or {})
+        self.retry_after = retry_after
+
+    def to_status(self) -> Any:
+        """As google.rpc.Status with ErrorInfo, BadRequest and RetryInfo, ready for `abort_with_status`."""
+        details: list[Message] = [error_details_pb2.ErrorInfo(reason=self.reason, domain="empla")]
+        if self.fields:
+            broken = [
+                error_details_pb2.BadRequest.FieldViolation(field=name, description=why)
+                for name, why in self.fields.items()
+            ]
+            details.append(error_details_pb2.BadRequest(field_violations=broken))
+        if self.retry_after is not None:
+            delay = duration_pb2.Duration()
+            delay.FromMilliseconds(round(self.retry_after * 1000))
+            details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+        packed = []
+        for detail in details:
+            packed.append(any_pb2.Any())
+            packed[-1].Pack(detail)
+        code = code_pb2.Code.Value(self.code.name)
+        return rpc_status.to_status(status_pb2.Status(code=code, message=self.message, details=packed))
+
+
+def reason_of(error: grpc.RpcError) -> str:
+    """The ErrorInfo reason that came with `error`, or '' when there is none."""
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]
+    for detail in status.details if status else ():
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info):
+            return str(info.reason)
+    return ""
+
+
+def bearer(metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
+    """The bearer token of a call's metadata; raises `StatusError` UNAUTHENTICATED when there is none."""
+    for key, value in metadata or ():
+        if key == "authorization" and isinstance(value, str) and value.startswith("Bearer "):
+            return value.removeprefix("Bearer ")
+    raise StatusError(
+        grpc.StatusCode.UNAUTHENTICATED, "TOKEN_MISSING", "send the metadata `authorization: Bearer <token>`"
+    )
+
+
+Authenticate = Callable[[str, Any], Awaitable[object]]
+"""Takes the full method name and the call's metadata; returns who calls, or raises `StatusError`."""
+
+Translate = Callable[[Exception], StatusError | None]
+"""Turns a service's own error into a `StatusError`; None for one that nobody foresaw."""
+
+_caller: ContextVar[object] = ContextVar("empla_rpc_caller")
+OPEN_SERVICES = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
+"""Served without a token: a probe has none, and the contracts are public."""
+
+
+def caller() -> Any:
+    """Who makes the RPC that is being handled, as the service's `authenticate` returned it."""
+    return _caller.get()
+
+
+def _arity(streams: bool) -> str:
+    return "stream" if streams else "unary"
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """Stands before every handler: authenticates, opens a span, and answers errors as statuses."""
+
+    def __init__(self, authenticate: Authenticate, translate: Translate) -> None:
+        self._authenticate, self._translate = authenticate, translate
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        """Wrap the handler that `continuation` finds."""
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or method.startswith(OPEN_SERVICES):
+            return handler
+        streams_in, streams_out = handler.request_streaming, handler.response_streaming
+        behaviour = getattr(handler, f"{_arity(streams_in)}_{_arity(streams_out)}")
+        wrapped = self._streaming(method, behaviour) if streams_out else self._unary(method, behaviour)
+        make = getattr(grpc, f"{_arity(streams_in)}_{_arity(streams_out)}_rpc_method_handler")
+        return make(
+            wrapped,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+    def _unary(self, method: str, behaviour: Any) -> Any:
+        async def handle(request: Any, context: Any) -> Any:
+            async with self._boundary(method, context):
+                return await behaviour(request, context)
+
+        return handle
+
+    def _streaming(self, method: str, behaviour: Any) -> Any:
+        async def handle(request: Any, context: Any) -> AsyncIterator[Any]:
+            async with self._boundary(method, context):
+                async for response in behaviour(request, context):
+                    yield response
+
+        return handle
+
+    @asynccontextmanager
+    async def _boundary(self, method: str, context: Any) -> AsyncIterator[None]:
+        metadata = context.invocation_metadata()
+        parent = next((str(v) for k, v in metadata or () if k == "traceparent"), "")
+        try:
+            _caller.set(await self._authenticate(method, metadata))
+            with telemetry.span(method, parent):
+                yield
+        except (StatusError, grpc.aio.AbortError) as error:
+            await self._abort(context, error)
+        except NotImplementedError:  # what the generated base class raises for an RPC that a service leaves out
+            missing = StatusError(grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED", f"this build does not serve {method}")
+            await self._abort(context, missing)
+        except Exception as error:
+            known = self._translate(error)
+            if known is None:
+                log.exception("unforeseen error in %s", method)
+                known = StatusError(grpc.StatusCode.INTERNAL, "INTERNAL", "internal error; the log says more")
+            await self._abort(context, known)
+
+    @staticmethod
+    async def _abort(context: Any, error: StatusError | grpc.aio.AbortError) -> None:
+        if isinstance(error, StatusError):
+            await context.abort_with_status(error.to_status())
+        raise error
+
+
+class Register(Protocol):
+    """Adds a servicer to a server; the generated `add_…_to_server` with its servicer bound."""
+
+    def __call__(self, server: grpc.aio.Server, /) -> None:
+        """Add the servicer."""
+        ...
+
+
+@asynccontextmanager
+async def serving(
+    address: str,
+    services: Mapping[str, Register],
+    *,
+    authenticate: Authenticate,
+    translate: Translate,
+    grace: float = 5.0,
+) -> AsyncIterator[str]:
+    """Serve `services` (full name → how to register) with health and reflection; yields the address that is bound.
+
+    `address` is `host:port` (port 0: any) or `unix:/path`. Raises OSError when it is taken. Leaving the block stops
+    taking calls and gives the running ones `grace` seconds.
+    """
+    server = grpc.aio.server(interceptors=[Guard(authenticate, translate)], options=_SERVER_OPTIONS)
+    status = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(status, server)
+    for name, register in services.items():
+        register(server)
+        await status.set(name, health_pb2.HealthCheckResponse.SERVING)
+    await status.set("", health_pb2.HealthCheckResponse.SERVING)
+    reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    bound = _bind(server, address)
+    await server.start()
+    try:
+        yield bound
+    finally:
+        await status.enter_graceful_shutdown()
+        await server.stop(grace)
+
+
+def _bind(server: grpc.aio.Server, address: str) -> str:
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {address}: is another control plane running there?") from error
+    return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
+
+
+class _Outgoing:
+    """Adds the bearer token and the trace context to a call; grpc wants one interceptor for each kind of call."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    async def _intercept(self, continuation: Any, details: Any, request: Any) -> Any:
+        metadata = grpc.aio.Metadata(*(details.metadata or ()), *outgoing_metadata(self._token))
+        return await continuation(details._replace(metadata=metadata), request)
+
+
+class _OutgoingUnary(_Outgoing, grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]
+    intercept_unary_unary: Any = _Outgoing._intercept
+
+
+class _OutgoingDownload(_Outgoing, grpc.aio.UnaryStreamClientInterceptor):  # type: ignore[type-arg]
+    intercept_unary_stream: Any = _Outgoing._intercept
+
+
+class _OutgoingUpload(_Outgoing, grpc.aio.StreamUnaryClientInterceptor):  # type: ignore[type-arg]
+    intercept_stream_unary: Any = _Outgoing._intercept
+
+
+class _OutgoingStream(_Outgoing, grpc.aio.StreamStreamClientInterceptor):  # type: ignore[type-arg]
+    intercept_stream_stream: Any = _Outgoing._intercept
+
+
+def outgoing_metadata(token: str) -> Sequence[tuple[str, str]]:
+    """The metadata of an outgoing call: the bearer token, and the trace it belongs to."""
+    parent = telemetry.traceparent()
+    return [("authorization", f"Bearer {token}"), *([("traceparent", parent)] if parent else [])]
+
+
+@asynccontextmanager
+async def dialing(target: str, token: str) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to `target` whose calls carry `token`; it connects when first used and reconnects by itself."""
+    kinds = (_OutgoingUnary, _OutgoingDownload, _OutgoingUpload, _OutgoingStream)
+    channel = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS, interceptors=[kind(token) for kind in kinds])
+    try:
+        yield channel
+    finally:
+        await channel.close(grace=None)

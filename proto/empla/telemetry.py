@@ -1,0 +1,77 @@
+"""Logs and traces, the same in every process: one JSON object a line, W3C trace context across process boundaries."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TextIO
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+_PROPAGATOR = TraceContextTextMapPropagator()
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+tracer = trace.get_tracer("empla")
+
+
+class JsonFormatter(logging.Formatter):
+    """One line of JSON: time, level, logger, message, the ids of the trace, and whatever `extra` held."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render `record` as one line."""
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        span = trace.get_current_span().get_span_context()
+        if span.is_valid:
+            line |= {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}
+        line |= {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+def start(service: str, *, level: str = "INFO", stream: TextIO = sys.stderr) -> None:
+    """Set up logging to `stream` and tracing for this process; called once, by its entry point."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    for noisy in ("httpx", "httpx2", "asyncio", "aiohttp.access"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    trace.set_tracer_provider(TracerProvider(resource=Resource.create({"service.name": service})))
+
+
+def traceparent() -> str:
+    """The current trace context as a W3C `traceparent`, or '' outside a span."""
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier)
+    return carrier.get("traceparent", "")
+
+
+def remote_context(parent: str) -> Context:
+    """The context that a `traceparent` names; an empty or broken one begins a new trace."""
+    return _PROPAGATOR.extract({"traceparent": parent})
+
+
+def trace_id(parent: str) -> str:
+    """The 32 hex digits of the trace in a `traceparent`, or ''."""
+    parts = parent.split("-")
+    return parts[1] if len(parts) == 4 else ""
+
+
+@contextmanager
+def span(name: str, parent: str = "", **attributes: str | int | float | bool) -> Iterator[str]:
+    """Run a block as the span `name`, below the `traceparent` `parent` if given; yields the span's own."""
+    context = remote_context(parent) if parent else None
+    with tracer.start_as_current_span(name, context=context, attributes=attributes):
+        yield traceparent()
