@@ -1,0 +1,70 @@
+"""What can go wrong in an employee.
+
+All are `AgentError`; models have a tree of their own (`agent.models.interface`)::
+
+    AgentError
+    ├── Superseded              another launch owns this employee: the process stops itself
+    ├── TransitionRefused       the row is no longer where this move starts: nothing was written
+    ├── IllegalTransition       no edge allows this move: a bug in the caller
+    ├── GatewayUnavailable      the control plane refuses this process for good
+    ├── StepFailed              a step cannot succeed by trying again; says why to the review
+    │   └── EffectAmbiguous     an action was begun and never recorded as finished, and is not safe to repeat
+    └── CapabilityError         an action failed; the model reads the message and may try something else
+        ├── ActionUnknown       there is no such action, or its capability is off for this employee
+        ├── ArgumentsInvalid    the arguments do not fit the action's schema
+        ├── ActionDenied        the employee's policy does not allow it
+        ├── ActionTimedOut      the action's deadline passed
+        └── ActionFailed        the action itself failed
+"""
+
+
+class AgentError(Exception):
+    """Something about an employee failed."""
+
+
+class Superseded(AgentError):
+    """A newer launch of this employee exists; this process must write nothing more and stop."""
+
+
+class TransitionRefused(AgentError):
+    """The unit is not in the state, step and attempt that the move names; nothing was written."""
+
+
+class IllegalTransition(AgentError):
+    """The state machine has no such edge."""
+
+
+class GatewayUnavailable(AgentError):
+    """The control plane does not accept this process, and trying again will not change that."""
+
+
+class StepFailed(AgentError):
+    """The step cannot succeed by being tried again; a person has to look."""
+
+
+class EffectAmbiguous(StepFailed):
+    """An action was begun, its result was never recorded, and repeating it could do harm."""
+
+
+class CapabilityError(AgentError):
+    """An action failed in a way that the model may react to."""
+
+
+class ActionUnknown(CapabilityError):
+    """No such action, or its capability is off for this employee."""
+
+
+class ArgumentsInvalid(CapabilityError):
+    """The arguments do not fit the action's schema; the message says which."""
+
+
+class ActionDenied(CapabilityError):
+    """The employee's policy does not allow the action."""
+
+
+class ActionTimedOut(CapabilityError):
+    """The action did not end before its deadline."""
+
+
+class ActionFailed(CapabilityError):
+    """The action ran and failed; the message says how."""

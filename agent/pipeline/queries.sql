@@ -1,0 +1,228 @@
+-- name: edges
+-- Every transition that an employee may make.
+SELECT machine, from_state, from_step, to_state, to_step FROM state_edges WHERE mover = 'employee';
+
+-- name: epoch
+-- The epoch that owns the employee now.
+SELECT epoch FROM employee_epochs WHERE employee_id = $1;
+
+-- name: claim
+-- Gives new messages to this epoch with the first attempt of their first step begun; those of others stay as they are.
+WITH fence AS MATERIALIZED (
+  SELECT employee_id FROM employee_epochs WHERE employee_id = $2 AND epoch = $3 FOR KEY SHARE
+)
+UPDATE inbound_messages m
+SET epoch = $3, attempt = 1, started_at = now()
+FROM fence
+WHERE m.message_id = ANY ($1::uuid[]) AND m.employee_id = fence.employee_id
+  AND m.processing_state = 'received' AND m.epoch IS NULL
+RETURNING m.message_id, extract(epoch FROM m.queued_at)::float8 AS queued_at;
+
+-- name: transition
+-- Moves each unit of a batch along one edge, with the record of the attempt that caused it and all that follows from it,
+-- or leaves that unit untouched. Returns the units that moved. A unit may appear once in a batch.
+WITH item AS MATERIALIZED (
+  SELECT * FROM jsonb_to_recordset($1::jsonb) AS i (
+    machine text, unit_id uuid, message_id uuid, stage text,
+    from_state text, from_step text, from_attempt int,
+    to_state text, to_step text, attempt int, failures int, failed int,
+    begins boolean, ends boolean, next_at float8, reason text,
+    outcome text, queued_at float8, started_at float8, finished_at float8, duration_ms float8,
+    error_class text, error text, model text, tokens_in int, tokens_out int, output jsonb, span_id text,
+    workers jsonb, outbox jsonb, reviews jsonb, events jsonb)
+), fence AS MATERIALIZED (
+  SELECT employee_id, tenant_id FROM employee_epochs WHERE employee_id = $2 AND epoch = $3 FOR KEY SHARE
+), message AS (
+  UPDATE inbound_messages m
+  SET processing_state = i.to_state, step = i.to_step, attempt = i.attempt, failures = i.failures,
+      retry_count = m.retry_count + i.failed,
+      queued_at = to_timestamp(i.finished_at),
+      started_at = CASE WHEN i.begins THEN to_timestamp(i.finished_at) END,
+      next_at = to_timestamp(i.next_at), reason = i.reason,
+      ended_at = CASE WHEN i.ends THEN now() END,
+      step_timings = CASE WHEN i.outcome IS NULL THEN m.step_timings
+        ELSE m.step_timings || jsonb_build_object(i.from_step, i.duration_ms) END
+  FROM item i CROSS JOIN fence
+  WHERE i.machine = 'message' AND m.message_id = i.unit_id AND m.employee_id = fence.employee_id AND m.epoch = $3
+    AND m.processing_state = i.from_state AND m.step = i.from_step AND m.attempt = i.from_attempt
+  RETURNING m.message_id AS unit_id
+), worker AS (
+  UPDATE message_workers w
+  SET state = i.to_state, step = i.to_step, attempt = i.attempt, failures = i.failures,
+      retry_count = w.retry_count + i.failed,
+      queued_at = to_timestamp(i.finished_at),
+      started_at = CASE WHEN i.begins THEN to_timestamp(i.finished_at) END,
+      next_at = to_timestamp(i.next_at), reason = i.reason,
+      step_timings = CASE WHEN i.outcome IS NULL THEN w.step_timings
+        ELSE w.step_timings || jsonb_build_object(i.from_step, i.duration_ms) END
+  FROM item i CROSS JOIN fence
+  WHERE i.machine = 'worker' AND w.worker_id = i.unit_id AND w.employee_id = fence.employee_id AND w.epoch = $3
+    AND w.state = i.from_state AND w.step = i.from_step AND w.attempt = i.from_attempt
+  RETURNING w.worker_id AS unit_id
+), moved AS MATERIALIZED (
+  SELECT i.*, f.employee_id, f.tenant_id
+  FROM (SELECT unit_id FROM message UNION ALL SELECT unit_id FROM worker) u JOIN item i USING (unit_id) CROSS JOIN fence f
+), recorded AS (
+  INSERT INTO step_attempts (unit_id, step, attempt, message_id, tenant_id, employee_id, stage, epoch, queued_at, started_at,
+    finished_at, duration_ms, outcome, error_class, error, model, tokens_in, tokens_out, output, span_id)
+  SELECT unit_id, from_step, from_attempt, message_id, tenant_id, employee_id, stage, $3, to_timestamp(queued_at),
+    to_timestamp(started_at), to_timestamp(finished_at), duration_ms, outcome, error_class, error, model, tokens_in,
+    tokens_out, output, span_id
+  FROM moved WHERE outcome IS NOT NULL
+), forked AS (
+  INSERT INTO message_workers (worker_id, message_id, tenant_id, employee_id, intent_index, intent, epoch, attempt, started_at)
+  SELECT w.worker_id, m.message_id, m.tenant_id, m.employee_id, w.intent_index, w.intent, $3, 1, now()
+  FROM moved m, jsonb_to_recordset(m.workers) AS w (worker_id uuid, intent_index int, intent jsonb)
+), queued AS (
+  INSERT INTO outbox (outbox_id, tenant_id, employee_id, message_id, conversation_id, kind, part, body, proposal, epoch)
+  SELECT o.outbox_id, m.tenant_id, m.employee_id, m.message_id, o.conversation_id, o.kind, o.part, o.body, o.proposal, $3
+  FROM moved m, jsonb_to_recordset(m.outbox) AS o
+    (outbox_id uuid, conversation_id uuid, kind text, part int, body text, proposal text)
+), asked AS (
+  INSERT INTO reviews (review_id, tenant_id, employee_id, message_id, worker_id, kind, reason, payload)
+  SELECT r.review_id, m.tenant_id, m.employee_id, m.message_id, r.worker_id, r.kind, r.reason, r.payload
+  FROM moved m, jsonb_to_recordset(m.reviews) AS r (review_id uuid, worker_id uuid, kind text, reason text, payload jsonb)
+), noted AS (
+  INSERT INTO employee_events (tenant_id, employee_id, kind, payload)
+  SELECT m.tenant_id, m.employee_id, e.kind, e.payload
+  FROM moved m, jsonb_to_recordset(m.events) AS e (kind text, payload jsonb)
+)
+SELECT unit_id FROM moved;
+
+-- name: where_is
+-- Where units stand now, to tell a move that took effect before the connection broke from one that did not.
+SELECT message_id AS unit_id, processing_state AS state, step, attempt, epoch FROM inbound_messages
+WHERE message_id = ANY ($1::uuid[])
+UNION ALL
+SELECT worker_id, state, step, attempt, epoch FROM message_workers WHERE worker_id = ANY ($1::uuid[]);
+
+-- name: take_over
+-- Makes this epoch the owner of everything live that an earlier one left. An attempt that was running counts as lost.
+WITH fence AS MATERIALIZED (
+  SELECT employee_id, tenant_id FROM employee_epochs WHERE employee_id = $1 AND epoch = $2 FOR KEY SHARE
+), left_message AS MATERIALIZED (
+  SELECT m.* FROM inbound_messages m JOIN fence USING (employee_id)
+  WHERE m.processing_state IN ('received', 'analyzing', 'working', 'merging', 'waiting') AND m.epoch < $2
+  FOR NO KEY UPDATE OF m
+), left_worker AS MATERIALIZED (
+  SELECT w.* FROM message_workers w JOIN fence USING (employee_id)
+  WHERE w.state IN ('running', 'waiting_for_input') AND w.epoch < $2
+  FOR NO KEY UPDATE OF w
+), lost AS (
+  INSERT INTO step_attempts (unit_id, step, attempt, message_id, tenant_id, employee_id, stage, epoch, queued_at, started_at,
+    duration_ms, outcome, error_class, error)
+  SELECT message_id, step, attempt, message_id, tenant_id, employee_id,
+    CASE processing_state WHEN 'received' THEN 'receive' WHEN 'merging' THEN 'merge' ELSE 'analyze' END,
+    epoch, queued_at, started_at, greatest(0, extract(epoch FROM now() - started_at) * 1000), 'lost', 'ProcessLost',
+    'the process ended while it worked on this'
+  FROM left_message WHERE started_at IS NOT NULL AND processing_state IN ('received', 'analyzing', 'merging')
+  UNION ALL
+  SELECT worker_id, step, attempt, message_id, tenant_id, employee_id, 'work', epoch, queued_at, started_at,
+    greatest(0, extract(epoch FROM now() - started_at) * 1000), 'lost', 'ProcessLost',
+    'the process ended while it worked on this'
+  FROM left_worker WHERE started_at IS NOT NULL AND state = 'running'
+), messages AS (
+  UPDATE inbound_messages m SET epoch = $2, started_at = NULL, queued_at = now(),
+    attempt = m.attempt + (m.started_at IS NOT NULL)::int,
+    failures = m.failures + (m.started_at IS NOT NULL)::int,
+    retry_count = m.retry_count + (m.started_at IS NOT NULL)::int
+  FROM left_message l WHERE m.message_id = l.message_id
+  RETURNING m.message_id
+), workers AS (
+  UPDATE message_workers w SET epoch = $2, started_at = NULL, queued_at = now(),
+    attempt = w.attempt + (w.started_at IS NOT NULL)::int,
+    failures = w.failures + (w.started_at IS NOT NULL)::int,
+    retry_count = w.retry_count + (w.started_at IS NOT NULL)::int
+  FROM left_worker l WHERE w.worker_id = l.worker_id
+  RETURNING w.worker_id
+)
+SELECT (SELECT count(*) FROM messages) AS messages, (SELECT count(*) FROM workers) AS workers,
+  EXISTS (SELECT FROM fence) AS owner;
+
+-- name: live_messages
+-- What this epoch owns and has to work on, oldest first.
+SELECT m.message_id, m.conversation_id, m.sender, m.processing_state AS state, m.step, m.attempt, m.failures,
+  extract(epoch FROM m.queued_at)::float8 AS queued_at, extract(epoch FROM m.next_at)::float8 AS next_at,
+  m.trace_context, b.body, b.metadata
+FROM inbound_messages m JOIN message_bodies b USING (message_id)
+WHERE m.employee_id = $1 AND m.epoch = $2 AND m.processing_state IN ('received', 'analyzing', 'working', 'merging')
+ORDER BY m.sequence LIMIT $3;
+
+-- name: live_workers
+-- The workers of some messages, in the order of their intents.
+SELECT worker_id, message_id, intent_index, intent, state, step, attempt, failures,
+  extract(epoch FROM queued_at)::float8 AS queued_at, extract(epoch FROM next_at)::float8 AS next_at
+FROM message_workers WHERE message_id = ANY ($1::uuid[]) ORDER BY message_id, intent_index;
+
+-- name: outputs
+-- What the finished steps of some messages produced.
+SELECT message_id, unit_id, step, output FROM step_attempts
+WHERE message_id = ANY ($1::uuid[]) AND outcome = 'succeeded' ORDER BY finished_at;
+
+-- name: release
+-- Gives back what this epoch was working on when it was told to stop; an attempt that a drain cut short is no failure.
+WITH fence AS MATERIALIZED (
+  SELECT employee_id FROM employee_epochs WHERE employee_id = $1 AND epoch = $2 FOR KEY SHARE
+), message AS (
+  UPDATE inbound_messages m SET started_at = NULL, attempt = m.attempt + 1
+  FROM fence, inbound_messages o
+  WHERE m.employee_id = fence.employee_id AND m.epoch = $2 AND o.message_id = m.message_id AND m.started_at IS NOT NULL
+    AND m.processing_state IN ('received', 'analyzing', 'merging')
+  RETURNING m.message_id AS unit_id, m.message_id, m.tenant_id, m.employee_id, m.step, o.attempt, o.queued_at, o.started_at,
+    CASE m.processing_state WHEN 'received' THEN 'receive' WHEN 'merging' THEN 'merge' ELSE 'analyze' END AS stage
+), worker AS (
+  UPDATE message_workers w SET started_at = NULL, attempt = w.attempt + 1
+  FROM fence, message_workers o
+  WHERE w.employee_id = fence.employee_id AND w.epoch = $2 AND o.worker_id = w.worker_id AND w.started_at IS NOT NULL
+    AND w.state = 'running'
+  RETURNING w.worker_id AS unit_id, w.message_id, w.tenant_id, w.employee_id, w.step, o.attempt, o.queued_at, o.started_at,
+    'work' AS stage
+)
+INSERT INTO step_attempts (unit_id, step, attempt, message_id, tenant_id, employee_id, stage, epoch, queued_at, started_at,
+  duration_ms, outcome)
+SELECT unit_id, step, attempt, message_id, tenant_id, employee_id, stage, $2, queued_at, started_at,
+  greatest(0, extract(epoch FROM now() - started_at) * 1000), 'drained'
+FROM (SELECT * FROM message UNION ALL SELECT * FROM worker) cut;
+
+-- name: responses
+-- What the model has said so far for a unit, in order: a retry replays it.
+SELECT response_index, response FROM model_responses WHERE unit_id = $1 ORDER BY response_index;
+
+-- name: commit_response
+-- Makes a response durable before its calls run; fenced.
+INSERT INTO model_responses (unit_id, response_index, message_id, tenant_id, employee_id, epoch, response)
+SELECT $1, $2, $3, tenant_id, employee_id, epoch, $4 FROM
+  (SELECT employee_id, tenant_id, epoch FROM employee_epochs WHERE employee_id = $5 AND epoch = $6 FOR KEY SHARE) fence
+RETURNING response_index;
+
+-- name: begin_effect
+-- Records the intent to act, once for each (unit, response, call); an earlier record of the same call is returned instead.
+WITH fence AS MATERIALIZED (
+  SELECT employee_id, tenant_id, epoch FROM employee_epochs WHERE employee_id = $5 AND epoch = $6 FOR KEY SHARE
+), intended AS (
+  INSERT INTO effects (unit_id, response_index, call_index, message_id, tenant_id, employee_id, epoch, capability, action,
+    arguments, reads_only)
+  SELECT $1, $2, $3, $4, tenant_id, employee_id, epoch, $7, $8, $9, $10 FROM fence
+  ON CONFLICT DO NOTHING
+  RETURNING 'new' AS state
+)
+SELECT state, NULL::jsonb AS result, '' AS error_class, '' AS error FROM intended
+UNION ALL
+SELECT e.state, e.result, e.error_class, e.error FROM effects e, fence
+WHERE e.unit_id = $1 AND e.response_index = $2 AND e.call_index = $3;
+
+-- name: end_effect
+-- Records what came of an intent; fenced.
+UPDATE effects e SET state = $4, result = $5, error_class = $6, error = $7, finished_at = now(), epoch = fence.epoch
+FROM (SELECT employee_id, epoch FROM employee_epochs WHERE employee_id = $8 AND epoch = $9 FOR KEY SHARE) fence
+WHERE e.unit_id = $1 AND e.response_index = $2 AND e.call_index = $3 AND e.employee_id = fence.employee_id
+RETURNING e.unit_id;
+
+-- name: conversation
+-- The last turns of a conversation before a message: what was said, and the replies that were handed over.
+SELECT m.message_id, b.body, m.sender,
+  (SELECT string_agg(o.body, E'\n\n' ORDER BY o.queued_at) FROM outbox o
+   WHERE o.message_id = m.message_id AND o.kind IN ('reply', 'follow_up') AND o.state IN ('queued', 'sending', 'sent')) AS reply
+FROM inbound_messages m JOIN message_bodies b USING (message_id)
+WHERE m.conversation_id = $1 AND m.message_id <> $2 AND m.processing_state IN ('answered', 'sending')
+ORDER BY m.sequence DESC LIMIT $3;
