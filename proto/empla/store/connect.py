@@ -1,0 +1,135 @@
+"""Connections to the database, and the one place where the driver's connection errors become `StoreUnavailable`."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from empla.store.errors import StoreUnavailable
+from empla.store.queries import Queries, load_queries
+
+__all__ = ["AnyConnection", "Connection", "Pool", "Queries", "connect", "connect_once", "load_queries", "translated"]
+
+type Connection = asyncpg.Connection[asyncpg.Record]
+type Pool = asyncpg.Pool[asyncpg.Record]
+type AnyConnection = Connection | PoolConnectionProxy[asyncpg.Record]
+"""A connection of one's own, or one borrowed from a pool."""
+
+CONNECT_TIMEOUT = 10.0
+COMMAND_TIMEOUT = 30.0
+IDLE_LIFETIME = 30.0
+CLOSE_TIMEOUT = 5.0
+
+_UNAVAILABLE = (
+    OSError,  # includes TimeoutError: the server, or a lock in it, did not answer in time
+    asyncpg.PostgresConnectionError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+)
+
+
+@asynccontextmanager
+async def connect(
+    dsn: str,
+    *,
+    application_name: str,
+    min_size: int = 0,
+    max_size: int = 4,
+    connect_timeout: float = CONNECT_TIMEOUT,
+    command_timeout: float = COMMAND_TIMEOUT,
+    idle_lifetime: float = IDLE_LIFETIME,
+    statement_cache_size: int = 256,
+) -> AsyncIterator[Pool]:
+    """Open a pool of at most `max_size` connections and close it at the end of the block.
+
+    Times are in seconds; a connection unused for `idle_lifetime` is closed, so an idle process holds none. `jsonb`
+    comes and goes as Python objects. A released connection is rolled back but its session is not reset, which saves a
+    round trip: leave no `SET`, `LISTEN` or session lock behind on it, take `connect_once` for those. Behind a pooler
+    that cannot keep prepared statements set `statement_cache_size` to 0. Nothing is opened before the first use unless
+    `min_size` says so; only then can this raise `StoreUnavailable`. A block that wraps its queries in `translated()`
+    sees no other error of the connection.
+    """
+    with translated():
+        pool = await asyncpg.create_pool(
+            dsn,
+            min_size=min_size,
+            max_size=max_size,
+            timeout=connect_timeout,
+            command_timeout=command_timeout,
+            max_inactive_connection_lifetime=idle_lifetime,
+            statement_cache_size=statement_cache_size,
+            server_settings={"application_name": application_name},
+            init=_prepare,
+            reset=_keep_session,
+        )
+    try:
+        yield pool
+    finally:
+        await _close(pool)
+
+
+@asynccontextmanager
+async def connect_once(
+    dsn: str, *, application_name: str, command_timeout: float | None = COMMAND_TIMEOUT
+) -> AsyncIterator[Connection]:
+    """Open a single connection for the block, for listeners and migrations; raises `StoreUnavailable`."""
+    with translated():
+        connection = await asyncpg.connect(
+            dsn,
+            timeout=CONNECT_TIMEOUT,
+            command_timeout=command_timeout,
+            server_settings={"application_name": application_name},
+        )
+    try:
+        with translated():
+            await _prepare(connection)
+        yield connection
+    finally:
+        await _close(connection)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn "the server cannot be reached, is full or went away" into `StoreUnavailable`; all else passes through.
+
+    Wrap queries only: any `OSError` of the block counts as the server's.
+    """
+    try:
+        yield
+    except _UNAVAILABLE as error:
+        raise StoreUnavailable(f"the database is unavailable: {_reason(error)}") from error
+    except asyncpg.InterfaceError as error:
+        if not _lost(error):
+            raise
+        raise StoreUnavailable(f"the database is unavailable: {_reason(error)}") from error
+
+
+def _lost(error: asyncpg.InterfaceError) -> bool:
+    """Tell a connection that broke from a wrong use of the driver, which has the same type."""
+    text = str(error)
+    return "connection is closed" in text or "connection was closed" in text or "pool is clos" in text
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+async def _prepare(connection: AnyConnection) -> None:
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
+
+
+async def _keep_session(_: Connection) -> None:
+    """Reset nothing: the driver has already rolled back whatever was open."""
+
+
+async def _close(resource: Pool | Connection) -> None:
+    try:
+        async with asyncio.timeout(CLOSE_TIMEOUT):
+            await resource.close()
+    except (TimeoutError, OSError):
+        resource.terminate()

@@ -1,0 +1,61 @@
+"""One database role per employee, a member of the group `empla_employee` that row-level security speaks of."""
+
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from uuid import UUID
+
+from empla.store.connect import AnyConnection
+from empla.store.scram import verifier
+
+GROUP = "empla_employee"
+CONNECTION_LIMIT = 12
+"""Connections one employee may hold, so that one of them cannot use up the server."""
+
+
+def employee_role(employee_id: UUID) -> str:
+    """Return the name of the employee's role."""
+    return f"empla_e_{employee_id.hex}"
+
+
+async def create_employee_role(connection: AnyConnection, employee_id: UUID, password: str) -> None:
+    """Create the employee's role, or give the existing one `password` (printable ASCII).
+
+    `connection` is the owner's. The server sees only a SCRAM verifier. Raises asyncpg's errors.
+    """
+    role = employee_role(employee_id)
+    async with connection.transaction():
+        # Both sides of a race for the same role wait here, so that the second finds it.
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", role)
+        if not await _exists(connection, role):
+            await connection.execute(f"CREATE ROLE {role} IN ROLE {GROUP}")
+        await connection.execute(
+            f"ALTER ROLE {role} LOGIN INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE "
+            f"CONNECTION LIMIT {CONNECTION_LIMIT} PASSWORD '{verifier(password)}'"
+        )
+
+
+async def drop_employee_role(connection: AnyConnection, employee_id: UUID) -> None:
+    """Drop the employee's role and end its connections; nothing happens when there is none."""
+    role = employee_role(employee_id)
+    if not await _exists(connection, role):
+        return
+    await connection.execute(f"ALTER ROLE {role} NOLOGIN")
+    # Creating a role gives the right to administer it, not the right to end its sessions.
+    await connection.execute(f"GRANT {role} TO CURRENT_USER WITH INHERIT TRUE")
+    await connection.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = $1", role)
+    await connection.execute(f"DROP ROLE IF EXISTS {role}")
+
+
+def employee_dsn(base_dsn: str, employee_id: UUID, password: str) -> str:
+    """Return `base_dsn` with the employee's role and `password` in place of the owner's."""
+    url = urlsplit(base_dsn)
+    hosts = url.netloc.rpartition("@")[2]
+    login = f"{employee_role(employee_id)}:{quote(password, safe='')}"
+    query = urlencode([(key, value) for key, value in parse_qsl(url.query) if key not in _CREDENTIALS], safe="/")
+    return urlunsplit((url.scheme, f"{login}@{hosts}", url.path, query, ""))
+
+
+_CREDENTIALS = frozenset({"user", "password", "passfile", "sslcert", "sslkey", "sslpassword"})
+
+
+async def _exists(connection: AnyConnection, role: str) -> bool:
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", role))
