@@ -41,6 +41,7 @@ class EmbeddedPostgres:
         self._owner_lock: int | None = None
         self._installation: Installation | None = None
         self._sockets: Path | None = None
+        self._passwords: dict[str, str] = {}
 
     @property
     def dsn(self) -> str:
@@ -60,6 +61,7 @@ class EmbeddedPostgres:
             try:
                 self._installation = find_installation(self._cluster.directory)
                 self._cluster.prepare(self._installation)
+                self._passwords = {role: self._cluster.password(role) for role in (OWNER, SUPERUSER)}
                 self._run()
             except BaseException:
                 self._disown()
@@ -107,8 +109,8 @@ class EmbeddedPostgres:
     def _dsn(self, role: str, database: str) -> str:
         if self._sockets is None:
             raise EmbeddedUnavailable("the embedded database is not started")
-        password = self._cluster.password(role)
-        return f"postgresql://{role}:{password}@/{database}?host={quote(str(self._sockets))}&port={PORT}"
+        host = quote(str(self._sockets))
+        return f"postgresql://{role}:{self._passwords[role]}@/{database}?host={host}&port={PORT}"
 
     def _revive(self) -> None:
         with self._turn:

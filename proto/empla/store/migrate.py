@@ -4,6 +4,7 @@ Any number of processes may do this at once: they take turns under a lock that e
 behind poolers too. A file that has run must not change; a schema change is a new file.
 """
 
+import asyncio
 import hashlib
 import logging
 import re
@@ -52,7 +53,7 @@ async def migrate(dsn: str, directory: Path = MIGRATIONS) -> list[str]:
 
     `dsn` is the owner's. Raises `MigrationFailed`, and `StoreUnavailable` when the server cannot be reached.
     """
-    migrations = read_migrations(directory)
+    migrations = await asyncio.to_thread(read_migrations, directory)
     async with connect_once(dsn, application_name="empla migrate", command_timeout=None) as connection:
         with translated():
             await _refuse_newer(connection, migrations)

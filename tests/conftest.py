@@ -1,0 +1,101 @@
+"""Fixtures of the whole suite: a real database per test, and an alarm for code that blocks the event loop."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+from blockbuster import BlockBuster
+
+import workstation.local
+from empla.store.connect import Pool, connect
+from empla.store.embedded import EmbeddedPostgres
+from empla.store.ids import new_id
+from empla.store.migrate import migrate
+
+
+@dataclass(frozen=True)
+class Database:
+    """A migrated, empty database of one test's own."""
+
+    dsn: str
+    """For the owner of the tables, as the control plane connects."""
+    superuser_dsn: str
+
+    def connect(self, *, max_size: int = 10) -> AbstractAsyncContextManager[Pool]:
+        """Open a pool as the owner of the tables."""
+        return connect(self.dsn, application_name="tests", max_size=max_size)
+
+
+@pytest.fixture
+def short_directory() -> Iterator[Path]:
+    """A temporary directory whose path leaves room for sockets and which other accounts can pass through."""
+    yield from _short_directory()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """The suite's one server, with the settings of production; its database `empla` is migrated and stays empty."""
+    for directory in _short_directory():
+        with EmbeddedPostgres(directory / "home") as server:
+            asyncio.run(migrate(server.dsn))
+            yield server
+
+
+@pytest.fixture
+async def database(postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
+    name = f"test_{new_id().hex}"
+    administrator = await asyncpg.connect(_of(postgres.superuser_dsn, "postgres"))
+    try:
+        # The rights on a database are not copied with it.
+        await administrator.execute(f"CREATE DATABASE {name} TEMPLATE empla OWNER empla")
+        await administrator.execute(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
+        await administrator.execute(f"GRANT CONNECT ON DATABASE {name} TO empla_employee")
+        yield Database(_of(postgres.dsn, name), _of(postgres.superuser_dsn, name))
+        await administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await administrator.close()
+
+
+@pytest.fixture(autouse=True)
+def blocking_calls_fail() -> Iterator[None]:
+    """Code of ours that blocks the event loop raises `BlockingError`."""
+    detector = BlockBuster(["agent", "workstation", "sidecars", "controlplane", "empla"])
+    for name in [name for name in detector.functions if name.startswith("threading.Lock.")]:
+        # Waiting for another thread's few instructions is how loggers and clients share memory with their threads.
+        del detector.functions[name]
+    for module in Path(workstation.local.__path__[0]).glob("*.py"):
+        # A system call on a small local file takes less time than handing it to a thread.
+        for function in detector.functions.values():
+            function.can_block_in(f"workstation/local/{module.name}", _EveryFunction())
+    detector.activate()
+    try:
+        yield
+    finally:
+        detector.deactivate()
+
+
+class _EveryFunction(frozenset[str]):
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+def _short_directory() -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="empla-", dir="/tmp"))
+    if os.geteuid() == 0:
+        directory.chmod(0o711)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+def _of(dsn: str, database: str) -> str:
+    return urlsplit(dsn)._replace(path=f"/{database}").geturl()
