@@ -44,7 +44,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class EffectKey:
-    """Which call this is: the unit, the model's response, and the call within it. Never what the model happens to say."""
+    """Which call this is: unit, model response, and call within it. Never what the model happens to say."""
 
     unit_id: UUID
     message_id: UUID | None
@@ -83,10 +83,10 @@ class BaseCapability(ABC):
     name: ClassVar[str]
     actions: ClassVar[tuple[Action, ...]]
 
-    async def initialize(self) -> None:
+    async def initialize(self) -> None:  # noqa: B027 - most have nothing to open
         """Open what the actions need; called once before the first of them."""
 
-    async def shutdown(self) -> None:
+    async def shutdown(self) -> None:  # noqa: B027
         """Close it again."""
 
     async def health(self) -> str:
@@ -181,7 +181,7 @@ class CapabilityRegistry:
         *,
         on_start: Callable[[], None] = lambda: None,
     ) -> JsonValue:
-        """Run the action called `name`; raises what `BaseCapability.execute` does, `ActionUnknown` and `ActionDenied`."""
+        """Run the action `name`; raises what `BaseCapability.execute` does, `ActionUnknown` and `ActionDenied`."""
         if name not in self._actions:
             raise ActionUnknown(f"there is no action {name!r}; there are: {', '.join(sorted(self._actions))}")
         owner, action = self._actions[name]

@@ -1,0 +1,69 @@
+"""The Memory capability: keep a fact, find it again."""
+
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agent.capabilities.base import Action, BaseCapability
+from agent.memory import Memories
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Remember(_Closed):
+    """What to keep."""
+
+    text: str = Field(min_length=1, max_length=4000, description="One fact, as a full sentence.")
+
+
+class Remembered(BaseModel):
+    """The memory's id; '' when it was known already."""
+
+    memory_id: str
+
+
+class Recall(_Closed):
+    """What to look for."""
+
+    query: str = Field(min_length=1, max_length=500, description="Words of the question.")
+
+
+class RecalledMemory(BaseModel):
+    """One memory that fits."""
+
+    text: str
+    kind: str
+    created_at: str
+
+
+class Recalled(BaseModel):
+    """What fits, the best first."""
+
+    memories: list[RecalledMemory]
+
+
+class MemoryCapability(BaseCapability):
+    """Facts that people ask the employee to keep."""
+
+    name: ClassVar[str] = "memory"
+    actions: ClassVar[tuple[Action, ...]] = (
+        Action("remember", "Keep a fact for later conversations.", Remember, Remembered, reads_only=False),
+        Action("recall", "Find facts kept earlier, by words.", Recall, Recalled, reads_only=True),
+    )
+
+    def __init__(self, memories: Memories) -> None:
+        self._memories = memories
+
+    async def _execute_action_impl(self, action: str, arguments: Any) -> BaseModel:
+        if action == "remember":
+            kept = await self._memories.remember(arguments.text, kind="semantic", source="told", importance=0.8)
+            return Remembered(memory_id=str(kept or ""))
+        found = await self._memories.recall(arguments.query)
+        return Recalled(
+            memories=[
+                RecalledMemory(text=m.content, kind=m.kind, created_at=m.created_at.isoformat(timespec="seconds"))
+                for m in found
+            ]
+        )

@@ -1,0 +1,86 @@
+"""The employee's line to the control plane: frames down, frames up. `agent.local` has the twin without a control plane."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import grpc
+import grpc.aio
+
+from agent.errors import GatewayUnavailable, Superseded
+from agent.identity import Identity
+from empla import rpc
+from empla.v1 import gateway_pb2 as pb
+from empla.v1 import gateway_pb2_grpc
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING_FRAMES = 4096
+RECONNECT_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
+WELCOME_SECONDS = 10.0
+_FOR_GOOD = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.INVALID_ARGUMENT}
+
+
+class Gateway(Protocol):
+    """What the employee needs from outside its process."""
+
+    def frames(self) -> AsyncIterator[pb.ControlFrame]:
+        """Every frame for this employee. The first of each connection is Welcome; reconnecting is done inside.
+
+        Raises `Superseded` or `GatewayUnavailable` when there is no use in going on.
+        """
+        ...
+
+    def send(self, frame: pb.AgentFrame) -> None:
+        """Hand a frame over without waiting. A frame may be lost: the tables are the truth."""
+        ...
+
+
+class GrpcGateway:
+    """The gateway over `EmployeeGateway.Attach`, for one launch of one employee."""
+
+    def __init__(self, target: str, credential: str, identity: Identity, *, build: str, pid: int) -> None:
+        self._target, self._credential = target, credential
+        self._hello = pb.Hello(employee_id=str(identity.employee_id), epoch=identity.epoch, build=build, pid=pid)
+        self._outgoing: asyncio.Queue[pb.AgentFrame] = asyncio.Queue(MAX_WAITING_FRAMES)
+
+    def send(self, frame: pb.AgentFrame) -> None:
+        """Queue a frame; when the queue is full the oldest is dropped, for the newest says more."""
+        while self._outgoing.full():
+            self._outgoing.get_nowait()
+        self._outgoing.put_nowait(frame)
+
+    async def frames(self) -> AsyncIterator[pb.ControlFrame]:
+        """See `Gateway.frames`."""
+        failures = 0
+        async with rpc.dialing(self._target, self._credential) as channel:
+            stub = gateway_pb2_grpc.EmployeeGatewayStub(channel)
+            while True:
+                try:
+                    async for frame in stub.Attach(self._upward()):
+                        failures = 0
+                        _raise_if_superseded(frame)
+                        yield frame
+                except grpc.aio.AioRpcError as error:
+                    _raise_if_final(error)
+                    log.warning("the control plane is away: %s", error.details())
+                await asyncio.sleep(RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)])
+                failures += 1
+
+    async def _upward(self) -> AsyncIterator[pb.AgentFrame]:
+        yield pb.AgentFrame(hello=self._hello)
+        while True:
+            yield await self._outgoing.get()
+
+
+def _raise_if_superseded(frame: pb.ControlFrame) -> None:
+    if frame.WhichOneof("frame") == "superseded":
+        raise Superseded(f"epoch {frame.superseded.epoch} owns this employee")
+
+
+def _raise_if_final(error: grpc.aio.AioRpcError) -> None:
+    if error.code() is grpc.StatusCode.FAILED_PRECONDITION and rpc.reason_of(error) == "SUPERSEDED":
+        raise Superseded(error.details() or "superseded") from error
+    if error.code() in _FOR_GOOD:
+        raise GatewayUnavailable(f"the control plane refuses this process: {error.details()}") from error

@@ -1,0 +1,15 @@
+-- name: remember
+-- Keeps a memory once: the same words from the same source are not kept twice.
+INSERT INTO memories (memory_id, tenant_id, employee_id, kind, content, source, importance)
+SELECT $1, tenant_id, employee_id, $2, $3, $4, $5 FROM
+  (SELECT employee_id, tenant_id FROM employee_epochs WHERE employee_id = $6 AND epoch = $7 FOR KEY SHARE) fence
+ON CONFLICT DO NOTHING
+RETURNING memory_id;
+
+-- name: recall
+-- Memories that share a word with the query, facts before episodes, the best first.
+SELECT memory_id, kind, content, source, importance, created_at,
+  ts_rank(words, q) * (0.5 + importance) * CASE kind WHEN 'episodic' THEN 0.5 ELSE 1 END AS score
+FROM memories, replace(plainto_tsquery('english', $2)::text, '&', '|')::tsquery AS q
+WHERE employee_id = $1 AND words @@ q
+ORDER BY score DESC, created_at DESC LIMIT $3;
