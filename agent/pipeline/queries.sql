@@ -27,7 +27,7 @@ WITH item AS MATERIALIZED (
     from_state text, from_step text, from_attempt int,
     to_state text, to_step text, attempt int, failures int, failed int,
     begins boolean, ends boolean, next_at float8, reason text,
-    outcome text, queued_at float8, started_at float8, finished_at float8, duration_ms float8,
+    outcome text, queued_at float8, next_queued_at float8, started_at float8, finished_at float8, duration_ms float8,
     error_class text, error text, model text, tokens_in int, tokens_out int, output jsonb, span_id text,
     workers jsonb, outbox jsonb, reviews jsonb, events jsonb)
 ), fence AS MATERIALIZED (
@@ -36,7 +36,7 @@ WITH item AS MATERIALIZED (
   UPDATE inbound_messages m
   SET processing_state = i.to_state, step = i.to_step, attempt = i.attempt, failures = i.failures,
       retry_count = m.retry_count + i.failed,
-      queued_at = to_timestamp(i.finished_at),
+      queued_at = to_timestamp(i.next_queued_at),
       started_at = CASE WHEN i.begins THEN to_timestamp(i.finished_at) END,
       next_at = to_timestamp(i.next_at), reason = i.reason,
       ended_at = CASE WHEN i.ends THEN now() END,
@@ -50,7 +50,7 @@ WITH item AS MATERIALIZED (
   UPDATE message_workers w
   SET state = i.to_state, step = i.to_step, attempt = i.attempt, failures = i.failures,
       retry_count = w.retry_count + i.failed,
-      queued_at = to_timestamp(i.finished_at),
+      queued_at = to_timestamp(i.next_queued_at),
       started_at = CASE WHEN i.begins THEN to_timestamp(i.finished_at) END,
       next_at = to_timestamp(i.next_at), reason = i.reason,
       step_timings = CASE WHEN i.outcome IS NULL THEN w.step_timings

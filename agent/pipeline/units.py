@@ -9,8 +9,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import JsonValue
-
 Machine = Literal["message", "worker"]
 Outcome = Literal["succeeded", "failed", "waiting", "cancelled"]
 
@@ -53,7 +51,7 @@ class Record:
     model: str = ""
     tokens_in: int = 0
     tokens_out: int = 0
-    output: JsonValue = None
+    output: Any = None  # JSON
     span_id: str = ""
 
 
@@ -94,7 +92,7 @@ class Move:
             place=self.to,
             attempt=attempt,
             failures=failures,
-            queued_at=self.at,
+            queued_at=self.unit.queued_at if same and self.record is None else self.at,
             started_at=self.at if self.begins else None,
             next_at=self.next_at,
         )
@@ -119,6 +117,7 @@ class Move:
             "next_at": self.next_at,
             "reason": self.reason,
             "queued_at": unit.queued_at,
+            "next_queued_at": after.queued_at,
             "started_at": unit.started_at if unit.started_at is not None else self.at,
             "finished_at": self.at,
             "workers": self.workers,

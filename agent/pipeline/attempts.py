@@ -1,0 +1,148 @@
+"""One attempt of one step: run it within its deadline, and turn whatever happens into the move that follows."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from agent.errors import StepFailed, Superseded
+from agent.models.interface import ModelError, ModelResponse
+from agent.pipeline.merge import FAILURE_NOTICE, outbox_row
+from agent.pipeline.progress import Progress
+from agent.pipeline.step import Done, Step, Work
+from agent.pipeline.units import Move, Outcome, Place, Record, Unit
+from empla import telemetry
+from empla.store.errors import StoreUnavailable
+from empla.store.ids import new_id
+from empla.v1 import control_pb2
+
+log = logging.getLogger(__name__)
+
+BACKOFF_SECONDS = 0.5
+MAX_BACKOFF_SECONDS = 30.0
+STORE_RETRY_SECONDS = 0.5
+
+
+async def attempt(step: Step, work: Work, unit: Unit, progress: Progress) -> Move:
+    """Run `step` once for `unit` and return the move it leads to: onward, another attempt, or a person.
+
+    Raises `Superseded` only; the caller writes the move.
+    """
+    clock = _Clock(step, work, unit, progress)
+    with telemetry.span(f"step {step.name}", work.message.trace_context, attempt=unit.attempt) as parent:
+        clock.span_id = parent.split("-")[2] if parent else ""
+        try:
+            done = await _run_while_store_is_away(step, work, unit.unit_id)
+        except Superseded:
+            raise
+        except Exception as error:  # the boundary of a unit of work: recorded, and tried again or given to a person
+            return _after_failure(step, work, unit, error, clock)
+    work.outputs[unit.unit_id, step.name] = done.output
+    return clock.move(done)
+
+
+async def _run_while_store_is_away(step: Step, work: Work, unit_id: UUID) -> Done:
+    """A database that is away is nobody's failure: the attempt waits for it and uses up no retry."""
+    while True:
+        try:
+            async with asyncio.timeout(step.deadline):
+                return await step.run(work, unit_id)
+        except StoreUnavailable as error:
+            log.warning("the database is away, step %s waits: %s", step.name, error)
+            await asyncio.sleep(STORE_RETRY_SECONDS)
+
+
+def _after_failure(step: Step, work: Work, unit: Unit, error: Exception, clock: "_Clock") -> Move:
+    log.warning("step %s failed", step.name, exc_info=error, extra={"message_id": str(unit.message_id)})
+    final = isinstance(error, StepFailed) or (isinstance(error, ModelError) and not error.retryable)
+    if final or unit.failures >= step.retries:
+        return gave_up(step, work, unit, error, clock.record("failed", error=error))
+    delay = random.uniform(0, min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 2**unit.failures))  # noqa: S311 - jitter
+    asked = getattr(error, "retry_after", None)
+    wait = min(MAX_BACKOFF_SECONDS, max(delay, asked or 0))
+    move = Move(unit=unit, to=unit.place, begins=False, record=clock.record("failed", error=error))
+    return replace(move, next_at=move.at + wait)
+
+
+def gave_up(step: Step, work: Work, unit: Unit, error: Exception, record: Record | None = None) -> Move:
+    """The move to `failed`, with an open review that has what was achieved, and a notice when the whole message fails."""
+    achieved = {name: output for (owner, name), output in work.outputs.items() if owner == unit.unit_id}
+    review: dict[str, Any] = {
+        "review_id": str(new_id()),
+        "kind": "classification" if step.stage == "analyze" else "needs_manual_intervention",
+        "reason": f"{step.name}: {error}",
+        "payload": {"step": step.name, "error_class": type(error).__name__, "achieved": achieved},
+    }
+    whole = unit.machine == "message"
+    if not whole:
+        review["worker_id"] = str(unit.unit_id)
+    return Move(
+        unit=unit,
+        to=Place("failed", unit.place.step),
+        begins=False,
+        record=record,
+        reason=f"{type(error).__name__}: {error}"[:1000],
+        ends=whole,
+        reviews=[review],
+        outbox=[outbox_row(work, "notice", FAILURE_NOTICE)] if whole else [],
+    )
+
+
+class _Clock:
+    """Times one attempt and tells followers about its beginning and end."""
+
+    def __init__(self, step: Step, work: Work, unit: Unit, progress: Progress) -> None:
+        self._step, self._work, self._unit, self._progress = step, work, unit, progress
+        self._started = time.perf_counter()
+        self.span_id = ""
+        self._tell("", 0)
+
+    def record(self, outcome: Outcome, *, error: Exception | None = None) -> Record:
+        duration_ms = (time.perf_counter() - self._started) * 1000
+        self._tell(outcome, duration_ms)
+        return Record(
+            stage=self._step.stage,
+            outcome=outcome,
+            duration_ms=duration_ms,
+            error_class=type(error).__name__ if error else "",
+            error=str(error)[:4000] if error else "",
+            span_id=self.span_id,
+        )
+
+    def move(self, done: Done) -> Move:
+        record = replace(self.record("succeeded"), output=done.output, **_spent(done.responses))
+        return Move(
+            unit=self._unit,
+            to=done.to,
+            begins=bool(done.to.step) and not done.ends and done.to.state != "sending",
+            record=record,
+            reason=done.reason,
+            ends=done.ends,
+            workers=done.workers,
+            outbox=done.outbox,
+            reviews=done.reviews,
+            events=done.events,
+        )
+
+    def _tell(self, outcome: str, duration_ms: float) -> None:
+        event = control_pb2.StepEvent(
+            stage=self._step.stage,
+            step=self._step.name,
+            attempt=self._unit.attempt,
+            outcome=outcome,
+            duration_ms=duration_ms,
+        )
+        self._progress.step(self._work.message.message_id, event)
+
+
+def _spent(responses: Iterable[ModelResponse]) -> dict[str, Any]:
+    paid = list(responses)
+    return {
+        "model": paid[-1].model if paid else "",
+        "tokens_in": sum(r.usage.input for r in paid),
+        "tokens_out": sum(r.usage.output for r in paid),
+    }

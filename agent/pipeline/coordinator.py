@@ -1,0 +1,265 @@
+"""The coordinator: claims messages, runs each through its steps, and takes over what an earlier launch left.
+
+The next step starts the moment the one before it is committed, in this process and without a look at the table. Messages
+of one conversation are worked on in order, different conversations side by side.
+"""
+
+import asyncio
+import logging
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
+from typing import Any
+from uuid import UUID
+
+from agent.errors import StepFailed, Superseded, TransitionRefused
+from agent.identity import Identity
+from agent.pipeline.attempts import attempt, gave_up
+from agent.pipeline.merge import merging
+from agent.pipeline.progress import Progress
+from agent.pipeline.step import Incoming, Step, Work
+from agent.pipeline.transitions import SQL, Transitions
+from agent.pipeline.units import Machine, Move, Place, Unit
+from empla.store.connect import Pool, translated
+from empla.store.errors import StoreUnavailable
+from empla.v1 import gateway_pb2 as pb
+
+log = logging.getLogger(__name__)
+
+MAX_CLAIMED = 256
+"""Messages held in memory; more wait in the database, unacknowledged."""
+MAX_PARALLEL = 32
+MAX_TAKEN_OVER = 10_000
+STORE_RETRY_SECONDS = 0.5
+WORKED_ON = ("received", "analyzing", "working", "merging")
+
+
+class Coordinator:
+    """Works on the messages of one launch of one employee."""
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        identity: Identity,
+        transitions: Transitions,
+        steps: Iterable[Step],
+        send: Callable[[pb.AgentFrame], None],
+        on_handled: Callable[[], None],
+    ) -> None:
+        self._pool, self._identity, self._transitions = pool, identity, transitions
+        self._send, self._on_handled, self._progress = send, on_handled, Progress(send)
+        self._steps = {step.name: step for step in steps}
+        self._live: set[UUID] = set()
+        self._turns: defaultdict[UUID, deque[asyncio.Event]] = defaultdict(deque)
+        self._claims = asyncio.Semaphore(MAX_CLAIMED)
+        self._parallel = asyncio.Semaphore(MAX_PARALLEL)
+        self._group: asyncio.TaskGroup | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._draining = False
+
+    @property
+    def in_flight(self) -> int:
+        """Messages that are claimed and not yet handed over."""
+        return len(self._live)
+
+    async def run(self, group: asyncio.TaskGroup) -> None:
+        """Take over what earlier launches left; later messages come through `deliver`. Tasks live in `group`."""
+        self._group = group
+        for unit, work, workers in await self._take_over():
+            turn = self._enter(work.message)
+            group.create_task(self._see_through(turn, unit, work, workers), name=f"message {unit.message_id}")
+
+    def deliver(self, incoming: Incoming) -> None:
+        """Work on a delivered message, unless it is known already; it is claimed, then acknowledged."""
+        assert self._group is not None
+        if self._draining or incoming.message_id in self._live:
+            return
+        turn = self._enter(incoming)
+        self._group.create_task(self._claim_and_see_through(incoming, turn), name=f"message {incoming.message_id}")
+
+    async def drain(self, deadline: float) -> None:
+        """Take nothing new, give what runs `deadline` seconds, then give the rest back for the next launch."""
+        self._draining = True
+        try:
+            async with asyncio.timeout(deadline):
+                await self._idle.wait()
+        except TimeoutError:
+            log.warning("drain: %d messages are left for the next launch", len(self._live))
+
+    async def release(self) -> None:
+        """Give back what was cut short, once its tasks are gone; a drained attempt is no failure."""
+        with translated():
+            await self._pool.execute(SQL.release, self._identity.employee_id, self._identity.epoch)
+
+    # Ways in
+
+    async def _claim_and_see_through(self, incoming: Incoming, turn: asyncio.Event) -> None:
+        async with self._claims:
+            unit = await self._claim(incoming)
+            if unit is None:
+                self._leave(incoming, turn)
+                return
+            self._acknowledge(incoming.message_id)
+            await self._see_through(turn, unit, Work(incoming), [])
+
+    async def _claim(self, incoming: Incoming) -> Unit | None:
+        while True:
+            try:
+                with translated():
+                    row = await self._pool.fetchrow(
+                        SQL.claim, [incoming.message_id], self._identity.employee_id, self._identity.epoch
+                    )
+            except StoreUnavailable:
+                await asyncio.sleep(STORE_RETRY_SECONDS)
+                continue
+            if row is None:
+                return None
+            return Unit(
+                machine="message",
+                unit_id=incoming.message_id,
+                message_id=incoming.message_id,
+                place=Place("received", "security_filter"),
+                attempt=1,
+                queued_at=row["queued_at"],
+                started_at=time.time(),
+            )
+
+    async def _take_over(self) -> list[tuple[Unit, Work, list[Unit]]]:
+        me, epoch = self._identity.employee_id, self._identity.epoch
+        with translated():
+            async with self._pool.acquire() as connection:
+                taken = await connection.fetchrow(SQL.take_over, me, epoch)
+                if taken is None or not taken["owner"]:
+                    raise Superseded("a newer launch owns this employee")
+                messages = await connection.fetch(SQL.live_messages, me, epoch, MAX_TAKEN_OVER)
+                ids = [row["message_id"] for row in messages]
+                workers = await connection.fetch(SQL.live_workers, ids)
+                outputs = await connection.fetch(SQL.outputs, ids)
+        if taken["messages"]:
+            log.info("took over %d messages of an earlier launch", taken["messages"])
+        return [_restored(row, workers, outputs) for row in messages]
+
+    # The way through
+
+    async def _see_through(self, turn: asyncio.Event, unit: Unit, work: Work, workers: list[Unit]) -> None:
+        """Wait for the message's turn in its conversation, then move it as far as this process can."""
+        try:
+            await turn.wait()
+            async with self._parallel:
+                unit = await self._advance_message(unit, work, workers)
+            self._hand_over(unit.message_id, unit.place.state)
+        except TransitionRefused:
+            log.warning("message %s was moved by somebody else", unit.message_id)
+        finally:
+            self._leave(work.message, turn)
+
+    async def _advance_message(self, unit: Unit, work: Work, workers: list[Unit]) -> Unit:
+        while unit.place.state in WORKED_ON:
+            if unit.place.state == "working":
+                workers = await self._work(work, workers)
+                unit = await self._transitions.commit(Move(unit=unit, to=Place("merging", "merge"), begins=True))
+            else:
+                step = self._steps.get(unit.place.step) or merging(workers)
+                move = await self._step(step, unit, work)
+                unit, workers = move.after, _forked(move) or workers
+        return unit
+
+    async def _work(self, work: Work, workers: list[Unit]) -> list[Unit]:
+        async with asyncio.TaskGroup() as branches:
+            tasks = [branches.create_task(self._advance_worker(worker, work)) for worker in workers]
+        return [task.result() for task in tasks]
+
+    async def _advance_worker(self, unit: Unit, work: Work) -> Unit:
+        while unit.place.state == "running":
+            unit = (await self._step(self._steps[unit.place.step], unit, work)).after
+        return unit
+
+    async def _step(self, step: Step, unit: Unit, work: Work) -> Move:
+        """Bring `unit` one committed move further."""
+        if unit.next_at is not None:
+            await asyncio.sleep(max(0.0, unit.next_at - time.time()))
+        if unit.failures > step.retries:
+            lost = StepFailed(f"the process ended {unit.failures} times while it worked on this")
+            move = gave_up(step, work, unit, lost)
+        else:
+            if unit.started_at is None:
+                unit = await self._transitions.commit(Move(unit=unit, to=unit.place, begins=True))
+            move = await attempt(step, work, unit, self._progress)
+        await self._transitions.commit(move)
+        return move
+
+    # Who is here
+
+    def _enter(self, incoming: Incoming) -> asyncio.Event:
+        """Note the message as live and give it its turn in the conversation, which is set when those before it are done."""
+        self._live.add(incoming.message_id)
+        self._idle.clear()
+        turns, turn = self._turns[incoming.conversation_id], asyncio.Event()
+        turns.append(turn)
+        turns[0].set()
+        return turn
+
+    def _leave(self, incoming: Incoming, turn: asyncio.Event) -> None:
+        turns = self._turns[incoming.conversation_id]
+        turns.remove(turn)
+        if turns:
+            turns[0].set()
+        else:
+            del self._turns[incoming.conversation_id]
+        self._live.discard(incoming.message_id)
+        if not self._live:
+            self._idle.set()
+
+    def _acknowledge(self, message_id: UUID) -> None:
+        self._send(pb.AgentFrame(ack=pb.Ack(message_id=str(message_id))))
+
+    def _hand_over(self, message_id: UUID, state: str) -> None:
+        self._send(pb.AgentFrame(outbox_ready=pb.OutboxReady(message_id=str(message_id), message_state=state)))
+        self._on_handled()
+
+
+def _forked(move: Move) -> list[Unit]:
+    """The workers that a move created, as units whose first attempt has begun."""
+    return [
+        Unit(
+            machine="worker",
+            unit_id=UUID(worker["worker_id"]),
+            message_id=move.unit.message_id,
+            place=Place("running", "action_planning"),
+            attempt=1,
+            queued_at=move.at,
+            started_at=move.at,
+        )
+        for worker in move.workers
+    ]
+
+
+def _restored(row: Any, workers: list[Any], outputs: list[Any]) -> tuple[Unit, Work, list[Unit]]:
+    """A message of an earlier launch as this one goes on with it."""
+    message_id = row["message_id"]
+    incoming = Incoming(
+        message_id=message_id,
+        conversation_id=row["conversation_id"],
+        sender=row["sender"],
+        body=row["body"],
+        metadata=row["metadata"],
+        trace_context=row["trace_context"],
+    )
+    known = {(o["unit_id"], o["step"]): o["output"] for o in outputs if o["message_id"] == message_id}
+    branches = [_unit("worker", w["worker_id"], w) for w in workers if w["message_id"] == message_id]
+    return _unit("message", message_id, row), Work(incoming, known), branches
+
+
+def _unit(machine: Machine, unit_id: UUID, row: Any) -> Unit:
+    return Unit(
+        machine=machine,
+        unit_id=unit_id,
+        message_id=row["message_id"],
+        place=Place(row["state"], row["step"]),
+        attempt=row["attempt"],
+        failures=row["failures"],
+        queued_at=row["queued_at"],
+        next_at=row["next_at"],
+    )

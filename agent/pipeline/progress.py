@@ -1,0 +1,74 @@
+"""What happens to a message, while it happens: told upward for whoever follows it, and kept nowhere."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from agent.models.interface import ToolCall
+from empla.v1 import control_pb2, gateway_pb2
+
+MAX_ARGUMENTS = 2_000
+MAX_DELTA = 16_000
+
+
+@dataclass
+class CallOutcome:
+    """Set `failed` inside the block of `Progress.tool_call`."""
+
+    failed: bool = False
+
+
+class Progress:
+    """Sends progress frames; never waits, and a lost one does no harm."""
+
+    def __init__(self, send: Callable[[gateway_pb2.AgentFrame], None]) -> None:
+        self._send = send
+
+    def step(
+        self, message_id: UUID, stage: str, step: str, attempt: int, outcome: str = "", duration_ms: float = 0
+    ) -> None:
+        """A step begins (no outcome) or ends."""
+        event = control_pb2.StepEvent(stage=stage, step=step, attempt=attempt, outcome=outcome, duration_ms=duration_ms)
+        self._tell(gateway_pb2.Progress(message_id=str(message_id), step=event))
+
+    def text(self, message_id: UUID) -> Callable[[str], None]:
+        """A sink for the text of one model response; the first piece tells followers to forget what came before."""
+        fresh = True
+
+        def sink(piece: str) -> None:
+            nonlocal fresh
+            for start in range(0, len(piece), MAX_DELTA):
+                delta = control_pb2.TextDelta(text=piece[start : start + MAX_DELTA], restart=fresh)
+                fresh = False
+                self._tell(gateway_pb2.Progress(message_id=str(message_id), text_delta=delta))
+
+        return sink
+
+    @contextmanager
+    def tool_call(self, message_id: UUID, call: ToolCall) -> Iterator[CallOutcome]:
+        """A tool call begins and, with the block, ends."""
+        arguments = json.dumps(call.arguments, ensure_ascii=False)[:MAX_ARGUMENTS]
+        started, outcome = time.perf_counter(), CallOutcome()
+        self._tool(message_id, control_pb2.ToolCallEvent(action=call.name, arguments_json=arguments))
+        try:
+            yield outcome
+        except BaseException:
+            outcome.failed = True
+            raise
+        finally:
+            ended = control_pb2.ToolCallEvent(
+                action=call.name,
+                arguments_json=arguments,
+                outcome="failed" if outcome.failed else "succeeded",
+                duration_ms=(time.perf_counter() - started) * 1000,
+            )
+            self._tool(message_id, ended)
+
+    def _tool(self, message_id: UUID, event: control_pb2.ToolCallEvent) -> None:
+        self._tell(gateway_pb2.Progress(message_id=str(message_id), tool_call=event))
+
+    def _tell(self, progress: gateway_pb2.Progress) -> None:
+        self._send(gateway_pb2.AgentFrame(progress=progress))

@@ -1,0 +1,179 @@
+"""A worker: plan and act in a loop with the model, draft the reply, propose how it leaves."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from agent.capabilities.base import CapabilityRegistry, EffectKey, result_text
+from agent.errors import CapabilityError, StepFailed, Superseded
+from agent.identity import Identity
+from agent.models.interface import ChatMessage, Model, ModelRequest, ModelResponse, ToolCall, ToolResult
+from agent.pipeline.analyze import conversation_turns
+from agent.pipeline.effects import StoredEffects
+from agent.pipeline.progress import Progress
+from agent.pipeline.step import Done, Step, Work
+from agent.pipeline.transitions import SQL
+from agent.pipeline.units import Place
+from agent.prompts import mark
+from empla.store.connect import Pool, translated
+
+MAX_RESPONSES = 16
+MAX_CALLS_A_RESPONSE = 16
+MAX_SAME_CALL = 3
+MAX_RESULT_CHARACTERS = 64 * 1024
+MAX_REPLY_CHARACTERS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """The steps of a worker, over one employee's model and capabilities."""
+
+    pool: Pool
+    identity: Identity
+    model: Model
+    capabilities: CapabilityRegistry
+    progress: Progress
+    instructions: str
+    supervised: bool
+
+    def steps(self) -> tuple[Step, ...]:
+        """Action planning, draft generation and routing; three retries each."""
+        return (
+            Step("action_planning", "work", retries=3, deadline=300, run=self.action_planning),
+            Step("draft_generation", "work", retries=3, deadline=60, run=self.draft_generation),
+            Step("routing", "work", retries=3, deadline=10, run=self.routing),
+        )
+
+    async def action_planning(self, work: Work, unit_id: UUID) -> Done:
+        """Let the model act until it has its answer. What an earlier attempt did is replayed, not done again."""
+        loop = _ToolLoop(self, work, unit_id)
+        answer, spent = await loop.run()
+        output = {"answer": answer.text, "responses": loop.index, "calls": loop.calls}
+        return Done(Place("running", "draft_generation"), output, spent)
+
+    async def draft_generation(self, work: Work, unit_id: UUID) -> Done:
+        """The reply as it would leave, checked: it says something, and is not longer than a message may be."""
+        answer: str = work.output("action_planning", unit_id)["answer"].strip()
+        spent: tuple[ModelResponse, ...] = ()
+        if not answer:
+            request = ModelRequest(
+                system=self.instructions + "\n\nWrite the reply itself, in at most three sentences.",
+                messages=(*opening(work),),
+                max_tokens=1024,
+                deadline=50,
+            )
+            response = await self.model.generate(request, self.progress.text(work.message.message_id))
+            answer, spent = response.text.strip(), (response,)
+        if not answer:
+            raise StepFailed("the model gave no reply")
+        cut = len(answer) > MAX_REPLY_CHARACTERS
+        return Done(Place("running", "routing"), {"text": answer[:MAX_REPLY_CHARACTERS], "cut": cut}, spent)
+
+    async def routing(self, work: Work, unit_id: UUID) -> Done:
+        """Propose how the reply leaves. The Sender decides, from tables that this process cannot write."""
+        suspicious = work.output("security_filter")["injection_score"] > 0
+        acted = work.output("action_planning", unit_id)["calls"] > 0
+        review = self.supervised or (suspicious and acted)
+        return Done(Place("done"), {"proposal": "review" if review else "send", "suspicious": suspicious}, ends=True)
+
+
+def opening(work: Work) -> list[ChatMessage]:
+    """The conversation, then the message with what memory holds on it; everything from outside is marked as data."""
+    context = work.output("context_retrieval")
+    remembered = [mark("memory", m["text"], source=m["source"] or m["kind"]) for m in context["memories"]]
+    message = mark("message", work.output("security_filter")["text"], sender=work.message.sender)
+    return [*conversation_turns(context), ChatMessage(role="user", text="\n".join([*remembered, message]))]
+
+
+class _ToolLoop:
+    """One run of the loop: ask, commit the response, run its calls, tell the model what came of them, ask again."""
+
+    def __init__(self, worker: Worker, work: Work, unit_id: UUID) -> None:
+        self._worker, self._work, self._unit_id = worker, work, unit_id
+        self._effects = StoredEffects(worker.pool, worker.identity)
+        self._messages = opening(work)
+        self._seen: Counter[str] = Counter()
+        self.index = 0
+        self.calls = 0
+
+    async def run(self) -> tuple[ModelResponse, tuple[ModelResponse, ...]]:
+        """The response without calls that ends the loop, and every response that this run paid for."""
+        spent: list[ModelResponse] = []
+        for earlier in await self._transcript():
+            await self._act(earlier)
+        while self.index < MAX_RESPONSES:
+            response = await self._ask()
+            spent.append(response)
+            if not response.calls:
+                return response, tuple(spent)
+            await self._commit(response)
+            await self._act(response)
+        raise StepFailed(f"the model was still acting after {MAX_RESPONSES} responses")
+
+    async def _transcript(self) -> list[ModelResponse]:
+        with translated():
+            rows = await self._worker.pool.fetch(SQL.responses, self._unit_id)
+        return [ModelResponse.model_validate(row["response"]) for row in rows]
+
+    async def _ask(self) -> ModelResponse:
+        request = ModelRequest(
+            system=self._worker.instructions,
+            messages=tuple(self._messages),
+            tools=self._worker.capabilities.tools(),
+            deadline=120,
+        )
+        return await self._worker.model.generate(request, self._worker.progress.text(self._work.message.message_id))
+
+    async def _commit(self, response: ModelResponse) -> None:
+        identity = self._worker.identity
+        with translated():
+            committed = await self._worker.pool.fetchval(
+                SQL.commit_response,
+                self._unit_id,
+                self.index,
+                self._work.message.message_id,
+                response.model_dump(mode="json"),
+                identity.employee_id,
+                identity.epoch,
+            )
+        if committed is None:
+            raise Superseded("a newer launch owns this employee")
+
+    async def _act(self, response: ModelResponse) -> None:
+        results = [await self._call(position, call) for position, call in enumerate(response.calls)]
+        self._messages += [
+            ChatMessage(role="assistant", text=response.text, calls=response.calls),
+            ChatMessage(role="tool", results=tuple(results)),
+        ]
+        self.index += 1
+
+    async def _call(self, position: int, call: ToolCall) -> ToolResult:
+        key = EffectKey(self._unit_id, self._work.message.message_id, self.index, position)
+        same = f"{call.name} {json.dumps(call.arguments, sort_keys=True)}"
+        self._seen[same] += 1
+        if position >= MAX_CALLS_A_RESPONSE:
+            return _refused(call, f"at most {MAX_CALLS_A_RESPONSE} calls at once")
+        if self._seen[same] > MAX_SAME_CALL:
+            return _refused(call, "you have made this very call before; use its result, or answer")
+        self.calls += 1
+        with self._worker.progress.tool_call(self._work.message.message_id, call) as outcome:
+            try:
+                result = await self._worker.capabilities.execute(call.name, call.arguments, key, self._effects)
+            except CapabilityError as error:
+                outcome.failed = True
+                return _refused(call, str(error))
+        return ToolResult(call_id=call.call_id, name=call.name, content=_bounded(result))
+
+
+def _refused(call: ToolCall, why: str) -> ToolResult:
+    return ToolResult(call_id=call.call_id, name=call.name, content=why, is_error=True)
+
+
+def _bounded(result: JsonValue) -> str:
+    text = result_text(result)
+    if len(text) <= MAX_RESULT_CHARACTERS:
+        return text
+    return text[:MAX_RESULT_CHARACTERS] + f" … cut: the result has {len(text)} characters"
