@@ -39,7 +39,7 @@ async def attempt(step: Step, work: Work, unit: Unit, progress: Progress) -> Mov
             done = await _run_while_store_is_away(step, work, unit.unit_id)
         except Superseded:
             raise
-        except Exception as error:  # the boundary of a unit of work: recorded, and tried again or given to a person
+        except Exception as error:  # noqa: BLE001 - the boundary of a unit of work: recorded, and tried again or given to a person
             return _after_failure(step, work, unit, error, clock)
     work.outputs[unit.unit_id, step.name] = done.output
     return clock.move(done)

@@ -51,6 +51,7 @@ class Coordinator:
         self._send, self._on_handled, self._progress = send, on_handled, Progress(send)
         self._steps = {step.name: step for step in steps}
         self._live: set[UUID] = set()
+        self._claimed: set[UUID] = set()
         self._turns: defaultdict[UUID, deque[asyncio.Event]] = defaultdict(deque)
         self._claims = asyncio.Semaphore(MAX_CLAIMED)
         self._parallel = asyncio.Semaphore(MAX_PARALLEL)
@@ -74,6 +75,8 @@ class Coordinator:
     def deliver(self, incoming: Incoming) -> None:
         """Work on a delivered message, unless it is known already; it is claimed, then acknowledged."""
         assert self._group is not None
+        if incoming.message_id in self._claimed:  # the acknowledgement was lost
+            self._acknowledge(incoming.message_id)
         if self._draining or incoming.message_id in self._live:
             return
         turn = self._enter(incoming)
@@ -98,10 +101,11 @@ class Coordinator:
     async def _claim_and_see_through(self, incoming: Incoming, turn: asyncio.Event) -> None:
         async with self._claims:
             unit = await self._claim(incoming)
-            if unit is None:
+            self._acknowledge(incoming.message_id)
+            if unit is None:  # an earlier delivery of it was claimed already
                 self._leave(incoming, turn)
                 return
-            self._acknowledge(incoming.message_id)
+            self._claimed.add(incoming.message_id)
             await self._see_through(turn, unit, Work(incoming), [])
 
     async def _claim(self, incoming: Incoming) -> Unit | None:
@@ -150,7 +154,7 @@ class Coordinator:
             async with self._parallel:
                 unit = await self._advance_message(unit, work, workers)
             self._hand_over(unit.message_id, unit.place.state)
-        except TransitionRefused:
+        except* TransitionRefused:
             log.warning("message %s was moved by somebody else", unit.message_id)
         finally:
             self._leave(work.message, turn)
@@ -209,6 +213,7 @@ class Coordinator:
         else:
             del self._turns[incoming.conversation_id]
         self._live.discard(incoming.message_id)
+        self._claimed.discard(incoming.message_id)
         if not self._live:
             self._idle.set()
 

@@ -27,11 +27,8 @@ class Progress:
     def __init__(self, send: Callable[[gateway_pb2.AgentFrame], None]) -> None:
         self._send = send
 
-    def step(
-        self, message_id: UUID, stage: str, step: str, attempt: int, outcome: str = "", duration_ms: float = 0
-    ) -> None:
-        """A step begins (no outcome) or ends."""
-        event = control_pb2.StepEvent(stage=stage, step=step, attempt=attempt, outcome=outcome, duration_ms=duration_ms)
+    def step(self, message_id: UUID, event: control_pb2.StepEvent) -> None:
+        """A step begins (its event has no outcome) or ends."""
         self._tell(gateway_pb2.Progress(message_id=str(message_id), step=event))
 
     def text(self, message_id: UUID) -> Callable[[str], None]:

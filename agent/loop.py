@@ -1,0 +1,150 @@
+"""The proactive loop: perceive, think, act, sleep. A wake event cuts the sleep short; an idle cycle costs nothing."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from agent.errors import Superseded
+from agent.identity import Identity
+from agent.memory import Memories
+from empla.store.connect import Pool, load_queries, translated
+from empla.store.errors import StoreUnavailable
+from empla.store.ids import new_id
+
+log = logging.getLogger(__name__)
+
+SQL = load_queries("agent", "loop.sql")
+MAX_EVENTS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class LoopTimes:
+    """Seconds: between cycles, after one that failed, and at most for one."""
+
+    cycle: float = 300.0
+    error_backoff: float = 60.0
+    max_cycle: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened: a message was handled, an operator woke the employee."""
+
+    event_id: int
+    kind: str
+    payload: dict[str, Any]
+    occurred_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Intention:
+    """What the employee decided to do in this cycle: episodes to keep, with their sources."""
+
+    episodes: tuple[tuple[str, str], ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """For the cycle's record."""
+        return {"remember": [{"episode": text, "source": source} for text, source in self.episodes]}
+
+
+class ProactiveLoop:
+    """The loop of one launch of one employee. Each phase is committed before the next begins."""
+
+    def __init__(self, pool: Pool, identity: Identity, memories: Memories, times: LoopTimes) -> None:
+        self._pool, self._identity, self._memories, self._times = pool, identity, memories, times
+        self._woken = asyncio.Event()
+        self.phase = "sleep"
+
+    def wake(self) -> None:
+        """Begin the next cycle now."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Cycle until cancelled. A cycle that fails or takes too long is recorded, and the loop goes on."""
+        while True:
+            # Cleared before the table is read: what happens from here on wakes the next cycle.
+            self._woken.clear()
+            pause = self._times.cycle
+            try:
+                async with asyncio.timeout(self._times.max_cycle):
+                    await self.cycle()
+            except StoreUnavailable as error:
+                log.warning("the database is away, the cycle is put off: %s", error)
+                pause = min(self._times.error_backoff, 5.0)
+            except TimeoutError:
+                log.warning("a cycle took longer than %g s and was cancelled", self._times.max_cycle)
+                pause = self._times.error_backoff
+            await self._sleep(pause)
+
+    async def cycle(self) -> str:
+        """One cycle; returns its outcome. When nothing happened since the last one, nothing is written."""
+        self.phase = "perceive"
+        events = await self._perceive()
+        if not events:
+            return "nothing_to_do"
+        cycle_id = await self._begin()
+        try:
+            await self._keep(SQL.end_perceive, cycle_id, [event.event_id for event in events])
+            self.phase = "think"
+            intention = think(events)
+            await self._keep(SQL.end_think, cycle_id, intention.as_json())
+            self.phase = "act"
+            await self._act(intention)
+            outcome = "acted" if intention.episodes else "nothing_to_do"
+            await self._execute(SQL.end_act, cycle_id, outcome, [event.event_id for event in events])
+        except StoreUnavailable:
+            raise
+        except BaseException as error:
+            await self._execute(SQL.fail_cycle, cycle_id, f"{type(error).__name__}: {error}"[:1000])
+            raise
+        return outcome
+
+    async def _perceive(self) -> list[Event]:
+        with translated():
+            rows = await self._pool.fetch(SQL.new_events, self._identity.employee_id, MAX_EVENTS)
+        return [Event(row["event_id"], row["kind"], row["payload"], row["occurred_at"]) for row in rows]
+
+    async def _begin(self) -> UUID:
+        with translated():
+            cycle_id: UUID | None = await self._pool.fetchval(
+                SQL.begin_cycle, new_id(), self._identity.employee_id, self._identity.epoch
+            )
+        if cycle_id is None:
+            raise Superseded("a newer launch owns this employee")
+        return cycle_id
+
+    async def _act(self, intention: Intention) -> None:
+        for episode, source in intention.episodes:
+            await self._memories.remember(episode, kind="episodic", source=source)
+
+    async def _keep(self, statement: str, cycle_id: UUID, value: Any) -> None:
+        with translated():
+            if await self._pool.fetchval(statement, cycle_id, value) is None:
+                raise Superseded("the cycle was closed by a newer launch")
+
+    async def _execute(self, statement: str, *arguments: Any) -> None:
+        with translated():
+            await self._pool.execute(statement, *arguments)
+
+    async def _sleep(self, seconds: float) -> None:
+        self.phase = "sleep"
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+
+
+def think(events: Sequence[Event]) -> Intention:
+    """Decide what to do about what happened: each conversation turn becomes an episode that can be recalled later."""
+    return Intention(tuple(_episode(event) for event in events if event.kind == "message_handled"))
+
+
+def _episode(event: Event) -> tuple[str, str]:
+    said = event.payload
+    text = f"On {event.occurred_at:%Y-%m-%d} {said['sender']} wrote: {said['asked']}\nI answered: {said['answered']}"
+    return text, f"message:{said['message_id']}"

@@ -1,0 +1,36 @@
+-- name: begin_cycle
+-- Opens a cycle for this epoch and closes those that an earlier launch left open; fenced.
+WITH fence AS MATERIALIZED (
+  SELECT employee_id, tenant_id, epoch FROM employee_epochs WHERE employee_id = $2 AND epoch = $3 FOR KEY SHARE
+), left_open AS (
+  UPDATE cycles c SET phase = 'done', outcome = 'lost', finished_at = now()
+  FROM fence WHERE c.employee_id = fence.employee_id AND c.phase <> 'done'
+)
+INSERT INTO cycles (cycle_id, tenant_id, employee_id, epoch, phase)
+SELECT $1, tenant_id, employee_id, epoch, 'perceive' FROM fence
+RETURNING cycle_id;
+
+-- name: new_events
+-- What happened since the last cycle, oldest first.
+SELECT event_id, kind, payload, occurred_at FROM employee_events
+WHERE employee_id = $1 AND cycle_id IS NULL ORDER BY event_id LIMIT $2;
+
+-- name: end_perceive
+-- Keeps what was perceived before thinking about it.
+UPDATE cycles SET phase = 'think', perceived = $2 WHERE cycle_id = $1 AND phase = 'perceive' RETURNING cycle_id;
+
+-- name: end_think
+-- Keeps the intention before acting on it.
+UPDATE cycles SET phase = 'act', intention = $2 WHERE cycle_id = $1 AND phase = 'think' RETURNING cycle_id;
+
+-- name: end_act
+-- Closes the cycle together with the events it dealt with, so that none is dealt with twice.
+WITH closed AS (
+  UPDATE cycles SET phase = 'done', outcome = $2, finished_at = now() WHERE cycle_id = $1 AND phase <> 'done'
+  RETURNING cycle_id
+)
+UPDATE employee_events e SET cycle_id = closed.cycle_id FROM closed WHERE e.event_id = ANY ($3::bigint[]);
+
+-- name: fail_cycle
+-- Closes the cycle and leaves its events for the next one.
+UPDATE cycles SET phase = 'done', outcome = 'failed', error = $2, finished_at = now() WHERE cycle_id = $1 AND phase <> 'done';

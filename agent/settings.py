@@ -1,0 +1,37 @@
+"""What an employee process is told when it is launched; nothing else in this package reads the environment."""
+
+from pathlib import Path
+from uuid import UUID
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from agent.identity import Identity
+
+
+class AgentSettings(BaseSettings):
+    """The configuration of one launch; each field is the environment variable `EMPLA_AGENT_<NAME>`.
+
+    A launcher that forks hands the same fields over in memory, so that no secret stands in an environment.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="EMPLA_AGENT_", extra="ignore", frozen=True)
+
+    employee_id: UUID
+    tenant_id: UUID
+    epoch: int
+    credential: SecretStr
+    gateway: str
+    database_url: SecretStr
+    workspace: Path
+    log_level: str = "INFO"
+    model_provider: str = "auto"
+    model_name: str = ""
+    anthropic_api_key: SecretStr | None = None
+    openai_api_key: SecretStr | None = None
+    openai_base_url: str | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """Which launch of which employee this is."""
+        return Identity(self.employee_id, self.tenant_id, self.epoch)
