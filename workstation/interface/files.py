@@ -114,11 +114,10 @@ class SearchQuery:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchHit:
-    """A find: an entry, and in contents its line and column (from 1) and the line's text, cut to some width."""
+    """A find: an entry, and in contents the line (from 1) and its text, cut to some width around what was found."""
 
     entry: Entry
     line: int | None = None
-    column: int | None = None
     text: str = ""
 
 
