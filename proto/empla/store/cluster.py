@@ -18,7 +18,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 from empla.store.errors import EmbeddedUnavailable
-from empla.store.installation import MAJOR_VERSION, Installation
+from empla.store.installation import MAJOR_VERSION, Installation, run_as
 from empla.store.scram import new_password, verifier
 
 SUPERUSER = "postgres"
@@ -88,6 +88,11 @@ log_directory = {_quoted(self.log)}
 """
         self.settings.write_text(settings, encoding="utf-8")
         self.settings.chmod(0o644)
+
+    def last_words(self, installation: Installation) -> str:
+        """Return the end of the log file that was written last."""
+        newest = max(self.log.iterdir(), key=lambda path: path.lstat().st_mtime, default=self.startup_log)
+        return run_as(installation.account, ["tail", "-n", "5", str(newest)]).stdout.strip()
 
     def socket_directory(self, installation: Installation) -> Path:
         """Return the directory for the socket: short enough, and nobody else can put another socket there."""

@@ -43,16 +43,17 @@ async def connect(
     connect_timeout: float = CONNECT_TIMEOUT,
     command_timeout: float = COMMAND_TIMEOUT,
     idle_lifetime: float = IDLE_LIFETIME,
+    close_timeout: float = CLOSE_TIMEOUT,
     statement_cache_size: int = 256,
 ) -> AsyncIterator[Pool]:
     """Open a pool of at most `max_size` connections and close it at the end of the block.
 
-    Times are in seconds; a connection unused for `idle_lifetime` is closed, so an idle process holds none. `jsonb`
-    comes and goes as Python objects. A released connection is rolled back but its session is not reset, which saves a
-    round trip: leave no `SET`, `LISTEN` or session lock behind on it, take `connect_once` for those. Behind a pooler
-    that cannot keep prepared statements set `statement_cache_size` to 0. Nothing is opened before the first use unless
-    `min_size` says so; only then can this raise `StoreUnavailable`. A block that wraps its queries in `translated()`
-    sees no other error of the connection.
+    Times are in seconds. A connection unused for `idle_lifetime` is closed, so an idle process holds none; at the end of
+    the block those in use get `close_timeout`, then they are cut. `jsonb` comes and goes as Python objects. A released
+    connection is rolled back but its session is not reset, which saves a round trip: leave no `SET`, `LISTEN` or session
+    lock behind on it, take `connect_once` for those. Behind a pooler that cannot keep prepared statements set
+    `statement_cache_size` to 0. Nothing is opened before the first use unless `min_size` says so; only then can entering
+    raise `StoreUnavailable`. Wrap queries in `translated()` to see that error and no other one of the connection.
     """
     with translated():
         pool = await asyncpg.create_pool(
@@ -70,7 +71,7 @@ async def connect(
     try:
         yield pool
     finally:
-        await _close(pool)
+        await _close(pool, close_timeout)
 
 
 @asynccontextmanager
@@ -90,7 +91,7 @@ async def connect_once(
             await _prepare(connection)
         yield connection
     finally:
-        await _close(connection)
+        await _close(connection, CLOSE_TIMEOUT)
 
 
 @contextmanager
@@ -127,9 +128,9 @@ async def _keep_session(_: Connection) -> None:
     """Reset nothing: the driver has already rolled back whatever was open."""
 
 
-async def _close(resource: Pool | Connection) -> None:
+async def _close(resource: Pool | Connection, deadline: float) -> None:
     try:
-        async with asyncio.timeout(CLOSE_TIMEOUT):
+        async with asyncio.timeout(deadline):
             await resource.close()
     except (TimeoutError, OSError):
         resource.terminate()

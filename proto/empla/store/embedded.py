@@ -59,10 +59,7 @@ class EmbeddedPostgres:
             self._cluster.make_directories()
             self._owner_lock = _own(self._cluster.directory / "owner.lock")
             try:
-                self._installation = find_installation(self._cluster.directory)
-                self._cluster.prepare(self._installation)
-                self._passwords = {role: self._cluster.password(role) for role in (OWNER, SUPERUSER)}
-                self._run()
+                self._prepare_and_run()
             except BaseException:
                 self._disown()
                 raise
@@ -83,7 +80,7 @@ class EmbeddedPostgres:
             await asyncio.sleep(_WATCH)
             try:
                 await asyncio.to_thread(self._revive)
-            except EmbeddedUnavailable:
+            except (EmbeddedUnavailable, OSError):
                 _log.exception("the database is down and does not start")
 
     def __enter__(self) -> Self:
@@ -111,6 +108,15 @@ class EmbeddedPostgres:
             raise EmbeddedUnavailable("the embedded database is not started")
         host = quote(str(self._sockets))
         return f"postgresql://{role}:{self._passwords[role]}@/{database}?host={host}&port={PORT}"
+
+    def _prepare_and_run(self) -> None:
+        try:
+            self._installation = find_installation(self._cluster.directory)
+            self._cluster.prepare(self._installation)
+            self._passwords = {role: self._cluster.password(role) for role in (OWNER, SUPERUSER)}
+            self._run()
+        except OSError as error:
+            raise EmbeddedUnavailable(f"the embedded database cannot be set up: {error}") from error
 
     def _revive(self) -> None:
         with self._turn:
@@ -154,8 +160,8 @@ class EmbeddedPostgres:
             fds=(lock,),
         )
         if result.returncode != 0:
-            said = self._cluster.startup_log.read_text(errors="replace")[-2000:].strip()
-            raise EmbeddedUnavailable(f"the database server does not start: {said or result.stdout.strip()}")
+            said = self._cluster.last_words(self._server) or result.stdout.strip()
+            raise EmbeddedUnavailable(f"the database server does not start: {said}")
 
     def _remove_traces(self, sockets: Path) -> None:
         # We hold the server's lock, so these are left from a server that was killed. Its process number may be another

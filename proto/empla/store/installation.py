@@ -116,7 +116,7 @@ def find_installation(private: Path) -> Installation:
         )
     if installation.reaches(programs / "postgres"):
         return installation
-    return Installation(_copied(programs.parent.parent, private), installation.account)
+    return Installation(_copied(programs.parents[2], private), installation.account)
 
 
 def _installed_programs() -> Path:

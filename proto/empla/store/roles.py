@@ -28,8 +28,7 @@ async def create_employee_role(connection: AnyConnection, employee_id: UUID, pas
         if not await _exists(connection, role):
             await connection.execute(f"CREATE ROLE {role} IN ROLE {GROUP}")
         await connection.execute(
-            f"ALTER ROLE {role} LOGIN INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE "
-            f"CONNECTION LIMIT {CONNECTION_LIMIT} PASSWORD '{verifier(password)}'"
+            f"ALTER ROLE {role} LOGIN INHERIT CONNECTION LIMIT {CONNECTION_LIMIT} PASSWORD '{verifier(password)}'"
         )
 
 
