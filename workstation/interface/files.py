@@ -232,7 +232,7 @@ class FileSystem(Protocol):
 
         Past the end there is nothing to read and `data` is empty. Raises `FileTooLarge` when that is more than
         `read_bytes`: ask for a range then, or stream; `VersionConflict` when the file is not, or does not stay, the
-        expected version.
+        expected version; `FileBusy` when it shrinks meanwhile.
         """
         ...
 
@@ -241,8 +241,8 @@ class FileSystem(Protocol):
     ) -> AsyncGenerator[bytes]:
         """Stream a file, or `length` bytes of it from `offset`, in pieces of at most `chunk_bytes`.
 
-        The end is where the file ended when the stream began, or earlier if it shrinks. Errors come with the first
-        piece; `VersionConflict` also at the end, when the file did not stay the expected version. Wrap it in
+        The end is where the file ended when the stream began. Errors come with the first piece; later ones say that the
+        file shrank (`FileBusy`) or did not stay the expected version (`VersionConflict`). Wrap it in
         `contextlib.aclosing` if you may stop early.
         """
         ...
