@@ -7,6 +7,7 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agent.identity import Identity
+from agent.models.choose import Provider
 
 
 class AgentSettings(BaseSettings):
@@ -25,7 +26,7 @@ class AgentSettings(BaseSettings):
     database_url: SecretStr
     workspace: Path
     log_level: str = "INFO"
-    model_provider: str = "auto"
+    model_provider: Provider = "auto"
     model_name: str = ""
     anthropic_api_key: SecretStr | None = None
     openai_api_key: SecretStr | None = None

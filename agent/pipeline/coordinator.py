@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -56,8 +56,7 @@ class Coordinator:
         self._claims = asyncio.Semaphore(MAX_CLAIMED)
         self._parallel = asyncio.Semaphore(MAX_PARALLEL)
         self._group: asyncio.TaskGroup | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
 
     @property
@@ -70,31 +69,30 @@ class Coordinator:
         self._group = group
         for unit, work, workers in await self._take_over():
             turn = self._enter(work.message)
-            group.create_task(self._see_through(turn, unit, work, workers), name=f"message {unit.message_id}")
+            self._start(self._see_through(turn, unit, work, workers), unit.message_id)
 
     def deliver(self, incoming: Incoming) -> None:
         """Work on a delivered message, unless it is known already; it is claimed, then acknowledged."""
-        assert self._group is not None
         if incoming.message_id in self._claimed:  # the acknowledgement was lost
             self._acknowledge(incoming.message_id)
         if self._draining or incoming.message_id in self._live:
             return
         turn = self._enter(incoming)
-        self._group.create_task(self._claim_and_see_through(incoming, turn), name=f"message {incoming.message_id}")
+        self._start(self._claim_and_see_through(incoming, turn), incoming.message_id)
 
     async def drain(self, deadline: float) -> None:
         """Take nothing new, give what runs `deadline` seconds, then give the rest back for the next launch."""
         self._draining = True
-        try:
-            async with asyncio.timeout(deadline):
-                await self._idle.wait()
-        except TimeoutError:
-            log.warning("drain: %d messages are left for the next launch", len(self._live))
-
-    async def release(self) -> None:
-        """Give back what was cut short, once its tasks are gone; a drained attempt is no failure."""
-        with translated():
-            await self._pool.execute(SQL.release, self._identity.employee_id, self._identity.epoch)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=deadline)
+        cut = list(self._tasks)
+        for task in cut:
+            task.cancel()
+        await asyncio.gather(*cut, return_exceptions=True)
+        if cut:
+            log.warning("drain: %d messages are left for the next launch", len(cut))
+            with translated():
+                await self._pool.execute(SQL.release, self._identity.employee_id, self._identity.epoch)
 
     # Ways in
 
@@ -196,10 +194,15 @@ class Coordinator:
 
     # Who is here
 
+    def _start(self, way: Coroutine[Any, Any, None], message_id: UUID) -> None:
+        assert self._group is not None
+        task = self._group.create_task(way, name=f"message {message_id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def _enter(self, incoming: Incoming) -> asyncio.Event:
         """Note the message as live and give it its turn in the conversation, which is set when those before it are done."""
         self._live.add(incoming.message_id)
-        self._idle.clear()
         turns, turn = self._turns[incoming.conversation_id], asyncio.Event()
         turns.append(turn)
         turns[0].set()
@@ -214,8 +217,6 @@ class Coordinator:
             del self._turns[incoming.conversation_id]
         self._live.discard(incoming.message_id)
         self._claimed.discard(incoming.message_id)
-        if not self._live:
-            self._idle.set()
 
     def _acknowledge(self, message_id: UUID) -> None:
         self._send(pb.AgentFrame(ack=pb.Ack(message_id=str(message_id))))

@@ -1,0 +1,75 @@
+"""One employee in one process: builds its parts by hand and lets it live.
+
+Exit codes: 0 drained, 3 superseded by a newer launch, 4 refused by the control plane, 1 anything else.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+from importlib.metadata import version
+
+from pydantic import SecretStr
+
+from agent.employee import DigitalEmployee
+from agent.errors import GatewayUnavailable, Superseded
+from agent.gateway import GrpcGateway
+from agent.models.choose import ModelSettings, choose_model
+from agent.settings import AgentSettings
+from empla import telemetry
+
+EXIT_SUPERSEDED = 3
+EXIT_REFUSED = 4
+
+log = logging.getLogger("agent")
+
+
+def run(settings: AgentSettings) -> int:
+    """Run the employee until it is drained; returns the exit code."""
+    telemetry.start(f"empla-agent {settings.employee_id}", level=settings.log_level)
+    code = 0
+    try:
+        asyncio.run(_live(settings))
+    except* Superseded as group:
+        log.warning("superseded: %s", group.exceptions[0])
+        code = EXIT_SUPERSEDED
+    except* GatewayUnavailable as group:
+        log.warning("refused: %s", group.exceptions[0])
+        code = EXIT_REFUSED
+    return code
+
+
+async def _live(settings: AgentSettings) -> None:
+    chosen = choose_model(
+        ModelSettings(
+            provider=settings.model_provider,
+            name=settings.model_name or None,
+            anthropic_api_key=_plain(settings.anthropic_api_key),
+            openai_api_key=_plain(settings.openai_api_key),
+            openai_base_url=settings.openai_base_url,
+        )
+    )
+    if chosen.notice:
+        log.warning(chosen.notice)
+    gateway = GrpcGateway(
+        settings.gateway,
+        settings.credential.get_secret_value(),
+        settings.identity,
+        build=version("empla"),
+        pid=os.getpid(),
+    )
+    employee = DigitalEmployee(
+        settings.identity, settings.database_url.get_secret_value(), settings.workspace, gateway, chosen.model
+    )
+    try:
+        await employee.start()
+    finally:
+        await chosen.model.aclose()
+
+
+def _plain(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None
+
+
+if __name__ == "__main__":
+    sys.exit(run(AgentSettings()))

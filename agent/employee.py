@@ -1,0 +1,182 @@
+"""DigitalEmployee: one employee, alive. It listens for messages and works on its own goals, side by side."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from google.protobuf.json_format import MessageToDict
+
+from agent.capabilities.base import CapabilityRegistry
+from agent.capabilities.memory import MemoryCapability
+from agent.capabilities.workspace import WorkspaceCapability
+from agent.errors import GatewayUnavailable
+from agent.gateway import Gateway
+from agent.identity import Identity
+from agent.loop import LoopTimes, ProactiveLoop
+from agent.memory import Memories
+from agent.models.interface import Model
+from agent.pipeline.analyze import Analyzer
+from agent.pipeline.coordinator import Coordinator
+from agent.pipeline.progress import Progress
+from agent.pipeline.receive import SECURITY_FILTER
+from agent.pipeline.step import Incoming
+from agent.pipeline.transitions import Transitions
+from agent.pipeline.work import Worker
+from agent.prompts import employee_instructions
+from empla.store.connect import connect
+from empla.store.errors import StoreUnavailable
+from empla.v1 import control_pb2
+from empla.v1 import gateway_pb2 as pb
+from workstation.local.files import LocalFileSystem
+
+log = logging.getLogger(__name__)
+
+STORE_RETRY_SECONDS = 0.5
+DEFAULT_HEARTBEAT_MS = 5_000
+SHIPPED_CAPABILITIES = ("workspace", "memory")
+
+
+@dataclass(frozen=True, slots=True)
+class DigitalEmployee:
+    """One launch of one employee; two of them in one `asyncio.gather` are the development mode."""
+
+    identity: Identity
+    database_url: str
+    workspace: Path
+    gateway: Gateway
+    model: Model
+
+    async def start(self) -> None:
+        """Live until drained. Raises `Superseded` or `GatewayUnavailable` when there is no use in going on."""
+        frames = self.gateway.frames()
+        welcome = await _welcome(frames)
+        async with self._open(welcome.configuration) as parts, asyncio.TaskGroup() as life:
+            await _patiently(lambda: parts.coordinator.run(life))
+            looping = life.create_task(parts.loop.run(), name="proactive loop")
+            beating = life.create_task(self._beat(parts, welcome.heartbeat_ms), name="heartbeat")
+            drain = await self._listen(frames, parts)
+            parts.draining = True
+            looping.cancel()
+            await parts.coordinator.drain(drain.deadline_ms / 1000)
+            beating.cancel()
+
+    async def _listen(self, frames: AsyncIterator[pb.ControlFrame], parts: "_Parts") -> pb.Drain:
+        async for frame in frames:
+            match frame.WhichOneof("frame"):
+                case "deliver":
+                    parts.coordinator.deliver(incoming(frame.deliver))
+                case "wake":
+                    parts.loop.wake()
+                case "drain":
+                    return frame.drain
+                case "welcome":
+                    log.info("attached again")
+                case other:
+                    log.warning("this build does not act on the frame %s", other)
+        raise GatewayUnavailable("the gateway ended")
+
+    async def _beat(self, parts: "_Parts", every_ms: int) -> None:
+        every = (every_ms or DEFAULT_HEARTBEAT_MS) / 1000
+        while True:
+            beat = pb.Heartbeat(
+                state="draining" if parts.draining else "working" if parts.coordinator.in_flight else "idle",
+                stage=parts.loop.phase,
+                in_flight=parts.coordinator.in_flight,
+                memory_bytes=_resident_bytes(),
+                loop_lag_ms=parts.lag_ms,
+                model=self.model.name,
+            )
+            self.gateway.send(pb.AgentFrame(heartbeat=beat))
+            due = time.perf_counter() + every
+            await asyncio.sleep(every)
+            parts.lag_ms = max(0.0, (time.perf_counter() - due) * 1000)
+
+    @asynccontextmanager
+    async def _open(self, configuration: pb.EmployeeConfiguration) -> AsyncIterator["_Parts"]:
+        profile = configuration.profile
+        async with (
+            connect(self.database_url, application_name=f"empla {configuration.name}") as pool,
+            LocalFileSystem(self.workspace) as files,
+        ):
+            memories = Memories(pool, self.identity)
+            granted = frozenset(profile.capabilities or SHIPPED_CAPABILITIES)
+            capabilities = CapabilityRegistry([WorkspaceCapability(files), MemoryCapability(memories)], granted)
+            worker = Worker(
+                pool=pool,
+                identity=self.identity,
+                model=self.model,
+                capabilities=capabilities,
+                progress=Progress(self.gateway.send),
+                instructions=employee_instructions(configuration.name, profile),
+                supervised=configuration.autonomy == control_pb2.AUTONOMY_SUPERVISED,
+            )
+            loop = ProactiveLoop(pool, self.identity, memories, _times(profile.loop))
+            coordinator = Coordinator(
+                pool=pool,
+                identity=self.identity,
+                transitions=await _patiently(lambda: Transitions.load(pool, self.identity)),
+                steps=(SECURITY_FILTER, *Analyzer(pool, memories, self.model).steps(), *worker.steps()),
+                send=self.gateway.send,
+                on_handled=loop.wake,
+            )
+            async with capabilities:
+                yield _Parts(coordinator, loop)
+
+
+@dataclass(slots=True)
+class _Parts:
+    """What an open employee consists of, and what the heartbeat says of it."""
+
+    coordinator: Coordinator
+    loop: ProactiveLoop
+    draining: bool = False
+    lag_ms: float = 0.0
+
+
+async def _welcome(frames: AsyncIterator[pb.ControlFrame]) -> pb.Welcome:
+    async for frame in frames:
+        if frame.WhichOneof("frame") == "welcome":
+            return frame.welcome
+    raise GatewayUnavailable("the gateway ended before it said welcome")
+
+
+async def _patiently[T](what: Callable[[], Awaitable[T]]) -> T:
+    """Do what needs the database as soon as it is there."""
+    while True:
+        try:
+            return await what()
+        except StoreUnavailable as error:
+            log.warning("the database is away, starting waits: %s", error)
+            await asyncio.sleep(STORE_RETRY_SECONDS)
+
+
+def _resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def incoming(deliver: pb.Deliver) -> Incoming:
+    """A delivered message as the pipeline takes it."""
+    return Incoming(
+        message_id=UUID(deliver.message_id),
+        conversation_id=UUID(deliver.conversation_id),
+        sender=deliver.sender,
+        body=deliver.body,
+        metadata=MessageToDict(deliver.metadata),
+        trace_context=deliver.trace_context,
+    )
+
+
+def _times(settings: control_pb2.LoopSettings) -> LoopTimes:
+    usual = LoopTimes()
+    return LoopTimes(
+        cycle=settings.cycle_seconds or usual.cycle,
+        error_backoff=settings.error_backoff_seconds or usual.error_backoff,
+        max_cycle=settings.max_cycle_seconds or usual.max_cycle,
+    )

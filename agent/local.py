@@ -1,0 +1,55 @@
+"""The gateway's twin for running an employee without a control plane: messages in, their ends out, all in this process."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+from empla.v1 import gateway_pb2 as pb
+
+
+class LocalGateway:
+    """A `Gateway` in memory. The database is still the truth: whoever stores a message hands it in with `deliver`."""
+
+    def __init__(self, configuration: pb.EmployeeConfiguration, *, heartbeat_ms: int = 60_000) -> None:
+        self._down: asyncio.Queue[pb.ControlFrame] = asyncio.Queue()
+        welcome = pb.Welcome(configuration=configuration, heartbeat_ms=heartbeat_ms)
+        self._down.put_nowait(pb.ControlFrame(welcome=welcome))
+        self._ends: defaultdict[UUID, asyncio.Event] = defaultdict(asyncio.Event)
+        self._states: dict[UUID, str] = {}
+        self.acknowledged: set[UUID] = set()
+        self.progress: list[pb.Progress] = []
+
+    async def frames(self) -> AsyncIterator[pb.ControlFrame]:
+        """See `Gateway.frames`."""
+        while True:
+            yield await self._down.get()
+
+    def send(self, frame: pb.AgentFrame) -> None:
+        """Take a frame of the employee."""
+        match frame.WhichOneof("frame"):
+            case "ack":
+                self.acknowledged.add(UUID(frame.ack.message_id))
+            case "progress":
+                self.progress.append(frame.progress)
+            case "outbox_ready":
+                message_id = UUID(frame.outbox_ready.message_id)
+                self._states[message_id] = frame.outbox_ready.message_state
+                self._ends[message_id].set()
+
+    def deliver(self, message: pb.Deliver) -> None:
+        """Give the employee a stored message."""
+        self._down.put_nowait(pb.ControlFrame(deliver=message))
+
+    def wake(self, reason: str) -> None:
+        """Begin a cycle of the proactive loop now."""
+        self._down.put_nowait(pb.ControlFrame(wake=pb.Wake(reason=reason)))
+
+    def drain(self, deadline_ms: int) -> None:
+        """Let the employee finish and end."""
+        self._down.put_nowait(pb.ControlFrame(drain=pb.Drain(deadline_ms=deadline_ms)))
+
+    async def handed_over(self, message_id: UUID) -> str:
+        """Wait until the employee is done with a message; returns the state it left it in."""
+        await self._ends[message_id].wait()
+        return self._states[message_id]
