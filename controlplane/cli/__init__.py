@@ -1,0 +1,76 @@
+"""The command `empla`: starts the control plane, and talks to a running one over gRPC.
+
+Every command lives in a module of its own that is imported when it is used, so that `empla --help` and `empla send` start
+fast. Exit codes are drawn in `controlplane.cli.errors`.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from controlplane.cli.errors import Failure, InvalidInput, report
+
+_COMMANDS = {
+    "up": "Start the control plane, its database and the employees of this machine.",
+    "doctor": "Check this machine and say what to do about what is missing.",
+    "chat": "Talk to an employee.",
+    "send": "Send one message and print the reply.",
+    "employee": "Create, start, stop and look after employees.",
+    "message": "See what became of messages.",
+    "reviews": "See what waits for a person.",
+    "channel": "Connect the places that messages come from.",
+}
+"""Each command, which is the attribute of that name in the module of that name, with its line of help."""
+
+
+class Commands(click.Group):
+    """Imports a command when it is used; ends with the exit codes of `controlplane.cli.errors`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands in the order in which a newcomer needs them."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module; None when there is no such command."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module = f"{__name__}.{cmd_name}"
+        try:
+            command = getattr(import_module(module), cmd_name)
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise
+            raise Failure(f"this build does not have the command `{cmd_name}`") from error
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def main(self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **extra: Any) -> Any:  # type: ignore[override]
+        """Run a command line; unless `standalone_mode` is off, report errors and exit."""
+        if not standalone_mode:
+            return super().main(args, standalone_mode=False, **extra)
+        try:
+            code = super().main(args, standalone_mode=False, **extra)
+        except click.ClickException as error:
+            report(error)
+            sys.exit(error.exit_code)
+        except UnicodeEncodeError:  # bytes of the command line or of standard input that no message can carry
+            report(InvalidInput("what was given is not valid UTF-8"))
+            sys.exit(InvalidInput.exit_code)
+        except click.Abort:
+            click.echo("empla: aborted", err=True)
+            sys.exit(130)  # what a shell reports for a program that Ctrl-C ended
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="empla", prog_name="empla")
+def main() -> None:
+    """Digital employees that are always on: run them, talk to them, see what they do."""

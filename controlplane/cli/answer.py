@@ -1,0 +1,63 @@
+"""A message as programs get it: the contract's fields, with the reply on top and the attempts below their stages."""
+
+import json
+from typing import Any
+
+from controlplane.cli.document import as_document
+from empla.v1 import control_pb2
+
+STAGES = ("receive", "analyze", "work", "merge", "send")
+"""The way of every message."""
+
+ENDED = ("answered", "collected", "withheld", "failed")
+"""The states in which nothing more happens; `waiting` ends only by a person."""
+
+_UNSENT = ("held", "withheld", "failed")
+
+
+def reply_text(message: control_pb2.Message) -> str:
+    """What the employee answered, '' while there is no reply that left or is about to leave."""
+    replies = [reply.text for reply in message.replies if reply.kind != "notice" and reply.state not in _UNSENT]
+    return "\n\n".join(replies)
+
+
+def notice_text(message: control_pb2.Message) -> str:
+    """What the sender is told instead of a reply."""
+    return "\n\n".join(reply.text for reply in message.replies if reply.kind == "notice")
+
+
+def message_document(message: control_pb2.Message) -> dict[str, Any]:
+    """`message` as plain data: `reply` and `notice` as text, `steps` for its attempts and stages, `effects` parsed."""
+    document = as_document(message)
+    attempts, _ = document.pop("attempts"), document.pop("stages")
+    return {
+        "reply": reply_text(message),
+        "notice": notice_text(message),
+        **document,
+        "steps": [_stage(message, name, attempts) for name in STAGES],
+        "effects": [_effect(effect) for effect in document["effects"]],
+    }
+
+
+def _stage(message: control_pb2.Message, name: str, attempts: list[dict[str, Any]]) -> dict[str, Any]:
+    """One stage; one that was not reached has no duration and no steps."""
+    reached = next((stage for stage in message.stages if stage.stage == name), None)
+    steps = [_without(attempt, "stage") for attempt in attempts if attempt["stage"] == name]
+    return {"stage": name, "duration_ms": reached.duration_ms if reached else None, "steps": steps}
+
+
+def _effect(effect: dict[str, Any]) -> dict[str, Any]:
+    parsed = {"arguments": _parsed(effect["arguments_json"]), "result": _parsed(effect["result_json"])}
+    return _without(effect, "arguments_json", "result_json") | parsed
+
+
+def _without(document: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name not in names}
+
+
+def _parsed(text: str) -> Any:
+    """The JSON in `text`; `text` itself where it was shortened, None where there is none."""
+    try:
+        return json.loads(text) if text else None
+    except ValueError:
+        return text

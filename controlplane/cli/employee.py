@@ -1,0 +1,175 @@
+"""`empla employee`: the employees of a control plane."""
+
+from pathlib import Path
+
+import click
+
+from controlplane.cli.client import DEADLINE, connected
+from controlplane.cli.document import as_document, enum_word
+from controlplane.cli.logs import logs
+from controlplane.cli.output import age, dim, json_option, local_time, print_json, print_table, printable
+from controlplane.cli.pages import listed
+from controlplane.cli.profile import is_file, read_profile
+from empla.v1 import control_pb2
+
+_DRAIN = click.option(
+    "--drain",
+    type=click.IntRange(0, 3600),
+    default=0,
+    metavar="SECONDS",
+    help="Let messages in work finish for so long.  [default: 10]",
+)
+
+
+@click.group()
+def employee() -> None:
+    """Create, start, stop and look after employees."""
+
+
+employee.add_command(logs)
+
+
+@employee.command(name="list")
+@json_option
+def list_(as_json: bool) -> None:
+    """List the employees and what each is doing."""
+    with connected() as control_plane:
+        employees = listed(control_plane.ListEmployees, control_pb2.ListEmployeesRequest(), "employees")
+    if as_json:
+        print_json([as_document(item) for item in employees])
+        return
+    header = ("NAME", "STATE", "DOING", "AUTONOMY", "IN WORK", "EPOCH", "PID", "RESTARTS", "UP")
+    print_table(header, map(_row, employees), nothing="no employees; create one with `empla employee create NAME`")
+
+
+def _row(item: control_pb2.Employee) -> tuple[str, ...]:
+    health = item.health
+    doing = "/".join(part for part in (health.state, health.stage) if part)
+    up = age(item.launched_at) if item.pid else ""
+    numbers = (str(health.in_flight), str(item.epoch), str(item.pid or ""), str(item.restarts))
+    return (item.name, _state(item), doing if item.pid else "", _autonomy(item), *numbers, up)
+
+
+def _state(item: control_pb2.Employee) -> str:
+    observed = enum_word(control_pb2.ObservedState.DESCRIPTOR, item.observed_state)
+    return f"{observed} (paused)" if item.paused else observed
+
+
+def _autonomy(item: control_pb2.Employee) -> str:
+    return enum_word(control_pb2.Autonomy.DESCRIPTOR, item.autonomy)
+
+
+@employee.command()
+@click.argument("name")
+@json_option
+def show(name: str, as_json: bool) -> None:
+    """Show one employee with its profile and health."""
+    with connected() as control_plane:
+        found = control_plane.GetEmployee(control_pb2.GetEmployeeRequest(employee=name))
+    if as_json:
+        print_json(as_document(found))
+    else:
+        _print_employee(found)
+
+
+def _print_employee(item: control_pb2.Employee) -> None:
+    click.echo(f"{item.tenant}/{item.name}  {_state(item)}  {dim(item.employee_id)}")
+    rows = {
+        "role": item.profile.role,
+        "autonomy": _autonomy(item),
+        "desired": enum_word(control_pb2.DesiredState.DESCRIPTOR, item.desired_state),
+        "process": f"pid {item.pid}, epoch {item.epoch}, {item.restarts} restarts" if item.pid else "",
+        "launched": local_time(item.launched_at),
+        "health": _health(item.health) if item.HasField("health") else "",
+        "model": item.health.model,
+        "capabilities": ", ".join(item.profile.capabilities) or "all",
+        "goals": "; ".join(item.profile.goals),
+        "created": local_time(item.created_at),
+    }
+    for label, value in rows.items():
+        if value:
+            click.echo(f"  {label:<13}{printable(value)}")
+
+
+def _health(health: control_pb2.EmployeeHealth) -> str:
+    memory = f"{health.memory_bytes / 2**20:.0f} MiB"
+    doing = f"{health.state}/{health.stage}, {health.in_flight} in work"
+    return f"{doing}, {memory}, loop lag {health.loop_lag_ms:.1f} ms, heard {age(health.heartbeat_at)} ago"
+
+
+@employee.command()
+@click.argument("name")
+@click.option(
+    "--profile", default="sales-ae", metavar="NAME_OR_FILE", show_default=True, help="A shipped one, or a file."
+)
+@click.option("--start/--no-start", default=True, show_default=True, help="Start it as well.")
+@json_option
+def create(name: str, profile: str, start: bool, as_json: bool) -> None:
+    """Create the employee NAME from a shipped profile, or from a .toml or .json file."""
+    request = control_pb2.CreateEmployeeRequest(name=name, start=start)
+    if is_file(profile):
+        request.profile.CopyFrom(read_profile(Path(profile)))
+    else:
+        request.profile_name = profile
+    with connected() as control_plane:
+        created = control_plane.CreateEmployee(request)
+    _done(created, "created and starting" if start else "created, not started", as_json=as_json)
+
+
+@employee.command()
+@click.argument("name")
+@json_option
+def start(name: str, as_json: bool) -> None:
+    """Start an employee; it attaches a moment later."""
+    with connected() as control_plane:
+        started = control_plane.StartEmployee(control_pb2.StartEmployeeRequest(employee=name))
+    attached = started.observed_state == control_pb2.OBSERVED_STATE_ATTACHED
+    _done(started, "running" if attached else "starting", as_json=as_json)
+
+
+@employee.command()
+@click.argument("name")
+@_DRAIN
+@json_option
+def stop(name: str, drain: int, as_json: bool) -> None:
+    """Stop an employee: messages in work finish, later ones are stored until it starts again."""
+    request = control_pb2.StopEmployeeRequest(employee=name, drain_seconds=drain)
+    with connected() as control_plane:
+        stopped = control_plane.StopEmployee(request, timeout=DEADLINE + (drain or 10))
+    _done(stopped, "stopped", as_json=as_json)
+
+
+@employee.command()
+@click.argument("name")
+@_DRAIN
+@json_option
+def restart(name: str, drain: int, as_json: bool) -> None:
+    """Stop an employee and start it again in a new process."""
+    request = control_pb2.RestartEmployeeRequest(employee=name, drain_seconds=drain)
+    with connected() as control_plane:
+        restarted = control_plane.RestartEmployee(request, timeout=2 * DEADLINE + (drain or 10))
+    _done(restarted, f"restarted, {_state(restarted)}", as_json=as_json)
+
+
+@employee.command()
+@click.argument("name")
+@click.option("--force", is_flag=True, help="Also while messages are in work.")
+@click.confirmation_option(prompt="Delete this employee?", help="Do not ask.")
+@json_option
+def delete(name: str, force: bool, as_json: bool) -> None:
+    """Stop an employee and make its name free."""
+    with connected() as control_plane:
+        control_plane.DeleteEmployee(
+            control_pb2.DeleteEmployeeRequest(employee=name, force=force), timeout=2 * DEADLINE
+        )
+    if as_json:
+        print_json({"employee": name, "deleted": True})
+    else:
+        click.echo(f"{name}: deleted")
+
+
+def _done(item: control_pb2.Employee, what: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(as_document(item))
+    else:
+        click.echo(f"{item.name}: {what}")

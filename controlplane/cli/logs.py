@@ -1,0 +1,57 @@
+"""`empla employee logs`: what an employee's processes wrote."""
+
+import json
+from collections.abc import Iterator
+
+import click
+
+from controlplane.cli.client import connected
+from controlplane.cli.output import json_option, printable
+from empla.v1 import control_pb2, control_pb2_grpc
+
+_FOLLOW_SECONDS = 24 * 3600.0
+_SHOWN = ("time", "level", "logger", "message", "exception")
+
+
+@click.command()
+@click.argument("name")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes; Ctrl-C ends it.")
+@click.option(
+    "-n", "--lines", type=click.IntRange(1, 10_000), default=100, show_default=True, help="How many at first."
+)
+@json_option
+def logs(name: str, follow: bool, lines: int, as_json: bool) -> None:
+    """Print the last lines of an employee's log; with --json as they were written."""
+    request = control_pb2.TailLogsRequest(employee=name, lines=lines, follow=follow)
+    with connected() as control_plane:
+        for line in _lines(control_plane, request):
+            click.echo(line if as_json else readable(line))
+
+
+def _lines(control_plane: control_pb2_grpc.ControlPlaneStub, request: control_pb2.TailLogsRequest) -> Iterator[str]:
+    stream = control_plane.TailLogs(request, timeout=_FOLLOW_SECONDS if request.follow else None)
+    try:
+        yield from (line.text for line in stream)
+    except KeyboardInterrupt:
+        if not request.follow:
+            raise
+    finally:
+        stream.cancel()
+
+
+def readable(line: str) -> str:
+    """A structured line as time, level, logger, message and what else it holds; any other line as it is."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return printable(line)
+    if not isinstance(record, dict) or "message" not in record:
+        return printable(line)
+    rest = " ".join(f"{key}={value}" for key, value in record.items() if key not in _SHOWN)
+    head = f"{_clock(record)} {record.get('level', ''):<7} {record.get('logger', '')}: {record['message']}"
+    trace = "\n" + record["exception"] if "exception" in record else ""
+    return printable(f"{head}  {rest}".rstrip() + trace)
+
+
+def _clock(record: dict[str, object]) -> str:
+    return str(record.get("time", "")).partition("+")[0].replace("T", " ")

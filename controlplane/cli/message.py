@@ -1,0 +1,59 @@
+"""`empla message`: what became of messages."""
+
+import click
+
+from controlplane.cli.answer import message_document
+from controlplane.cli.client import connected
+from controlplane.cli.document import as_document
+from controlplane.cli.output import age, json_option, milliseconds, print_json, print_table
+from controlplane.cli.pages import listed
+from controlplane.cli.timeline import timeline
+from empla.v1 import control_pb2
+
+_STATES = (
+    "received", "analyzing", "working", "merging", "sending", "waiting", "answered", "collected", "withheld", "failed",
+)  # fmt: skip
+_TRACE = ("attempts", "effects", "stages", "reviews", "classification")
+
+
+@click.group()
+def message() -> None:
+    """See what became of messages."""
+
+
+@message.command()
+@click.argument("message_id", metavar="ID")
+@json_option
+def show(message_id: str, as_json: bool) -> None:
+    """Show the message ID: its stages and attempts with their timings, effects, replies and reviews."""
+    with connected() as control_plane:
+        found = control_plane.GetMessage(control_pb2.GetMessageRequest(message_id=message_id))
+    if as_json:
+        print_json(message_document(found))
+    else:
+        click.echo(timeline(found))
+
+
+@message.command(name="list")
+@click.option("--employee", default="", metavar="NAME", help="Only this employee's.")
+@click.option(
+    "--state", default="", type=click.Choice(["", *_STATES]), metavar="STATE", help="Only those in this state."
+)
+@click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many.")
+@json_option
+def list_(employee: str, state: str, limit: int, as_json: bool) -> None:
+    """List messages, newest first."""
+    request = control_pb2.ListMessagesRequest(employee=employee, state=state)
+    with connected() as control_plane:
+        messages = listed(control_plane.ListMessages, request, "messages", limit)
+    if as_json:
+        documents = map(as_document, messages)
+        print_json([{name: value for name, value in item.items() if name not in _TRACE} for item in documents])
+        return
+    header = ("MESSAGE", "AGE", "EMPLOYEE", "STATE", "TOOK", "SENDER", "TEXT")
+    print_table(header, map(_row, messages), nothing="no messages")
+
+
+def _row(item: control_pb2.Message) -> tuple[str, ...]:
+    took = milliseconds(item.elapsed_ms)
+    return (item.message_id, age(item.received_at), item.employee, item.state, took, item.sender, item.text)

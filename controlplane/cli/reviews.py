@@ -1,0 +1,69 @@
+"""`empla reviews`: what waits for a person."""
+
+import json
+
+import click
+from google.protobuf.json_format import MessageToDict
+
+from controlplane.cli.client import connected
+from controlplane.cli.document import as_document
+from controlplane.cli.output import age, json_option, local_time, print_json, print_table, printable
+from controlplane.cli.pages import listed
+from empla.v1 import control_pb2
+
+
+@click.group()
+def reviews() -> None:
+    """See what waits for a person."""
+
+
+@reviews.command(name="list")
+@click.option("--employee", default="", metavar="NAME", help="Only this employee's.")
+@click.option("--all", "include_ended", is_flag=True, help="Resolved and expired ones as well.")
+@click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many.")
+@json_option
+def list_(employee: str, include_ended: bool, limit: int, as_json: bool) -> None:
+    """List the open reviews."""
+    request = control_pb2.ListReviewsRequest(employee=employee, include_ended=include_ended)
+    with connected() as control_plane:
+        found = listed(control_plane.ListReviews, request, "reviews", limit)
+    if as_json:
+        print_json([as_document(item) for item in found])
+        return
+    header = ("REVIEW", "AGE", "EMPLOYEE", "KIND", "STATE", "REASON")
+    print_table(header, map(_row, found), nothing="nothing waits for a person")
+
+
+def _row(item: control_pb2.Review) -> tuple[str, ...]:
+    return (item.review_id, age(item.created_at), item.employee, item.kind, item.state, item.reason)
+
+
+@reviews.command()
+@click.argument("review_id", metavar="ID")
+@json_option
+def show(review_id: str, as_json: bool) -> None:
+    """Show the review ID with what a person needs to decide it."""
+    with connected() as control_plane:
+        found = control_plane.GetReview(control_pb2.GetReviewRequest(review_id=review_id))
+    if as_json:
+        print_json(as_document(found))
+    else:
+        _print_review(found)
+
+
+def _print_review(item: control_pb2.Review) -> None:
+    click.echo(f"{item.review_id}  {item.kind}  {item.state}")
+    rows = {
+        "employee": item.employee,
+        "message": item.message_id,
+        "reason": item.reason,
+        "created": local_time(item.created_at),
+        "expires": local_time(item.expires_at),
+        "resolved": " by ".join(filter(None, (local_time(item.resolved_at), item.resolved_by))),
+    }
+    for label, value in rows.items():
+        if value:
+            click.echo(f"  {label:<10}{printable(value)}")
+    for label, content in (("payload", item.payload), ("decision", item.decision)):
+        if content.fields:
+            click.echo(f"\n{label}\n" + json.dumps(MessageToDict(content), indent=2, ensure_ascii=False))

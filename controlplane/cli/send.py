@@ -1,0 +1,111 @@
+"""`empla send`: one message, one reply."""
+
+import sys
+import uuid
+
+import click
+
+from controlplane.cli.answer import ENDED, message_document, notice_text, reply_text
+from controlplane.cli.client import DEADLINE, UNREACHABLE, connected
+from controlplane.cli.errors import InvalidInput, Unreachable
+from controlplane.cli.output import json_option, print_json, printable
+from empla.v1 import control_pb2, control_pb2_grpc
+
+
+@click.command()
+@click.argument("employee")
+@click.argument("text")
+@click.option("--conversation", default="", metavar="NAME", help="Continue this conversation.  [default: a new one]")
+@click.option("--key", default="", help="Idempotency key: the same key is the same message.  [default: a new one]")
+@click.option("--sender", default="", help="Who writes.  [default: the token's name]")
+@click.option(
+    "--wait",
+    type=click.FloatRange(0, 600),
+    default=120.0,
+    metavar="SECONDS",
+    show_default=True,
+    help="Wait at most so long for the reply.",
+)
+@click.option("--no-wait", is_flag=True, help="Only store the message.")
+@json_option
+@click.pass_context
+def send(
+    ctx: click.Context,
+    *,
+    employee: str,
+    text: str,
+    conversation: str,
+    key: str,
+    sender: str,
+    wait: float,
+    no_wait: bool,
+    as_json: bool,
+) -> None:
+    """Send TEXT to EMPLOYEE and print the reply; TEXT `-` is read from standard input.
+
+    Ends with 1 when the message failed or is still in work after the wait. Sending again with the same --key asks for the
+    same message: it is never worked on twice.
+    """
+    request = control_pb2.SendMessageRequest(
+        employee=employee,
+        text=_stdin() if text == "-" else text,
+        conversation=conversation,
+        idempotency_key=key or uuid.uuid4().hex,
+        sender=sender,
+        wait_ms=0 if no_wait else round(wait * 1000),
+    )
+    message = _sent(request)
+    if as_json:
+        print_json(message_document(message))
+    else:
+        _show(message, no_wait=no_wait)
+    ctx.exit(_exit_code(message, no_wait=no_wait))
+
+
+def _stdin() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"standard input is not text in {error.encoding}") from error
+
+
+def _sent(request: control_pb2.SendMessageRequest) -> control_pb2.Message:
+    try:
+        with connected() as control_plane:
+            message = control_plane.SendMessage(request, timeout=DEADLINE + request.wait_ms / 1000)
+            return _traced(control_plane, message)
+    except Unreachable as error:
+        if error.reason != UNREACHABLE:  # nothing was sent yet
+            raise
+        again = f"to ask for the same message again, add --key {request.idempotency_key}"
+        raise Unreachable(f"{error.message}; {again}", reason=error.reason) from error
+
+
+def _traced(control_plane: control_pb2_grpc.ControlPlaneStub, message: control_pb2.Message) -> control_pb2.Message:
+    if message.stages or message.state not in ENDED:
+        return message
+    return control_plane.GetMessage(control_pb2.GetMessageRequest(message_id=message.message_id))
+
+
+def _show(message: control_pb2.Message, *, no_wait: bool) -> None:
+    if no_wait:
+        click.echo(message.message_id)
+    elif message.state == "answered":
+        click.echo(printable(reply_text(message)))
+    else:
+        click.echo(_explained(message), err=True)
+
+
+def _explained(message: control_pb2.Message) -> str:
+    """Why there is no reply, and where to look."""
+    if message.state in ENDED or message.state == "waiting":
+        why = message.reason or notice_text(message)
+        what = f"the message is {message.state}" + (f": {why}" if why else "")
+    else:
+        what = f"the message is still in work ({message.state})"
+    return printable(f"empla: {what}; see `empla message show {message.message_id}`")
+
+
+def _exit_code(message: control_pb2.Message, *, no_wait: bool) -> int:
+    settled = message.state in ENDED or message.state == "waiting"
+    return int(message.state == "failed" or not (settled or no_wait))

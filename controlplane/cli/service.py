@@ -1,0 +1,99 @@
+"""Checks of what should run: ports, the control plane, its database, the models."""
+
+import socket
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from controlplane.cli.client import connected
+from controlplane.cli.errors import Failure, Unreachable
+from controlplane.cli.finding import Finding, fail, ok, warn
+from controlplane.settings import Settings
+from empla.v1 import control_pb2
+
+_START = "start it with `empla up`"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the control plane said: its overview, or why there is none."""
+
+    overview: control_pb2.Overview | None
+    error: Failure | None
+
+
+def ask(settings: Settings) -> Answer:
+    """Ask the control plane for its overview."""
+    try:
+        with connected(settings) as control_plane:
+            return Answer(control_plane.GetOverview(control_pb2.GetOverviewRequest(), timeout=5), None)
+    except Failure as error:
+        return Answer(None, error)
+
+
+def check_control_plane(settings: Settings, answer: Answer) -> Finding:
+    """It answers, or nothing is in its way."""
+    name = "control plane"
+    if answer.overview is not None:
+        build, employees = answer.overview.build, len(answer.overview.employees)
+        return ok(name, f"build {build} answers at {settings.grpc_address}, {employees} employees")
+    if isinstance(answer.error, Unreachable):
+        return _port(name, settings.grpc_address)
+    return fail(name, f"it refuses: {answer.error}", "do what the message says")
+
+
+def check_http(settings: Settings, answer: Answer) -> Finding:
+    """Webhooks and the status page have their port."""
+    if answer.overview is not None and _in_use(settings.http_address):
+        return ok("http", f"served at http://{settings.http_address}")
+    return _port("http", settings.http_address)
+
+
+def _port(name: str, address: str) -> Finding:
+    if _in_use(address):
+        setting = "EMPLA_HTTP_ADDRESS" if name == "http" else "EMPLA_GRPC_ADDRESS"
+        found = f"something listens at {address} that is not the control plane of this EMPLA_HOME"
+        return fail(name, found, f"stop it, or set {setting} to another address")
+    return ok(name, f"not running; {address} is free")
+
+
+def _in_use(address: str) -> bool:
+    """Tell whether something accepts connections at `address`."""
+    try:
+        if address.startswith("unix:"):
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(address.removeprefix("unix:"))
+            return True
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host.strip("[]") or "127.0.0.1", int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def check_database(answer: Answer) -> Finding:
+    """The control plane reaches its database."""
+    if answer.overview is not None:
+        return ok("database", f"answers; {answer.overview.live_messages} messages in work")
+    if isinstance(answer.error, Unreachable):
+        return warn("database", "not checked: the control plane does not run", _START)
+    return fail("database", f"{answer.error}", "look at the control plane's log")
+
+
+def check_models(settings: Settings) -> Finding:
+    """The model that employees use has what it needs."""
+    has_key = {"anthropic": _given(settings.anthropic_api_key), "openai": _given(settings.openai_api_key)}
+    ready = has_key | {"openai": has_key["openai"] or bool(settings.openai_base_url)}
+    provider = settings.model_provider
+    if provider == "auto":
+        provider = next((name for name, usable in ready.items() if usable), "offline")
+    if provider == "offline":
+        advice = "set ANTHROPIC_API_KEY or OPENAI_API_KEY for a language model"
+        return warn("model", "the built-in offline rules answer", advice)
+    if not ready.get(provider, True):
+        return fail("model", f"{provider} is chosen and has no key", f"set {provider.upper()}_API_KEY")
+    return ok("model", " ".join(filter(None, (provider, settings.model_name))))
+
+
+def _given(key: SecretStr | None) -> bool:
+    return key is not None and bool(key.get_secret_value())

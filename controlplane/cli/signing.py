@@ -1,0 +1,20 @@
+"""How a sender signs a webhook, as a shell command that can be pasted."""
+
+from shlex import quote
+
+from controlplane.settings import Settings
+
+_EXAMPLE = """\
+body='{{"id": "'"$(date +%s%N)"'", "sender": "me@example.com", "conversation": "demo", "text": "Hello"}}'
+timestamp=$(date +%s)
+signature=$(printf '%s.%s' "$timestamp" "$body" | openssl dgst -sha256 -hmac {secret} -r | cut -d' ' -f1)
+curl -sS {url} -H 'Content-Type: application/json' -H "X-Empla-Timestamp: $timestamp" \\
+  -H "X-Empla-Signature: v1=$signature" --data-binary "$body"
+"""
+
+
+def curl_example(settings: Settings, receive_path: str, secret: str) -> str:
+    """Shell lines that send a signed message to the control plane of this machine."""
+    host, _, port = settings.http_address.rpartition(":")
+    reachable = "127.0.0.1" if host in ("", "0.0.0.0", "[::]") else host  # noqa: S104 - compared, not bound
+    return _EXAMPLE.format(secret=quote(secret), url=quote(f"http://{reachable}:{port}{receive_path}"))

@@ -1,0 +1,101 @@
+"""A message for people: when each step began, how long it took, and what came of it."""
+
+from collections.abc import Iterator
+from itertools import chain
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from controlplane.cli.answer import STAGES
+from controlplane.cli.output import dim, local_time, milliseconds, one_line, printable
+from empla.v1 import control_pb2
+
+_TEXT_LINES = 20
+
+
+def timeline(message: control_pb2.Message) -> str:
+    """The whole of `message`, with its steps in the order of their stages."""
+    parts = [_head(message), _steps(message), _effects(message), _replies(message), _reviews(message)]
+    return "\n".join(chain.from_iterable(parts))
+
+
+def _head(message: control_pb2.Message) -> Iterator[str]:
+    reason = f": {one_line(message.reason, 200)}" if message.reason else ""
+    at = f" at {message.step}" if message.step and message.state not in ("answered", "withheld") else ""
+    yield f"{message.message_id}  {message.state.upper()}{at}{reason}  {milliseconds(message.elapsed_ms)}"
+    yield dim(f"{local_time(message.received_at)}  {message.channel} · {one_line(message.sender)} → {message.employee}")
+    yield dim(f"conversation {one_line(message.conversation)}" + _retries(message) + _trace(message))
+    yield from _quoted(message.text)
+
+
+def _retries(message: control_pb2.Message) -> str:
+    return f"  retries {message.retry_count}" if message.retry_count else ""
+
+
+def _trace(message: control_pb2.Message) -> str:
+    return f"  trace {message.trace_id}" if message.trace_id else ""
+
+
+def _quoted(text: str, margin: str = "  | ") -> Iterator[str]:
+    lines = printable(text).splitlines()
+    yield from (margin + line for line in lines[:_TEXT_LINES])
+    if len(lines) > _TEXT_LINES:
+        yield dim(f"{margin}… {len(lines) - _TEXT_LINES} more lines; --json has all")
+
+
+def _steps(message: control_pb2.Message) -> Iterator[str]:
+    durations = {stage.stage: stage.duration_ms for stage in message.stages}
+    width = max((len(attempt.step) for attempt in message.attempts), default=0)
+    for name in STAGES:
+        took = milliseconds(durations[name]) if name in durations else "-"
+        yield f"\n{name:<8}{took:>10}" if name == STAGES[0] else f"{name:<8}{took:>10}"
+        for attempt in message.attempts:
+            if attempt.stage == name:
+                yield _attempt(attempt, message.received_at, width)
+
+
+def _attempt(attempt: control_pb2.Attempt, received_at: Timestamp, width: int) -> str:
+    again = f"#{attempt.attempt}" if attempt.attempt > 1 else ""
+    began = f"+{milliseconds(_between(received_at, attempt.started_at))}" if attempt.started_at.seconds else ""
+    took = milliseconds(attempt.duration_ms)
+    line = f"  {attempt.step:<{width}} {again:>3}  {attempt.outcome:<9}{took:>10}  {began:>11}"
+    return f"{line}  {_cost(attempt)}{_error(attempt)}".rstrip()
+
+
+def _between(earlier: Timestamp, later: Timestamp) -> float:
+    return max(0.0, (later.ToNanoseconds() - earlier.ToNanoseconds()) / 1e6)
+
+
+def _cost(attempt: control_pb2.Attempt) -> str:
+    if not attempt.model:
+        return ""
+    return dim(f"{attempt.model} {attempt.tokens_in}→{attempt.tokens_out} tokens") + "  "
+
+
+def _error(attempt: control_pb2.Attempt) -> str:
+    if not attempt.error_class and not attempt.error:
+        return ""
+    return one_line(f"{attempt.error_class}: {attempt.error}".strip(": "), 160)
+
+
+def _effects(message: control_pb2.Message) -> Iterator[str]:
+    if message.effects:
+        yield "\neffects"
+    for effect in message.effects:
+        name = f"{effect.capability}.{effect.action}"
+        yield f"  {name}  {effect.state}  {milliseconds(effect.duration_ms)}  {dim(one_line(effect.arguments_json))}"
+        if effect.error:
+            yield f"    {one_line(effect.error, 160)}"
+
+
+def _replies(message: control_pb2.Message) -> Iterator[str]:
+    for reply in message.replies:
+        reason = f" ({one_line(reply.reason)})" if reply.reason else ""
+        yield f"\n{reply.kind}  {reply.state}{reason}  {local_time(reply.sent_at)}".rstrip()
+        yield from _quoted(reply.text)
+
+
+def _reviews(message: control_pb2.Message) -> Iterator[str]:
+    if message.reviews:
+        yield "\nreviews"
+    for review in message.reviews:
+        yield f"  {review.review_id}  {review.kind}  {review.state}  {one_line(review.reason)}".rstrip()
