@@ -1,0 +1,142 @@
+#!/usr/bin/env bash
+# Prepares this checkout: finds Python, makes .venv with the pinned dependencies, installs missing system packages.
+# A second run finds nothing to do and returns at once.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly MINIMUM=3.12
+readonly STAMP=.venv/.stamp
+
+main() {
+  local state
+  state=$(state_of_inputs)
+  if [[ -x .venv/bin/python && -f $STAMP && $(<"$STAMP") == "$state" ]]; then
+    return
+  fi
+  make_venv
+  install_dependencies
+  printf '%s\n' "$state" >"$STAMP"
+}
+
+say() { printf '%s\n' "$*" >&2; }
+
+fail() {
+  say "$@"
+  exit 1
+}
+
+state_of_inputs() {
+  { pwd -P; cat pyproject.toml deploy/requirements.txt deploy/setup.sh; } | cksum
+}
+
+make_venv() {
+  if is_usable .venv/bin/python && .venv/bin/python -c "import pip" && grep -q "$(pwd -P)/.venv\$" .venv/pyvenv.cfg; then
+    return # whole, and made in this place: its programs hold absolute paths
+  fi
+  local python
+  python=$(find_python) || python=$(install_python)
+  say "Making .venv with $("$python" --version) from $python"
+  "$python" -m venv --clear .venv
+}
+
+install_dependencies() {
+  say "Installing the pinned dependencies into .venv (a minute or two the first time)"
+  local pip=(.venv/bin/python -m pip --quiet --disable-pip-version-check --no-input install)
+  "${pip[@]}" --require-hashes -r deploy/requirements.txt
+  "${pip[@]}" --no-deps --no-build-isolation -e .
+}
+
+# is_recent PYTHON: it runs and is new enough. A pyenv shim exists for versions that are not selected, and then fails.
+is_recent() { "$1" -c "import sys; sys.exit(sys.version_info[:2] < (${MINIMUM/./, }))" >/dev/null 2>&1; }
+
+# is_usable PYTHON: it can also make a virtual environment; Debian ships that part as a package of its own.
+is_usable() { is_recent "$1" && "$1" -c "import ensurepip, venv" >/dev/null 2>&1; }
+
+# Interpreters that may do, best first: those that the tests run on, in PATH, then pyenv's, then uv's.
+candidates() {
+  local name versions="${PYENV_ROOT:-$HOME/.pyenv}/versions"
+  for name in python3.13 python3.12 python3.14 python3; do
+    command -v "$name" || true
+  done
+  for name in 3.13 3.12 3.14; do
+    find "$versions" -mindepth 1 -maxdepth 1 -name "$name.*" 2>/dev/null | sort -rV | sed 's|$|/bin/python3|'
+  done
+  if command -v uv >/dev/null; then
+    uv python find --no-project ">=$MINIMUM" 2>/dev/null || true
+  fi
+}
+
+find_python() {
+  local python
+  while IFS= read -r python; do
+    if is_usable "$python"; then
+      printf '%s\n' "$python"
+      return
+    fi
+  done < <(candidates)
+  return 1
+}
+
+install_python() {
+  local package
+  if package=$(debian_python); then
+    install_packages "$package: makes the virtual environment that everything runs in"
+  elif command -v uv >/dev/null; then
+    say "Installing Python with uv"
+    uv python install --quiet 3.13 >&2 || true
+  fi
+  find_python || fail "\
+empla needs Python $MINIMUM or newer with its venv module, and found none in PATH, pyenv or uv. Install one with
+    apt install python3 python3-venv      on Debian 13, Ubuntu 24.04 and later
+    pyenv install 3.13                    with pyenv (https://github.com/pyenv/pyenv)
+    uv python install 3.13                with uv (https://docs.astral.sh/uv)
+    brew install python@3.13              with Homebrew
+and run this again."
+}
+
+# Prints the Debian package that brings a usable Python, when there is one.
+debian_python() {
+  local python version
+  command -v apt-get >/dev/null || return 1
+  while IFS= read -r python; do
+    if [[ $python == /usr/bin/* ]] && is_recent "$python"; then
+      "$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'
+      return
+    fi
+  done < <(candidates)
+  update_package_lists
+  version=$(apt-cache policy python3 | sed -n 's/^ *Candidate: *\([0-9]*\.[0-9]*\).*/\1/p')
+  [[ -n $version && $(printf '%s\n' "$MINIMUM" "$version" | sort -V | head -n 1) == "$MINIMUM" ]] || return 1
+  printf 'python3-venv\n'
+}
+
+# install_packages "NAME: REASON"...: with apt where we may, else says what to install and stops.
+install_packages() {
+  local names=() entry
+  say "These system packages are missing:"
+  for entry in "$@"; do
+    say "    $entry"
+    names+=("${entry%%:*}")
+  done
+  as_root true || fail "Install them with: sudo apt-get install ${names[*]}"
+  update_package_lists
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -qq --yes --no-install-recommends \
+    "${names[@]}" >&2
+}
+
+update_package_lists() {
+  if ! compgen -G '/var/lib/apt/lists/*Packages*' >/dev/null; then
+    as_root apt-get -o DPkg::Lock::Timeout=120 update -qq >&2 || true
+  fi
+}
+
+# as_root COMMAND...: as we are when root, else with sudo if that asks for no password.
+as_root() {
+  if [[ $EUID -eq 0 ]]; then
+    "$@"
+  else
+    command -v sudo >/dev/null && sudo -n "$@"
+  fi
+}
+
+main "$@"
