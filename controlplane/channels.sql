@@ -1,0 +1,28 @@
+-- name: api_channel
+-- The tenant's channel for the gRPC API, made when it is not there.
+INSERT INTO channels (channel_id, tenant_id, kind, name) VALUES ($1, $2, 'api', 'api')
+ON CONFLICT (tenant_id, name) DO UPDATE SET name = excluded.name
+RETURNING channel_id;
+
+-- name: create_channel
+-- Registers a webhook.
+INSERT INTO channels (channel_id, tenant_id, employee_id, kind, name, secret, callback_url)
+VALUES ($1, $2, $3, 'webhook', $4, $5, $6);
+
+-- name: webhook
+-- A webhook that is in use, by the names in its path.
+SELECT c.*, t.name AS tenant, e.name AS employee
+FROM channels c JOIN tenants t USING (tenant_id) LEFT JOIN employees e ON e.employee_id = c.employee_id
+WHERE t.name = $1 AND c.name = $2 AND c.kind = 'webhook' AND c.disabled_at IS NULL;
+
+-- name: channel_by_name_in
+-- A channel of a tenant by its name.
+SELECT c.*, t.name AS tenant, e.name AS employee
+FROM channels c JOIN tenants t USING (tenant_id) LEFT JOIN employees e ON e.employee_id = c.employee_id
+WHERE c.tenant_id = $1 AND c.name = $2;
+
+-- name: channels_of
+-- Every channel of a tenant that is in use.
+SELECT c.*, t.name AS tenant, e.name AS employee
+FROM channels c JOIN tenants t USING (tenant_id) LEFT JOIN employees e ON e.employee_id = c.employee_id
+WHERE c.tenant_id = $1 AND c.disabled_at IS NULL ORDER BY c.name;

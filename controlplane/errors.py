@@ -1,0 +1,103 @@
+"""What the control plane refuses, and how a refusal crosses the wire.
+
+All are `ControlError`; the gRPC code and the HTTP status stand with each::
+
+    ControlError
+    ├── Unknown              NOT_FOUND            404   no such employee, message, channel …
+    ├── AlreadyThere         ALREADY_EXISTS       409   the name is in use
+    ├── Invalid              INVALID_ARGUMENT     400   `fields` says which and why
+    ├── TooLarge             RESOURCE_EXHAUSTED   413   over a limit that the message names
+    ├── Conflict             ABORTED              409   the same key with other content
+    ├── NotNow               FAILED_PRECONDITION  409   the thing is in the wrong state
+    ├── Unauthenticated      UNAUTHENTICATED      401   no token or signature, or a wrong one
+    ├── Forbidden            PERMISSION_DENIED    403   the token's scope or tenant does not allow it
+    └── LaunchFailed         UNAVAILABLE          503   an employee's process cannot be started
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import grpc
+
+from empla.rpc import StatusError
+from empla.store.errors import StoreUnavailable
+
+STORE_RETRY_SECONDS = 1.0
+
+
+class ControlError(Exception):
+    """The control plane refuses; `reason` is stable for programs, the message is for people."""
+
+    code: ClassVar[grpc.StatusCode]
+    http_status: ClassVar[int]
+    reason: str = "REFUSED"
+
+    def __init__(self, message: str, *, reason: str = "", fields: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason or self.reason
+        self.fields = dict(fields or {})
+
+
+class Unknown(ControlError):
+    """There is no such thing, or not for this caller."""
+
+    code, http_status, reason = grpc.StatusCode.NOT_FOUND, 404, "UNKNOWN"
+
+
+class AlreadyThere(ControlError):
+    """The name is in use."""
+
+    code, http_status, reason = grpc.StatusCode.ALREADY_EXISTS, 409, "ALREADY_EXISTS"
+
+
+class Invalid(ControlError):
+    """The request is malformed; `fields` says where."""
+
+    code, http_status, reason = grpc.StatusCode.INVALID_ARGUMENT, 400, "INVALID"
+
+
+class TooLarge(ControlError):
+    """The content is over a limit."""
+
+    code, http_status, reason = grpc.StatusCode.RESOURCE_EXHAUSTED, 413, "TOO_LARGE"
+
+
+class Conflict(ControlError):
+    """The same key came with other content."""
+
+    code, http_status, reason = grpc.StatusCode.ABORTED, 409, "IDEMPOTENCY_KEY_REUSED"
+
+
+class NotNow(ControlError):
+    """The thing is not in a state that allows this."""
+
+    code, http_status, reason = grpc.StatusCode.FAILED_PRECONDITION, 409, "WRONG_STATE"
+
+
+class Unauthenticated(ControlError):
+    """No token or signature, or one that is wrong, expired or revoked."""
+
+    code, http_status, reason = grpc.StatusCode.UNAUTHENTICATED, 401, "UNAUTHENTICATED"
+
+
+class Forbidden(ControlError):
+    """The caller is known and not allowed to do this."""
+
+    code, http_status, reason = grpc.StatusCode.PERMISSION_DENIED, 403, "FORBIDDEN"
+
+
+class LaunchFailed(ControlError):
+    """An employee's process cannot be started."""
+
+    code, http_status, reason = grpc.StatusCode.UNAVAILABLE, 503, "LAUNCH_FAILED"
+
+
+def to_status(error: Exception) -> StatusError | None:
+    """The one place where this package's errors become statuses; None for an error that nobody foresaw."""
+    if isinstance(error, ControlError):
+        return StatusError(error.code, error.reason, str(error), fields=error.fields)
+    if isinstance(error, StoreUnavailable):
+        return StatusError(
+            grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE", str(error), retry_after=STORE_RETRY_SECONDS
+        )
+    return None

@@ -1,0 +1,115 @@
+"""The Receiver: a verified message is stored once, and only then acknowledged. Stateless."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from controlplane.errors import Conflict, Invalid, TooLarge, Unknown
+from empla import telemetry
+from empla.store.connect import Pool, load_queries, translated
+from empla.store.ids import new_id
+
+SQL = load_queries("controlplane", "receiver.sql")
+
+MAX_TEXT_BYTES = 256 * 1024
+MAX_NAME = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """A message as a channel brought it, verified.
+
+    `event_id` is the channel's name for this delivery: the same one again is the same message. `conversation` is the
+    channel's name for the thread; '' begins a new one.
+    """
+
+    tenant_id: UUID
+    channel_id: UUID
+    employee_id: UUID
+    event_id: str
+    sender: str
+    text: str
+    conversation: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of an arrival: the row, and whether it was there already."""
+
+    message_id: UUID
+    employee_id: UUID
+    conversation: str
+    duplicate: bool
+
+
+class Receiver:
+    """Stores arrivals; `on_stored` is told of each new one, after its commit."""
+
+    def __init__(self, pool: Pool, on_stored: Callable[[UUID, UUID], None]) -> None:
+        self._pool, self._on_stored = pool, on_stored
+
+    async def store(self, arrival: Arrival) -> Stored:
+        """Make `arrival` durable, once.
+
+        Raises `Invalid`, `TooLarge`, `Unknown` when the employee has been deleted, `Conflict` when the event id came
+        with other content before, `StoreUnavailable` when the database is away: then nothing may be acknowledged.
+        """
+        _check(arrival)
+        conversation = arrival.conversation or new_id().hex
+        content = hashlib.sha256(f"{arrival.employee_id}\0{arrival.text}".encode()).hexdigest()
+        with telemetry.span("receive", channel=str(arrival.channel_id)) as parent, translated():
+            row = await self._insert(arrival, conversation, content, parent)
+        if row["content"] != content:
+            raise Conflict(f"the event id {arrival.event_id!r} was used before, for another message")
+        if not row["duplicate"]:
+            self._on_stored(row["employee_id"], row["message_id"])
+        return Stored(row["message_id"], row["employee_id"], row["conversation"], row["duplicate"])
+
+    async def _insert(self, arrival: Arrival, conversation: str, content: str, parent: str) -> Any:
+        # Two tries: a concurrent delivery of the same event makes the first insert nothing, and is visible to the second.
+        for _ in range(2):
+            try:
+                row = await self._pool.fetchrow(
+                    SQL.store,
+                    new_id(),
+                    arrival.tenant_id,
+                    arrival.channel_id,
+                    arrival.employee_id,
+                    arrival.event_id,
+                    arrival.sender,
+                    arrival.text,
+                    {**arrival.metadata, "content": content},
+                    new_id(),
+                    conversation,
+                    parent,
+                )
+            except asyncpg.ForeignKeyViolationError as error:
+                raise Unknown("the employee or the channel does not exist any more") from error
+            if row is not None:
+                return row
+        raise Unknown("the employee has been deleted")
+
+
+def _check(arrival: Arrival) -> None:
+    if len(arrival.text.encode()) > MAX_TEXT_BYTES:
+        raise TooLarge(f"the text is over {MAX_TEXT_BYTES} bytes", fields={"text": "too long"})
+    wrong = {
+        name: why
+        for name, value, why in (
+            ("text", arrival.text, "empty"),
+            ("event_id", arrival.event_id, f"must have 1 to {MAX_NAME} characters"),
+            ("sender", arrival.sender, f"must have 1 to {MAX_NAME} characters"),
+        )
+        if not value or (name != "text" and len(value) > MAX_NAME)
+    }
+    if len(arrival.conversation) > MAX_NAME:
+        wrong["conversation"] = f"must have at most {MAX_NAME} characters"
+    if any("\0" in value for value in (arrival.text, arrival.event_id, arrival.sender, arrival.conversation)):
+        wrong["text"] = "holds a NUL character"
+    if wrong:
+        raise Invalid("; ".join(f"{name}: {why}" for name, why in wrong.items()), fields=wrong)
