@@ -21,7 +21,7 @@ class Operator:
     """Whoever holds a token. `tenant_id` None: every tenant."""
 
     name: str
-    scope: control_pb2.Scope
+    scope: control_pb2.Scope.ValueType
     tenant_id: UUID | None
 
 
@@ -63,11 +63,11 @@ class Tokens:
         return operator
 
 
-def required_scope(method: str) -> control_pb2.Scope:
+def required_scope(method: str) -> control_pb2.Scope.ValueType:
     """The scope that control.proto names for `/service/Method`; a method without one is nobody's."""
     _, service, name = method.split("/")
     found = control_pb2.DESCRIPTOR.services_by_name[service.rpartition(".")[2]].methods_by_name.get(name)
     if found is None:
         return control_pb2.SCOPE_UNSPECIFIED
-    scope: control_pb2.Scope = found.GetOptions().Extensions[control_pb2.scope]
+    scope: control_pb2.Scope.ValueType = found.GetOptions().Extensions[control_pb2.scope]
     return scope
