@@ -1,0 +1,154 @@
+"""The employees on record: what they are, what they should be doing, and which launch is theirs."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from google.protobuf.json_format import MessageToDict, ParseDict
+
+from controlplane.errors import AlreadyThere, Invalid, NotNow, Unknown
+from controlplane.profiles import checked_profile
+from empla.store.connect import Pool, load_queries, translated
+from empla.store.ids import new_id
+from empla.v1 import control_pb2
+
+SQL = load_queries("controlplane", "employees.sql")
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+AUTONOMY = {
+    "shadow": control_pb2.AUTONOMY_SHADOW,
+    "supervised": control_pb2.AUTONOMY_SUPERVISED,
+    "autonomous": control_pb2.AUTONOMY_AUTONOMOUS,
+}
+_AUTONOMY_NAMES = {value: name for name, value in AUTONOMY.items()}
+DEFAULT_TENANT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class EmployeeRecord:
+    """A row of `employees` with its tenant's name and its launch."""
+
+    employee_id: UUID
+    tenant_id: UUID
+    tenant: str
+    name: str
+    profile: control_pb2.Profile
+    autonomy: str
+    desired_state: str
+    paused: bool
+    epoch: int
+    process: dict[str, Any] | None
+    created_at: datetime
+    launched_at: datetime | None
+
+
+class Employees:
+    """The tables `tenants`, `employees` and `employee_epochs`."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def ensure_tenant(self, name: str) -> UUID:
+        """The tenant of that name, made when it is not there."""
+        with translated():
+            tenant_id: UUID = await self._pool.fetchval(SQL.ensure_tenant, new_id(), name)
+        return tenant_id
+
+    async def tenant(self, name: str) -> UUID:
+        """The tenant of that name; raises `Unknown`."""
+        with translated():
+            tenant_id: UUID | None = await self._pool.fetchval(SQL.tenant, name)
+        if tenant_id is None:
+            raise Unknown(f"there is no tenant {name!r}")
+        return tenant_id
+
+    async def create(
+        self, tenant_id: UUID, name: str, profile: control_pb2.Profile, *, running: bool
+    ) -> EmployeeRecord:
+        """A new employee; raises `Invalid` and `AlreadyThere`."""
+        if not NAME.fullmatch(name):
+            raise Invalid(f"{name!r} is no name", fields={"name": "a-z, 0-9 and -, 1 to 63 characters"})
+        autonomy = _AUTONOMY_NAMES.get(profile.autonomy, "supervised")
+        with translated():
+            created: UUID | None = await self._pool.fetchval(
+                SQL.create,
+                new_id(),
+                tenant_id,
+                name,
+                MessageToDict(checked_profile(profile), preserving_proto_field_name=True),
+                autonomy,
+                "running" if running else "stopped",
+            )
+        if created is None:
+            raise AlreadyThere(f"there is an employee {name!r} already", fields={"name": "in use"})
+        return await self.by_id(created)
+
+    async def find(self, tenant_id: UUID, reference: str) -> EmployeeRecord:
+        """The live employee of that name, `tenant/name` or id, if it is of that tenant; raises `Unknown`."""
+        found = await self._find(tenant_id, reference, _as_id(reference))
+        if found is None or found.tenant_id != tenant_id:
+            raise Unknown(f"there is no employee {reference!r}", reason="EMPLOYEE_UNKNOWN")
+        return found
+
+    async def by_id(self, employee_id: UUID) -> EmployeeRecord:
+        """The live employee with that id; raises `Unknown`."""
+        found = await self._find(None, "", employee_id)
+        if found is None:
+            raise Unknown(f"there is no employee {employee_id}", reason="EMPLOYEE_UNKNOWN")
+        return found
+
+    async def _find(self, tenant_id: UUID | None, name: str, employee_id: UUID | None) -> EmployeeRecord | None:
+        with translated():
+            row = await self._pool.fetchrow(SQL.find, tenant_id, name, employee_id)
+        return None if row is None else _record(row)
+
+    async def list_of(self, tenant_id: UUID | None, *, after: str = "", limit: int = 1000) -> list[EmployeeRecord]:
+        """Live employees of a tenant (None: of all), by name, those that come after a name."""
+        with translated():
+            return [_record(row) for row in await self._pool.fetch(SQL.all, tenant_id, after, limit)]
+
+    async def want(self, employee_id: UUID, state: str) -> None:
+        """Set the desired state: running or stopped."""
+        with translated():
+            await self._pool.execute(SQL.set_desired_state, employee_id, state)
+
+    async def update(
+        self, employee_id: UUID, profile: control_pb2.Profile | None, autonomy: control_pb2.Autonomy.ValueType
+    ) -> None:
+        """Replace the profile, the autonomy, or both; raises `Invalid`."""
+        fields = None if profile is None else MessageToDict(checked_profile(profile), preserving_proto_field_name=True)
+        with translated():
+            await self._pool.execute(SQL.update, employee_id, fields, _AUTONOMY_NAMES.get(autonomy))
+
+    async def delete(self, employee_id: UUID, *, force: bool) -> None:
+        """Make the name free; raises `NotNow` while messages are in work, unless `force`."""
+        with translated():
+            live = await self._pool.fetchval(SQL.live_messages, employee_id)
+            if live and not force:
+                raise NotNow(f"{live} messages have not ended; use force to delete the employee all the same")
+            await self._pool.execute(SQL.delete, employee_id)
+
+
+def _as_id(reference: str) -> UUID | None:
+    try:
+        return UUID(reference)
+    except ValueError:
+        return None
+
+
+def _record(row: Any) -> EmployeeRecord:
+    return EmployeeRecord(
+        row["employee_id"],
+        row["tenant_id"],
+        row["tenant"],
+        row["name"],
+        ParseDict(row["profile"], control_pb2.Profile(), ignore_unknown_fields=True),
+        row["autonomy"],
+        row["desired_state"],
+        row["paused"],
+        row["epoch"],
+        row["process"],
+        row["created_at"],
+        row["launched_at"],
+    )

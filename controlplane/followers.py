@@ -1,0 +1,79 @@
+"""Those who wait for what becomes of a message: calls that converse, and calls that wait for a reply."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from empla.v1 import control_pb2, gateway_pb2
+
+MAX_WAITING_EVENTS = 1000
+
+
+class Follower:
+    """The events of one message, bounded: a slow reader loses deltas and steps, never the news that it ended."""
+
+    def __init__(self) -> None:
+        self._events: asyncio.Queue[control_pb2.ConverseEvent] = asyncio.Queue(MAX_WAITING_EVENTS)
+        self._changed = asyncio.Event()
+
+    def tell(self, event: control_pb2.ConverseEvent) -> None:
+        """Take an event, or drop it when the reader is too slow."""
+        if not self._events.full():
+            self._events.put_nowait(event)
+            self._changed.set()
+
+    def look(self) -> None:
+        """The message's row has changed."""
+        self._changed.set()
+
+    async def changes(self, timeout: float) -> list[control_pb2.ConverseEvent]:
+        """The events since the last call, as soon as there is one or the row changed, at the latest after `timeout` s."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+        self._changed.clear()
+        return [self._events.get_nowait() for _ in range(self._events.qsize())]
+
+
+class Followers:
+    """Who follows which message."""
+
+    def __init__(self) -> None:
+        self._by_message: defaultdict[UUID, set[Follower]] = defaultdict(set)
+
+    @contextmanager
+    def follow(self, message_id: UUID) -> Iterator[Follower]:
+        """Follow a message for the length of the block."""
+        follower = Follower()
+        self._by_message[message_id].add(follower)
+        try:
+            yield follower
+        finally:
+            self._by_message[message_id].discard(follower)
+            if not self._by_message[message_id]:
+                del self._by_message[message_id]
+
+    def progress(self, progress: gateway_pb2.Progress) -> None:
+        """Pass on what an employee tells of a message."""
+        followers = self._by_message.get(UUID(progress.message_id))
+        if not followers:
+            return
+        event = control_pb2.ConverseEvent()
+        match progress.WhichOneof("what"):
+            case "step":
+                event.step.CopyFrom(progress.step)
+            case "tool_call":
+                event.tool_call.CopyFrom(progress.tool_call)
+            case "text_delta":
+                event.text_delta.CopyFrom(progress.text_delta)
+        for follower in followers:
+            follower.tell(event)
+
+    def changed(self, message_id: UUID) -> None:
+        """The message's row has changed: it ended, or waits."""
+        for follower in self._by_message.get(message_id, ()):
+            follower.look()

@@ -1,0 +1,45 @@
+"""The profiles that are shipped: what a role brings, each a readable TOML file."""
+
+import tomllib
+from importlib.resources import files
+
+from google.protobuf.json_format import ParseDict, ParseError
+
+from controlplane.errors import Invalid, Unknown
+from empla.v1 import control_pb2
+
+MAX_INSTRUCTIONS = 64 * 1024
+MAX_GOALS = 32
+
+
+def shipped_profile(name: str) -> control_pb2.Profile:
+    """The shipped profile called `name`; raises `Unknown`."""
+    known = {path.name.removesuffix(".toml"): path for path in files(__name__).iterdir() if path.name.endswith(".toml")}
+    if name not in known:
+        raise Unknown(f"there is no profile {name!r}; there are: {', '.join(sorted(known))}")
+    return parse_profile(tomllib.loads(known[name].read_text(encoding="utf-8")))
+
+
+def parse_profile(fields: dict[str, object]) -> control_pb2.Profile:
+    """A profile from plain fields, checked; raises `Invalid`, which names the field."""
+    try:
+        profile = ParseDict(fields, control_pb2.Profile())
+    except ParseError as error:
+        raise Invalid(f"the profile does not fit: {error}", fields={"profile": str(error)}) from error
+    return checked_profile(profile)
+
+
+def checked_profile(profile: control_pb2.Profile) -> control_pb2.Profile:
+    """`profile` itself, if it keeps the limits of the contract; raises `Invalid`."""
+    wrong = {}
+    if not 1 <= len(profile.role) <= 200:
+        wrong["profile.role"] = "1 to 200 characters"
+    if len(profile.instructions.encode()) > MAX_INSTRUCTIONS:
+        wrong["profile.instructions"] = f"at most {MAX_INSTRUCTIONS} bytes"
+    if len(profile.goals) > MAX_GOALS:
+        wrong["profile.goals"] = f"at most {MAX_GOALS}"
+    if profile.model.provider not in ("", "auto", "anthropic", "openai", "offline"):
+        wrong["profile.model.provider"] = "auto, anthropic, openai or offline"
+    if wrong:
+        raise Invalid("the profile does not fit: " + "; ".join(f"{k}: {v}" for k, v in wrong.items()), fields=wrong)
+    return profile
