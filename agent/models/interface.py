@@ -75,7 +75,10 @@ class ToolResult(BaseModel):
 
 
 class ChatMessage(BaseModel):
-    """One turn. A `user` turn has text, an `assistant` turn text and calls, a `tool` turn the results of those calls."""
+    """One turn. A `user` turn has text, an `assistant` turn text and calls, a `tool` turn the results of those calls.
+
+    `provider_state` is what a provider wants back unchanged with its own turn, such as signed reasoning.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -83,6 +86,7 @@ class ChatMessage(BaseModel):
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
     results: tuple[ToolResult, ...] = ()
+    provider_state: tuple[dict[str, JsonValue], ...] = ()
 
 
 class Tool(BaseModel):
@@ -115,6 +119,11 @@ class ModelResponse(BaseModel):
     model: str
     usage: Usage = Usage()
     stop_reason: Literal["end", "calls", "length"] = "end"
+    provider_state: tuple[dict[str, JsonValue], ...] = ()
+
+    def turn(self) -> ChatMessage:
+        """This response as the assistant turn of the next request, with all that its provider wants back."""
+        return ChatMessage(role="assistant", text=self.text, calls=self.calls, provider_state=self.provider_state)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,44 @@
+"""Token counts where the provider cannot be asked."""
+
+import json
+import re
+
+from agent.models.interface import ChatMessage, ModelRequest
+
+_PIECES = re.compile(r"[A-Za-z]+|[0-9]+|\s+|[^\sA-Za-z0-9]")
+
+_CHARACTERS_PER_WORD_PIECE = 5
+"""Common English words are one token; long or rare ones break about every five letters."""
+
+_DIGITS_PER_TOKEN = 3
+_TURN_OVERHEAD = 4
+"""Role and separators of one turn, as OpenAI's chat format counts them."""
+
+
+def estimate_text(text: str) -> int:
+    """About how many tokens `text` has, on the high side for current tokenizers."""
+    return sum(_tokens(piece) for piece in _PIECES.findall(text))
+
+
+def estimate_request(request: ModelRequest) -> int:
+    """About how many input tokens `request` has, tools and schema included."""
+    tools = (json.dumps(tool.model_dump()) for tool in request.tools)
+    schema = json.dumps(request.output.model_json_schema()) if request.output else ""
+    turns = sum(_turn(message) for message in request.messages)
+    return turns + sum(map(estimate_text, (request.system, schema, *tools))) + _TURN_OVERHEAD
+
+
+def _turn(message: ChatMessage) -> int:
+    calls = "".join(call.name + json.dumps(call.arguments) for call in message.calls)
+    results = "".join(result.content for result in message.results)
+    return estimate_text(message.text + calls + results) + _TURN_OVERHEAD
+
+
+def _tokens(piece: str) -> int:
+    if piece.isspace():
+        return piece.count("\n") + len(piece) // 8
+    if piece.isdigit() and piece.isascii():
+        return -(-len(piece) // _DIGITS_PER_TOKEN)
+    if piece.isascii():
+        return -(-len(piece) // _CHARACTERS_PER_WORD_PIECE)
+    return 2 if ord(piece[0]) > 0xFFFF else 1

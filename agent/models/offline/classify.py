@@ -1,0 +1,158 @@
+"""A message sorted by rules: category, priority, sentiment, language, and the intents in it."""
+
+import re
+
+from agent.classification import Category, Classification, Intent, Priority, Sentiment
+from agent.models.offline.asks import ask
+from agent.models.offline.clauses import Clause, clauses, is_courtesy
+from agent.models.offline.language import language
+from agent.models.offline.words import word_set, words
+
+_SPAM = re.compile(
+    r"\b(?:you(?:['’]ve| have)? won|lottery|claim your (?:prize|reward)|viagra|casino|crypto giveaway|100% free|click here now|act now|"
+    r"limited time offer|make money fast|nigerian prince|seo services|guest post|buy followers|wire transfer fee|congratulations,? you)\b",
+    re.IGNORECASE,
+)
+_COMPLAINT = re.compile(
+    r"\b(?:complain(?:t|ing)?|unacceptable|disappointed|terrible|awful|frustrat\w+|angry|furious|ridiculous|fed up|refund|broken|"
+    r"does(?:n['’]t| not) work|not working|still waiting|worst|never again|outrageous|let down|unhappy)\b",
+    re.IGNORECASE,
+)
+_SCHEDULING = re.compile(
+    r"\b(?:schedul\w+|reschedul\w+|calendar|appointment|book (?:a|the) (?:meeting|call|room|slot)|set up a (?:meeting|call)|"
+    r"meet (?:on|at|next|this|tomorrow)|(?:move|cancel|postpone) (?:the|our|my) (?:meeting|call)|free (?:on|at|next)|availab(?:le|ility))\b",
+    re.IGNORECASE,
+)
+_QUESTION = re.compile(
+    r"\?\s*$|^(?:what|who|whom|whose|when|where|which|why|how|is|are|am|do|does|did|has|have|was|were|will|should)\b",
+    re.IGNORECASE,
+)
+_REQUEST = re.compile(
+    r"^(?:please|can you|could you|would you|will you|kindly|i need|i want|i(?:['’]d| would) like|let['’]s|summari[sz]e|write|create|make|"
+    r"list|find|search|show|tell|give|send|read|append|add|update|change|remember|save|calculate|compute|count|draft|check|compare|"
+    r"open|delete|remove|replace|translate|prepare|explain|get|look|note|keep|store|put|sum|work|book|schedule|remind|call|email)\b",
+    re.IGNORECASE,
+)
+_URGENT = re.compile(
+    r"\b(?:urgent(?:ly)?|asap|immediately|emergency|right away|right now|critical|outage|is down|p0|dringend|sofort)\b|!!!",
+    re.I,
+)
+_HIGH = re.compile(
+    r"\b(?:important|today|by (?:tomorrow|noon|tonight|end of day|eod)|deadline|as soon as possible|soon|priority|quickly)\b",
+    re.I,
+)
+_LOW = re.compile(
+    r"\b(?:no rush|no hurry|whenever|when you have (?:a )?(?:time|minute|moment)|low priority|fyi|not urgent|some ?time)\b",
+    re.I,
+)
+_GOOD = word_set(
+    """great thanks thank good excellent love happy perfect awesome nice wonderful pleased glad appreciate fantastic
+    amazing well"""
+)
+_BAD = word_set(
+    """bad terrible awful broken angry unacceptable disappointed frustrated frustrating worst hate problem issue wrong
+    fail failed failing late unhappy annoyed annoying useless complaint poor slow furious ridiculous error"""
+)
+_LONGEST_SUMMARY = 300
+_MOST_INTENTS = 8
+
+
+def classify(message: str) -> Classification:
+    """Sort `message`; of an empty one the category is other."""
+    intents = tuple(_intents(message)) or (_whole(message),)
+    category, sure = _category(message, intents)
+    return Classification(
+        category=category,
+        priority=_priority(message),
+        sentiment=_sentiment(message),
+        language=language(message),
+        confidence=0.9 if sure else 0.6,
+        intents=intents[:_MOST_INTENTS],
+    )
+
+
+def _category(message: str, intents: tuple[Intent, ...]) -> tuple[Category, bool]:
+    if _SPAM.search(message):
+        return "spam", True
+    if _COMPLAINT.search(message):
+        return "complaint", True
+    kinds = [intent.category for intent in intents]
+    for kind in kinds:
+        if kind not in ("information", "smalltalk", "other"):
+            return kind, True
+    return kinds[0], kinds[0] == "smalltalk"
+
+
+def _intents(message: str) -> list[Intent]:
+    """One intent for each clause that stands alone; one that refers back belongs to the clause before it."""
+    merged: list[list[Clause]] = []
+    for clause in clauses(message):
+        if merged and _belongs(merged[-1][-1], clause):
+            merged[-1].append(clause)
+        else:
+            merged.append([clause])
+    found = [_intent(message, run) for run in merged]
+    wanted = [intent for intent in found if intent.category not in ("information", "smalltalk", "other")]
+    return wanted or found[:1]
+
+
+def _belongs(before: Clause, clause: Clause) -> bool:
+    """Whether the clause makes no sense without the one before: it says "it", or adds to a file named there."""
+    if clause.refers_back() or _kind(clause.text) in ("information", "smalltalk", "other"):
+        return True
+    first, second = ask(before.text), ask(clause.text)
+    return bool(first.files) and not second.files and second.kind in ("question", "summarise", "read", "measure")
+
+
+def _intent(message: str, run: list[Clause]) -> Intent:
+    start, end = run[0].start, run[-1].end
+    kinds: list[Category] = [_kind(clause.text) for clause in run]
+    kind = next((one for one in kinds if one not in ("information", "smalltalk", "other")), kinds[0])
+    return Intent(summary=_summary(message[start:end], kind), category=kind, start=start, end=end)
+
+
+def _whole(message: str) -> Intent:
+    return Intent(summary=_summary(message, "other"), category="other", start=0, end=len(message))
+
+
+def _kind(text: str) -> Category:
+    if is_courtesy(text):
+        return "smalltalk"
+    if _SPAM.search(text):
+        return "spam"
+    if _COMPLAINT.search(text):
+        return "complaint"
+    if _SCHEDULING.search(text):
+        return "scheduling"
+    if _REQUEST.match(text) or ask(text).kind not in ("question", "statement", "smalltalk", "help"):
+        return "request"
+    if _QUESTION.search(text) or ask(text).kind in ("question", "help"):
+        return "question"
+    return "information" if re.search(r"\w", text) else "other"
+
+
+def _summary(text: str, kind: Category) -> str:
+    plain = " ".join(text.split())[:_LONGEST_SUMMARY].strip() or "An empty message"
+    lead = {
+        "question": "Answer: ",
+        "information": "Take note: ",
+        "smalltalk": "Reply to: ",
+        "complaint": "Resolve: ",
+    }.get(kind, "")
+    return lead + (plain if lead else plain[:1].upper() + plain[1:])
+
+
+def _priority(message: str) -> Priority:
+    if _LOW.search(message):
+        return "low"
+    if _URGENT.search(message):
+        return "urgent"
+    return "high" if _HIGH.search(message) else "normal"
+
+
+def _sentiment(message: str) -> Sentiment:
+    found = words(message)
+    balance = sum(word in _GOOD for word in found) - 2 * sum(word in _BAD for word in found)
+    if balance < 0 or _COMPLAINT.search(message):
+        return "negative"
+    return "positive" if balance > 0 else "neutral"

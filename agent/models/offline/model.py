@@ -1,0 +1,78 @@
+"""The model that needs no key: answers by rules from the message, the memories and the workspace files."""
+
+import asyncio
+import re
+
+from pydantic import BaseModel, ValidationError
+
+from agent.classification import Classification
+from agent.models.estimate import estimate_request, estimate_text
+from agent.models.interface import ModelRefused, ModelRequest, ModelResponse, TextSink, ToolCall, Usage
+from agent.models.offline.classify import classify
+from agent.models.offline.desk import Desk, Wanted
+from agent.models.offline.situation import situation
+from agent.models.offline.work import Worker
+
+_PIECE = re.compile(r"(?:.|\n){1,48}?(?:\s|$)|(?:.|\n){1,48}")
+
+
+class OfflineModel:
+    """Implements `Model` without any provider. It keeps nothing between calls, so the same request gets the same response.
+
+    What a file, a memory or a message says is only ever searched and quoted, so text in them cannot steer it.
+    """
+
+    name = "offline"
+
+    async def generate(self, request: ModelRequest, on_text: TextSink | None = None) -> ModelResponse:
+        """Answer by the rules; raises `ModelRefused` for an output type that they cannot fill."""
+        if request.output is not None:
+            return _response(request, _filled(request.output, situation(request).message))
+        # Reading a large file takes tens of milliseconds of plain computing: not on the event loop.
+        outcome = await asyncio.to_thread(_worked, request)
+        if isinstance(outcome, ToolCall):
+            return _response(request, "", (outcome,))
+        if on_text:
+            await _stream(outcome, on_text)
+        return _response(request, outcome)
+
+    async def count(self, request: ModelRequest) -> int:
+        """An estimate of the request's tokens."""
+        return estimate_request(request)
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+def _worked(request: ModelRequest) -> str | ToolCall:
+    now = situation(request)
+    try:
+        return Worker(now, Desk(now)).answer()
+    except Wanted as wanted:
+        return wanted.call
+
+
+def _filled(output: type[BaseModel], message: str) -> str:
+    """The classification, or for any other type its emptiest value: rules have nothing to propose."""
+    if output is Classification:
+        return classify(message).model_dump_json()
+    lists: dict[str, list[object]] = {name: [] for name, field in output.model_fields.items() if field.is_required()}
+    try:
+        return output.model_validate(lists).model_dump_json()
+    except ValidationError:
+        raise ModelRefused(
+            f"the offline rules cannot fill {output.__name__}: set ANTHROPIC_API_KEY or OPENAI_API_KEY"
+        ) from None
+
+
+async def _stream(text: str, on_text: TextSink) -> None:
+    for piece in _PIECE.findall(text):
+        on_text(piece)
+        await asyncio.sleep(0)
+
+
+def _response(request: ModelRequest, text: str, calls: tuple[ToolCall, ...] = ()) -> ModelResponse:
+    usage = Usage(input=estimate_request(request), output=estimate_text(text))
+    return ModelResponse(
+        text=text, calls=calls, model=OfflineModel.name, usage=usage, stop_reason="calls" if calls else "end"
+    )

@@ -1,0 +1,231 @@
+"""Answers about listed things, as sentences."""
+
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+
+from agent.models.offline.evaluate import (
+    Selection,
+    average,
+    days,
+    described,
+    grouped,
+    median,
+    mixed_currencies,
+    numbers,
+    total,
+    wanted_attribute,
+)
+from agent.models.offline.numbers import Amount
+from agent.models.offline.records import Record
+from agent.models.offline.states import is_state_word, state
+from agent.models.offline.words import joined, plural, stem, stems
+
+_MOST_NAMES = 12
+_MOST_LINES = 40
+
+
+def answer(selection: Selection) -> str | None:
+    """The answer to the selection's question, None when the records cannot give one."""
+    match selection.question.operation:
+        case "count":
+            return _count(selection)
+        case "sum":
+            return _sum(selection)
+        case "average" | "median":
+            return _middle(selection)
+        case "max" | "min":
+            return _extreme(selection)
+        case "check":
+            return _check(selection)
+        case "list":
+            return _attribute(selection) or _list(selection)
+        case "lookup":
+            return _attribute(selection) or (_list(selection) if selection.filtered else None)
+
+
+def _where(selection: Selection) -> str:
+    return joined(selection.paths)
+
+
+def _things(selection: Selection, count: int) -> str:
+    """What the records are called, such as "open deals"."""
+    noun = _noun(selection) or _default_noun(selection)
+    states = [word for word in selection.states() if word not in noun.split()]
+    head = [*states, *noun.split()]
+    if is_state_word(head[-1]):
+        head.append("entries")
+    return " ".join([*head[:-1], plural(head[-1], count)])
+
+
+def _noun(selection: Selection) -> str:
+    """The question's noun up to the last word that the lists know, without words for a number's label."""
+    found = selection.question.noun.split()
+    group = selection.readings[0].group
+    known = group.topic() | {part for path in selection.paths for part in stems(path)}
+    ends = [index for index, word in enumerate(found) if stem(word) in known]
+    if ends:
+        return " ".join(found[: ends[-1] + 1])
+    return "" if any(stem(word) in stems(label) for word in found for label in group.labels()) else " ".join(found)
+
+
+def _default_noun(selection: Selection) -> str:
+    column = selection.readings[0].group.columns[:1]
+    return column[0] if column and column[0].isalpha() and stem(column[0]) not in ("name", "id", "title") else "entries"
+
+
+def _names(records: Sequence[Record]) -> str:
+    return joined(list(dict.fromkeys(record.name for record in records)), _MOST_NAMES)
+
+
+def _count(selection: Selection) -> str:
+    found = grouped(selection)
+    if found:
+        lines = [f"- {value}: {len(records)}" for value, records in found[1].items()]
+        return f"{_where(selection)} by {found[0]}:\n" + "\n".join(lines)
+    if unknown := selection.unknown():
+        return f"{_where(selection)} marks none as {unknown}; it lists {len(selection.pool)} {_things(selection, 2)} in all."
+    count = len(selection.chosen)
+    verb = "lists" if len(selection.paths) == 1 else "list"
+    tail = f": {_names(selection.chosen)}" if selection.chosen else f" (of {len(selection.pool)} in all)"
+    return f"{_where(selection)} {verb} {count or 'no (0)'} {_things(selection, count)}{_bound(selection)}{tail}."
+
+
+def _bound(selection: Selection) -> str:
+    text = re.search(
+        r"\b(?:over|above|under|below|more than|less than|at least|at most|between|before|after|since|until|due)\b.*?(?=[?.!]?\s*$)",
+        selection.question.text,
+        re.IGNORECASE,
+    )
+    bounded = selection.question.comparisons or selection.question.periods
+    return f" {text[0]}" if text and bounded and len(text[0]) < 60 else ""
+
+
+def _label(label: str) -> str:
+    return label or "value"
+
+
+def _of(selection: Selection, records: Sequence[Record]) -> str:
+    """ "of the 3 open deals in pipeline.csv", or of the one record by its name."""
+    if len(records) == 1:
+        return f"of {records[0].name} in {_where(selection)}"
+    return f"of the {len(records)} {_things(selection, len(records))}{_bound(selection)} in {_where(selection)}"
+
+
+def _sum(selection: Selection) -> str | None:
+    found = numbers(selection)
+    if found is None:
+        return None
+    label, valued = found
+    if breakdown := _breakdown(selection, label, valued):
+        return breakdown
+    if not valued:
+        return f"{_where(selection)} has no {_things(selection, 2)} with a {_label(label)}: the total is 0."
+    values = [value for _, value in valued]
+    if mixed_currencies(values):
+        return f"The {_label(label)} is given in several currencies: {_per_currency(values)}."
+    parts = joined([f"{record.name} {value}" for record, value in valued], _MOST_NAMES)
+    records = [record for record, _ in valued]
+    if len(valued) == 1:
+        return f"The {_label(label)} {_of(selection, records)} is {values[0]}."
+    return f"The total {_label(label)} {_of(selection, records)} is {total(values)} ({parts})."
+
+
+def _per_currency(values: Sequence[Amount]) -> str:
+    currencies = dict.fromkeys(value.currency for value in values)
+    return joined([str(total([v for v in values if v.currency == currency])) for currency in currencies])
+
+
+def _breakdown(selection: Selection, label: str, valued: Sequence[tuple[Record, Amount]]) -> str | None:
+    found = grouped(selection)
+    if not found:
+        return None
+    own = {id(record): value for record, value in valued}
+    sums = {value: [own[id(r)] for r in records if id(r) in own] for value, records in found[1].items()}
+    middle = selection.question.operation == "average"
+    lines = [f"- {value}: {(average if middle else total)(them)}" for value, them in sums.items() if them]
+    kind = "Average" if middle else "Total"
+    return f"{kind} {_label(label)} by {found[0]} in {_where(selection)}:\n" + "\n".join(lines)
+
+
+def _middle(selection: Selection) -> str | None:
+    found = numbers(selection)
+    if not found or not found[1]:
+        return None
+    label, valued = found
+    if selection.question.operation == "average" and (breakdown := _breakdown(selection, label, valued)):
+        return breakdown
+    values = [value for _, value in valued]
+    result = (median if selection.question.operation == "median" else average)(values).shown(2)
+    return f"The {selection.question.operation} {_label(label)} {_of(selection, [r for r, _ in valued])} is {result}."
+
+
+def _extreme(selection: Selection) -> str | None:
+    largest = selection.question.operation == "max"
+    dated = days(selection) if selection.question.by_date else None
+    ranked: list[tuple[Record, str]]
+    if dated and dated[1]:
+        ordered = sorted(dated[1], key=lambda pair: pair[1], reverse=largest)
+        label, ranked = dated[0], [(record, day.isoformat()) for record, day in ordered]
+    else:
+        found = numbers(selection)
+        if not found or not found[1]:
+            return None
+        by_value = sorted(found[1], key=lambda pair: pair[1].value, reverse=largest)
+        label, ranked = found[0], _with_ties(by_value, selection.question.limit)
+    return _ranking(selection, label, ranked)
+
+
+def _with_ties(ordered: Sequence[tuple[Record, Amount]], limit: int) -> list[tuple[Record, str]]:
+    """The first `limit`, for one also those equal to it."""
+    edge: Decimal = ordered[min(limit, len(ordered)) - 1][1].value
+    kept = [pair for i, pair in enumerate(ordered) if i < limit or (limit == 1 and pair[1].value == edge)]
+    return [(record, str(value)) for record, value in kept]
+
+
+def _ranking(selection: Selection, label: str, ranked: Sequence[tuple[Record, str]]) -> str:
+    limit = selection.question.limit
+    side = "highest" if selection.question.operation == "max" else "lowest"
+    if selection.question.by_date and label:
+        side = "latest" if selection.question.operation == "max" else "earliest"
+    if limit > 1:
+        lines = [f"{place}. {record.name}: {value}" for place, (record, value) in enumerate(ranked[:limit], 1)]
+        return f"The {len(lines)} with the {side} {_label(label)} in {_where(selection)}:\n" + "\n".join(lines)
+    names = joined([record.name for record, value in ranked if value == ranked[0][1]])
+    verb = "have" if len([1 for _, value in ranked if value == ranked[0][1]]) > 1 else "has"
+    pool = f"of the {len(selection.chosen)} {_things(selection, 2)} " if len(selection.chosen) > 1 else ""
+    return f"{names} {verb} the {side} {_label(label)} {pool}in {_where(selection)}: {ranked[0][1]}."
+
+
+def _check(selection: Selection) -> str | None:
+    wanted = [f for reading in selection.readings for f in reading.filters if f.kind == "state"]
+    named = [f for reading in selection.readings for f in reading.filters if f.kind == "value"]
+    if not wanted:
+        return _attribute(selection)
+    subjects = [record for record in selection.pool if not named or any(f.holds(record) for f in named)]
+    if not named or len(subjects) != 1:
+        yes = "Yes" if selection.chosen else "No"
+        return f"{yes}: {_count(selection)}"
+    yes = "Yes" if selection.chosen else "No"
+    return f"{yes}, {_where(selection)} has {subjects[0].name} as {state(subjects[0]) or 'unknown'}."
+
+
+def _attribute(selection: Selection) -> str | None:
+    label = wanted_attribute(selection)
+    if label is None or not selection.chosen or not (selection.filtered or len(selection.pool) == 1):
+        return None
+    known = [(record.name, record.get(label)) for record in selection.chosen if record.get(label)]
+    if len(known) == 1:
+        return f"The {label} for {known[0][0]} is {known[0][1]} (from {_where(selection)})."
+    lines = [f"- {name}: {value}" for name, value in known[:_MOST_LINES]]
+    return f"{label.capitalize()} in {_where(selection)}:\n" + "\n".join(lines) if known else None
+
+
+def _list(selection: Selection) -> str:
+    if not selection.chosen:
+        return f"{_where(selection)} lists no {_things(selection, 2)} of that kind (of {len(selection.pool)} in all)."
+    lines = [f"- {described(record)}" for record in selection.chosen[:_MOST_LINES]]
+    if len(selection.chosen) > _MOST_LINES:
+        lines.append(f"- and {len(selection.chosen) - _MOST_LINES} more")
+    count = len(selection.chosen)
+    return f"{count} {_things(selection, count)} in {_where(selection)}:\n" + "\n".join(lines)

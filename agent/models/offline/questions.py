@@ -1,0 +1,203 @@
+"""What a question about listed things asks for, told from its wording alone."""
+
+import re
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Literal
+
+from agent.models.offline.dates import Span, span
+from agent.models.offline.numbers import amounts
+from agent.models.offline.words import NUMBER_WORDS, STOP, words
+
+Operation = Literal["count", "sum", "average", "median", "max", "min", "list", "lookup", "check"]
+
+_LARGEST = (
+    r"highest|largest|biggest|greatest|most expensive|most valuable|most important|priciest|longest|maximum|max|best"
+)
+_LATEST = r"latest|newest|most recent|last|youngest"
+_SMALLEST = r"lowest|smallest|cheapest|least expensive|least valuable|least|shortest|minimum|min|worst|fewest"
+_EARLIEST = r"earliest|oldest|soonest|first due|next due|first|next"
+_COUNT = r"how many|number of|count\b|how often"
+_SUM = r"\b(?:total|sum|altogether|combined|overall|add(?:s|ed)? up|in all|all together|aggregate)\b|how much"
+_SPREADS: tuple[tuple[Operation, str], ...] = (
+    ("average", r"\b(?:average|mean|avg|on average|typical)\b"),
+    ("median", r"\bmedian\b"),
+)
+_TOP = re.compile(
+    rf"\b(?:top|first|last|bottom)\s+(\d+|{'|'.join(NUMBER_WORDS)})\b|\b(\d+|two|three|four|five)\s+(?:{_LARGEST}|{_SMALLEST})\b"
+)
+_CHECK = re.compile(r"^(?:is|are|was|were|does|do|has|have|did|am)\b")
+_ASKING = re.compile(r"\b(?:which|what|list|show|name|who|give|display|enumerate|whose|tell|where|when)\b")
+_NOUN_END = (
+    r"are|is|was|were|do|does|did|have|has|had|in|with|that|which|who|from|we|i|you|it|they|there|listed|still|on|for|"
+    r"by|at|over|under|above|below|worth|can|will|marked|currently|according|per|and|where|whose|remain|remaining|exist"
+)
+_NOUN = re.compile(
+    rf"(?:how many(?: of)?|number of|count(?: up)?(?: of)?|which|what|list|show me|show|name|every|each|all|"
+    rf"(?:{_LARGEST}|{_SMALLEST}|{_LATEST}|{_EARLIEST})|of)\s+(?:all\s+|the\s+|our\s+|my\s+|your\s+|of\s+|different\s+)*"
+    rf"(?P<noun>[\w'-]+(?:\s+[\w'-]+){{0,3}}?)(?=\s+(?:{_NOUN_END})\b|\s*[?.!,:;]|\s*$)"
+)
+_GROUP_BY = re.compile(r"\b(?:per|by|for each|for every|grouped by|broken down by|by each)\s+(?P<label>[\w-]+)")
+_NUMBER = r"[^\s]*\d[^\s]*(?:\s(?:million|thousand|billion|euros?|dollars?|EUR|USD|%))?"
+_COMPARISONS = (
+    ("between", re.compile(rf"\bbetween\s+({_NUMBER})\s+and\s+({_NUMBER})", re.IGNORECASE)),
+    (
+        "at_least",
+        re.compile(
+            rf"(?:\bat least|\bno less than|\bminimum of|>=|≥|\bfrom)\s*({_NUMBER})(?:\s+(?:or|and)\s+(?:more|up))?",
+            re.I,
+        ),
+    ),
+    ("at_most", re.compile(rf"(?:\bat most|\bno more than|\bup to|\bmaximum of|<=|≤)\s*({_NUMBER})", re.IGNORECASE)),
+    (
+        "over",
+        re.compile(
+            rf"(?:\bover|\babove|\b(?:more|greater|larger|bigger|higher|older) than|\bexceed(?:s|ing)?|>)\s*({_NUMBER})",
+            re.I,
+        ),
+    ),
+    (
+        "under",
+        re.compile(
+            rf"(?:\bunder|\bbelow|\b(?:less|fewer|smaller|lower|cheaper|younger) than|<)\s*({_NUMBER})", re.IGNORECASE
+        ),
+    ),
+)
+_WHEN = re.compile(
+    r"\b(?P<relation>before|after|since|until|by|in|on|during|due)\s+(?P<when>(?:the\s+)?[\w,./ -]*?\d[\w./-]*(?:\s+\d{4})?)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A bound that a number must keep, both ends included unless `strict`."""
+
+    low: Decimal | None
+    high: Decimal | None
+    strict: bool
+
+    def holds(self, value: Decimal) -> bool:
+        """Whether `value` keeps the bound."""
+        above = self.low is None or value > self.low or (value == self.low and not self.strict)
+        below = self.high is None or value < self.high or (value == self.high and not self.strict)
+        return above and below
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A bound that a date must keep."""
+
+    relation: str
+    span: Span
+
+    def holds(self, day: date) -> bool:
+        """Whether `day` keeps the bound."""
+        match self.relation:
+            case "before":
+                return day < self.span.first
+            case "after":
+                return day > self.span.last
+            case "since":
+                return day >= self.span.first
+            case "until" | "by":
+                return day <= self.span.last
+        return day in self.span
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question about listed things. `noun` is what they are called; `limit` is how many of a ranking are wanted."""
+
+    text: str
+    operation: Operation
+    words: tuple[str, ...]
+    noun: str = ""
+    limit: int = 1
+    by_date: bool = False
+    comparisons: tuple[Comparison, ...] = ()
+    periods: tuple[Period, ...] = ()
+    group_by: str = ""
+
+
+def question(text: str) -> Question:
+    """Read `text`, from which file names should be taken out, as a question."""
+    lower = " ".join(text.casefold().replace("’", "'").split())
+    compared, rest = _compared(lower)
+    periods = tuple(_periods(rest))
+    by = _GROUP_BY.search(lower)
+    return Question(
+        text,
+        _operation(rest),
+        tuple(words(rest)),
+        _noun(rest),
+        _limit(lower),
+        bool(re.search(rf"\b(?:{_LATEST}|{_EARLIEST})\b", lower)),
+        compared,
+        periods,
+        by["label"] if by else "",
+    )
+
+
+def _operation(text: str) -> Operation:
+    if re.search(_COUNT, text):
+        return "count"
+    for operation, pattern in _SPREADS:
+        if re.search(pattern, text):
+            return operation
+    if re.search(rf"\b(?:{_LARGEST}|{_LATEST})\b|\btop\b|\bmost\b", text):
+        return "max"
+    if re.search(rf"\b(?:{_SMALLEST}|{_EARLIEST})\b|\bbottom\b", text):
+        return "min"
+    if re.search(_SUM, text):
+        return "sum"
+    if _CHECK.match(text):
+        return "check"
+    return "list" if _listing(text) else "lookup"
+
+
+def _listing(text: str) -> bool:
+    return bool(re.search(r"\b(?:which|list|show|name (?:all|the)|enumerate|what \w+s (?:are|do|have|did))\b", text))
+
+
+def _noun(text: str) -> str:
+    matches = [match["noun"] for match in _NOUN.finditer(text)]
+    kept = [" ".join(word for word in match.split() if word not in STOP) for match in matches]
+    return next((noun for noun in kept if noun), "")
+
+
+def _limit(text: str) -> int:
+    match = _TOP.search(text)
+    if not match:
+        return 1
+    written = match[1] or match[2]
+    return min(100, int(written) if written.isdigit() else NUMBER_WORDS.get(written, 1))
+
+
+def _compared(text: str) -> tuple[tuple[Comparison, ...], str]:
+    """The bounds on numbers that `text` names, and `text` without them."""
+    found: list[Comparison] = []
+    for kind, pattern in _COMPARISONS:
+        for match in pattern.finditer(text):
+            values = [number.value for group in match.groups() for number in amounts(group)[:1] if not span(group)]
+            if len(values) == len(match.groups()):
+                found.append(_comparison(kind, values))
+                text = text.replace(match[0], " ")
+    return tuple(found), text
+
+
+def _comparison(kind: str, values: list[Decimal]) -> Comparison:
+    if kind == "between":
+        return Comparison(min(values), max(values), strict=False)
+    low = values[0] if kind in ("over", "at_least") else None
+    high = values[0] if kind in ("under", "at_most") else None
+    return Comparison(low, high, strict=kind in ("over", "under"))
+
+
+def _periods(text: str) -> list[Period]:
+    found = []
+    for match in _WHEN.finditer(text):
+        if when := span(match["when"]):
+            found.append(Period(match["relation"].casefold(), when))
+    return found

@@ -1,0 +1,169 @@
+"""Where an answer comes from when the message does not say: memory, what was said before, files searched for."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from agent.models.offline.desk import Desk, ToolFailed
+from agent.models.offline.evaluate import Selection, select
+from agent.models.offline.facts import Fact, best_fact, said_to
+from agent.models.offline.files import without
+from agent.models.offline.phrasing import answer as phrased
+from agent.models.offline.questions import Question, question
+from agent.models.offline.records import Document, Group, Record
+from agent.models.offline.situation import Situation
+from agent.models.offline.states import state
+from agent.models.offline.words import NUMBER_WORDS, STOP, alike, content, stem, stems, words
+
+_MOST_FILES = 3
+_MOST_SEARCHES = 3
+_COUNTED = re.compile(r"\b(\d{1,6}|" + "|".join(NUMBER_WORDS) + r")\s+((?:[\w-]+\s+){0,2}[\w-]+)", re.IGNORECASE)
+_ABOUT_LISTS = ("count", "sum", "average", "median", "max", "min", "list")
+
+
+class Research:
+    """Answers questions from all that is at hand."""
+
+    def __init__(self, situation: Situation, desk: Desk) -> None:
+        self._situation = situation
+        self._desk = desk
+
+    def answer(self, text: str, files: Sequence[str] = ()) -> str | None:
+        """The answer to `text`, from `files` when some are named, else from memory and then from files that fit."""
+        if files:
+            return self._from_files(text, files)
+        asked = question(text)
+        if asked.operation in _ABOUT_LISTS:
+            return self._from_files(text, self.likely_files(text)) or self._from_memory(text)
+        return self._from_memory(text) or self._from_files(text, self.likely_files(text))
+
+    def remembered(self, topic: str) -> str | None:
+        """What is remembered about `topic`, as sentences."""
+        asked = set(content(topic))
+        kept = [text for _, text in self._memories(topic) if not asked or _share(asked, text) >= 0.5]
+        return "\n".join(dict.fromkeys(said_to(text) for text in kept[:5])) or None
+
+    def likely_files(self, text: str) -> list[str]:
+        """The files that most likely have the answer: by their names and by what they mention."""
+        asked = [word for word in content(text) if len(word) > 2]
+        scores: Counter[str] = Counter()
+        for path in self._paths():
+            named = stems(re.sub(r"[_/.-]", " ", path))
+            scores[path] += 3 * sum(any(alike(word, one) for one in named) for word in asked)
+        for query in self._queries(text)[:_MOST_SEARCHES]:
+            for path in {path for path, _ in self._search(query)}:
+                scores[path] += 2
+            if any(score >= 2 for score in scores.values()) and query[:1].isupper():
+                break
+        return [path for path, score in scores.most_common(_MOST_FILES) if score > 0]
+
+    def _from_files(self, text: str, files: Sequence[str]) -> str | None:
+        documents = [self._desk.read(path) for path in files[:_MOST_FILES]]
+        asked = question(without(text, files))
+        selection = select(asked, documents)
+        firm = selection is not None and selection.score >= 1
+        listed = phrased(selection) if selection and (firm or asked.operation in _ABOUT_LISTS) else None
+        stated = self._stated(asked, documents)
+        if stated and (not listed or asked.operation in ("lookup", "check") or not _is_firm(selection)):
+            return stated
+        return listed or _counted(asked, documents) or stated
+
+    def _stated(self, asked: Question, documents: Sequence[Document]) -> str | None:
+        fact = best_fact(asked.text, [(d.path, s.text) for d in documents for s in d.sentences])
+        return (
+            f"{_closed(fact.text)} (from {fact.source})"
+            if fact and asked.operation not in ("max", "min", "list")
+            else None
+        )
+
+    def _from_memory(self, text: str) -> str | None:
+        fact = best_fact(text, [*self._told(), *(("memory", memory) for memory in reversed(self._situation.memories))])
+        fact = fact or self._recalled(text)
+        return said_to(fact.text) if fact else None
+
+    def _told(self) -> list[tuple[str, str]]:
+        return [(who, text) for who, text in self._situation.earlier if who == "user"]
+
+    def _recalled(self, text: str) -> Fact | None:
+        try:
+            return best_fact(text, [("memory", memory) for memory in reversed(self._desk.recall(text))])
+        except ToolFailed:
+            return None
+
+    def _memories(self, topic: str) -> list[tuple[str, str]]:
+        at_hand = [("memory", memory) for memory in self._situation.memories]
+        try:
+            return [*at_hand, *(("memory", memory) for memory in self._desk.recall(topic))]
+        except ToolFailed:
+            return at_hand
+
+    def _paths(self) -> list[str]:
+        try:
+            return self._desk.paths()
+        except ToolFailed:
+            return []
+
+    def _search(self, query: str) -> list[tuple[str, str]]:
+        try:
+            return self._desk.search(query)
+        except ToolFailed:
+            return []
+
+    def _queries(self, text: str) -> list[str]:
+        """What to search for: quoted words, names, then the longest words."""
+        quoted = re.findall(r"[\"“'`]([^\"”'`]{2,60})[\"”'`]", text)
+        names = re.findall(r"(?<!^)\b[A-Z][\w&-]*(?:\s+[A-Z][\w&-]*)*", text)
+        plain = sorted({word for word in words(text) if word not in STOP and len(word) > 3}, key=lambda w: (-len(w), w))
+        return list(
+            dict.fromkeys([*quoted, *(n for n in names if n.casefold() not in STOP), *(stem(word) for word in plain)])
+        )
+
+
+def _is_firm(selection: Selection | None) -> bool:
+    return selection is not None and selection.score >= 1
+
+
+def _share(asked: set[str], text: str) -> float:
+    said = stems(text)
+    return sum(any(alike(word, one) for one in said) for word in asked) / len(asked)
+
+
+def _counted(asked: Question, documents: Sequence[Document]) -> str | None:
+    """A number that running text gives ("We have four open deals"), or the sentences that are in the state asked for."""
+    if asked.operation != "count" or not asked.noun:
+        return None
+    wanted = set(stems(asked.noun))
+    for document in documents:
+        for sentence in document.sentences:
+            for number, thing in _COUNTED.findall(sentence.text):
+                if wanted <= set(stems(thing)) or (
+                    stem(asked.noun.split()[-1]) in stems(thing) and _states_fit(asked, sentence.text)
+                ):
+                    return f"{_closed(sentence.text)} ({number} by {document.path})"
+    return _sentences_counted(asked, documents)
+
+
+def _states_fit(asked: Question, text: str) -> bool:
+    return all(word in words(text) for word in asked.words if word in ("open", "closed", "won", "lost", "done"))
+
+
+def _sentences_counted(asked: Question, documents: Sequence[Document]) -> str | None:
+    noun = stem(asked.noun.split()[-1])
+    prose = [
+        Record(_subject(s.text, noun), text=s.text) for d in documents for s in d.sentences if noun in stems(s.text)
+    ]
+    records = tuple(record for record in prose if state(record))
+    if not records:
+        return None
+    group = Group("prose", records, (asked.noun,))
+    selection = select(asked, [Document(documents[0].path, "", groups=(group,))])
+    return phrased(selection) if selection else None
+
+
+def _subject(text: str, noun: str) -> str:
+    match = re.match(rf"^(?:the |our |a )?(.+?)\s+(?:{noun}s?\b|is\b|are\b|has\b|was\b)", text, re.IGNORECASE)
+    return match[1] if match else text
+
+
+def _closed(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else text + "."

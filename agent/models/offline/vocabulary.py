@@ -1,0 +1,70 @@
+"""What words for columns and states mean the same."""
+
+from agent.models.offline.words import stems, word_set
+
+_FAMILIES = """
+value: value amount worth price size revenue total cost sum money budget arr mrr sales volume fee spend salary turnover balance
+quantity: quantity qty unit stock piece count seat headcount inventory
+contact: contact person poc rep representative champion
+owner: owner responsible assignee assigned manager lead owned handle
+date: date due deadline day close closing renewal expire expiry start end
+place: city location country region place office address town market
+phone: phone telephone tel mobile cell
+email: email mail e-mail
+status: status state stage phase outcome progress resolution
+priority: priority urgency severity importance
+probability: probability likelihood chance confidence
+age: age old year
+role: role title position job function
+name: name deal customer client company account product task title project item
+note: note comment remark description next step detail
+"""
+
+_LINES = (line.partition(":") for line in _FAMILIES.strip().splitlines())
+COLUMNS = {name: tuple(members.split()) for name, _, members in _LINES}
+"""Labels of the same meaning, by stem, under the name of their family."""
+
+ATTRIBUTES = frozenset(label for family in COLUMNS.values() for label in family) | {
+    "sku", "id", "type", "category", "tag", "company", "industry", "discount", "rate", "risk", "result", "reason",
+}  # fmt: skip
+"""Stems of labels that describe a thing rather than name one."""
+
+STATUS_LABELS = frozenset(COLUMNS["status"])
+
+OPEN = word_set(
+    """open active ongoing pending progress todo outstanding unresolved incomplete remaining unfinished undone unpaid
+    waiting live new started backlog unchecked doing negotiation negotiating proposal qualified qualification
+    discovery demo prospecting lead overdue blocked"""
+)
+DONE = word_set(
+    """closed done complete completed finished resolved won lost cancelled canceled shipped paid delivered archived
+    rejected merged fixed checked dropped dead signed abandoned expired inactive solved ticked"""
+)
+GENERIC_OPEN = word_set(
+    """open active ongoing pending outstanding remaining unfinished incomplete todo undone unresolved unchecked running"""
+)
+"""Words that ask for everything that is not over, whatever word the file has for it."""
+
+GENERIC_DONE = word_set("""closed done complete completed finished resolved checked ticked over""")
+"""Words that ask for everything that is over, whatever word the file has for it."""
+
+NEGATIONS = word_set(
+    """not no never without except excluding isn't aren't wasn't weren't haven't hasn't don't doesn't didn't non nicht
+    kein keine"""
+)
+
+
+def family(label: str) -> str | None:
+    """The family of meaning that a column's label belongs to, None when it is in none."""
+    parts = stems(label)
+    for part in reversed(parts):
+        for name, members in COLUMNS.items():
+            if part in members:
+                return name
+    return None
+
+
+def is_attribute(label: str) -> bool:
+    """Whether `label` describes a thing (Status, Due date) rather than names one (Acme)."""
+    parts = stems(label)
+    return bool(parts) and (parts[-1] in ATTRIBUTES or (parts[0] in ATTRIBUTES and len(parts) <= 2))

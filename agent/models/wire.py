@@ -1,0 +1,62 @@
+"""What every provider's answer needs read with care: wait hints, tool arguments, text that must fit a schema."""
+
+import json
+import math
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from agent.models.interface import ModelOutputInvalid
+
+
+def retry_after(value: str | None, now: datetime | None = None) -> float | None:
+    """Seconds to wait by a Retry-After header, given as seconds or as an HTTP date; None when absent or unreadable."""
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        return _until(value, now or datetime.now(UTC))
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def arguments(text: str, name: str) -> dict[str, JsonValue]:
+    """The arguments of a call to the tool `name`; raises `ModelOutputInvalid` unless `text` is a JSON object."""
+    try:
+        value = json.loads(text or "{}")
+    except ValueError as error:
+        raise ModelOutputInvalid(f"the arguments of the call to {name} are not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ModelOutputInvalid(f"the arguments of the call to {name} are not a JSON object")
+    return value
+
+
+def fitting(text: str, output: type[BaseModel]) -> str:
+    """`text` as JSON of the type `output`; raises `ModelOutputInvalid` when it is anything else."""
+    try:
+        return output.model_validate_json(_unfenced(text)).model_dump_json()
+    except ValidationError as error:
+        raise ModelOutputInvalid(f"the answer does not fit {output.__name__}: {_brief(error)}") from error
+
+
+def _brief(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'text'}: {e['msg']}" for e in error.errors()[:3])
+
+
+def _unfenced(text: str) -> str:
+    # Servers that ignore the schema tend to wrap their JSON into a code fence.
+    stripped = text.strip()
+    if stripped.startswith("```") and stripped.endswith("```") and "\n" in stripped:
+        return stripped.partition("\n")[2].removesuffix("```")
+    return stripped
+
+
+def _until(value: str, now: datetime) -> float | None:
+    try:
+        then = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if then.tzinfo is None:
+        then = then.replace(tzinfo=UTC)
+    return max(0.0, (then - now).total_seconds())
