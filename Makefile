@@ -26,15 +26,28 @@ test: setup ## run the tests
 	@python -m pytest
 
 .PHONY: check
-check: setup ## lint, formatting, types, imports between packages, generated code
+check: lint types imports generated ## everything a machine can say about the code; -k goes on after a failure
+
+.PHONY: lint
+lint: setup
 	ruff check .
 	ruff format --check .
+
+.PHONY: types
+types: setup
 	mypy
 	mypy tests loadtests
+
+.PHONY: imports
+imports: setup
 	lint-imports
+
+.PHONY: generated
+generated: setup
+	@echo "comparing the generated code with the .proto files"
 	@out=$$(mktemp -d); trap 'rm -rf "$$out"' EXIT; $(call generate,"$$out"); \
 	diff -r --exclude='*.proto' --exclude=__init__.py --exclude=__pycache__ "$$out/empla/v1" proto/empla/v1 \
-	|| { echo "The generated code differs from the .proto files: run make proto." >&2; exit 1; }
+	|| { echo "They differ: run make proto." >&2; exit 1; }
 
 .PHONY: format
 format: setup ## format the code and fix what can be fixed

@@ -41,7 +41,7 @@ make_venv() {
 
 install_dependencies() {
   say "Installing the pinned dependencies into .venv (a minute or two the first time)"
-  local pip=(.venv/bin/python -m pip --quiet --disable-pip-version-check --no-input install)
+  local pip=(.venv/bin/python -m pip -qq --disable-pip-version-check --no-input install)
   "${pip[@]}" --require-hashes -r deploy/requirements.txt
   "${pip[@]}" --no-deps --no-build-isolation -e .
 }
