@@ -244,10 +244,13 @@ def _require_range(offset: int, length: int | None) -> None:
 
 
 def _open_root(path: Path) -> int:
-    if not Path("/proc/self/fd").is_dir():
-        raise Unsupported("/proc is not mounted, and files cannot be opened safely without it")
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
     try:
-        root = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        os.close(os.open("/proc/self/fd", flags))
+    except OSError as error:
+        raise Unsupported("/proc is not mounted, and files cannot be opened safely without it") from error
+    try:
+        root = os.open(path, flags)
     except OSError as error:
         raise WorkstationUnavailable(f"the workspace cannot be opened: {error}") from error
     try:

@@ -14,6 +14,8 @@ def path_filter(glob: str, *, case_sensitive: bool) -> Callable[[str], bool]:
     if "/" not in glob:
         last = parts[0]
         return lambda path: last is None or last.match(path.rpartition("/")[2]) is not None
+    if parts[-1] is None:  # what is below, not the directory itself
+        parts.append(re.compile(""))
     return lambda path: _fits(parts, path.split("/"))
 
 
