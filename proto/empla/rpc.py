@@ -5,6 +5,7 @@ Handlers raise it (or an error that the service's `translate` turns into one); a
 INTERNAL.
 """
 
+import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -161,10 +162,14 @@ class Guard(grpc.aio.ServerInterceptor):
         return handle
 
     def _streaming(self, method: str, behaviour: Any) -> Any:
-        async def handle(request: Any, context: Any) -> AsyncIterator[Any]:
+        async def handle(request: Any, context: Any) -> None:
             async with self._boundary(method, context):
-                async for response in behaviour(request, context):
-                    yield response
+                answers = behaviour(request, context)
+                if inspect.isawaitable(answers):  # a handler that writes by itself
+                    await answers
+                    return
+                async for answer in answers:
+                    await context.write(answer)
 
         return handle
 

@@ -1,0 +1,272 @@
+"""The EmployeeGateway: each employee's stream, what goes down it and what comes up.
+
+The table of messages is the truth. A stream only says "look now": whatever a stream loses is found in the table again, at
+the next attach or by the sweep.
+"""
+
+import asyncio
+import hmac
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from uuid import UUID
+
+import grpc
+import grpc.aio
+from google.protobuf.json_format import ParseDict
+from google.protobuf.struct_pb2 import Struct
+
+from controlplane.auth import hashed
+from controlplane.employees import AUTONOMY, EmployeeRecord, Employees
+from controlplane.employees import SQL as EMPLOYEES_SQL
+from controlplane.errors import Invalid, Unauthenticated
+from controlplane.followers import Followers
+from empla import rpc
+from empla.store.connect import Pool, load_queries, translated
+from empla.store.errors import StoreUnavailable
+from empla.v1 import gateway_pb2 as pb
+from empla.v1 import gateway_pb2_grpc
+
+log = logging.getLogger(__name__)
+
+SQL = load_queries("controlplane", "gateway.sql")
+WINDOW = 64
+"""Deliveries of one stream that may wait for their acknowledgement."""
+MAX_WAITING_FRAMES = 1024
+HELLO_SECONDS = 10.0
+SWEEP_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """The employee process behind a call."""
+
+    employee_id: UUID
+    epoch: int
+
+
+def credential(employee_id: UUID, epoch: int, secret: str) -> str:
+    """What an employee process shows: who it is, which launch, and the secret of that launch."""
+    return f"{employee_id}:{epoch}:{secret}"
+
+
+async def authenticate(pool: Pool, metadata: Any) -> Launch:
+    """The launch behind a call; raises `Unauthenticated`, or FAILED_PRECONDITION SUPERSEDED for an older launch."""
+    try:
+        name, number, secret = rpc.bearer(metadata).split(":")
+        employee_id, epoch = UUID(name), int(number)
+    except ValueError as error:
+        raise Unauthenticated("this is no employee's credential") from error
+    with translated():
+        row = await pool.fetchrow(EMPLOYEES_SQL.credential, employee_id)
+    if row is not None and epoch < row["epoch"]:
+        raise rpc.StatusError(
+            grpc.StatusCode.FAILED_PRECONDITION, "SUPERSEDED", f"epoch {row['epoch']} owns this employee"
+        )
+    known = row is not None and epoch == row["epoch"] and row["credential_hash"] is not None
+    if not known or not hmac.compare_digest(row["credential_hash"], hashed(secret)):
+        raise Unauthenticated("the credential is wrong")
+    return Launch(employee_id, epoch)
+
+
+@dataclass(eq=False)
+class Stream:
+    """One attached employee process."""
+
+    launch: Launch
+    build: str
+    waiting: asyncio.Queue[pb.ControlFrame] = field(default_factory=lambda: asyncio.Queue(MAX_WAITING_FRAMES))
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+    unacknowledged: set[UUID] = field(default_factory=set)
+    heartbeat: pb.Heartbeat | None = None
+    heartbeat_at: float = field(default_factory=time.time)
+
+    def send(self, frame: pb.ControlFrame) -> None:
+        """Queue a frame; an employee that reads too slowly loses its stream and comes back."""
+        try:
+            self.waiting.put_nowait(frame)
+        except asyncio.QueueFull:
+            log.warning("employee %s reads too slowly; its stream is closed", self.launch.employee_id)
+            self.closed.set()
+
+
+class Streams:
+    """The streams that this control plane holds, one for each attached employee."""
+
+    def __init__(self, on_change: Callable[[UUID], None]) -> None:
+        self._streams: dict[UUID, Stream] = {}
+        self._on_change = on_change
+
+    def get(self, employee_id: UUID) -> Stream | None:
+        """The employee's stream, if it is attached here."""
+        return self._streams.get(employee_id)
+
+    def all(self) -> list[Stream]:
+        """Every stream."""
+        return list(self._streams.values())
+
+    def look(self, employee_id: UUID) -> None:
+        """There may be messages for the employee."""
+        if stream := self._streams.get(employee_id):
+            stream.news.set()
+
+    @contextmanager
+    def holding(self, stream: Stream) -> Iterator[None]:
+        """Hold `stream` for the length of the block; one that the employee had before is closed."""
+        employee_id = stream.launch.employee_id
+        if before := self._streams.get(employee_id):
+            before.closed.set()
+        self._streams[employee_id] = stream
+        self._on_change(employee_id)
+        try:
+            yield
+        finally:
+            if self._streams.get(employee_id) is stream:
+                del self._streams[employee_id]
+                self._on_change(employee_id)
+
+
+class OutboxListener(Protocol):
+    """Who wants to know that there may be something to send."""
+
+    def look(self) -> None:
+        """Look at the outbox now."""
+        ...
+
+
+class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
+    """Serves the streams. What later builds add (Embed, sidecars) answers UNIMPLEMENTED."""
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        employees: Employees,
+        streams: Streams,
+        followers: Followers,
+        outbox: OutboxListener,
+        heartbeat_ms: int,
+    ) -> None:
+        self._pool, self._employees, self._streams = pool, employees, streams
+        self._followers, self._outbox, self._heartbeat_ms = followers, outbox, heartbeat_ms
+
+    async def Attach(self, request_iterator: AsyncIterator[pb.AgentFrame], context: Any) -> None:  # noqa: N802 - gRPC's name
+        """One employee's stream, from its Hello until either side ends it."""
+        launch: Launch = rpc.caller()
+        hello = await _hello(request_iterator, launch)
+        record = await self._employees.by_id(launch.employee_id)
+        stream = Stream(launch, hello.build)
+        with self._streams.holding(stream):
+            stream.send(pb.ControlFrame(welcome=_welcome(record, self._heartbeat_ms)))
+            stream.news.set()
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._read(request_iterator, stream)),
+                    group.create_task(_write(stream, context)),
+                    group.create_task(self._deliver(stream)),
+                ]
+                await stream.closed.wait()
+                for task in tasks:
+                    task.cancel()
+
+    async def sweep(self) -> None:
+        """Find messages that no stream was told of; runs until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            try:
+                with translated():
+                    rows = await self._pool.fetch(SQL.employees_with_undelivered)
+            except StoreUnavailable as error:
+                log.warning("the database is away: %s", error)
+                continue
+            for row in rows:
+                self._streams.look(row["employee_id"])
+
+    async def _read(self, frames: AsyncIterator[pb.AgentFrame], stream: Stream) -> None:
+        async for frame in frames:
+            match frame.WhichOneof("frame"):
+                case "ack":
+                    stream.unacknowledged.discard(UUID(frame.ack.message_id))
+                    stream.news.set()
+                case "heartbeat":
+                    stream.heartbeat, stream.heartbeat_at = frame.heartbeat, time.time()
+                case "progress":
+                    self._followers.progress(frame.progress)
+                case "outbox_ready":
+                    self._outbox.look()
+                    self._followers.changed(UUID(frame.outbox_ready.message_id))
+        stream.closed.set()
+
+    async def _deliver(self, stream: Stream) -> None:
+        """Send what nobody has claimed, a window at a time."""
+        while True:
+            await stream.news.wait()
+            # Cleared before the table is read, so that what arrives meanwhile is looked for again.
+            stream.news.clear()
+            room = WINDOW - len(stream.unacknowledged)
+            if room <= 0:
+                continue
+            try:
+                with translated():
+                    rows = await self._pool.fetch(
+                        SQL.undelivered, stream.launch.employee_id, list(stream.unacknowledged), room
+                    )
+            except StoreUnavailable as error:
+                log.warning("the database is away, deliveries wait: %s", error)
+                continue  # the sweep looks again
+            for row in rows:
+                stream.unacknowledged.add(row["message_id"])
+                stream.send(pb.ControlFrame(deliver=_deliver(row)))
+
+
+async def _write(stream: Stream, context: Any) -> None:
+    while True:
+        await context.write(await stream.waiting.get())
+
+
+async def _hello(frames: AsyncIterator[pb.AgentFrame], launch: Launch) -> pb.Hello:
+    try:
+        async with asyncio.timeout(HELLO_SECONDS):
+            async for frame in frames:
+                hello = frame.hello
+                if frame.WhichOneof("frame") == "hello" and hello.employee_id == str(launch.employee_id):
+                    return hello
+                break
+    except TimeoutError as error:
+        raise Invalid(f"no Hello within {HELLO_SECONDS:g} s") from error
+    raise Invalid("the first frame must be the Hello of the employee whose credential this is")
+
+
+def configuration(record: EmployeeRecord) -> pb.EmployeeConfiguration:
+    """What an employee process is told of itself."""
+    return pb.EmployeeConfiguration(
+        name=record.name,
+        tenant=record.tenant,
+        tenant_id=str(record.tenant_id),
+        profile=record.profile,
+        autonomy=AUTONOMY[record.autonomy],
+        paused=record.paused,
+    )
+
+
+def _welcome(record: EmployeeRecord, heartbeat_ms: int) -> pb.Welcome:
+    return pb.Welcome(configuration=configuration(record), heartbeat_ms=heartbeat_ms)
+
+
+def _deliver(row: Any) -> pb.Deliver:
+    deliver = pb.Deliver(
+        sequence=row["sequence"],
+        message_id=str(row["message_id"]),
+        conversation_id=str(row["conversation_id"]),
+        channel=row["channel"],
+        sender=row["sender"],
+        body=row["body"],
+        trace_context=row["trace_context"],
+        metadata=ParseDict(row["metadata"], Struct()),
+    )
+    deliver.received_at.FromDatetime(row["received_at"])
+    return deliver

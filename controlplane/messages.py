@@ -1,0 +1,229 @@
+"""Messages as operators read them: where each stands, what was answered, and its way through the steps."""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from google.protobuf.json_format import ParseDict
+from google.protobuf.struct_pb2 import Struct, Value
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from controlplane.errors import Invalid, Unknown
+from empla import telemetry
+from empla.store.connect import Pool, load_queries, translated
+from empla.v1 import control_pb2
+
+SQL = load_queries("controlplane", "messages.sql")
+ENDED = ("answered", "collected", "withheld", "failed")
+STAGES = ("receive", "analyze", "work", "merge", "send")
+MAX_RESULT = 4_000
+MAX_ARGUMENTS = 2_000
+_NEWEST = 2**63 - 1
+
+
+class Messages:
+    """Reads of the pipeline's tables, for operators."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def state(self, message_id: UUID) -> str:
+        """Where a message stands; raises `Unknown`."""
+        with translated():
+            state: str | None = await self._pool.fetchval(SQL.state, message_id)
+        if state is None:
+            raise Unknown("there is no such message")
+        return state
+
+    async def get(self, message_id: UUID, tenant_id: UUID | None) -> control_pb2.Message:
+        """A message with its whole trace; raises `Unknown`."""
+        with translated():
+            async with self._pool.acquire() as connection:
+                row = await connection.fetchrow(SQL.message, message_id, tenant_id)
+                if row is None:
+                    raise Unknown(f"there is no message {message_id}")
+                replies = await connection.fetch(SQL.replies, [message_id])
+                attempts = await connection.fetch(SQL.attempts, message_id)
+                effects = await connection.fetch(SQL.effects, message_id)
+                reviews = await connection.fetch(SQL.reviews, message_id)
+        message = _message(row, replies)
+        message.attempts.extend(_attempt(a) for a in attempts)
+        message.effects.extend(_effect(e) for e in effects)
+        message.reviews.extend(review(r) for r in reviews)
+        message.stages.extend(_stages(attempts))
+        for attempt in attempts:
+            if attempt["outcome"] == "succeeded":
+                message.step_timings_ms[attempt["step"]] = attempt["duration_ms"]
+            if attempt["step"] == "classification" and attempt["output"]:
+                ParseDict(attempt["output"], message.classification)
+        return message
+
+    async def page(
+        self, tenant_id: UUID | None, employee_id: UUID | None, *, state: str = "", size: int = 50, token: str = ""
+    ) -> tuple[list[control_pb2.Message], str]:
+        """A page of messages, newest first, without traces; and the token of the next page."""
+        before = _before(token)
+        with translated():
+            rows = await self._pool.fetch(SQL.page, tenant_id, employee_id, state, before, size)
+            replies = await self._pool.fetch(SQL.replies, [row["message_id"] for row in rows])
+        messages = [_message(row, [r for r in replies if r["message_id"] == row["message_id"]]) for row in rows]
+        return messages, str(rows[-1]["sequence"]) if len(rows) == size else ""
+
+    async def reviews(
+        self, tenant_id: UUID | None, employee_id: UUID | None, *, ended: bool, size: int, token: str
+    ) -> tuple[list[control_pb2.Review], str]:
+        """A page of reviews, oldest first; and the token of the next page."""
+        after = _after(token)
+        with translated():
+            rows = await self._pool.fetch(SQL.open_reviews, tenant_id, employee_id, ended, after, size)
+        following = rows[-1]["created_at"].isoformat() if len(rows) == size else ""
+        return [review(row) for row in rows], following
+
+    async def review(self, review_id: UUID, tenant_id: UUID | None) -> control_pb2.Review:
+        """One review; raises `Unknown`."""
+        with translated():
+            row = await self._pool.fetchrow(SQL.review, review_id, tenant_id)
+        if row is None:
+            raise Unknown(f"there is no review {review_id}")
+        return review(row)
+
+    async def latency(self, tenant_id: UUID | None) -> control_pb2.Latency:
+        """Of the messages answered in the last hour (at most the last 10,000)."""
+        with translated():
+            row = await self._pool.fetchrow(SQL.latency, tenant_id)
+        assert row is not None
+        p50, p95, p99 = row["ms"] or (0, 0, 0)
+        return control_pb2.Latency(count=row["count"], p50_ms=p50, p95_ms=p95, p99_ms=p99)
+
+    async def counts(self, tenant_id: UUID | None) -> Any:
+        """How many reviews are open, messages live and rows of the outbox waiting."""
+        with translated():
+            return await self._pool.fetchrow(SQL.counts, tenant_id)
+
+
+def _before(token: str) -> int:
+    if token and not token.isdigit():
+        raise Invalid("the page token is none of ours", fields={"page_token": "unknown"})
+    return int(token) if token else _NEWEST
+
+
+def _after(token: str) -> datetime:
+    try:
+        return datetime.fromisoformat(token) if token else datetime.min.replace(tzinfo=UTC)
+    except ValueError as error:
+        raise Invalid("the page token is none of ours", fields={"page_token": "unknown"}) from error
+
+
+def _message(row: Any, replies: Iterable[Any]) -> control_pb2.Message:
+    message = control_pb2.Message(
+        message_id=str(row["message_id"]),
+        employee=row["employee"],
+        employee_id=str(row["employee_id"]),
+        channel=row["channel"],
+        conversation=row["conversation"],
+        sender=row["sender"],
+        text=row["body"],
+        state=row["processing_state"],
+        step=row["step"],
+        reason=row["reason"],
+        retry_count=row["retry_count"],
+        received_at=_time(row["received_at"]),
+        ended_at=_time(row["ended_at"]),
+        elapsed_ms=row["elapsed_ms"],
+        step_timings_ms=row["step_timings"],
+        trace_id=telemetry.trace_id(row["trace_context"]),
+    )
+    message.replies.extend(
+        control_pb2.Reply(
+            outbox_id=str(r["outbox_id"]),
+            kind=r["kind"],
+            text=r["body"],
+            state=r["state"],
+            reason=r["reason"],
+            sent_at=_time(r["ended_at"]) if r["state"] == "sent" else None,
+        )
+        for r in replies
+    )
+    return message
+
+
+def _attempt(row: Any) -> control_pb2.Attempt:
+    return control_pb2.Attempt(
+        stage=row["stage"],
+        step=row["step"],
+        attempt=row["attempt"],
+        outcome=row["outcome"],
+        started_at=_time(row["started_at"]),
+        queued_ms=row["queued_ms"],
+        duration_ms=row["duration_ms"],
+        error_class=row["error_class"],
+        error=row["error"],
+        model=row["model"],
+        tokens_in=row["tokens_in"],
+        tokens_out=row["tokens_out"],
+        cost_micros=row["cost_micros"],
+        output=ParseDict(row["output"], Value()) if row["output"] is not None else None,
+        intent_index=-1 if row["intent_index"] is None else row["intent_index"],
+    )
+
+
+def _effect(row: Any) -> control_pb2.Effect:
+    return control_pb2.Effect(
+        capability=row["capability"],
+        action=row["action"],
+        arguments_json=json.dumps(row["arguments"], ensure_ascii=False)[:MAX_ARGUMENTS],
+        state=row["state"],
+        result_json="" if row["result"] is None else json.dumps(row["result"], ensure_ascii=False)[:MAX_RESULT],
+        error=row["error"],
+        started_at=_time(row["started_at"]),
+        duration_ms=row["duration_ms"],
+    )
+
+
+def _stages(attempts: Iterable[Any]) -> list[control_pb2.Stage]:
+    """The stages that were reached, each from the start of its first step to the end of its last."""
+    by_stage: dict[str, list[Any]] = {}
+    for attempt in attempts:
+        by_stage.setdefault(attempt["stage"], []).append(attempt)
+    return [
+        control_pb2.Stage(
+            stage=stage,
+            duration_ms=_span_ms(by_stage[stage]),
+            steps=dict.fromkeys(a["step"] for a in by_stage[stage]),
+        )
+        for stage in STAGES
+        if stage in by_stage
+    ]
+
+
+def _span_ms(attempts: list[Any]) -> float:
+    first, last = min(a["started_at"] for a in attempts), max(a["finished_at"] for a in attempts)
+    return max(0.0, (last - first).total_seconds() * 1000)
+
+
+def review(row: Any) -> control_pb2.Review:
+    """A row of `reviews` with its employee's name."""
+    return control_pb2.Review(
+        review_id=str(row["review_id"]),
+        employee=row["employee"],
+        message_id=str(row["message_id"] or ""),
+        kind=row["kind"],
+        state=row["state"],
+        reason=row["reason"],
+        payload=ParseDict(row["payload"], Struct()),
+        decision=ParseDict(row["decision"], Struct()) if row["decision"] else None,
+        resolved_by=row["resolved_by"] or "",
+        created_at=_time(row["created_at"]),
+        expires_at=_time(row["expires_at"]),
+        resolved_at=_time(row["resolved_at"]),
+    )
+
+
+def _time(moment: datetime | None) -> Timestamp | None:
+    if moment is None:
+        return None
+    stamp = Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp

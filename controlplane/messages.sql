@@ -1,0 +1,70 @@
+-- name: message
+-- One message as operators see it.
+SELECT m.*, b.body, e.name AS employee, c.name AS channel, v.external_id AS conversation,
+  (extract(epoch FROM coalesce(m.ended_at, clock_timestamp()) - m.received_at) * 1000)::float8 AS elapsed_ms
+FROM inbound_messages m JOIN message_bodies b USING (message_id) JOIN employees e ON e.employee_id = m.employee_id
+JOIN channels c ON c.channel_id = m.channel_id JOIN conversations v ON v.conversation_id = m.conversation_id
+WHERE m.message_id = $1 AND ($2::uuid IS NULL OR m.tenant_id = $2);
+
+-- name: state
+-- Where a message stands.
+SELECT processing_state FROM inbound_messages WHERE message_id = $1;
+
+-- name: page
+-- Messages of a tenant or of one employee, newest first, those before a sequence number.
+SELECT m.*, b.body, e.name AS employee, c.name AS channel, v.external_id AS conversation,
+  (extract(epoch FROM coalesce(m.ended_at, clock_timestamp()) - m.received_at) * 1000)::float8 AS elapsed_ms
+FROM inbound_messages m JOIN message_bodies b USING (message_id) JOIN employees e ON e.employee_id = m.employee_id
+JOIN channels c ON c.channel_id = m.channel_id JOIN conversations v ON v.conversation_id = m.conversation_id
+WHERE ($1::uuid IS NULL OR m.tenant_id = $1) AND ($2::uuid IS NULL OR m.employee_id = $2)
+  AND ($3 = '' OR m.processing_state = $3) AND m.sequence < $4
+ORDER BY m.sequence DESC LIMIT $5;
+
+-- name: replies
+-- What was written in answer to some messages.
+SELECT outbox_id, message_id, kind, body, state, reason, ended_at FROM outbox
+WHERE message_id = ANY ($1::uuid[]) ORDER BY queued_at, part;
+
+-- name: attempts
+-- Every attempt of every step of a message.
+SELECT a.*, w.intent_index,
+  greatest(0, extract(epoch FROM a.started_at - a.queued_at) * 1000)::float8 AS queued_ms
+FROM step_attempts a LEFT JOIN message_workers w ON w.worker_id = a.unit_id
+WHERE a.message_id = $1 ORDER BY a.finished_at, a.started_at, a.step;
+
+-- name: effects
+-- Every action that was begun for a message.
+SELECT capability, action, arguments, state, result, error, started_at,
+  coalesce(extract(epoch FROM finished_at - started_at) * 1000, 0)::float8 AS duration_ms
+FROM effects WHERE message_id = $1 ORDER BY started_at, response_index, call_index;
+
+-- name: reviews
+-- The reviews of a message.
+SELECT r.*, e.name AS employee FROM reviews r JOIN employees e ON e.employee_id = r.employee_id
+WHERE r.message_id = $1 ORDER BY r.created_at;
+
+-- name: open_reviews
+-- Reviews of a tenant or of one employee, oldest first.
+SELECT r.*, e.name AS employee FROM reviews r JOIN employees e ON e.employee_id = r.employee_id
+WHERE ($1::uuid IS NULL OR r.tenant_id = $1) AND ($2::uuid IS NULL OR r.employee_id = $2) AND ($3 OR r.state = 'open')
+  AND r.created_at > $4
+ORDER BY r.created_at LIMIT $5;
+
+-- name: review
+-- One review.
+SELECT r.*, e.name AS employee FROM reviews r JOIN employees e ON e.employee_id = r.employee_id
+WHERE r.review_id = $1 AND ($2::uuid IS NULL OR r.tenant_id = $2);
+
+-- name: latency
+-- Milliseconds from received to sent, of the messages answered in the last hour.
+SELECT count(*)::int AS count, percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY ms) AS ms
+FROM (SELECT extract(epoch FROM ended_at - received_at) * 1000 AS ms FROM inbound_messages
+  WHERE ($1::uuid IS NULL OR tenant_id = $1) AND processing_state = 'answered' AND received_at > now() - interval '1 hour'
+  ORDER BY sequence DESC LIMIT 10000) answered;
+
+-- name: counts
+-- How much waits.
+SELECT (SELECT count(*) FROM reviews WHERE state = 'open' AND ($1::uuid IS NULL OR tenant_id = $1))::int AS open_reviews,
+  (SELECT count(*) FROM inbound_messages WHERE processing_state NOT IN ('answered', 'collected', 'withheld', 'failed')
+   AND ($1::uuid IS NULL OR tenant_id = $1))::int AS live_messages,
+  (SELECT count(*) FROM outbox WHERE state IN ('queued', 'sending') AND ($1::uuid IS NULL OR tenant_id = $1))::int AS queued_outbox;

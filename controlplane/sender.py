@@ -1,0 +1,200 @@
+"""The Sender: the only way out. It decides from tables that no employee can write, calls the channel, and keeps the receipt.
+
+Before the call the row says `sending`, after it `sent`. A call whose outcome is unknown leaves `unknown_after_send` and an open
+review; it is never blindly repeated.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+from controlplane.callbacks import Ambiguous, Blocked, CallbackError, NotSent, Receipt, Rejected
+from empla import telemetry
+from empla.store.connect import Pool, load_queries, translated
+from empla.store.errors import StoreUnavailable
+from empla.store.ids import new_id
+
+log = logging.getLogger(__name__)
+
+SQL = load_queries("controlplane", "sender.sql")
+BATCH = 64
+MAX_PARALLEL = 64
+POLL_SECONDS = 2.0
+LONGEST_SENDING_SECONDS = 30.0
+MAX_ATTEMPTS = 8
+BACKOFF_SECONDS = 1.0
+MAX_BACKOFF_SECONDS = 300.0
+
+# Shapes of credentials that no reply should carry; from the providers' own documentation of their key formats.
+_SECRET = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----|\bsk-(?:ant-|proj-)?[A-Za-z0-9_-]{20,}|\bAKIA[0-9A-Z]{16}\b|\bxox[abprs]-[A-Za-z0-9-]{10,}"
+    r"|\bgh[pousr]_[A-Za-z0-9]{36,}\b"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Where a row goes, and the message with it."""
+
+    state: str  # of the outbox row
+    message_state: str
+    reason: str = ""
+    review: str | None = None  # the kind of review that is opened
+    receipt: dict[str, Any] | None = None
+    retry_after: float | None = None  # seconds
+
+
+class Transport(Protocol):
+    """Calls a registered URL."""
+
+    async def post(self, url: str, secret: bytes, outbox_id: UUID, payload: dict[str, Any]) -> Receipt:
+        """Deliver, or raise a `CallbackError`."""
+        ...
+
+
+def may_leave(row: Any) -> Verdict | None:
+    """The last check, deterministic: None lets the row leave, else where it goes instead."""
+    if row["autonomy"] == "shadow":
+        return Verdict("withheld", "withheld", "shadow mode")
+    if _SECRET.search(row["body"]):
+        return Verdict("held", "waiting", "the text looks as if it held a secret key", "draft")
+    if row["kind"] != "notice" and (row["autonomy"] == "supervised" or row["proposal"] == "review"):
+        return Verdict("held", "waiting", "a person approves this reply", "draft")
+    if row["channel"] == "webhook" and not row["callback_url"]:
+        return Verdict("withheld", "withheld", "the channel has no callback URL; the reply can be read through the API")
+    return None
+
+
+class Sender:
+    """Sends what is in the outbox; one for each control plane."""
+
+    def __init__(self, pool: Pool, transport: Transport, on_ended: Callable[[UUID], None], *, instance: str) -> None:
+        self._pool, self._transport, self._on_ended, self._instance = pool, transport, on_ended, instance
+        self._news = asyncio.Event()
+        self._busy = asyncio.Semaphore(MAX_PARALLEL)
+
+    def look(self) -> None:
+        """There may be something to send."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Send until cancelled. A look at the table every 2 s finds what nobody spoke of."""
+        async with asyncio.TaskGroup() as sendings:
+            while True:
+                try:
+                    more = await self._round(sendings)
+                except StoreUnavailable as error:
+                    log.warning("the database is away, sending waits: %s", error)
+                    more = False
+                if not more:
+                    await self._wait()
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(POLL_SECONDS):
+                await self._news.wait()
+        except TimeoutError:
+            await self._recover()
+
+    async def _round(self, sendings: asyncio.TaskGroup) -> bool:
+        """One look: whether it found as much as it asked for."""
+        self._news.clear()
+        with translated():
+            rows = await self._pool.fetch(SQL.due, BATCH)
+            verdicts = {row["outbox_id"]: may_leave(row) for row in rows}
+            leaving = [outbox_id for outbox_id, verdict in verdicts.items() if verdict is None]
+            claimed = set()
+            if leaving:
+                claimed = {r["outbox_id"] for r in await self._pool.fetch(SQL.claim, leaving, self._instance)}
+        for row in rows:
+            if verdict := verdicts[row["outbox_id"]]:
+                await self._settle(row["outbox_id"], verdict)
+            elif row["outbox_id"] in claimed:
+                await self._busy.acquire()
+                sendings.create_task(self._send(row), name=f"send {row['outbox_id']}")
+        return len(rows) == BATCH
+
+    async def _send(self, row: Any) -> None:
+        try:
+            with telemetry.span("send", row["trace_context"] or "", channel=row["channel"] or ""):
+                verdict = await self._call(row)
+            await self._settle_patiently(row["outbox_id"], verdict)
+        finally:
+            self._busy.release()
+
+    async def _call(self, row: Any) -> Verdict:
+        if row["channel"] == "api":
+            return Verdict("sent", "answered")  # whoever asked reads it from the table
+        try:
+            receipt = await self._transport.post(row["callback_url"], row["secret"], row["outbox_id"], _payload(row))
+        except CallbackError as error:
+            return _after(error, row["attempt"] + 1)
+        return Verdict("sent", "answered", receipt=receipt.as_json())
+
+    async def _settle_patiently(self, outbox_id: UUID, verdict: Verdict) -> None:
+        """The receipt must be written: a database that is away is waited for."""
+        while True:
+            try:
+                await self._settle(outbox_id, verdict)
+            except StoreUnavailable as error:
+                log.warning("the database is away, a receipt waits: %s", error)
+                await asyncio.sleep(POLL_SECONDS)
+            else:
+                return
+
+    async def _settle(self, outbox_id: UUID, verdict: Verdict) -> None:
+        with translated():
+            message_id = await self._pool.fetchval(
+                SQL.settle,
+                outbox_id,
+                verdict.state,
+                verdict.receipt,
+                verdict.reason,
+                verdict.retry_after,
+                verdict.message_state,
+                new_id(),
+                verdict.review,
+            )
+        if message_id is not None:
+            self._on_ended(message_id)
+
+    async def _recover(self) -> None:
+        """Sendings that another control plane left behind: an API reply never left, anything else may have."""
+        try:
+            with translated():
+                rows = await self._pool.fetch(SQL.abandoned, self._instance, LONGEST_SENDING_SECONDS)
+        except StoreUnavailable:
+            return  # the next round says so
+        for row in rows:
+            unknown = Verdict("unknown_after_send", "waiting", "interrupted while it was sent", "unknown_after_send")
+            again = Verdict("queued", "sending", "interrupted before it was sent", retry_after=0)
+            await self._settle(row["outbox_id"], again if row["channel"] == "api" else unknown)
+
+
+def _payload(row: Any) -> dict[str, Any]:
+    return {
+        "outbox_id": str(row["outbox_id"]),
+        "kind": row["kind"],
+        "message_id": str(row["message_id"]),
+        "event_id": row["event_id"],
+        "conversation": row["conversation"],
+        "employee": row["employee"],
+        "recipient": row["sender"],
+        "text": row["body"],
+    }
+
+
+def _after(error: CallbackError, attempt: int) -> Verdict:
+    reason = f"{type(error).__name__}: {error}"
+    match error:
+        case NotSent() if attempt < MAX_ATTEMPTS:
+            backoff = min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 2 ** (attempt - 1))
+            return Verdict("queued", "sending", reason, retry_after=max(backoff, error.retry_after or 0))
+        case Ambiguous():
+            return Verdict("unknown_after_send", "waiting", reason, "unknown_after_send")
+        case NotSent() | Rejected() | Blocked() | _:
+            return Verdict("failed", "failed", reason, "needs_manual_intervention")

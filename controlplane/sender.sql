@@ -1,0 +1,56 @@
+-- name: due
+-- What waits to be sent and may be tried now, with what decides whether and where it goes.
+SELECT o.outbox_id, o.message_id, o.employee_id, o.tenant_id, o.kind, o.body, o.proposal, o.attempt, m.event_id, m.sender,
+  c.kind AS channel, c.callback_url, c.secret, v.external_id AS conversation, e.autonomy, e.name AS employee, m.trace_context
+FROM outbox o
+JOIN employees e ON e.employee_id = o.employee_id
+LEFT JOIN inbound_messages m ON m.message_id = o.message_id
+LEFT JOIN conversations v ON v.conversation_id = m.conversation_id
+LEFT JOIN channels c ON c.channel_id = m.channel_id
+WHERE o.state = 'queued' AND (o.next_at IS NULL OR o.next_at <= now())
+ORDER BY o.queued_at LIMIT $1;
+
+-- name: claim
+-- Takes rows for sending; one that another control plane took meanwhile is not returned.
+UPDATE outbox SET state = 'sending', attempt = attempt + 1, started_at = now(), claimed_by = $2
+WHERE outbox_id = ANY ($1::uuid[]) AND state = 'queued' RETURNING outbox_id;
+
+-- name: settle
+-- Ends a sending with its receipt, moves the message that it answers, and records the attempt, all or nothing.
+WITH settled AS (
+  UPDATE outbox SET state = $2, attempt = attempt + (state = 'queued')::int, receipt = $3, reason = $4, next_at = now() + make_interval(secs => $5),
+    ended_at = CASE WHEN $2 <> 'queued' THEN now() END
+  WHERE outbox_id = $1 AND state IN ('sending', 'queued', 'unknown_after_send')
+  RETURNING *
+), moved AS (
+  UPDATE inbound_messages m
+  SET processing_state = $6, step = CASE WHEN $6 IN ('answered', 'withheld') THEN '' ELSE 'send' END,
+    reason = CASE WHEN $6 = 'answered' THEN '' ELSE $4 END,
+    ended_at = CASE WHEN $6 IN ('answered', 'withheld', 'failed') THEN now() END,
+    step_timings = m.step_timings || jsonb_build_object('send', extract(epoch FROM clock_timestamp() - s.queued_at) * 1000)
+  FROM settled s
+  WHERE m.message_id = s.message_id AND s.kind = 'reply' AND m.processing_state IN ('sending', 'waiting') AND m.step = 'send'
+    AND m.processing_state <> $6
+  RETURNING m.message_id
+), recorded AS (
+  INSERT INTO step_attempts (unit_id, step, attempt, message_id, tenant_id, employee_id, stage, epoch, queued_at, started_at,
+    duration_ms, outcome, error)
+  SELECT message_id, CASE kind WHEN 'reply' THEN 'send' ELSE 'send_' || kind END, attempt, message_id, tenant_id,
+    employee_id, 'send', epoch, queued_at, coalesce(started_at, now()),
+    extract(epoch FROM clock_timestamp() - coalesce(started_at, clock_timestamp())) * 1000,
+    CASE $2 WHEN 'sent' THEN 'succeeded' WHEN 'held' THEN 'waiting' WHEN 'withheld' THEN 'cancelled' ELSE 'failed' END,
+    CASE WHEN $2 = 'sent' THEN '' ELSE $4 END
+  FROM settled WHERE message_id IS NOT NULL
+  ON CONFLICT DO NOTHING
+), asked AS (
+  INSERT INTO reviews (review_id, tenant_id, employee_id, message_id, outbox_id, kind, reason, payload)
+  SELECT $7, tenant_id, employee_id, message_id, outbox_id, $8, $4, jsonb_build_object('text', body, 'kind', kind)
+  FROM settled WHERE $8::text IS NOT NULL
+)
+SELECT message_id FROM settled;
+
+-- name: abandoned
+-- Sendings whose control plane is gone: begun before the longest sending could still run, and not by this one.
+SELECT o.outbox_id, c.kind AS channel FROM outbox o
+LEFT JOIN inbound_messages m ON m.message_id = o.message_id LEFT JOIN channels c ON c.channel_id = m.channel_id
+WHERE o.state = 'sending' AND o.claimed_by <> $1 AND o.started_at < now() - make_interval(secs => $2);
