@@ -7,9 +7,10 @@ import click
 from controlplane.cli.client import DEADLINE, connected
 from controlplane.cli.document import as_document, enum_word
 from controlplane.cli.logs import logs
-from controlplane.cli.output import age, dim, json_option, local_time, print_json, print_table, printable
+from controlplane.cli.output import age, dim, json_option, local_time, print_json, print_table
 from controlplane.cli.pages import listed
 from controlplane.cli.profile import is_file, read_profile
+from controlplane.cli.safe_text import printable
 from empla.v1 import control_pb2
 
 _DRAIN = click.option(

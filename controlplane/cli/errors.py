@@ -14,8 +14,12 @@ from collections.abc import Mapping
 
 import click
 
+from controlplane.cli.safe_text import one_line
+
 JSON_OUTPUT = "empla.json"
 """The key in a context's `meta` that is set when the command was given `--json`."""
+
+_LONGEST = 1000
 
 
 class Failure(click.ClickException):
@@ -69,7 +73,7 @@ def report(error: click.ClickException) -> None:
     if ctx is not None and ctx.meta.get(JSON_OUTPUT):
         click.echo(json.dumps({"error": _document(error)}, ensure_ascii=False), err=True)
     elif isinstance(error, Failure):
-        click.echo(f"empla: {error.format_message()}", err=True)
+        click.echo(f"empla: {one_line(error.format_message(), _LONGEST)}", err=True)
     else:
         error.show()
 

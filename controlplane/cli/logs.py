@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import click
 
 from controlplane.cli.client import connected
-from controlplane.cli.output import json_option, printable
-from empla.v1 import control_pb2, control_pb2_grpc
+from controlplane.cli.output import json_option
+from controlplane.cli.safe_text import printable
+from empla.v1 import control_pb2
 
 _FOLLOW_SECONDS = 24 * 3600.0
 _SHOWN = ("time", "level", "logger", "message", "exception")
@@ -23,20 +24,18 @@ _SHOWN = ("time", "level", "logger", "message", "exception")
 def logs(name: str, follow: bool, lines: int, as_json: bool) -> None:
     """Print the last lines of an employee's log; with --json as they were written."""
     request = control_pb2.TailLogsRequest(employee=name, lines=lines, follow=follow)
-    with connected() as control_plane:
-        for line in _lines(control_plane, request):
-            click.echo(line if as_json else readable(line))
-
-
-def _lines(control_plane: control_pb2_grpc.ControlPlaneStub, request: control_pb2.TailLogsRequest) -> Iterator[str]:
-    stream = control_plane.TailLogs(request, timeout=_FOLLOW_SECONDS if request.follow else None)
     try:
-        yield from (line.text for line in stream)
+        for line in _lines(request):
+            click.echo(line if as_json else readable(line))
     except KeyboardInterrupt:
-        if not request.follow:
+        if not follow:
             raise
-    finally:
-        stream.cancel()
+
+
+def _lines(request: control_pb2.TailLogsRequest) -> Iterator[str]:
+    with connected() as control_plane:
+        stream = control_plane.TailLogs(request, timeout=_FOLLOW_SECONDS if request.follow else None)
+        yield from (line.text for line in stream)
 
 
 def readable(line: str) -> str:

@@ -11,12 +11,7 @@ import click
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from controlplane.cli.errors import JSON_OUTPUT
-
-# Control characters (escape sequences begin with one) and those that reorder what is shown.
-_STEERING = dict.fromkeys(
-    {*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)} - {ord("\n"), ord("\t")},
-    "\N{REPLACEMENT CHARACTER}",
-)
+from controlplane.cli.safe_text import one_line
 
 
 def _remember(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
@@ -46,17 +41,6 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, nothing
     widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
     for line in [header, *lines]:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-
-
-def one_line(text: str, limit: int = 80) -> str:
-    """`text` on one line without control characters, cut with an ellipsis at `limit`."""
-    flat = " ".join(printable(text).split())
-    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
-
-
-def printable(text: str) -> str:
-    """`text` without the characters by which untrusted text could steer a terminal; newlines and tabs stay."""
-    return text.translate(_STEERING)
 
 
 def dim(text: str, *, err: bool = False) -> str:

@@ -27,7 +27,8 @@ def read_profile(path: Path) -> control_pb2.Profile:
     try:
         return ParseDict(document, control_pb2.Profile())
     except (ParseError, TypeError) as error:
-        raise InvalidInput(f"{path} is not a profile: {error}", reason="PROFILE_INVALID") from error
+        why = " ".join(str(error).split())
+        raise InvalidInput(f"{path} is not a profile: {why}", reason="PROFILE_INVALID") from error
 
 
 def _document(path: Path) -> dict[str, Any]:

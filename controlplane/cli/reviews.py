@@ -7,8 +7,9 @@ from google.protobuf.json_format import MessageToDict
 
 from controlplane.cli.client import connected
 from controlplane.cli.document import as_document
-from controlplane.cli.output import age, json_option, local_time, print_json, print_table, printable
+from controlplane.cli.output import age, json_option, local_time, print_json, print_table
 from controlplane.cli.pages import listed
+from controlplane.cli.safe_text import printable
 from empla.v1 import control_pb2
 
 

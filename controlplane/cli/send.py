@@ -8,7 +8,8 @@ import click
 from controlplane.cli.answer import ENDED, message_document, notice_text, reply_text
 from controlplane.cli.client import DEADLINE, UNREACHABLE, connected
 from controlplane.cli.errors import InvalidInput, Unreachable
-from controlplane.cli.output import json_option, print_json, printable
+from controlplane.cli.output import json_option, print_json
+from controlplane.cli.safe_text import printable
 from empla.v1 import control_pb2, control_pb2_grpc
 
 
@@ -70,6 +71,7 @@ def _stdin() -> str:
 
 
 def _sent(request: control_pb2.SendMessageRequest) -> control_pb2.Message:
+    again = f"to ask for the same message again, add --key {request.idempotency_key}"
     try:
         with connected() as control_plane:
             message = control_plane.SendMessage(request, timeout=DEADLINE + request.wait_ms / 1000)
@@ -77,8 +79,10 @@ def _sent(request: control_pb2.SendMessageRequest) -> control_pb2.Message:
     except Unreachable as error:
         if error.reason != UNREACHABLE:  # nothing was sent yet
             raise
-        again = f"to ask for the same message again, add --key {request.idempotency_key}"
         raise Unreachable(f"{error.message}; {again}", reason=error.reason) from error
+    except KeyboardInterrupt:
+        click.echo(f"empla: the message goes on without us; {again}", err=True)
+        raise
 
 
 def _traced(control_plane: control_pb2_grpc.ControlPlaneStub, message: control_pb2.Message) -> control_pb2.Message:

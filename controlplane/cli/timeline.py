@@ -6,7 +6,8 @@ from itertools import chain
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from controlplane.cli.answer import STAGES
-from controlplane.cli.output import dim, local_time, milliseconds, one_line, printable
+from controlplane.cli.output import dim, local_time, milliseconds
+from controlplane.cli.safe_text import one_line, printable
 from empla.v1 import control_pb2
 
 _TEXT_LINES = 20

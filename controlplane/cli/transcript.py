@@ -5,7 +5,8 @@ from collections.abc import Iterable
 import click
 
 from controlplane.cli.answer import notice_text, reply_text
-from controlplane.cli.output import dim, milliseconds, one_line, printable
+from controlplane.cli.output import dim, milliseconds
+from controlplane.cli.safe_text import one_line, printable
 from empla.v1 import control_pb2
 
 

@@ -1,0 +1,146 @@
+"""`empla chat`: piped lines in this process, a person at a terminal in another."""
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+import pytest
+
+from empla.rpc import StatusError
+from empla.v1 import control_pb2
+
+Fixture = Callable[..., Any]
+Event = control_pb2.ConverseEvent
+
+ACCEPTED = Event(accepted=control_pb2.Accepted(message_id="m-1"))
+STEP = Event(step=control_pb2.StepEvent(stage="work", step="routing", attempt=2, outcome="succeeded", duration_ms=3))
+TOOL = Event(tool_call=control_pb2.ToolCallEvent(action="workspace.read", arguments_json='{"path": "a"}'))
+
+
+def _delta(text: str, *, restart: bool = False) -> control_pb2.ConverseEvent:
+    return Event(text_delta=control_pb2.TextDelta(text=text, restart=restart))
+
+
+@pytest.fixture
+def answered(peer: Any, message: Fixture) -> Any:
+    """An employee that says what it does, starts again once, and answers."""
+    deltas = [_delta("No"), _delta("Three ", restart=True), _delta("open deals.")]
+    peer.answers["GetEmployee"] = control_pb2.Employee(name="sales-ae")
+    peer.answers["Converse"] = lambda _: [ACCEPTED, STEP, TOOL, *deltas, Event(reply=message())]
+    return peer
+
+
+def test_each_piped_line_is_a_message_of_one_conversation(answered: Any, empla: Fixture) -> None:
+    result = empla("chat", stdin="one\n\n  two\n/quit\nthree\n")
+    assert (result.exit_code, result.stdout) == (0, "Three open deals.\nThree open deals.\n")
+    sent = [call.request for call in answered.calls if call.method == "Converse"]
+    assert [request.text for request in sent] == ["one", "two"]
+    assert len({request.conversation for request in sent}) == 1
+    assert len({request.idempotency_key for request in sent}) == 2
+
+
+@pytest.mark.parametrize(("kind", "exit_code"), [("failed", 1), ("waiting", 0), ("withheld", 0)])
+def test_other_ends_are_told(peer: Any, empla: Fixture, message: Fixture, kind: str, exit_code: int) -> None:
+    peer.answers["GetEmployee"] = control_pb2.Employee(name="sales-ae")
+    peer.answers["Converse"] = lambda _: [ACCEPTED, Event(**{kind: message(kind, reason="because")})]
+    result = empla("chat", stdin="one\n")
+    assert (result.exit_code, result.stdout) == (exit_code, "")
+    assert "because" in result.stderr
+    assert "empla message show m-1" in result.stderr
+
+
+def test_an_unknown_employee_is_told_before_anything_is_typed(peer: Any, empla: Fixture) -> None:
+    peer.refuse("GetEmployee", grpc.StatusCode.NOT_FOUND, "EMPLOYEE_UNKNOWN", "there is no employee nobody")
+    assert empla("chat", "nobody", stdin="one\n").exit_code == 4
+
+
+def test_a_stream_that_ends_too_early_is_an_error(peer: Any, empla: Fixture) -> None:
+    peer.answers |= {"GetEmployee": control_pb2.Employee(name="sales-ae"), "Converse": lambda _: [ACCEPTED]}
+    result = empla("chat", stdin="one\n")
+    assert (result.exit_code, "before the message did" in result.stderr) == (1, True)
+
+
+def test_a_control_plane_that_goes_away_is_asked_again_for_the_same_message(
+    answered: Any, empla: Fixture, message: Fixture
+) -> None:
+    gone = StatusError(grpc.StatusCode.UNAVAILABLE, "", "going away")
+    streams = iter([[ACCEPTED, _delta("Thr"), gone], [ACCEPTED, Event(reply=message())]])
+    answered.answers["Converse"] = lambda _: next(streams)
+    assert empla("chat", stdin="one\n").stdout == "Three open deals.\n"
+    first, second = (call.request for call in answered.calls if call.method == "Converse")
+    assert first == second
+
+
+class Terminal:
+    """A person's terminal: what is typed and what is shown."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.shown = ""
+
+    def type(self, keys: str) -> None:
+        os.write(self._descriptor, keys.encode())
+
+    def wait_for(self, text: str) -> str:
+        """What was shown up to `text`, which is awaited for at most 20 s."""
+        deadline = time.monotonic() + 20
+        while text not in self.shown:
+            readable, _, _ = select.select([self._descriptor], [], [], max(0, deadline - time.monotonic()))
+            assert readable, f"{text!r} was not shown, but {self.shown!r}"
+            self.shown += os.read(self._descriptor, 65536).decode(errors="replace")
+        before, _, self.shown = self.shown.partition(text)
+        return before
+
+
+@contextmanager
+def _chat() -> Iterator[tuple[Terminal, subprocess.Popen[bytes]]]:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", "from controlplane.cli import main; main()", "chat"]
+    # A session of its own with this terminal, so that Ctrl-C reaches it as it would a person's shell.
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import pty, os, sys, fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+         "os.execv(sys.argv[1], sys.argv[1:])", *command],
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, env=os.environ | {"TERM": "xterm"},
+    )  # fmt: skip
+    os.close(theirs)
+    try:
+        yield Terminal(ours), process
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def test_a_person_sees_it_happen(answered: Any) -> None:
+    with _chat() as (terminal, process):
+        terminal.wait_for("you> ")
+        terminal.type("How many?\n")
+        shown = terminal.wait_for("you> ")
+        assert "· work/routing #2 succeeded 3.0 ms" in shown
+        assert '· workspace.read {"path": "a"}' in shown
+        assert "again, from the start" in shown
+        assert shown.count("Three open deals.") == 1
+        terminal.type("\x04")
+        assert process.wait(10) == 0
+
+
+def test_ctrl_c_returns_to_the_prompt(answered: Any) -> None:
+    answered.answers["Converse"] = lambda _: [ACCEPTED, _delta("Thinking"), 2.0, _delta("more")]
+    with _chat() as (terminal, process):
+        terminal.wait_for("you> ")
+        time.sleep(0.5)  # readline shows its prompt just before it listens to signals
+        terminal.type("\x03")
+        terminal.wait_for("you> ")
+        terminal.type("How many?\n")
+        terminal.wait_for("Thinking")
+        terminal.type("\x03")
+        assert "empla message show m-1" in terminal.wait_for("you> ")
+        terminal.type("/quit\n")
+        assert process.wait(10) == 0

@@ -1,0 +1,111 @@
+"""How the command line reaches a control plane, and what it says when it does not."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from empla.v1 import control_pb2
+
+Fixture = Callable[..., Any]
+
+
+def test_a_missing_token_file_says_how_to_start(empla: Fixture) -> None:
+    result = empla("employee", "list")
+    assert result.exit_code == 3
+    assert "start it with `empla up`" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_nobody_at_the_address_says_how_to_start(empla: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMPLA_TOKEN", "t")
+    result = empla("employee", "list")
+    assert (result.exit_code, "127.0.0.1:1" in result.stderr, "`empla up`" in result.stderr) == (3, True, True)
+
+
+def test_the_environment_goes_before_the_file(
+    peer: Any, empla: Fixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer.answers["ListEmployees"] = control_pb2.ListEmployeesResponse()
+    monkeypatch.setenv("EMPLA_TOKEN", (tmp_path / "token").read_text())
+    (tmp_path / "token").write_text("another")
+    assert empla("employee", "list").exit_code == 0
+
+
+@pytest.mark.parametrize("token", ["wrong", "ümlaut", "two\nlines", "   "])
+def test_a_wrong_token_is_not_permitted(peer: Any, empla: Fixture, tmp_path: Path, token: str) -> None:
+    (tmp_path / "token").write_text(token)
+    result = empla("employee", "list")
+    assert result.exit_code == 5
+    assert "token" in result.stderr
+
+
+def test_every_call_has_a_deadline(peer: Any, empla: Fixture) -> None:
+    peer.answers["ListEmployees"] = control_pb2.ListEmployeesResponse()
+    empla("employee", "list")
+    assert peer.last.seconds_left == pytest.approx(30, abs=10)
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code"),
+    [
+        (grpc.StatusCode.NOT_FOUND, 4),
+        (grpc.StatusCode.PERMISSION_DENIED, 5),
+        (grpc.StatusCode.UNAUTHENTICATED, 5),
+        (grpc.StatusCode.INVALID_ARGUMENT, 2),
+        (grpc.StatusCode.FAILED_PRECONDITION, 1),
+        (grpc.StatusCode.UNIMPLEMENTED, 1),
+        (grpc.StatusCode.INTERNAL, 1),
+    ],
+)
+def test_each_code_has_its_exit_code(peer: Any, empla: Fixture, code: grpc.StatusCode, exit_code: int) -> None:
+    peer.refuse("GetEmployee", code, "A_REASON", "the message\nof two lines")
+    result = empla("employee", "show", "nobody")
+    assert result.exit_code == exit_code
+    assert result.stderr.startswith("empla: the message of two lines")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_violations_and_retries_are_told(peer: Any, empla: Fixture) -> None:
+    code, fields = grpc.StatusCode.INVALID_ARGUMENT, {"name": "must be lower case"}
+    peer.refuse("CreateEmployee", code, "NAME_INVALID", "refused", fields=fields, retry_after=1.5)
+    result = empla("employee", "create", "Bad")
+    assert (result.exit_code, result.stderr) == (2, "empla: refused; name: must be lower case; try again in 1.5 s\n")
+
+
+def test_errors_are_json_on_request(peer: Any, empla: Fixture) -> None:
+    code, fields = grpc.StatusCode.INVALID_ARGUMENT, {"name": "must be lower case"}
+    peer.refuse("CreateEmployee", code, "NAME_INVALID", "refused", fields=fields)
+    result = empla("employee", "create", "Bad", "--json")
+    error = json.loads(result.stderr)["error"]
+    assert result.stdout == ""
+    assert (error["reason"], error["fields"], error["exit_code"]) == ("NAME_INVALID", fields, 2)
+
+
+@pytest.mark.parametrize("arguments", [("send", "--json"), ("send", "a", "b", "--json", "--wait", "soon")])
+def test_usage_errors_are_json_on_request(empla: Fixture, arguments: tuple[str, ...]) -> None:
+    result = empla(*arguments)
+    assert (result.exit_code, json.loads(result.stderr)["error"]["exit_code"]) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field"),
+    [("HEARTBEAT_MS", "soon", "EMPLA_HEARTBEAT_MS"), ("CALLBACK_NETWORKS", "{", "callback_networks")],
+)
+def test_a_broken_environment_names_the_variable(
+    empla: Fixture, monkeypatch: pytest.MonkeyPatch, name: str, value: str, field: str
+) -> None:
+    monkeypatch.setenv(f"EMPLA_{name}", value)
+    result = empla("employee", "list")
+    assert result.exit_code == 2
+    assert field in result.stderr
+
+
+def test_a_proxy_is_not_asked_for_loopback(peer: Any, empla: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    peer.answers["ListEmployees"] = control_pb2.ListEmployeesResponse()
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert empla("employee", "list").exit_code == 0

@@ -1,0 +1,113 @@
+"""`empla doctor` on this machine, with and without a control plane."""
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from controlplane.cli import machine
+from empla.v1 import control_pb2
+
+Fixture = Callable[..., Any]
+
+
+@pytest.fixture
+def examine(empla: Fixture) -> Callable[[], tuple[int, dict[str, Any]]]:
+    """Runs the command; its exit code, and its findings by name."""
+
+    def run() -> tuple[int, dict[str, Any]]:
+        result = empla("doctor", "--json")
+        return result.exit_code, {check["name"]: check for check in json.loads(result.stdout)["checks"]}
+
+    return run
+
+
+def test_a_machine_before_the_first_start(empla: Fixture, examine: Fixture) -> None:
+    exit_code, checks = examine()
+    assert exit_code == 0
+    for name in ("python", "kernel", "postgresql", "home", "secrets", "control plane", "http"):
+        assert checks[name]["status"] == "ok", checks[name]
+    assert "empla up" in checks["database"]["advice"]
+    assert "PostgreSQL" in checks["postgresql"]["found"]
+    shown = empla("doctor").stdout
+    assert "ok    python         3." in shown
+    assert "→ set ANTHROPIC_API_KEY" in shown
+
+
+def test_a_running_control_plane(peer: Any, examine: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    peer.answers["GetOverview"] = control_pb2.Overview(build="1.2.3", live_messages=4)
+    monkeypatch.setenv("EMPLA_HTTP_ADDRESS", peer.address)
+    exit_code, checks = examine()
+    assert exit_code == 0
+    assert "build 1.2.3" in checks["control plane"]["found"]
+    assert "4 messages" in checks["database"]["found"]
+    assert "served" in checks["http"]["found"]
+
+
+def test_a_database_that_is_away(peer: Any, examine: Fixture) -> None:
+    peer.refuse("GetOverview", grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE", "the database is away")
+    exit_code, checks = examine()
+    assert (exit_code, checks["database"]["status"]) == (1, "fail")
+    assert "the database is away" in checks["database"]["found"]
+
+
+def test_a_stranger_on_the_port(examine: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        monkeypatch.setenv("EMPLA_HTTP_ADDRESS", f"127.0.0.1:{stranger.getsockname()[1]}")
+        exit_code, checks = examine()
+    assert (exit_code, checks["http"]["status"]) == (1, "fail")
+    assert "EMPLA_HTTP_ADDRESS" in checks["http"]["advice"]
+
+
+def test_secrets_that_others_may_read(examine: Fixture, tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir(mode=0o700)
+    password = tmp_path / "secrets" / "postgres-empla"
+    password.write_text("p")
+    password.chmod(0o640)
+    exit_code, checks = examine()
+    assert exit_code == 1
+    assert str(password) in checks["secrets"]["advice"]
+    password.chmod(0o600)
+    assert examine()[0] == 0
+
+
+def test_a_home_that_cannot_be(examine: Fixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("EMPLA_HOME", str(tmp_path / "file" / "home"))
+    exit_code, checks = examine()
+    assert (exit_code, checks["home"]["status"]) == (1, "fail")
+
+
+@pytest.mark.parametrize(
+    ("environment", "status", "found"),
+    [
+        ({}, "warn", "offline"),
+        ({"EMPLA_MODEL_PROVIDER": "offline", "OPENAI_API_KEY": "k"}, "warn", "offline"),
+        ({"EMPLA_MODEL_PROVIDER": "anthropic"}, "fail", "anthropic"),
+        ({"ANTHROPIC_API_KEY": "k", "OPENAI_API_KEY": "k"}, "ok", "anthropic"),
+        ({"OPENAI_BASE_URL": "http://127.0.0.1:8000", "EMPLA_MODEL_NAME": "small"}, "ok", "openai small"),
+    ],
+)
+def test_models(
+    examine: Fixture, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], status: str, found: str
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    _, checks = examine()
+    assert checks["model"]["status"] == status
+    assert found in checks["model"]["found"]
+
+
+def test_a_server_of_one_s_own_keeps_its_password(examine: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMPLA_DATABASE_URL", "postgresql://u:hidden@h/d")
+    assert "hidden" not in json.dumps(examine()[1])
+
+
+def test_a_kernel_without_openat2(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_OPENAT2", 10_000)
+    finding = machine.check_kernel()
+    assert (finding.status, "ENOSYS" in finding.found) == ("fail", True)

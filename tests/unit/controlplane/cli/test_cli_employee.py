@@ -1,0 +1,183 @@
+"""`empla employee` against a control plane on loopback."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from empla.v1 import control_pb2
+
+Fixture = Callable[..., Any]
+
+TOML = """
+role = "Clerk"
+autonomy = "supervised"
+goals = ["answer"]
+[loop]
+cycle_seconds = 60
+"""
+
+
+def _employee(**fields: Any) -> control_pb2.Employee:
+    employee = control_pb2.Employee(
+        employee_id="e-1", tenant="default", name="sales-ae", autonomy=control_pb2.AUTONOMY_AUTONOMOUS, epoch=3, pid=42,
+        observed_state=control_pb2.OBSERVED_STATE_ATTACHED, desired_state=control_pb2.DESIRED_STATE_RUNNING,
+        profile=control_pb2.Profile(role="Account executive", goals=["sell"]),
+        health=control_pb2.EmployeeHealth(state="idle", stage="sleep", in_flight=1, memory_bytes=20 * 2**20),
+    )  # fmt: skip
+    employee.created_at.GetCurrentTime()
+    employee.launched_at.GetCurrentTime()
+    for name, value in fields.items():
+        setattr(employee, name, value)
+    return employee
+
+
+def test_list_is_an_aligned_table(peer: Any, empla: Fixture) -> None:
+    pages = {
+        "": control_pb2.ListEmployeesResponse(employees=[_employee()], next_page_token="more"),
+        "more": control_pb2.ListEmployeesResponse(employees=[_employee(name="a-much-longer-name", paused=True)]),
+    }
+    peer.answers["ListEmployees"] = lambda request: pages[request.page_token]
+    header, first, second = empla("employee", "list").stdout.splitlines()
+    assert header.index("STATE") == first.index("attached") == second.index("attached (paused)")
+    assert "idle/sleep" in first
+    assert "\x1b" not in first
+
+
+def test_list_says_what_to_do_when_there_is_none(peer: Any, empla: Fixture) -> None:
+    peer.answers["ListEmployees"] = control_pb2.ListEmployeesResponse()
+    assert "empla employee create" in empla("employee", "list").stdout
+
+
+def test_json_has_numbers_and_words(peer: Any, empla: Fixture) -> None:
+    peer.answers["ListEmployees"] = control_pb2.ListEmployeesResponse(employees=[_employee()])
+    (document,) = json.loads(empla("employee", "list", "--json").stdout)
+    assert (document["epoch"], document["observed_state"], document["autonomy"]) == (3, "attached", "autonomous")
+    assert document["health"]["memory_bytes"] == 20 * 2**20
+    assert document["health"]["reported"] is None
+    assert document["created_at"].endswith("Z")
+
+
+def test_show(peer: Any, empla: Fixture) -> None:
+    peer.answers["GetEmployee"] = _employee()
+    shown = empla("employee", "show", "sales-ae").stdout
+    for part in ("default/sales-ae", "attached", "Account executive", "pid 42, epoch 3", "20 MiB"):
+        assert part in shown
+    assert json.loads(empla("employee", "show", "sales-ae", "--json").stdout)["name"] == "sales-ae"
+
+
+def test_create_from_a_shipped_profile(peer: Any, empla: Fixture) -> None:
+    peer.answers["CreateEmployee"] = _employee()
+    result = empla("employee", "create", "sales-ae", "--no-start")
+    assert (result.exit_code, result.stdout) == (0, "sales-ae: created, not started\n")
+    sent = peer.last.request
+    assert (sent.name, sent.profile_name, sent.start) == ("sales-ae", "sales-ae", False)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("clerk.toml", TOML),
+        (
+            "clerk.json",
+            '{"role": "Clerk", "autonomy": "supervised", "goals": ["answer"], "loop": {"cycle_seconds": 60}}',
+        ),
+    ],
+)
+def test_create_from_a_file(peer: Any, empla: Fixture, tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    peer.answers["CreateEmployee"] = _employee()
+    assert empla("employee", "create", "clerk", "--profile", str(tmp_path / name)).exit_code == 0
+    profile = peer.last.request.profile
+    assert (profile.role, profile.goals, profile.loop.cycle_seconds) == ("Clerk", ["answer"], 60)
+    assert profile.autonomy == control_pb2.AUTONOMY_SUPERVISED
+    assert peer.last.request.start
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("p.toml", "rol = 'x'", 'no field named "rol"'),
+        ("p.toml", "[loop]\ncycle_seconds = -1", "cycle_seconds"),
+        ("p.toml", "autonomy = 'sometimes'", "autonomy"),
+        ("p.toml", "role = 2026-01-01", "role"),
+        ("p.toml", "role =", "not valid TOML"),
+        ("p.json", "{", "not valid JSON"),
+        ("p.json", "[" * 100_000, "not valid JSON"),
+        ("p.json", "[]", "holds no fields"),
+        ("p.yaml", "role: x", ".toml or a .json"),
+        ("p.json", "\udcff", "not valid JSON"),
+    ],
+)
+def test_a_wrong_profile_names_file_and_field(
+    peer: Any, empla: Fixture, tmp_path: Path, name: str, text: str, said: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(text, errors="surrogateescape")
+    result = empla("employee", "create", "clerk", "--profile", str(path))
+    assert result.exit_code == 2
+    assert str(path) in result.stderr
+    assert said in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not peer.calls
+
+
+def test_a_missing_profile_file(peer: Any, empla: Fixture) -> None:
+    result = empla("employee", "create", "clerk", "--profile", "/nowhere/p.toml")
+    assert (result.exit_code, "/nowhere/p.toml" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "method", "said", "seconds"),
+    [
+        (("start",), "StartEmployee", "sales-ae: running\n", 30),
+        (("stop", "--drain", "100"), "StopEmployee", "sales-ae: stopped\n", 130),
+        (("restart",), "RestartEmployee", "sales-ae: restarted, attached\n", 70),
+    ],
+)
+def test_lifecycle(
+    peer: Any, empla: Fixture, arguments: tuple[str, ...], method: str, said: str, seconds: float
+) -> None:
+    peer.answers[method] = _employee()
+    result = empla("employee", *arguments, "sales-ae")
+    assert (result.exit_code, result.stdout, peer.last.request.employee) == (0, said, "sales-ae")
+    assert peer.last.seconds_left == pytest.approx(seconds, abs=10)
+
+
+def test_delete_asks_first(peer: Any, empla: Fixture) -> None:
+    peer.answers["DeleteEmployee"] = control_pb2.DeleteEmployeeResponse()
+    assert empla("employee", "delete", "sales-ae", stdin="n\n").exit_code != 0
+    assert not peer.calls
+    assert empla("employee", "delete", "sales-ae", "--force", "--yes").exit_code == 0
+    assert peer.last.request.force
+
+
+def test_logs_are_readable(peer: Any, empla: Fixture) -> None:
+    record = {"time": "2026-01-02T03:04:05.678+00:00", "level": "info", "logger": "agent", "message": "hi", "n": 1}
+    lines = [json.dumps(record), "plain \x1b[31m", '{"no": "record"}']
+    peer.answers["TailLogs"] = lambda _: [control_pb2.LogLine(text=line) for line in lines]
+    first, second, third = empla("employee", "logs", "sales-ae", "-n", "3").stdout.splitlines()
+    assert first == "2026-01-02 03:04:05.678 info    agent: hi  n=1"
+    assert (second, third) == ("plain �[31m", '{"no": "record"}')
+    assert (peer.last.request.lines, peer.last.request.follow) == (3, False)
+    assert empla("employee", "logs", "sales-ae", "--json").stdout.splitlines()[0] == lines[0]
+
+
+def test_following_logs_ends_quietly_with_ctrl_c(peer: Any) -> None:
+    peer.answers["TailLogs"] = lambda _: [control_pb2.LogLine(text="one"), 2.0, control_pb2.LogLine(text="two")]
+    command = [sys.executable, "-c", "from controlplane.cli import main; main()", "employee", "logs", "-f", "sales-ae"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "one\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=10) == ("", "")
+        assert process.returncode == 0
+    assert peer.last.seconds_left > 3600

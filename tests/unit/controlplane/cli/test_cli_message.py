@@ -1,0 +1,105 @@
+"""`empla message` and `empla reviews` against a control plane on loopback."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf.struct_pb2 import Struct
+
+from empla.v1 import control_pb2
+
+Fixture = Callable[..., Any]
+
+
+def _review(**fields: Any) -> control_pb2.Review:
+    payload = Struct()
+    payload.update({"draft": "Dear all"})
+    values = {"review_id": "r-1", "employee": "sales-ae", "kind": "approval", "state": "open", "reason": "it is risky"}
+    return control_pb2.Review(payload=payload, **(values | fields))
+
+
+def test_show_is_a_timeline(peer: Any, empla: Fixture, message: Fixture) -> None:
+    shown = message(reviews=[_review()])
+    for attempt, seconds in zip(shown.attempts, (1, 2), strict=True):
+        attempt.started_at.seconds = shown.received_at.seconds + seconds
+        attempt.started_at.nanos = shown.received_at.nanos
+    peer.answers["GetMessage"] = shown
+    lines = empla("message", "show", "m-1").stdout.splitlines()
+    assert lines[0] == "m-1  ANSWERED  1.23 s"
+    assert "  | How many?" in lines
+    assert [line.split()[0] for line in lines if line.endswith(".5 ms")] == [
+        "receive", "analyze", "work", "merge", "send",
+    ]  # fmt: skip
+    first, second = (line for line in lines if line.startswith("  classification"))
+    assert first.split() == ["classification", "failed", "3.0", "ms", "+1.00", "s", "ModelRefused:", "no", "JSON"]
+    assert second.split()[1:5] == ["#2", "succeeded", "40", "ms"]
+    assert "a-model 12→7 tokens" in second
+    assert any(line.startswith("  workspace.read  succeeded") for line in lines)
+    assert "  | Three open deals." in lines
+    assert "  r-1  approval  open  it is risky" in lines
+
+
+def test_a_message_that_waits_says_where_and_why(peer: Any, empla: Fixture, message: Fixture) -> None:
+    peer.answers["GetMessage"] = message("waiting", step="work", reason="approval", stages=[], attempts=[], effects=[])
+    head = empla("message", "show", "m-1").stdout.splitlines()[0]
+    assert head.startswith("m-1  WAITING at work: approval")
+
+
+def test_long_text_is_cut_for_people_only(peer: Any, empla: Fixture, message: Fixture) -> None:
+    text = "\n".join(map(str, range(30)))
+    peer.answers["GetMessage"] = message(text=text)
+    assert "10 more lines" in empla("message", "show", "m-1").stdout
+    assert json.loads(empla("message", "show", "m-1", "--json").stdout)["text"] == text
+
+
+def test_show_json_is_what_send_prints(peer: Any, empla: Fixture, message: Fixture) -> None:
+    peer.answers["GetMessage"] = peer.answers["SendMessage"] = message(step_timings_ms={"classification": 43.0})
+    shown, sent = empla("message", "show", "m-1", "--json"), empla("send", "sales-ae", "x", "--json")
+    assert shown.stdout == sent.stdout
+    assert json.loads(shown.stdout)["step_timings_ms"] == {"classification": 43.0}
+
+
+def test_list(peer: Any, empla: Fixture, message: Fixture) -> None:
+    text = "a very long text\n" * 20
+    peer.answers["ListMessages"] = control_pb2.ListMessagesResponse(messages=[message(text=text)] * 3)
+    header, *rows = empla(
+        "message", "list", "--employee", "sales-ae", "--state", "answered", "-n", "2"
+    ).stdout.splitlines()
+    assert header.split() == ["MESSAGE", "AGE", "EMPLOYEE", "STATE", "TOOK", "SENDER", "TEXT"]
+    assert len(rows) == 2
+    assert rows[0].endswith("…")
+    sent = peer.last.request
+    assert (sent.employee, sent.state, sent.page_size) == ("sales-ae", "answered", 2)
+
+
+def test_list_json(peer: Any, empla: Fixture, message: Fixture) -> None:
+    peer.answers["ListMessages"] = control_pb2.ListMessagesResponse(messages=[message()])
+    (document,) = json.loads(empla("message", "list", "--json").stdout)
+    assert document["message_id"] == "m-1"
+    assert "attempts" not in document
+
+
+def test_list_refuses_a_state_that_does_not_exist(empla: Fixture) -> None:
+    assert empla("message", "list", "--state", "done").exit_code == 2
+
+
+def test_reviews(peer: Any, empla: Fixture) -> None:
+    peer.answers["ListReviews"] = control_pb2.ListReviewsResponse(reviews=[_review()])
+    assert "r-1" in empla("reviews", "list").stdout
+    assert not peer.last.request.include_ended
+    assert json.loads(empla("reviews", "list", "--all", "--json").stdout)[0]["payload"] == {"draft": "Dear all"}
+    assert peer.last.request.include_ended
+
+
+def test_no_reviews(peer: Any, empla: Fixture) -> None:
+    peer.answers["ListReviews"] = control_pb2.ListReviewsResponse()
+    assert empla("reviews", "list").stdout == "nothing waits for a person\n"
+    assert empla("reviews", "list", "--json").stdout == "[]\n"
+
+
+def test_review(peer: Any, empla: Fixture) -> None:
+    peer.answers["GetReview"] = _review(reason="risky \x1b[31m")
+    shown = empla("reviews", "show", "r-1").stdout
+    assert "Dear all" in shown
+    assert "\x1b" not in shown
+    assert json.loads(empla("reviews", "show", "r-1", "--json").stdout)["kind"] == "approval"
