@@ -79,7 +79,10 @@ def _anthropic(settings: ModelSettings) -> Model:
     from agent.models.anthropic import AnthropicModel  # noqa: PLC0415
     from agent.models.retry import RetryingModel  # noqa: PLC0415
 
-    return RetryingModel(AnthropicModel(settings.name or DEFAULT_ANTHROPIC, api_key=settings.anthropic_api_key))
+    # Only the default is known to take an effort; less of it keeps answers within seconds.
+    effort: Literal["low"] | None = None if settings.name else "low"
+    name = settings.name or DEFAULT_ANTHROPIC
+    return RetryingModel(AnthropicModel(name, api_key=settings.anthropic_api_key, effort=effort))
 
 
 def _openai(settings: ModelSettings) -> Model:

@@ -1,13 +1,36 @@
-"""What every provider's answer needs read with care: wait hints, tool arguments, text that must fit a schema."""
+"""What every provider's answer needs read with care: statuses, wait hints, tool arguments, text that must fit a schema."""
 
 import json
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from agent.models.interface import ModelOutputInvalid
+from agent.models.interface import (
+    ModelError,
+    ModelOutputInvalid,
+    ModelRateLimited,
+    ModelRefused,
+    ModelTimeout,
+    ModelUnavailable,
+)
+
+_LONGEST_MESSAGE = 400
+
+
+def failure(status: int, message: str, headers: Mapping[str, str]) -> ModelError:
+    """The error that an HTTP `status` of a provider stands for."""
+    said = f"the provider answered {status}: {message[:_LONGEST_MESSAGE]}"
+    wait = _wait(headers)
+    if status == 429:
+        return ModelRateLimited(said, retry_after=wait)
+    if status == 408:
+        return ModelTimeout(said)
+    if status == 409 or status >= 500:
+        return ModelUnavailable(said, retry_after=wait)
+    return ModelRefused(said)
 
 
 def retry_after(value: str | None, now: datetime | None = None) -> float | None:
@@ -38,6 +61,12 @@ def fitting(text: str, output: type[BaseModel]) -> str:
         return output.model_validate_json(_unfenced(text)).model_dump_json()
     except ValidationError as error:
         raise ModelOutputInvalid(f"the answer does not fit {output.__name__}: {_brief(error)}") from error
+
+
+def _wait(headers: Mapping[str, str]) -> float | None:
+    # OpenAI and Azure send the finer header as well.
+    milliseconds = retry_after(headers.get("retry-after-ms"))
+    return retry_after(headers.get("retry-after")) if milliseconds is None else milliseconds / 1000
 
 
 def _brief(error: ValidationError) -> str:
