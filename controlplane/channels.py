@@ -52,7 +52,7 @@ class Channels:
         return channel_id
 
     async def create_webhook(
-        self, *, tenant_id: UUID, name: str, employee_id: UUID, callback_url: str, secret: str = ""
+        self, *, tenant_id: UUID, name: str, employee_id: UUID | None, callback_url: str, secret: str = ""
     ) -> Channel:
         """Register a signed webhook; raises `Invalid` and `AlreadyThere`."""
         if secret and len(secret) < MIN_SECRET:

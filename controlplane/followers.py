@@ -17,6 +17,7 @@ class Follower:
     def __init__(self) -> None:
         self._events: asyncio.Queue[control_pb2.ConverseEvent] = asyncio.Queue(MAX_WAITING_EVENTS)
         self._changed = asyncio.Event()
+        self._row_changed = False
 
     def tell(self, event: control_pb2.ConverseEvent) -> None:
         """Take an event, or drop it when the reader is too slow."""
@@ -26,17 +27,23 @@ class Follower:
 
     def look(self) -> None:
         """The message's row has changed."""
+        self._row_changed = True
         self._changed.set()
 
-    async def changes(self, timeout: float) -> list[control_pb2.ConverseEvent]:
-        """The events since the last call, as soon as there is one or the row changed, at the latest after `timeout` s."""
+    async def changes(self, timeout: float) -> tuple[list[control_pb2.ConverseEvent], bool]:
+        """The events since the last call, as soon as there is one; and whether to look at the row.
+
+        That is so when it changed, or when nothing was heard for `timeout` seconds.
+        """
+        heard = True
         try:
             async with asyncio.timeout(timeout):
                 await self._changed.wait()
         except TimeoutError:
-            pass
+            heard = False
         self._changed.clear()
-        return [self._events.get_nowait() for _ in range(self._events.qsize())]
+        look, self._row_changed = self._row_changed or not heard, False
+        return [self._events.get_nowait() for _ in range(self._events.qsize())], look
 
 
 class Followers:

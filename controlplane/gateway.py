@@ -66,8 +66,8 @@ async def authenticate(pool: Pool, metadata: Any) -> Launch:
         raise rpc.StatusError(
             grpc.StatusCode.FAILED_PRECONDITION, "SUPERSEDED", f"epoch {row['epoch']} owns this employee"
         )
-    known = row is not None and epoch == row["epoch"] and row["credential_hash"] is not None
-    if not known or not hmac.compare_digest(row["credential_hash"], hashed(secret)):
+    expected = row["credential_hash"] if row is not None and epoch == row["epoch"] else None
+    if expected is None or not hmac.compare_digest(expected, hashed(secret)):
         raise Unauthenticated("the credential is wrong")
     return Launch(employee_id, epoch)
 
@@ -154,7 +154,7 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
         self._pool, self._employees, self._streams = pool, employees, streams
         self._followers, self._outbox, self._heartbeat_ms = followers, outbox, heartbeat_ms
 
-    async def Attach(self, request_iterator: AsyncIterator[pb.AgentFrame], context: Any) -> None:  # noqa: N802 - gRPC's name
+    async def Attach(self, request_iterator: AsyncIterator[pb.AgentFrame], context: Any) -> None:  # type: ignore[override]  # noqa: N802
         """One employee's stream, from its Hello until either side ends it."""
         launch: Launch = rpc.caller()
         hello = await _hello(request_iterator, launch)

@@ -200,7 +200,7 @@ def _stages(attempts: Iterable[Any]) -> list[control_pb2.Stage]:
 
 def _span_ms(attempts: list[Any]) -> float:
     first, last = min(a["started_at"] for a in attempts), max(a["finished_at"] for a in attempts)
-    return max(0.0, (last - first).total_seconds() * 1000)
+    return max(0.0, float((last - first).total_seconds()) * 1000)
 
 
 def review(row: Any) -> control_pb2.Review:

@@ -53,8 +53,8 @@ class Receiver:
     def __init__(self, pool: Pool, on_stored: Callable[[UUID, UUID], None]) -> None:
         self._pool, self._on_stored = pool, on_stored
 
-    async def store(self, arrival: Arrival) -> Stored:
-        """Make `arrival` durable, once.
+    async def store(self, arrival: Arrival, message_id: UUID | None = None) -> Stored:
+        """Make `arrival` durable, once; a new row gets `message_id`, if given.
 
         Raises `Invalid`, `TooLarge`, `Unknown` when the employee has been deleted, `Conflict` when the event id came
         with other content before, `StoreUnavailable` when the database is away: then nothing may be acknowledged.
@@ -63,20 +63,20 @@ class Receiver:
         conversation = arrival.conversation or new_id().hex
         content = hashlib.sha256(f"{arrival.employee_id}\0{arrival.text}".encode()).hexdigest()
         with telemetry.span("receive", channel=str(arrival.channel_id)) as parent, translated():
-            row = await self._insert(arrival, conversation, content, parent)
+            row = await self._insert(message_id or new_id(), arrival, conversation, content, parent)
         if row["content"] != content:
             raise Conflict(f"the event id {arrival.event_id!r} was used before, for another message")
         if not row["duplicate"]:
             self._on_stored(row["employee_id"], row["message_id"])
         return Stored(row["message_id"], row["employee_id"], row["conversation"], row["duplicate"])
 
-    async def _insert(self, arrival: Arrival, conversation: str, content: str, parent: str) -> Any:
+    async def _insert(self, message_id: UUID, arrival: Arrival, conversation: str, content: str, parent: str) -> Any:
         # Two tries: a concurrent delivery of the same event makes the first insert nothing, and is visible to the second.
         for _ in range(2):
             try:
                 row = await self._pool.fetchrow(
                     SQL.store,
-                    new_id(),
+                    message_id,
                     arrival.tenant_id,
                     arrival.channel_id,
                     arrival.employee_id,

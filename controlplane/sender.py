@@ -1,7 +1,7 @@
 """The Sender: the only way out. It decides from tables that no employee can write, calls the channel, and keeps the receipt.
 
-Before the call the row says `sending`, after it `sent`. A call whose outcome is unknown leaves `unknown_after_send` and an open
-review; it is never blindly repeated.
+Before the call the row says `sending`, after it `sent`. A call whose outcome is unknown leaves `unknown_after_send` and
+an open review; it is never blindly repeated.
 """
 
 import asyncio
@@ -31,7 +31,10 @@ MAX_BACKOFF_SECONDS = 300.0
 
 # Shapes of credentials that no reply should carry; from the providers' own documentation of their key formats.
 _SECRET = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----|\bsk-(?:ant-|proj-)?[A-Za-z0-9_-]{20,}|\bAKIA[0-9A-Z]{16}\b|\bxox[abprs]-[A-Za-z0-9-]{10,}"
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
+    r"|\bsk-(?:ant-|proj-)?[A-Za-z0-9_-]{20,}"
+    r"|\bAKIA[0-9A-Z]{16}\b"
+    r"|\bxox[abprs]-[A-Za-z0-9-]{10,}"
     r"|\bgh[pousr]_[A-Za-z0-9]{36,}\b"
 )
 

@@ -29,7 +29,9 @@ class Settings(BaseSettings):
         default=("127.0.0.0/8", "::1/128"),
         description="Networks that are not public and to which registered callbacks may go all the same.",
     )
-    token: SecretStr | None = Field(default=None, description="The command line's operator token; unset: read from home.")
+    token: SecretStr | None = Field(
+        default=None, description="The command line's operator token; unset: read from home."
+    )
     model_provider: str = Field(default="auto", description="auto, anthropic, openai or offline.")
     model_name: str = ""
     anthropic_api_key: SecretStr | None = Field(default=None, validation_alias="ANTHROPIC_API_KEY")

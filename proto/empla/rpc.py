@@ -258,19 +258,19 @@ class _Outgoing:
         return await continuation(details._replace(metadata=metadata), request)
 
 
-class _OutgoingUnary(_Outgoing, grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]
+class _OutgoingUnary(_Outgoing, grpc.aio.UnaryUnaryClientInterceptor):
     intercept_unary_unary: Any = _Outgoing._intercept
 
 
-class _OutgoingDownload(_Outgoing, grpc.aio.UnaryStreamClientInterceptor):  # type: ignore[type-arg]
+class _OutgoingDownload(_Outgoing, grpc.aio.UnaryStreamClientInterceptor):
     intercept_unary_stream: Any = _Outgoing._intercept
 
 
-class _OutgoingUpload(_Outgoing, grpc.aio.StreamUnaryClientInterceptor):  # type: ignore[type-arg]
+class _OutgoingUpload(_Outgoing, grpc.aio.StreamUnaryClientInterceptor):
     intercept_stream_unary: Any = _Outgoing._intercept
 
 
-class _OutgoingStream(_Outgoing, grpc.aio.StreamStreamClientInterceptor):  # type: ignore[type-arg]
+class _OutgoingStream(_Outgoing, grpc.aio.StreamStreamClientInterceptor):
     intercept_stream_stream: Any = _Outgoing._intercept
 
 

@@ -1,0 +1,163 @@
+"""The warm parent: a process that has imported what an employee needs, and forks one for each launch.
+
+It outlives the control plane, so that running employees survive the control plane's restart, and its children die with
+it, so that none is ever left without a keeper. It is single-threaded and creates nothing of gRPC itself, which is what
+makes forking safe. One request per connection, on a unix socket of the owner's: a JSON object of at most 256 KiB,
+answered by a JSON object.
+
+    {"op": "spawn", "log": path, "settings": {...}}   → {"children": [{"pid", "employee_id", "epoch"}]} and its pidfd
+    {"op": "open", "pid": pid}                        → the same for a child that is there, or no child
+    {"op": "list"}                                    → {"children": [...]}
+    {"op": "exit", "pid": pid}                        → {"code": how it ended, null when nobody knows}
+    {"op": "stop"}                                    → {} and it ends, with every child
+"""
+
+import array
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+MAX_REQUEST = 256 * 1024
+MAX_EXITS = 1000
+PRELOAD = ("grpc.aio", "asyncpg", "pydantic", "agent.employee", "agent.__main__", "agent.models.offline")
+SDKS = {"anthropic": "agent.models.anthropic", "openai": "agent.models.openai"}
+KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+
+
+class ForkServer:
+    """Serves one unix socket; see the module."""
+
+    def __init__(self, path: str) -> None:
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.bind(path)
+        self._listener.listen(64)
+        self._children: dict[int, dict[str, Any]] = {}
+        self._exits: dict[int, int] = {}
+
+    def serve(self) -> None:
+        """Answer until told to stop."""
+        while True:
+            connection, _ = self._listener.accept()
+            with connection:
+                connection.settimeout(5)
+                with contextlib.suppress(OSError, ValueError):  # a broken client is its own problem
+                    request = json.loads(connection.recv(MAX_REQUEST))
+                    self._reap()
+                    answer, named = self._answer(request, connection)
+                    self._reply(connection, answer, named)
+                    if request["op"] == "stop":
+                        return
+
+    def _answer(self, request: dict[str, Any], connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
+        match request["op"]:
+            case "spawn":
+                pid = self._spawn(request, connection)
+                return {"children": [self._children[pid]]}, [pid]
+            case "open":
+                named = [pid for pid in self._children if pid == request["pid"]]
+                return {"children": [self._children[pid] for pid in named]}, named
+            case "list":
+                return {"children": list(self._children.values())}, []
+            case "exit":
+                return {"code": self._exits.get(request["pid"])}, []
+            case _:
+                return {}, []
+
+    def _spawn(self, request: dict[str, Any], connection: socket.socket) -> int:
+        pid = os.fork()
+        if pid == 0:
+            connection.close()
+            self._listener.close()
+            _become_employee(request)
+        settings = request["settings"]
+        self._children[pid] = {"pid": pid, "employee_id": settings["employee_id"], "epoch": settings["epoch"]}
+        return pid
+
+    def _reply(self, connection: socket.socket, answer: dict[str, Any], named: list[int]) -> None:
+        descriptors = [os.pidfd_open(pid) for pid in named]
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+        try:
+            connection.sendmsg([json.dumps(answer).encode()], rights)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _reap(self) -> None:
+        """Collect the dead. Until then they stay zombies, so no pid of ours can come to mean another process."""
+        for pid in list(self._children):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                del self._children[pid]
+                self._exits[pid] = os.waitstatus_to_exitcode(status)
+        while len(self._exits) > MAX_EXITS:
+            del self._exits[next(iter(self._exits))]
+
+
+def _become_employee(request: dict[str, Any]) -> None:
+    code = 1
+    try:
+        _leave_parent(Path(request["log"]))
+        settings = importlib.import_module("agent.settings").AgentSettings(**request["settings"])
+        code = importlib.import_module("agent.__main__").run(settings)
+    except BaseException:  # noqa: BLE001 - the boundary of a process: whatever it is goes to the log
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _leave_parent(log: Path) -> None:
+    """Become a process of one's own: dies with the parent, writes to its own log, has no secrets and no core dump."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    parent = os.getppid()
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # the parent died before the line above
+    libc.prctl(_PR_SET_DUMPABLE, 0)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.setsid()
+    os.umask(0o077)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    kept = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
+    os.environ.clear()
+    os.environ.update(kept)
+
+
+def main() -> None:
+    """`python -m agent.forkserver SOCKET [PROVIDER …]`: import, then serve. Prints `ready` when it does."""
+    path, providers = sys.argv[1], sys.argv[2:]
+    os.umask(0o077)
+    # Ctrl-C in the terminal is for the control plane, which then drains the employees.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in (*PRELOAD, *(SDKS[provider] for provider in providers)):
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    server = ForkServer(path)
+    print("ready", flush=True)
+    devnull = os.open(os.devnull, os.O_RDWR)
+    os.dup2(devnull, 0)
+    os.dup2(devnull, 1)
+    server.serve()
+
+
+if __name__ == "__main__":
+    main()

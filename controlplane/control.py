@@ -1,0 +1,363 @@
+"""The ControlPlane service: what operators and programs ask for, each answered from the tables or by their owners.
+
+RPCs that this build does not serve are left to the generated base class and answer UNIMPLEMENTED.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+from uuid import UUID
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from controlplane.auth import Operator
+from controlplane.channels import Channel, Channels
+from controlplane.employees import AUTONOMY, DEFAULT_TENANT, EmployeeRecord, Employees
+from controlplane.errors import Forbidden, Invalid, NotNow, Unknown
+from controlplane.followers import Follower, Followers
+from controlplane.gateway import Streams, configuration
+from controlplane.lifecycle import Lifecycle
+from controlplane.logs import Logs
+from controlplane.messages import ENDED, Messages
+from controlplane.profiles import shipped_profile
+from controlplane.receiver import Arrival, Receiver, Stored
+from empla import rpc
+from empla.store.ids import new_id
+from empla.v1 import control_pb2 as pb
+from empla.v1 import control_pb2_grpc, gateway_pb2
+
+DEFAULT_PAGE = 50
+MAX_PAGE = 500
+MAX_WAIT_MS = 600_000
+DEFAULT_DRAIN_SECONDS = 10
+MAX_DRAIN_SECONDS = 3600
+RESTART_SECONDS = 30.0
+LOOK_SECONDS = 1.0
+OVERVIEW_MESSAGES = 20
+SETTLED = (*ENDED, "waiting")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The owners of what this service tells of."""
+
+    employees: Employees
+    channels: Channels
+    receiver: Receiver
+    messages: Messages
+    followers: Followers
+    streams: Streams
+    lifecycle: Lifecycle
+    logs: Logs
+
+
+class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
+    """See the module, and control.proto for what each RPC promises."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    # Employees
+
+    async def CreateEmployee(self, request: pb.CreateEmployeeRequest, context: Any) -> pb.Employee:
+        tenant_id = await self._tenant(request.tenant)
+        named = request.WhichOneof("source") == "profile_name"
+        profile = shipped_profile(request.profile_name) if named else request.profile
+        record = await self._parts.employees.create(tenant_id, request.name, profile, running=request.start)
+        self._parts.lifecycle.look()
+        return self._employee(record)
+
+    async def GetEmployee(self, request: pb.GetEmployeeRequest, context: Any) -> pb.Employee:
+        return self._employee(await self._find(request.employee))
+
+    async def ListEmployees(self, request: pb.ListEmployeesRequest, context: Any) -> pb.ListEmployeesResponse:
+        size = _page_size(request.page_size)
+        scope = await self._scope(request.tenant)
+        records = await self._parts.employees.list_of(scope, after=request.page_token, limit=size)
+        following = records[-1].name if len(records) == size else ""
+        return pb.ListEmployeesResponse(employees=map(self._employee, records), next_page_token=following)
+
+    async def UpdateEmployee(self, request: pb.UpdateEmployeeRequest, context: Any) -> pb.Employee:
+        record = await self._find(request.employee)
+        profile = request.profile if request.HasField("profile") else None
+        await self._parts.employees.update(record.employee_id, profile, request.autonomy)
+        updated = await self._parts.employees.by_id(record.employee_id)
+        if stream := self._parts.streams.get(record.employee_id):
+            changed = gateway_pb2.ConfigurationChanged(configuration=configuration(updated))
+            stream.send(gateway_pb2.ControlFrame(configuration_changed=changed))
+        return self._employee(updated)
+
+    async def DeleteEmployee(self, request: pb.DeleteEmployeeRequest, context: Any) -> pb.DeleteEmployeeResponse:
+        record = await self._find(request.employee)
+        await self._parts.employees.delete(record.employee_id, force=request.force)
+        await self._parts.lifecycle.stop(record.employee_id, DEFAULT_DRAIN_SECONDS)
+        return pb.DeleteEmployeeResponse()
+
+    async def StartEmployee(self, request: pb.StartEmployeeRequest, context: Any) -> pb.Employee:
+        record = await self._find(request.employee)
+        await self._parts.employees.want(record.employee_id, "running")
+        self._parts.lifecycle.look()
+        return self._employee(await self._parts.employees.by_id(record.employee_id))
+
+    async def StopEmployee(self, request: pb.StopEmployeeRequest, context: Any) -> pb.Employee:
+        record = await self._find(request.employee)
+        await self._parts.employees.want(record.employee_id, "stopped")
+        await self._parts.lifecycle.stop(record.employee_id, _drain_seconds(request.drain_seconds))
+        return self._employee(await self._parts.employees.by_id(record.employee_id))
+
+    async def RestartEmployee(self, request: pb.RestartEmployeeRequest, context: Any) -> pb.Employee:
+        record = await self._find(request.employee)
+        await self._parts.employees.want(record.employee_id, "running")
+        await self._parts.lifecycle.stop(record.employee_id, _drain_seconds(request.drain_seconds))
+        self._parts.lifecycle.look()
+        return await self._attached(record)
+
+    async def TailLogs(self, request: pb.TailLogsRequest, context: Any) -> AsyncIterator[pb.LogLine]:
+        record = await self._find(request.employee)
+        async for line in self._parts.logs.tail(record.employee_id, request.lines, follow=request.follow):
+            yield pb.LogLine(text=line)
+
+    # Messages
+
+    async def SendMessage(self, request: pb.SendMessageRequest, context: Any) -> pb.Message:
+        if request.wait_ms > MAX_WAIT_MS:
+            raise Invalid("the wait is too long", fields={"wait_ms": f"at most {MAX_WAIT_MS}"})
+        stored = await self._store(request)
+        end = time.monotonic() + request.wait_ms / 1000
+        with self._parts.followers.follow(stored.message_id) as follower:
+            look = True
+            while time.monotonic() < end:
+                if look and await self._parts.messages.state(stored.message_id) in SETTLED:
+                    break
+                _, look = await follower.changes(min(LOOK_SECONDS, max(0.0, end - time.monotonic())))
+        return await self._parts.messages.get(stored.message_id, None)
+
+    async def Converse(self, request: pb.ConverseRequest, context: Any) -> AsyncIterator[pb.ConverseEvent]:
+        message_id = new_id()
+        with self._parts.followers.follow(message_id) as follower:
+            stored = await self._store(request, message_id)
+            yield pb.ConverseEvent(
+                accepted=pb.Accepted(
+                    message_id=str(stored.message_id), conversation=stored.conversation, duplicate=stored.duplicate
+                )
+            )
+            if stored.message_id == message_id:
+                async for event in self._told(stored.message_id, follower):
+                    yield event
+                return
+        with self._parts.followers.follow(stored.message_id) as follower:
+            async for event in self._told(stored.message_id, follower):
+                yield event
+
+    async def GetMessage(self, request: pb.GetMessageRequest, context: Any) -> pb.Message:
+        return await self._parts.messages.get(_id(request.message_id, "message_id"), _operator().tenant_id)
+
+    async def ListMessages(self, request: pb.ListMessagesRequest, context: Any) -> pb.ListMessagesResponse:
+        employee = (await self._find(request.employee)).employee_id if request.employee else None
+        messages, following = await self._parts.messages.page(
+            _operator().tenant_id,
+            employee,
+            state=request.state,
+            size=_page_size(request.page_size),
+            token=request.page_token,
+        )
+        return pb.ListMessagesResponse(messages=messages, next_page_token=following)
+
+    # Reviews, channels, overview
+
+    async def ListReviews(self, request: pb.ListReviewsRequest, context: Any) -> pb.ListReviewsResponse:
+        employee = (await self._find(request.employee)).employee_id if request.employee else None
+        reviews, following = await self._parts.messages.reviews(
+            _operator().tenant_id,
+            employee,
+            ended=request.include_ended,
+            size=_page_size(request.page_size),
+            token=request.page_token,
+        )
+        return pb.ListReviewsResponse(reviews=reviews, next_page_token=following)
+
+    async def GetReview(self, request: pb.GetReviewRequest, context: Any) -> pb.Review:
+        return await self._parts.messages.review(_id(request.review_id, "review_id"), _operator().tenant_id)
+
+    async def CreateChannel(self, request: pb.CreateChannelRequest, context: Any) -> pb.CreateChannelResponse:
+        if request.kind not in ("", "webhook"):
+            raise Invalid("this build has webhooks only", fields={"kind": "webhook"})
+        tenant_id = await self._tenant(request.tenant)
+        employee = (await self._find(request.employee, request.tenant)).employee_id if request.employee else None
+        channel = await self._parts.channels.create_webhook(
+            tenant_id=tenant_id,
+            name=request.name,
+            employee_id=employee,
+            callback_url=request.callback_url,
+            secret=request.secret,
+        )
+        return pb.CreateChannelResponse(channel=_channel(channel), secret=channel.secret.decode())
+
+    async def ListChannels(self, request: pb.ListChannelsRequest, context: Any) -> pb.ListChannelsResponse:
+        tenant_id = await self._tenant(request.tenant)
+        return pb.ListChannelsResponse(channels=map(_channel, await self._parts.channels.list_of(tenant_id)))
+
+    async def GetOverview(self, request: pb.GetOverviewRequest, context: Any) -> pb.Overview:
+        return await self.overview(_operator(), request.tenant)
+
+    async def overview(self, operator: Operator, tenant: str = "") -> pb.Overview:
+        """One look at everything that `operator` may see; the status page shows it."""
+        scope = operator.tenant_id if not tenant else await self._tenant_of(operator, tenant)
+        counts = await self._parts.messages.counts(scope)
+        last, _ = await self._parts.messages.page(scope, None, size=OVERVIEW_MESSAGES)
+        now = Timestamp()
+        now.GetCurrentTime()
+        return pb.Overview(
+            build=version("empla"),
+            now=now,
+            employees=map(self._employee, await self._parts.employees.list_of(scope, limit=MAX_PAGE)),
+            last_messages=last,
+            latency=await self._parts.messages.latency(scope),
+            open_reviews=counts["open_reviews"],
+            live_messages=counts["live_messages"],
+            queued_outbox=counts["queued_outbox"],
+        )
+
+    # What they share
+
+    async def _find(self, reference: str, tenant: str = "") -> EmployeeRecord:
+        named, slash, name = reference.rpartition("/")
+        return await self._parts.employees.find(await self._tenant(named if slash else tenant), name)
+
+    async def _tenant(self, name: str) -> UUID:
+        return await self._tenant_of(_operator(), name)
+
+    async def _tenant_of(self, operator: Operator, name: str) -> UUID:
+        if not name and operator.tenant_id is not None:
+            return operator.tenant_id
+        try:
+            tenant_id = await self._parts.employees.tenant(name or DEFAULT_TENANT)
+        except Unknown:
+            if operator.tenant_id is None:
+                raise
+            tenant_id = None  # whether it exists is not this caller's business
+        if operator.tenant_id is not None and tenant_id != operator.tenant_id:
+            raise Forbidden("the token is another tenant's", reason="OTHER_TENANT")
+        assert tenant_id is not None
+        return tenant_id
+
+    async def _scope(self, tenant: str) -> UUID | None:
+        """Which tenant's rows a list has; None for those of every tenant."""
+        return await self._tenant(tenant) if tenant else _operator().tenant_id
+
+    async def _store(
+        self, request: pb.SendMessageRequest | pb.ConverseRequest, message_id: UUID | None = None
+    ) -> Stored:
+        record = await self._find(request.employee)
+        arrival = Arrival(
+            tenant_id=record.tenant_id,
+            channel_id=await self._parts.channels.api(record.tenant_id),
+            employee_id=record.employee_id,
+            event_id=request.idempotency_key or new_id().hex,
+            sender=request.sender or _operator().name,
+            text=request.text,
+            conversation=request.conversation,
+        )
+        return await self._parts.receiver.store(arrival, message_id)
+
+    async def _told(self, message_id: UUID, follower: Follower) -> AsyncIterator[pb.ConverseEvent]:
+        """What happens to a message until it has ended or waits, then how."""
+        look = True
+        while not look or await self._parts.messages.state(message_id) not in SETTLED:
+            events, look = await follower.changes(LOOK_SECONDS)
+            for event in events:
+                yield event
+        message = await self._parts.messages.get(message_id, None)
+        match message.state:
+            case "answered" | "collected":
+                yield pb.ConverseEvent(reply=message)
+            case "waiting":
+                yield pb.ConverseEvent(waiting=message)
+            case "withheld":
+                yield pb.ConverseEvent(withheld=message)
+            case _:
+                yield pb.ConverseEvent(failed=message)
+
+    async def _attached(self, record: EmployeeRecord) -> pb.Employee:
+        end = time.monotonic() + RESTART_SECONDS
+        while time.monotonic() < end:
+            now = await self._parts.employees.by_id(record.employee_id)
+            if self._parts.lifecycle.observed(now) == pb.OBSERVED_STATE_ATTACHED and now.epoch > record.epoch:
+                return self._employee(now)
+            await asyncio.sleep(0.05)
+        raise NotNow(
+            f"{record.name} has not attached within {RESTART_SECONDS:g} s; its log says why", reason="NOT_ATTACHED"
+        )
+
+    def _employee(self, record: EmployeeRecord) -> pb.Employee:
+        pid, restarts = self._parts.lifecycle.process_of(record.employee_id)
+        employee = pb.Employee(
+            employee_id=str(record.employee_id),
+            tenant=record.tenant,
+            name=record.name,
+            profile=record.profile,
+            autonomy=AUTONOMY[record.autonomy],
+            desired_state=pb.DesiredState.Value(f"DESIRED_STATE_{record.desired_state.upper()}"),
+            observed_state=self._parts.lifecycle.observed(record),
+            paused=record.paused,
+            epoch=record.epoch,
+            pid=pid,
+            restarts=restarts,
+        )
+        employee.created_at.FromDatetime(record.created_at)
+        if record.launched_at is not None:
+            employee.launched_at.FromDatetime(record.launched_at)
+        stream = self._parts.streams.get(record.employee_id)
+        if stream is not None and stream.heartbeat is not None:
+            beat = stream.heartbeat
+            employee.health.CopyFrom(
+                pb.EmployeeHealth(
+                    state=beat.state,
+                    stage=beat.stage,
+                    in_flight=beat.in_flight,
+                    memory_bytes=beat.memory_bytes,
+                    loop_lag_ms=beat.loop_lag_ms,
+                    build=stream.build,
+                    model=beat.model,
+                    reported=beat.reported,
+                )
+            )
+            employee.health.heartbeat_at.FromMilliseconds(round(stream.heartbeat_at * 1000))
+        return employee
+
+
+def _operator() -> Operator:
+    operator: Operator = rpc.caller()
+    return operator
+
+
+def _id(text: str, field: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise Invalid(f"{text!r} is no id", fields={field: "a UUID"}) from error
+
+
+def _page_size(asked: int) -> int:
+    return min(asked or DEFAULT_PAGE, MAX_PAGE)
+
+
+def _drain_seconds(asked: int) -> float:
+    if asked > MAX_DRAIN_SECONDS:
+        raise Invalid("the drain is too long", fields={"drain_seconds": f"at most {MAX_DRAIN_SECONDS}"})
+    return asked or DEFAULT_DRAIN_SECONDS
+
+
+def _channel(channel: Channel) -> pb.Channel:
+    return pb.Channel(
+        channel_id=str(channel.channel_id),
+        tenant=channel.tenant,
+        name=channel.name,
+        kind=channel.kind,
+        employee=channel.employee,
+        callback_url=channel.callback_url,
+        receive_path=channel.receive_path,
+    )

@@ -1,0 +1,174 @@
+"""The process launcher: employees forked from a warm parent (`agent.forkserver`), watched through pidfds."""
+
+import array
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from controlplane.errors import LaunchFailed
+from controlplane.launchers.interface import LaunchSpec
+
+READY_SECONDS = 60.0
+ANSWER_SECONDS = 10.0
+MAX_ANSWER = 1024 * 1024
+
+
+class ForkedProcess:
+    """A child of the warm parent, held by its pidfd: a pid alone could come to mean another process."""
+
+    def __init__(self, launcher: "ProcessLauncher", child: dict[str, Any], descriptor: int) -> None:
+        self.pid: int = child["pid"]
+        self.employee_id, self.epoch = UUID(child["employee_id"]), int(child["epoch"])
+        self._launcher, self._descriptor = launcher, descriptor
+        self._gone = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(descriptor, self._on_exit, loop)
+
+    def identity(self) -> dict[str, Any]:
+        """Pid and start time (clock ticks since boot): together they name one process."""
+        return {"pid": self.pid, "start_time": start_time(self.pid)}
+
+    async def wait(self) -> int | None:
+        """Wait for the end; the exit code as the parent collected it."""
+        await self._gone.wait()
+        return await self._launcher.exit_code(self.pid)
+
+    def kill(self, signal_number: int) -> None:
+        """Signal the process itself, never another that got its pid."""
+        if self._gone.is_set():
+            return
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._descriptor, signal_number)
+
+    def _on_exit(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.remove_reader(self._descriptor)
+        os.close(self._descriptor)
+        self._gone.set()
+
+
+class ProcessLauncher:
+    """Launches on this machine, through the parent that listens on `path`."""
+
+    name = "process"
+
+    def __init__(self, path: Path) -> None:
+        self._path = str(path)
+
+    async def launch(self, spec: LaunchSpec) -> ForkedProcess:
+        """Fork an employee; raises `LaunchFailed`."""
+        request = {"op": "spawn", "log": str(spec.log), "settings": spec.settings}
+        answer, descriptors = await self._ask(request)
+        return ForkedProcess(self, answer["children"][0], descriptors[0])
+
+    async def running(self) -> list[ForkedProcess]:
+        """The parent's living children."""
+        answer, _ = await self._ask({"op": "list"})
+        processes = []
+        for child in answer["children"]:
+            opened, descriptors = await self._ask({"op": "open", "pid": child["pid"]})
+            processes += [ForkedProcess(self, c, d) for c, d in zip(opened["children"], descriptors, strict=True)]
+        return processes
+
+    async def exit_code(self, pid: int) -> int | None:
+        """How a child ended; None when the parent is gone or does not know any more."""
+        try:
+            answer, _ = await self._ask({"op": "exit", "pid": pid})
+        except LaunchFailed:
+            return None
+        code: int | None = answer["code"]
+        return code
+
+    async def is_there(self) -> bool:
+        """Whether the parent answers."""
+        try:
+            await self._ask({"op": "list"})
+        except LaunchFailed:
+            return False
+        return True
+
+    async def stop(self) -> None:
+        """End the parent, and with it whatever it still has."""
+        with contextlib.suppress(LaunchFailed):
+            await self._ask({"op": "stop"})
+
+    async def _ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        try:
+            return await asyncio.to_thread(_ask, self._path, request)
+        except (OSError, ValueError) as error:
+            raise LaunchFailed(f"the parent process of the employees does not answer: {error}") from error
+
+
+def _ask(path: str, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    descriptors = array.array("i")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+        connection.settimeout(ANSWER_SECONDS)
+        connection.connect(path)
+        connection.send(json.dumps(request).encode())
+        space = socket.CMSG_SPACE(descriptors.itemsize)
+        data, rights, _, _ = connection.recvmsg(MAX_ANSWER, space)
+    for level, kind, payload in rights:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            descriptors.frombytes(payload[: len(payload) - len(payload) % descriptors.itemsize])
+    if not data:
+        raise OSError("it closed the connection")
+    return json.loads(data), list(descriptors)
+
+
+def start_time(pid: int) -> int | None:
+    """Field 22 of /proc/PID/stat, in clock ticks since boot; None when there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return int(stat.rpartition(")")[2].split()[19])
+
+
+@asynccontextmanager
+async def process_launcher(run: Path, log: Path, providers: Sequence[str]) -> AsyncIterator[ProcessLauncher]:
+    """The launcher over the warm parent whose socket lies in `run`, started if it is not there; it outlives the block."""
+    path = run / "forkserver.sock"
+    launcher = ProcessLauncher(path)
+    if not await launcher.is_there():
+        await _start_parent(path, log, providers)
+    yield launcher
+
+
+async def _start_parent(path: Path, log: Path, providers: Sequence[str]) -> None:
+    output = await asyncio.to_thread(_prepare, path, log)
+    try:
+        parent = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "agent.forkserver",
+            str(path),
+            *providers,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=output,
+            start_new_session=True,
+        )
+    finally:
+        os.close(output)
+    assert parent.stdout is not None
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            line = await parent.stdout.readline()
+    except TimeoutError as error:
+        parent.kill()
+        raise LaunchFailed(f"the parent process of the employees did not start within {READY_SECONDS:g} s") from error
+    if line.strip() != b"ready":
+        raise LaunchFailed(f"the parent process of the employees did not start; see {log}")
+
+
+def _prepare(path: Path, log: Path) -> int:
+    path.unlink(missing_ok=True)
+    return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -1,0 +1,169 @@
+"""One control plane: builds its parts by hand and runs them in one TaskGroup."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from controlplane.auth import Tokens
+from controlplane.callbacks import Callbacks
+from controlplane.channels import Channels
+from controlplane.control import ControlPlane, Parts
+from controlplane.employees import DEFAULT_TENANT, Employees
+from controlplane.errors import to_status
+from controlplane.followers import Followers
+from controlplane.gateway import EmployeeGateway, Streams, authenticate
+from controlplane.http import serving_http
+from controlplane.launchers.process import ProcessLauncher, process_launcher
+from controlplane.lifecycle import LaunchSettings, Lifecycle
+from controlplane.logs import Logs
+from controlplane.messages import Messages
+from controlplane.receiver import Receiver
+from controlplane.sender import Sender
+from controlplane.settings import Settings
+from empla import rpc
+from empla.store.connect import Pool, connect
+from empla.store.ids import new_id
+from empla.store.migrate import migrate
+from empla.v1 import control_pb2_grpc, gateway_pb2_grpc
+
+log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 20
+GATEWAY = "empla.v1.EmployeeGateway"
+CONTROL = "empla.v1.ControlPlane"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A control plane that serves: where, and what whoever started it may do with it."""
+
+    grpc_address: str
+    http_address: str
+    employees: Employees
+    lifecycle: Lifecycle
+    launcher: ProcessLauncher
+
+
+@asynccontextmanager
+async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterator[Running]:
+    """Serve for the length of the block; `token` is an operator's with every right.
+
+    Leaving the block leaves employees running, for the next control plane to adopt: `Lifecycle.stop_all` ends them.
+    Raises `OSError` when an address is taken, `StoreError` when the database cannot be used.
+    """
+    await migrate(dsn)
+    await asyncio.to_thread(_make_directories, settings)
+    async with (
+        connect(dsn, application_name="empla control plane", max_size=MAX_CONNECTIONS) as pool,
+        process_launcher(settings.home / "run", settings.log_directory / "forkserver.log", _sdks(settings)) as launcher,
+        Callbacks(allowed_networks=settings.callback_networks) as callbacks,
+    ):
+        tokens, employees = Tokens(pool), Employees(pool)
+        await tokens.ensure("local operator", token, "admin")
+        await employees.ensure_tenant(DEFAULT_TENANT)
+        followers = Followers()
+        streams = Streams(on_change=lambda _: None)
+        sender = Sender(pool, callbacks, followers.changed, instance=f"{os.uname().nodename}:{os.getpid()}:{new_id()}")
+        gateway = EmployeeGateway(
+            pool=pool,
+            employees=employees,
+            streams=streams,
+            followers=followers,
+            outbox=sender,
+            heartbeat_ms=settings.heartbeat_ms,
+        )
+        receiver = Receiver(pool, on_stored=lambda employee_id, _: streams.look(employee_id))
+        lifecycle = Lifecycle(
+            pool=pool,
+            employees=employees,
+            streams=streams,
+            launcher=launcher,
+            settings=_launch_settings(settings, dsn),
+            on_change=lambda _: None,
+        )
+        channels, messages = Channels(pool), Messages(pool)
+        control = ControlPlane(
+            Parts(
+                employees=employees,
+                channels=channels,
+                receiver=receiver,
+                messages=messages,
+                followers=followers,
+                streams=streams,
+                lifecycle=lifecycle,
+                logs=Logs(settings.log_directory),
+            )
+        )
+        services = {
+            CONTROL: partial(control_pb2_grpc.add_ControlPlaneServicer_to_server, control),
+            GATEWAY: partial(gateway_pb2_grpc.add_EmployeeGatewayServicer_to_server, gateway),
+        }
+        async with (
+            rpc.serving(
+                settings.grpc_address, services, authenticate=_authenticate(pool, tokens), translate=to_status
+            ) as grpc_address,
+            serving_http(
+                settings.http_address,
+                pool=pool,
+                receiver=receiver,
+                channels=channels,
+                employees=employees,
+                tokens=tokens,
+                overview=control.overview,
+                max_body_bytes=settings.max_body_bytes,
+            ) as http_address,
+            asyncio.TaskGroup() as group,
+        ):
+            tasks = [group.create_task(work) for work in (sender.run(), gateway.sweep(), lifecycle.run())]
+            try:
+                yield Running(grpc_address, http_address, employees, lifecycle, launcher)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                for stream in streams.all():  # the employees find the next control plane by themselves
+                    stream.closed.set()
+
+
+def _authenticate(pool: Pool, tokens: Tokens) -> rpc.Authenticate:
+    async def caller(method: str, metadata: Any) -> object:
+        if method.startswith(f"/{GATEWAY}/"):
+            return await authenticate(pool, metadata)
+        return await tokens.authenticate_call(method, metadata)
+
+    return caller
+
+
+def _make_directories(settings: Settings) -> None:
+    for directory in (settings.home / "run", settings.log_directory, settings.workspaces):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _sdks(settings: Settings) -> list[str]:
+    """Which SDKs the warm parent imports: those that there are keys for."""
+    keys = {"anthropic": settings.anthropic_api_key, "openai": settings.openai_api_key or settings.openai_base_url}
+    return [name for name, key in keys.items() if key]
+
+
+def _launch_settings(settings: Settings, dsn: str) -> LaunchSettings:
+    model: dict[str, Any] = {
+        "model_provider": settings.model_provider,
+        "model_name": settings.model_name,
+        "openai_base_url": settings.openai_base_url,
+    }
+    for name in ("anthropic_api_key", "openai_api_key"):
+        secret = getattr(settings, name)
+        model[name] = secret.get_secret_value() if secret else None
+    return LaunchSettings(
+        gateway=settings.grpc_address,
+        database_url=dsn,
+        workspaces=settings.workspaces,
+        logs=settings.log_directory,
+        drain_seconds=settings.drain_seconds,
+        heartbeat_ms=settings.heartbeat_ms,
+        model=model,
+    )
