@@ -135,7 +135,7 @@ def test_plain_web_addresses_pass(url: str) -> None:
 
 
 def test_a_network_that_is_none_is_an_error() -> None:
-    with pytest.raises(ValueError, match="10.0.0.1/8"):
+    with pytest.raises(ValueError, match="host bits"):
         Egress(["10.0.0.1/8"])
 
 
