@@ -26,6 +26,7 @@ from agent.models.interface import (
     ToolResult,
     Usage,
 )
+from agent.models.lazy import Lazy
 from agent.models.wire import arguments, failure, fitting
 
 Effort = Literal["low", "medium", "high"]
@@ -46,9 +47,7 @@ class AnthropicModel:
     def __init__(self, model: str, *, api_key: str, base_url: str = _BASE_URL, effort: Effort | None = None) -> None:
         self._model = model
         self._effort = effort
-        # The SDK's own retries would hide failures from the trace and outlive the deadline.
-        self._client = anthropic.AsyncAnthropic(api_key=api_key, base_url=base_url, max_retries=0, open_telemetry=False)
-        self._messages = self._client.messages
+        self._client = Lazy(lambda: _client(api_key, base_url))
 
     @property
     def name(self) -> str:
@@ -71,7 +70,8 @@ class AnthropicModel:
         """The input tokens as Anthropic counts them; raises `ModelError`."""
         with _translated(request.deadline):
             async with asyncio.timeout(request.deadline):
-                counted = await self._messages.count_tokens(
+                client = await self._client.get()
+                counted = await client.messages.count_tokens(
                     model=self._model,
                     messages=_turns(request.messages),
                     system=_system(request),
@@ -83,10 +83,12 @@ class AnthropicModel:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        if client := self._client.made:
+            await client.close()
 
     async def _stream(self, request: ModelRequest) -> anthropic.AsyncStream[types.RawMessageStreamEvent]:
-        return await self._messages.create(
+        client = await self._client.get()
+        return await client.messages.create(
             model=self._model,
             max_tokens=request.max_tokens,
             messages=_turns(request.messages),
@@ -105,6 +107,15 @@ class AnthropicModel:
         if request.output:
             config["format"] = {"type": "json_schema", "schema": anthropic.transform_schema(request.output)}
         return config or None
+
+
+def _client(api_key: str, base_url: str) -> anthropic.AsyncAnthropic:
+    # The SDK's own retries would hide failures from the trace and outlive the deadline.
+    client = anthropic.AsyncAnthropic(api_key=api_key, base_url=base_url, max_retries=0, open_telemetry=False)
+    # Both read files at first use, which is not for the event loop.
+    client.platform_headers()
+    _ = client.messages
+    return client
 
 
 class _Reader:

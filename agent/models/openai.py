@@ -31,6 +31,7 @@ from agent.models.interface import (
     ToolResult,
     Usage,
 )
+from agent.models.lazy import Lazy
 from agent.models.wire import arguments, failure, fitting
 
 _BASE_URL = "https://api.openai.com/v1"
@@ -48,9 +49,7 @@ class OpenAIModel:
     def __init__(self, model: str, *, api_key: str, base_url: str | None = None) -> None:
         self._model = model
         self._own = base_url is None
-        # The SDK's own retries would hide failures from the trace and outlive the deadline.
-        self._client = openai.AsyncOpenAI(api_key=api_key, base_url=base_url or _BASE_URL, max_retries=0)
-        self._completions = self._client.chat.completions
+        self._client = Lazy(lambda: _client(api_key, base_url or _BASE_URL))
 
     @property
     def name(self) -> str:
@@ -75,10 +74,12 @@ class OpenAIModel:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        if client := self._client.made:
+            await client.close()
 
     async def _stream(self, request: ModelRequest) -> openai.AsyncStream[chat.ChatCompletionChunk]:
-        return await self._completions.create(
+        client = await self._client.get()
+        return await client.chat.completions.create(
             model=self._model,
             messages=_turns(request),
             tools=[_tool(tool) for tool in request.tools] or openai.omit,
@@ -95,6 +96,15 @@ class OpenAIModel:
     def _effort(self, request: ModelRequest) -> ReasoningEffort | openai.Omit:
         needed = self._own and request.tools and self._model.startswith(_NO_EFFORT_WITH_TOOLS)
         return "none" if needed else openai.omit
+
+
+def _client(api_key: str, base_url: str) -> openai.AsyncOpenAI:
+    # The SDK's own retries would hide failures from the trace and outlive the deadline.
+    client = openai.AsyncOpenAI(api_key=api_key, base_url=base_url, max_retries=0)
+    # Both read files at first use, which is not for the event loop.
+    client.platform_headers()
+    _ = client.chat.completions
+    return client
 
 
 @dataclass(slots=True)
