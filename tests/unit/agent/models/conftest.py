@@ -1,7 +1,8 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from provider_server import ProviderServer, provider_server
+
+from tests.unit.agent.models.provider_server import ProviderServer, provider_server
 
 
 @pytest.fixture

@@ -6,17 +6,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from provider_server import (
-    ProviderServer,
-    Reply,
-    anthropic_block,
-    anthropic_call,
-    anthropic_end,
-    anthropic_error,
-    anthropic_event,
-    anthropic_start,
-    anthropic_text,
-)
 from pydantic import BaseModel
 
 from agent.models.anthropic import AnthropicModel
@@ -32,6 +21,17 @@ from agent.models.interface import (
     Tool,
     ToolCall,
     ToolResult,
+)
+from tests.unit.agent.models.provider_server import (
+    ProviderServer,
+    Reply,
+    anthropic_block,
+    anthropic_call,
+    anthropic_end,
+    anthropic_error,
+    anthropic_event,
+    anthropic_start,
+    anthropic_text,
 )
 
 SEARCH = Tool(

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from provider_server import ProviderServer, Reply, openai_call, openai_chunk, openai_end, openai_error, openai_text
 from pydantic import BaseModel
 
 from agent.models.interface import (
@@ -22,6 +21,15 @@ from agent.models.interface import (
     ToolResult,
 )
 from agent.models.openai import OpenAIModel
+from tests.unit.agent.models.provider_server import (
+    ProviderServer,
+    Reply,
+    openai_call,
+    openai_chunk,
+    openai_end,
+    openai_error,
+    openai_text,
+)
 
 SEARCH = Tool(
     name="search_files",
