@@ -87,19 +87,19 @@ class Receipt:
 class Callbacks:
     """Posts replies; an async context manager that holds the one HTTP session.
 
-    `networks` are those that callbacks may reach although they are not public. Times are in seconds. The environment's
+    `allowed_networks` are those that callbacks may reach although they are not public. Times are in seconds. The environment's
     proxies are not used: they would connect where we have not looked.
     """
 
     def __init__(
         self,
-        networks: Iterable[str] = (),
+        allowed_networks: Iterable[str] = (),
         *,
         resolver: AbstractResolver | None = None,
         connect_seconds: float = CONNECT_SECONDS,
         total_seconds: float = TOTAL_SECONDS,
     ) -> None:
-        self._egress, self._resolver = Egress(networks), resolver
+        self._egress, self._resolver = Egress(allowed_networks), resolver
         self._timeout = aiohttp.ClientTimeout(total=total_seconds, connect=connect_seconds)
         self._session: aiohttp.ClientSession | None = None
 
