@@ -1,0 +1,181 @@
+"""The signed webhook: `POST /v1/channels/{tenant}/{channel}` with a JSON object.
+
+Verified before it is parsed, stored before it is acknowledged. `X-Empla-Signature` is over the raw body, see
+`channels.sign`.
+"""
+
+import asyncio
+import json
+import re
+import time
+from typing import Any, Protocol
+from uuid import UUID
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+
+from controlplane.channels import Channel, Channels, verify
+from controlplane.errors import Invalid, TooLarge, Unauthenticated
+from controlplane.problems import unavailable
+from controlplane.receiver import Arrival, Receiver
+from empla import telemetry
+
+MAX_METADATA_BYTES = 16 * 1024
+MAX_IN_FLIGHT = 256
+BODY_SECONDS = 10.0
+_MAX_FIELDS_NAMED = 10
+_MAX_NAME = 100
+# An escaped NUL: PostgreSQL can store none. Outside of an escape JSON allows no NUL at all.
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+class Found(Protocol):
+    """An employee, as far as a message needs to know it."""
+
+    @property
+    def employee_id(self) -> UUID:
+        """The employee's id."""
+        ...
+
+
+class FindsEmployees(Protocol):
+    """Looks employees up."""
+
+    async def find(self, tenant_id: UUID, reference: str) -> Found:
+        """The tenant's live employee of that name or id; raises `Unknown`."""
+        ...
+
+
+class Delivery(BaseModel):
+    """The body. `event_id` names the delivery: the same one again is the same message.
+
+    `employee` is needed where the channel has no employee of its own. `metadata` is the channel's, at most 16 KiB;
+    `auto_submitted` and `from_self` have a meaning to employees.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    event_id: str
+    text: str
+    sender: str
+    conversation: str = ""
+    employee: str = ""
+    metadata: dict[str, JsonValue] = {}
+
+
+class Webhook:
+    """Takes messages of webhook channels."""
+
+    def __init__(
+        self, *, channels: Channels, employees: FindsEmployees, receiver: Receiver, max_body_bytes: int
+    ) -> None:
+        self._channels, self._employees, self._receiver = channels, employees, receiver
+        self._max_body_bytes = max_body_bytes
+        self._in_flight = 0
+
+    async def receive(self, request: web.Request) -> web.Response:
+        """Store one message and answer 202; or 503 while too many others are being stored."""
+        if self._in_flight >= MAX_IN_FLIGHT:
+            return unavailable("BUSY", "too many messages at once; try again")
+        self._in_flight += 1
+        try:
+            return await self._receive(request)
+        finally:
+            self._in_flight -= 1
+
+    async def _receive(self, request: web.Request) -> web.Response:
+        body = await _read(request, self._max_body_bytes)
+        channel = await self._channels.webhook(request.match_info["tenant"], request.match_info["channel"])
+        _verify(channel, request, body)
+        arrival = await self._arrival(channel, _parse(body))
+        with telemetry.span("webhook", request.headers.get("traceparent", ""), channel=channel.name):
+            stored = await self._receiver.store(arrival)
+        answer = {
+            "message_id": str(stored.message_id),
+            "conversation": stored.conversation,
+            "duplicate": stored.duplicate,
+        }
+        return web.json_response(answer, status=202)
+
+    async def _arrival(self, channel: Channel, delivery: Delivery) -> Arrival:
+        return Arrival(
+            tenant_id=channel.tenant_id,
+            channel_id=channel.channel_id,
+            employee_id=await self._employee(channel, delivery.employee),
+            event_id=delivery.event_id,
+            sender=delivery.sender,
+            text=delivery.text,
+            conversation=delivery.conversation,
+            metadata=_checked_metadata(delivery.metadata),
+        )
+
+    async def _employee(self, channel: Channel, reference: str) -> UUID:
+        if channel.employee_id is None:
+            if not reference:
+                raise Invalid("the channel has no employee of its own", fields={"employee": "required"})
+            return (await self._employees.find(channel.tenant_id, reference)).employee_id
+        if reference and reference not in (channel.employee, str(channel.employee_id)):
+            raise Invalid("the channel belongs to another employee", fields={"employee": "not this channel's"})
+        return channel.employee_id
+
+
+async def _read(request: web.Request, limit: int) -> bytes:
+    """The raw body; whatever length is declared, no more than `limit` bytes of it are kept."""
+    if (request.content_length or 0) > limit:
+        raise _too_large(limit)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > limit:
+                    raise _too_large(limit)
+    except TimeoutError as error:
+        raise Invalid(f"the body did not arrive within {BODY_SECONDS:.0f} s", reason="BODY_TOO_SLOW") from error
+    except (web.RequestPayloadError, ConnectionError) as error:
+        raise Invalid("the body broke off or is badly encoded", reason="BODY_BROKEN") from error
+    return bytes(body)
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"the body is over {limit} bytes")
+
+
+def _verify(channel: Channel, request: web.Request, body: bytes) -> None:
+    if not channel.secret:  # an empty key is one that everybody knows
+        raise Unauthenticated("the channel has no secret", reason="SIGNATURE_INVALID")
+    signature = request.headers.get("X-Empla-Signature", "")
+    verify(
+        channel.secret,
+        timestamp=request.headers.get("X-Empla-Timestamp", ""),
+        signature=signature if signature.isascii() else "",  # other bytes have no encoding and fit no signature
+        body=body,
+        now=time.time(),
+    )
+
+
+def _parse(body: bytes) -> Delivery:
+    try:
+        delivery = Delivery.model_validate_json(body)
+    except ValidationError as error:
+        raise _malformed(error) from error
+    if _NUL.search(body):
+        raise Invalid("the body holds a NUL character", reason="MALFORMED")
+    return delivery
+
+
+def _malformed(error: ValidationError) -> Invalid:
+    found = error.errors(include_url=False, include_context=False, include_input=False)[:_MAX_FIELDS_NAMED]
+    fields = {".".join(map(str, one["loc"]))[:_MAX_NAME] or "body": one["msg"] for one in found}
+    detail = "; ".join(f"{name}: {why}" for name, why in fields.items())
+    return Invalid(f"the body does not fit: {detail}", reason="MALFORMED", fields=fields)
+
+
+def _checked_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    try:
+        size = len(json.dumps(metadata, allow_nan=False))
+    except ValueError as error:  # NaN, an infinity, or a number with thousands of digits
+        raise Invalid("the metadata holds a number that is none in JSON", fields={"metadata": str(error)}) from error
+    if size > MAX_METADATA_BYTES:
+        raise TooLarge(f"the metadata is over {MAX_METADATA_BYTES} bytes", fields={"metadata": "too long"})
+    return metadata
