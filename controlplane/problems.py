@@ -56,7 +56,7 @@ class Boundary:
             return _refusal(error)
         except StoreUnavailable as error:
             self._log_outage(error)
-            return unavailable("STORE_UNAVAILABLE", "the database is unavailable; try again")
+            return unavailable("STORE_UNAVAILABLE", "the database is unavailable")
         except web.HTTPException as error:
             return _routing_error(error)
         except Exception:
