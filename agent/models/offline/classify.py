@@ -9,18 +9,22 @@ from agent.models.offline.language import language
 from agent.models.offline.words import word_set, words
 
 _SPAM = re.compile(
-    r"\b(?:you(?:['’]ve| have)? won|lottery|claim your (?:prize|reward)|viagra|casino|crypto giveaway|100% free|click here now|act now|"
-    r"limited time offer|make money fast|nigerian prince|seo services|guest post|buy followers|wire transfer fee|congratulations,? you)\b",
+    r"\b(?:you(?:['’]ve| have)? won|lottery|claim your (?:prize|reward)|viagra|casino|crypto giveaway|"
+    r"100% free|click here now|act now|"
+    r"limited time offer|make money fast|nigerian prince|seo services|guest post|buy followers|"
+    r"wire transfer fee|congratulations,? you)\b",
     re.IGNORECASE,
 )
 _COMPLAINT = re.compile(
-    r"\b(?:complain(?:t|ing)?|unacceptable|disappointed|terrible|awful|frustrat\w+|angry|furious|ridiculous|fed up|refund|broken|"
+    r"\b(?:complain(?:t|ing)?|unacceptable|disappointed|terrible|awful|frustrat\w+|angry|furious|"
+    r"ridiculous|fed up|refund|broken|"
     r"does(?:n['’]t| not) work|not working|still waiting|worst|never again|outrageous|let down|unhappy)\b",
     re.IGNORECASE,
 )
 _SCHEDULING = re.compile(
     r"\b(?:schedul\w+|reschedul\w+|calendar|appointment|book (?:a|the) (?:meeting|call|room|slot)|set up a (?:meeting|call)|"
-    r"meet (?:on|at|next|this|tomorrow)|(?:move|cancel|postpone) (?:the|our|my) (?:meeting|call)|free (?:on|at|next)|availab(?:le|ility))\b",
+    r"meet (?:on|at|next|this|tomorrow)|(?:move|cancel|postpone) (?:the|our|my) (?:meeting|call)|"
+    r"free (?:on|at|next)|availab(?:le|ility))\b",
     re.IGNORECASE,
 )
 _QUESTION = re.compile(
@@ -28,7 +32,8 @@ _QUESTION = re.compile(
     re.IGNORECASE,
 )
 _REQUEST = re.compile(
-    r"^(?:please|can you|could you|would you|will you|kindly|i need|i want|i(?:['’]d| would) like|let['’]s|summari[sz]e|write|create|make|"
+    r"^(?:please|can you|could you|would you|will you|kindly|i need|i want|i(?:['’]d| would) like|let['’]s|"
+    r"summari[sz]e|write|create|make|"
     r"list|find|search|show|tell|give|send|read|append|add|update|change|remember|save|calculate|compute|count|draft|check|compare|"
     r"open|delete|remove|replace|translate|prepare|explain|get|look|note|keep|store|put|sum|work|book|schedule|remind|call|email)\b",
     re.IGNORECASE,
@@ -38,7 +43,8 @@ _URGENT = re.compile(
     re.I,
 )
 _HIGH = re.compile(
-    r"\b(?:important|today|by (?:tomorrow|noon|tonight|end of day|eod)|deadline|as soon as possible|soon|priority|quickly)\b",
+    r"\b(?:important|today|by (?:tomorrow|noon|tonight|end of day|eod)|deadline|as soon as possible|soon|"
+    r"priority|quickly)\b",
     re.I,
 )
 _LOW = re.compile(
@@ -52,6 +58,11 @@ _GOOD = word_set(
 _BAD = word_set(
     """bad terrible awful broken angry unacceptable disappointed frustrated frustrating worst hate problem issue wrong
     fail failed failing late unhappy annoyed annoying useless complaint poor slow furious ridiculous error"""
+)
+_TELLING: tuple[tuple[Category, re.Pattern[str]], ...] = (
+    ("spam", _SPAM),
+    ("complaint", _COMPLAINT),
+    ("scheduling", _SCHEDULING),
 )
 _LONGEST_SUMMARY = 300
 _MOST_INTENTS = 8
@@ -118,12 +129,9 @@ def _whole(message: str) -> Intent:
 def _kind(text: str) -> Category:
     if is_courtesy(text):
         return "smalltalk"
-    if _SPAM.search(text):
-        return "spam"
-    if _COMPLAINT.search(text):
-        return "complaint"
-    if _SCHEDULING.search(text):
-        return "scheduling"
+    for kind, pattern in _TELLING:
+        if pattern.search(text):
+            return kind
     if _REQUEST.match(text) or ask(text).kind not in ("question", "statement", "smalltalk", "help"):
         return "request"
     if _QUESTION.search(text) or ask(text).kind in ("question", "help"):

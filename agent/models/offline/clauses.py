@@ -11,23 +11,27 @@ _VERBS = (
     r"make|multiply|divide|note"
 )
 _JOINT = re.compile(
-    rf"(?:,\s*(?:and\s+)?(?:then|also|after that|finally)\s+|;\s*(?:and\s+)?(?:then\s+)?|,?\s+(?:and|then|plus)\s+(?:then\s+|also\s+|please\s+)?)"
+    rf"(?:,\s*(?:and\s+)?(?:then|also|after that|finally)\s+|;\s*(?:and\s+)?(?:then\s+)?|,?\s+(?:and|then|"
+    rf"plus)\s+(?:then\s+|also\s+|please\s+)?)"
     rf"(?=(?:please\s+)?(?:{_VERBS})\b)|,\s+(?=(?:tell me|let me know|write|append|save|remember|summari[sz]e)\b)",
     re.IGNORECASE,
 )
 _EFFECT = re.compile(
-    r"^(?:please\s+|can you\s+|could you\s+|also\s+|then\s+|and\s+)*(?:write|append|save|put|create|make|store|remember|note|add|keep in mind|"
+    r"^(?:please\s+|can you\s+|could you\s+|also\s+|then\s+|and\s+)*(?:write|append|save|put|create|make|"
+    r"store|remember|note|add|keep in mind|"
     r"don['’]t forget|draft)\b",
     re.IGNORECASE,
 )
 _QUOTES = re.compile(r"```.*?```|\"[^\"\n]*\"|“[^”\n]*”|`[^`\n]+`|(?<!\w)'[^'\n]+'(?!\w)", re.DOTALL)
 _GREETING = re.compile(
-    r"^(?:hi|hello|hey|dear|good (?:morning|afternoon|evening|day)|greetings|hallo|bonjour|hola)\b[\s,]*(?:there|team|all|everyone)?"
+    r"^(?:hi|hello|hey|dear|good (?:morning|afternoon|evening|day)|greetings|hallo|bonjour|"
+    r"hola)\b[\s,]*(?:there|team|all|everyone)?"
     r"(?:[ ,]+[A-Z]\w+)?\s*[,!.:–-]*\s*$|^(?:hi|hello|hey|dear|hallo|bonjour|hola)(?: [A-Z]\w+)?\s*[,!]\s*",
     re.IGNORECASE,
 )
 _CLOSING = re.compile(
-    r"^(?:thanks?|thank you|thx|cheers|best|kind regards|best regards|regards|many thanks|bye|see you|sincerely|yours)\b[^?]{0,40}$",
+    r"^(?:thanks?|thank you|thx|cheers|best|kind regards|best regards|regards|many thanks|bye|see you|"
+    r"sincerely|yours)\b[^?]{0,40}$",
     re.IGNORECASE,
 )
 _BODY = re.compile(r":\s*\n|```")
@@ -97,7 +101,8 @@ def _after_effect(rest: str) -> bool:
     """Whether what follows "and" behind a writing clause is a request of its own rather than more to write."""
     return bool(
         re.match(
-            r"(?:please\s+)?(?:tell me|let me know|show me|what|how many|how much|who|which|then|remember|write|append|summari)",
+            r"(?:please\s+)?(?:tell me|let me know|show me|what|how many|how much|who|which|then|remember|"
+            r"write|append|summari)",
             rest,
             re.I,
         )

@@ -1,11 +1,12 @@
 """The tools of a request, used as if they answered at once.
 
 The rules read top to bottom and call `Desk.use` wherever they need something. A call whose result stands in the transcript
-returns it; the first one that does not raises `Wanted`, which becomes the model's tool call. The next request brings the
-result, and the rules run again from the top: nothing is kept between requests.
+returns it; the first one that does not raises `Wanted`, which becomes the model's tool calls. The next request brings the
+results, and the rules run again from the top: nothing is kept between requests.
 """
 
 import json
+from collections.abc import Callable, Sequence
 
 from pydantic import JsonValue
 
@@ -15,21 +16,23 @@ from agent.models.offline.records import Document
 from agent.models.offline.situation import Situation
 from agent.prompts import blocks
 
-MOST_CALLS = 40
-"""Calls for one message, after which the rules make do with what they have."""
+MOST_ROUNDS = 14
+"""Responses with calls for one message, after which the rules make do with what they have. Tool loops end soon after."""
 
-_EFFECTS = frozenset(("write_file", "append_file", "remember"))
-_MOST_PIECES = 12
-_MOST_CHARACTERS = 1_000_000
-_MOST_FOLDERS = 8
+_EFFECTS = frozenset(("write_file", "append_file", "move_file", "remove_file", "remember"))
+_MOST_PIECES = 8
+_MOST_CHARACTERS = 400_000
+_MOST_FOLDERS = 12
+_SMALL_PIECE = 8_000
+"""Bytes of a piece that is sure to come whole, when a larger one was cut on its way."""
 
 
 class Wanted(Exception):
-    """The rules need this call's result before they can go on."""
+    """The rules need the results of these calls before they can go on."""
 
-    def __init__(self, call: ToolCall) -> None:
-        super().__init__(call.name)
-        self.call = call
+    def __init__(self, calls: Sequence[ToolCall]) -> None:
+        super().__init__(", ".join(call.name for call in calls))
+        self.calls = tuple(calls)
 
 
 class ToolFailed(Exception):
@@ -58,61 +61,87 @@ class Desk:
                 return _output(result.content)
         if not self.has(name):
             raise ToolFailed(f"I have no tool {name} here")
-        if len(self._situation.done) >= MOST_CALLS:
-            raise ToolFailed(f"I stopped after {MOST_CALLS} steps")
-        raise Wanted(ToolCall(call_id=f"offline-{self._situation.calls_so_far + 1}", name=name, arguments=arguments))
+        if self._situation.rounds >= MOST_ROUNDS:
+            raise ToolFailed(f"I stopped after {MOST_ROUNDS} steps")
+        raise Wanted([ToolCall(call_id="", name=name, arguments=arguments)])
+
+    def together[T](self, *steps: Callable[[], T]) -> list[T]:
+        """What each step returns, all that they want asked for at once."""
+        found: list[T] = []
+        wanted: list[ToolCall] = []
+        for step in steps:
+            try:
+                found.append(step())
+            except Wanted as missing:
+                wanted += [call for call in missing.calls if call not in wanted]
+        if wanted:
+            raise Wanted(wanted)
+        return found
 
     def read(self, path: str) -> Document:
-        """The file `path`, read piece by piece up to a million characters; raises `ToolFailed`."""
-        text, offset, more = "", 0, True
+        """The file `path`, read piece by piece up to 400,000 characters; raises `ToolFailed`."""
+        text, offset, more = "", 0, False
         for _ in range(_MOST_PIECES):
-            arguments: dict[str, JsonValue] = {"path": path} | ({"offset": offset} if offset else {})
-            output = self.use("read_file", **arguments)
+            output = self._piece(path, offset)
             text += _unmarked(str(output.get("content", "")))
             following = output.get("next_offset")
-            more = isinstance(following, int) and following > offset and len(text) < _MOST_CHARACTERS
-            if not isinstance(following, int) or not more:
+            if not isinstance(following, int) or following <= offset:
+                return document(path, text)
+            offset, more = following, True
+            if len(text) >= _MOST_CHARACTERS:
                 break
-            offset = following
         return document(path, text, truncated=more)
 
     def paths(self) -> list[str]:
-        """All files of the workspace, by the listing in the request or by `list_files`, some folders deep."""
+        """All files of the workspace, by the listing in the request or by `list_files`; empty when neither is there."""
         if self._situation.paths is not None:
             return list(self._situation.paths)
         return self.listed() if self.has("list_files") else []
 
-    def listed(self, folder: str = ".") -> list[str]:
-        """The files that `list_files` knows in `folder` and the folders in it."""
-        found: list[str] = []
-        folders = [folder]
-        for index in range(_MOST_FOLDERS):
-            if index >= len(folders):
-                break
-            for path, kind in self._entries(folders[index]):
-                (folders if kind == "directory" else found).append(path)
-        return found
+    def listed(self) -> list[str]:
+        """The files that `list_files` knows at the top and in the folders below it, a dozen folders at most."""
+        entries = self._entries(".")
+        folders = _folders(entries)
+        while folders:
+            below = self.together(*(lambda path=path: self._entries(path) for path in folders))
+            deeper = [entry for found in below for entry in found]
+            entries += deeper
+            folders = _folders(deeper)[: max(0, _MOST_FOLDERS - len(_folders(entries)))]
+        return [path for path, kind in entries if kind != "directory"]
 
     def search(self, query: str) -> list[tuple[str, str]]:
         """Path and line of every place in the files that has `query`; empty when there is no search."""
         if not self.has("search_files"):
             return []
-        matches = self.use("search_files", query=query).get("matches")
-        rows = [row for row in matches if isinstance(row, dict)] if isinstance(matches, list) else []
+        rows = _rows(self.use("search_files", query=query).get("matches"))
         return [(str(row.get("path", "")), _unmarked(str(row.get("text", "")))) for row in rows]
 
     def recall(self, query: str) -> list[str]:
-        """Texts remembered about `query`, those most fitting first; empty without a memory."""
+        """Texts remembered about `query`, the oldest first; empty without a memory."""
         if not self.has("recall"):
             return []
-        memories = self.use("recall", query=query).get("memories")
-        rows = memories if isinstance(memories, list) else []
-        return [_unmarked(str(row.get("text", "")) if isinstance(row, dict) else str(row)) for row in rows]
+        rows = _rows(self.use("recall", query=query[:500]).get("memories"))
+        rows.sort(key=lambda row: str(row.get("created_at", "")))
+        return [_unmarked(str(row.get("text", ""))) for row in rows]
+
+    def _piece(self, path: str, offset: int) -> dict[str, JsonValue]:
+        arguments: dict[str, JsonValue] = {"path": path} | ({"offset": offset} if offset else {})
+        output = self.use("read_file", **arguments)
+        cut = "next_offset" not in output and str(output.get("content", "")).startswith('{"path"')
+        return self.use("read_file", **arguments, limit=_SMALL_PIECE) if cut else output
 
     def _entries(self, folder: str) -> list[tuple[str, str]]:
-        entries = self.use("list_files", **({} if folder == "." else {"path": folder})).get("entries")
-        rows = [row for row in entries if isinstance(row, dict)] if isinstance(entries, list) else []
+        arguments: dict[str, JsonValue] = {} if folder == "." else {"path": folder}
+        rows = _rows(self.use("list_files", **arguments).get("entries"))
         return [(str(row.get("path", "")).removeprefix("./"), str(row.get("kind", "file"))) for row in rows]
+
+
+def _folders(entries: Sequence[tuple[str, str]]) -> list[str]:
+    return [path for path, kind in entries if kind == "directory" and not path.rpartition("/")[2].startswith(".")]
+
+
+def _rows(value: JsonValue) -> list[dict[str, JsonValue]]:
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
 
 
 def _output(content: str) -> dict[str, JsonValue]:

@@ -20,7 +20,8 @@ _SPOKEN = re.compile(
 )
 _INSTRUCTION = re.compile(
     r"\b(?:ignore|disregard|forget|override)\b.{0,40}\b(?:instructions?|prompts?|rules?|above|previous|prior)\b|"
-    r"\byou are now\b|\bsystem prompt\b|\bnew instructions?\b|^\s*(?:system|assistant)\s*:|\bdo not (?:tell|mention)\b.{0,30}\buser\b",
+    r"\byou are now\b|\bsystem prompt\b|\bnew instructions?\b|^\s*(?:system|assistant)\s*:|"
+    r"\bdo not (?:tell|mention)\b.{0,30}\buser\b",
     re.IGNORECASE,
 )
 _PERSONS = {

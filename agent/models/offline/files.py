@@ -18,7 +18,7 @@ def file_names(text: str, known: Sequence[str] = ()) -> list[str]:
     by_lower = {path.casefold(): path for path in known}
     found = [name for name in written if name.casefold() in by_lower or _is_file(name)]
     exact = [path for path in known if " " in path and path.casefold() in text.casefold()]
-    names = [resolved(name, known) for name in sorted([*exact, *found], key=lambda n: text.find(n))]
+    names = [resolved(name, known) for name in sorted([*exact, *found], key=text.find)]
     whole = [name for name in names if not any(name != other and other.endswith(" " + name) for other in names)]
     return list(dict.fromkeys(whole)) or _by_stem(text, known)
 

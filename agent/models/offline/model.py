@@ -30,8 +30,8 @@ class OfflineModel:
             return _response(request, _filled(request.output, situation(request).message))
         # Reading a large file takes tens of milliseconds of plain computing: not on the event loop.
         outcome = await asyncio.to_thread(_worked, request)
-        if isinstance(outcome, ToolCall):
-            return _response(request, "", (outcome,))
+        if not isinstance(outcome, str):
+            return _response(request, "", outcome)
         if on_text:
             await _stream(outcome, on_text)
         return _response(request, outcome)
@@ -44,12 +44,14 @@ class OfflineModel:
         """Nothing to close."""
 
 
-def _worked(request: ModelRequest) -> str | ToolCall:
+def _worked(request: ModelRequest) -> str | tuple[ToolCall, ...]:
+    """The answer, or the calls whose results it needs."""
     now = situation(request)
     try:
         return Worker(now, Desk(now)).answer()
     except Wanted as wanted:
-        return wanted.call
+        numbered = enumerate(wanted.calls, now.calls_so_far + 1)
+        return tuple(call.model_copy(update={"call_id": f"offline-{number}"}) for number, call in numbered)
 
 
 def _filled(output: type[BaseModel], message: str) -> str:

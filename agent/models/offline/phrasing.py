@@ -1,7 +1,7 @@
 """Answers about listed things, as sentences."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from agent.models.offline.evaluate import (
@@ -17,6 +17,7 @@ from agent.models.offline.evaluate import (
     wanted_attribute,
 )
 from agent.models.offline.numbers import Amount
+from agent.models.offline.questions import Operation
 from agent.models.offline.records import Record
 from agent.models.offline.states import is_state_word, state
 from agent.models.offline.words import joined, plural, stem, stems
@@ -27,21 +28,7 @@ _MOST_LINES = 40
 
 def answer(selection: Selection) -> str | None:
     """The answer to the selection's question, None when the records cannot give one."""
-    match selection.question.operation:
-        case "count":
-            return _count(selection)
-        case "sum":
-            return _sum(selection)
-        case "average" | "median":
-            return _middle(selection)
-        case "max" | "min":
-            return _extreme(selection)
-        case "check":
-            return _check(selection)
-        case "list":
-            return _attribute(selection) or _list(selection)
-        case "lookup":
-            return _attribute(selection) or (_list(selection) if selection.filtered else None)
+    return _ANSWERS[selection.question.operation](selection)
 
 
 def _where(selection: Selection) -> str:
@@ -93,7 +80,8 @@ def _count(selection: Selection) -> str:
 
 def _bound(selection: Selection) -> str:
     text = re.search(
-        r"\b(?:over|above|under|below|more than|less than|at least|at most|between|before|after|since|until|due)\b.*?(?=[?.!]?\s*$)",
+        r"\b(?:over|above|under|below|more than|less than|at least|at most|between|before|after|since|"
+        r"until|due)\b.*?(?=[?.!]?\s*$)",
         selection.question.text,
         re.IGNORECASE,
     )
@@ -106,7 +94,7 @@ def _label(label: str) -> str:
 
 
 def _of(selection: Selection, records: Sequence[Record]) -> str:
-    """ "of the 3 open deals in pipeline.csv", or of the one record by its name."""
+    """Such as `of the 3 open deals in pipeline.csv`, or of the one record by its name."""
     if len(records) == 1:
         return f"of {records[0].name} in {_where(selection)}"
     return f"of the {len(records)} {_things(selection, len(records))}{_bound(selection)} in {_where(selection)}"
@@ -229,3 +217,24 @@ def _list(selection: Selection) -> str:
         lines.append(f"- and {len(selection.chosen) - _MOST_LINES} more")
     count = len(selection.chosen)
     return f"{count} {_things(selection, count)} in {_where(selection)}:\n" + "\n".join(lines)
+
+
+def _listed(selection: Selection) -> str:
+    return _attribute(selection) or _list(selection)
+
+
+def _looked_up(selection: Selection) -> str | None:
+    return _attribute(selection) or (_list(selection) if selection.filtered else None)
+
+
+_ANSWERS: dict[Operation, Callable[[Selection], str | None]] = {
+    "count": _count,
+    "sum": _sum,
+    "average": _middle,
+    "median": _middle,
+    "max": _extreme,
+    "min": _extreme,
+    "check": _check,
+    "list": _listed,
+    "lookup": _looked_up,
+}

@@ -20,9 +20,13 @@ _SMALLEST = r"lowest|smallest|cheapest|least expensive|least valuable|least|shor
 _EARLIEST = r"earliest|oldest|soonest|first due|next due|first|next"
 _COUNT = r"how many|number of|count\b|how often"
 _SUM = r"\b(?:total|sum|altogether|combined|overall|add(?:s|ed)? up|in all|all together|aggregate)\b|how much"
-_SPREADS: tuple[tuple[Operation, str], ...] = (
+_OPERATIONS: tuple[tuple[Operation, str], ...] = (
+    ("count", _COUNT),
     ("average", r"\b(?:average|mean|avg|on average|typical)\b"),
     ("median", r"\bmedian\b"),
+    ("max", rf"\b(?:{_LARGEST}|{_LATEST})\b|\btop\b|\bmost\b"),
+    ("min", rf"\b(?:{_SMALLEST}|{_EARLIEST})\b|\bbottom\b"),
+    ("sum", _SUM),
 )
 _TOP = re.compile(
     rf"\b(?:top|first|last|bottom)\s+(\d+|{'|'.join(NUMBER_WORDS)})\b|\b(\d+|two|three|four|five)\s+(?:{_LARGEST}|{_SMALLEST})\b"
@@ -65,7 +69,8 @@ _COMPARISONS = (
     ),
 )
 _WHEN = re.compile(
-    r"\b(?P<relation>before|after|since|until|by|in|on|during|due)\s+(?P<when>(?:the\s+)?[\w,./ -]*?\d[\w./-]*(?:\s+\d{4})?)",
+    r"\b(?P<relation>before|after|since|until|by|in|on|during|"
+    r"due)\s+(?P<when>(?:the\s+)?[\w,./ -]*?\d[\w./-]*(?:\s+\d{4})?)",
     re.IGNORECASE,
 )
 
@@ -141,17 +146,9 @@ def question(text: str) -> Question:
 
 
 def _operation(text: str) -> Operation:
-    if re.search(_COUNT, text):
-        return "count"
-    for operation, pattern in _SPREADS:
+    for operation, pattern in _OPERATIONS:
         if re.search(pattern, text):
             return operation
-    if re.search(rf"\b(?:{_LARGEST}|{_LATEST})\b|\btop\b|\bmost\b", text):
-        return "max"
-    if re.search(rf"\b(?:{_SMALLEST}|{_EARLIEST})\b|\bbottom\b", text):
-        return "min"
-    if re.search(_SUM, text):
-        return "sum"
     if _CHECK.match(text):
         return "check"
     return "list" if _listing(text) else "lookup"
@@ -196,8 +193,5 @@ def _comparison(kind: str, values: list[Decimal]) -> Comparison:
 
 
 def _periods(text: str) -> list[Period]:
-    found = []
-    for match in _WHEN.finditer(text):
-        if when := span(match["when"]):
-            found.append(Period(match["relation"].casefold(), when))
-    return found
+    named = ((match["relation"].casefold(), span(match["when"])) for match in _WHEN.finditer(text))
+    return [Period(relation, when) for relation, when in named if when]

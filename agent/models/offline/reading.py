@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from agent.models.offline.dates import dates
 from agent.models.offline.numbers import Amount, amount, amounts
@@ -224,7 +225,7 @@ def _is_stateful(records: Sequence[Record], word: str) -> bool:
 
 def _negated(asked: Sequence[str], index: int) -> bool:
     before = asked[max(0, index - 3) : index]
-    other = any(a == "other" and b == "than" for a, b in zip(before, before[1:], strict=False))
+    other = any(a == "other" and b == "than" for a, b in pairwise(before))
     return other or any(word in NEGATIONS for word in before)
 
 

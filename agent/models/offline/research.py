@@ -50,15 +50,14 @@ class Research:
         for path in self._paths():
             named = stems(re.sub(r"[_/.-]", " ", path))
             scores[path] += 3 * sum(any(alike(word, one) for one in named) for word in asked)
-        for query in self._queries(text)[:_MOST_SEARCHES]:
-            for path in {path for path, _ in self._search(query)}:
-                scores[path] += 2
-            if any(score >= 2 for score in scores.values()) and query[:1].isupper():
-                break
+        queries = self._queries(text)[:_MOST_SEARCHES]
+        for query, places in zip(queries, self._searched(queries), strict=True):
+            for path in {path for path, _ in places}:
+                scores[path] += 3 if query[:1].isupper() else 2
         return [path for path, score in scores.most_common(_MOST_FILES) if score > 0]
 
     def _from_files(self, text: str, files: Sequence[str]) -> str | None:
-        documents = [self._desk.read(path) for path in files[:_MOST_FILES]]
+        documents = self._desk.together(*(lambda path=path: self._desk.read(path) for path in files[:_MOST_FILES]))
         asked = question(without(text, files))
         selection = select(asked, documents)
         firm = selection is not None and selection.score >= 1
@@ -77,7 +76,8 @@ class Research:
         )
 
     def _from_memory(self, text: str) -> str | None:
-        fact = best_fact(text, [*self._told(), *(("memory", memory) for memory in reversed(self._situation.memories))])
+        # Memories come the best and newest first; of equals the last one counts, and this conversation most.
+        fact = best_fact(text, [*(("memory", memory) for memory in reversed(self._situation.memories)), *self._told()])
         fact = fact or self._recalled(text)
         return said_to(fact.text) if fact else None
 
@@ -86,7 +86,7 @@ class Research:
 
     def _recalled(self, text: str) -> Fact | None:
         try:
-            return best_fact(text, [("memory", memory) for memory in reversed(self._desk.recall(text))])
+            return best_fact(text, [("memory", memory) for memory in self._desk.recall(text)])
         except ToolFailed:
             return None
 
@@ -103,20 +103,19 @@ class Research:
         except ToolFailed:
             return []
 
-    def _search(self, query: str) -> list[tuple[str, str]]:
+    def _searched(self, queries: Sequence[str]) -> list[list[tuple[str, str]]]:
         try:
-            return self._desk.search(query)
+            return self._desk.together(*(lambda query=query: self._desk.search(query) for query in queries))
         except ToolFailed:
-            return []
+            return [[] for _ in queries]
 
     def _queries(self, text: str) -> list[str]:
         """What to search for: quoted words, names, then the longest words."""
         quoted = re.findall(r"[\"“'`]([^\"”'`]{2,60})[\"”'`]", text)
         names = re.findall(r"(?<!^)\b[A-Z][\w&-]*(?:\s+[A-Z][\w&-]*)*", text)
         plain = sorted({word for word in words(text) if word not in STOP and len(word) > 3}, key=lambda w: (-len(w), w))
-        return list(
-            dict.fromkeys([*quoted, *(n for n in names if n.casefold() not in STOP), *(stem(word) for word in plain)])
-        )
+        wanted = [*quoted, *(name for name in names if name.casefold() not in STOP), *(stem(word) for word in plain)]
+        return list({query.casefold(): query for query in reversed(wanted)}.values())[::-1]
 
 
 def _is_firm(selection: Selection | None) -> bool:

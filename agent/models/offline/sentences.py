@@ -1,6 +1,7 @@
 """Where sentences begin and end."""
 
 import re
+from itertools import pairwise
 
 _END = re.compile(r"(?:[.!?…]+[\"'”’)\]]*(?=\s+[\"'“(\[]?[\w¿¡@#€$£&/-])|\n+)")
 _ABBREVIATION = re.compile(
@@ -11,12 +12,8 @@ _ABBREVIATION = re.compile(
 
 def spans(text: str) -> list[tuple[int, int]]:
     """Start and end of every sentence of `text`, line breaks ending one too, without the white space around."""
-    edges = [0]
-    for match in _END.finditer(text):
-        if match[0].startswith("\n") or not _inside(text, match):
-            edges.append(match.end())
-    edges.append(len(text))
-    trimmed = (_trim(text, start, end) for start, end in zip(edges, edges[1:], strict=False))
+    ends = [m.end() for m in _END.finditer(text) if m[0].startswith("\n") or not _inside(text, m)]
+    trimmed = (_trim(text, start, end) for start, end in pairwise([0, *ends, len(text)]))
     return [(start, end) for start, end in trimmed if end > start]
 
 

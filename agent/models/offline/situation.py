@@ -1,4 +1,4 @@
-"""What a request holds, taken apart: the message to answer, what is remembered, what was said before, which files there are."""
+"""What a request holds, taken apart: the message, what is remembered, what was said before, which files there are."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,8 @@ class Situation:
     """One message and everything at hand to answer it.
 
     `memories` are remembered texts; `earlier` are the texts of previous turns as (who, text), oldest first; `paths` is
-    the workspace listing, None when the request has none; `done` are the calls of this turn with their results.
+    the workspace listing, None when the request has none; `done` are the calls of this turn with their results, made in
+    so many `rounds`; `calls_so_far` counts those of all turns.
     """
 
     message: str
@@ -20,6 +21,7 @@ class Situation:
     paths: tuple[str, ...] | None = None
     tools: frozenset[str] = frozenset()
     done: tuple[tuple[ToolCall, ToolResult], ...] = ()
+    rounds: int = 0
     calls_so_far: int = 0
 
 
@@ -36,6 +38,7 @@ def situation(request: ModelRequest) -> Situation:
         None if listing is None else tuple(path for line in listing.text.splitlines() if (path := _path(line))),
         frozenset(tool.name for tool in request.tools),
         tuple(_done(after)),
+        sum(turn.role == "assistant" for turn in after),
         sum(len(turn.calls) for turn in request.messages),
     )
 

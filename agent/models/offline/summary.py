@@ -1,5 +1,6 @@
 """Short extractive summaries: the sentences that carry most of a text, and what its tables and lists hold."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -26,6 +27,23 @@ def summary(document: Document) -> str:
     if any(is_instruction(line) for line in document.text.splitlines()):
         lines.append(INJECTION_NOTE)
     return "\n".join(lines)
+
+
+def sizes(document: Document) -> dict[str, int]:
+    """How many lines, words and so on `document` has, by the singular of their name."""
+    text = document.text
+    paragraphs = [part for part in re.split(r"\n\s*\n", text) if part.strip()]
+    return {
+        "line": len(text.splitlines()),
+        "word": len(text.split()),
+        "character": len(text),
+        "letter": sum(map(str.isalpha, text)),
+        "heading": len(document.headings),
+        "section": len(document.headings),
+        "sentence": len(document.sentences),
+        "paragraph": len(paragraphs),
+        "bytes": len(text.encode()),
+    }
 
 
 def _head(document: Document) -> str:

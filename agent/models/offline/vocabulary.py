@@ -3,7 +3,7 @@
 from agent.models.offline.words import stems, word_set
 
 _FAMILIES = """
-value: value amount worth price size revenue total cost sum money budget arr mrr sales volume fee spend salary turnover balance
+value: value amount worth price size revenue total cost sum money budget arr mrr sales volume fee spend salary balance
 quantity: quantity qty unit stock piece count seat headcount inventory
 contact: contact person poc rep representative champion
 owner: owner responsible assignee assigned manager lead owned handle

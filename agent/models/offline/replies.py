@@ -1,0 +1,33 @@
+"""Sentences that the rules' replies share."""
+
+NO_KEY = "No model key is configured, so I work by fixed rules"
+_CAN_DO = (
+    "summarise, read, search, list, write and append to workspace files; count, filter, total and look up what they list; "
+    "calculate; and remember and recall what you tell me"
+)
+
+
+def help_text() -> str:
+    """What the rules can do, and why only that."""
+    return f"{NO_KEY}: I can {_CAN_DO}."
+
+
+def short_help() -> str:
+    """Why there is no better answer, and what to set for one."""
+    return f"{NO_KEY}; set ANTHROPIC_API_KEY or OPENAI_API_KEY for open questions."
+
+
+def unable(why: str = "I did not understand that") -> str:
+    """That something cannot be done, and what can."""
+    return f"{why}. {help_text()}"
+
+
+def closed(text: str) -> str:
+    """`text` with a full stop, unless it ends as a sentence already."""
+    return text if text.endswith((".", "!", "?")) else text + "."
+
+
+def preview(content: str) -> str:
+    """The beginning of what was written, on one line."""
+    text = " / ".join(line for line in content.splitlines() if line.strip())
+    return f"“{text[:200]}{' …' if len(text) > 200 else ''}”"

@@ -1,0 +1,164 @@
+"""How people word what they ask for, as patterns. `FILE` stands where a file's name stood in the text."""
+
+import re
+
+FILE = "\x01"
+
+_OPEN_QUOTE = "[\"'`“]?"
+_CLOSE_QUOTE = "[\"'`”’]?"
+_NAME = rf"{_OPEN_QUOTE}{FILE}{_CLOSE_QUOTE}"
+_THE_FILE = rf"(?:the |my |our |your |existing |file |document |called |named )*{_NAME}(?: file)?"
+
+
+def _words(text: str) -> str:
+    """Any one of the phrases of `text`, which stand between bars or else between spaces."""
+    phrases = text.split("|") if "|" in text else text.split()
+    return "(?:" + "|".join(phrase.strip().replace("'", "['’]") for phrase in phrases) + ")"
+
+
+def _pattern(*parts: str) -> re.Pattern[str]:
+    return re.compile("".join(parts), re.IGNORECASE | re.DOTALL)
+
+
+LEAD = _pattern(
+    r"^(?:",
+    _words(
+        "please|kindly|now|also|then|and|so|ok(?:ay)?|hey|just|first|next|finally|can you|could you|would you|will you|"
+        "i(?:'d| would) like (?:you )?to|i (?:want|need) (?:you )?to|you should|let's|help me(?: to)?|go ahead and|"
+        "(?:would|do) you mind|may i ask you to|for me"
+    ),
+    r"\b[\s,:]*)+",
+)
+
+# What stands between a file's name and what shall be written into it.
+_SAYING = _words(
+    "with|containing|that (?:says|contains|reads|has|includes)|which (?:says|contains|reads)|saying|reading|"
+    "and (?:write|put)(?: in(?:to)? it| inside)?|to (?:say|contain|read)|holding|including|:"
+)
+_FORM = (
+    r"(?:the |this |a |an |two |three |four |five )?(?:following |exact )?"
+    r"(?P<form>text|contents?|lines?|words?|sentence|message|items?|notes?|entries|tasks)?\b"
+)
+_ENTRY = r"(?: (?:lines?|text|items?|entry|entries|bullets?|tasks?|to-?dos?|sentence|notes?|rows?|words?)\b)?"
+
+WRITE_FIRST = _pattern(
+    r"^(?P<verb>write|create|make|save|put|store|add|start|generate|prepare|draft|overwrite|replace|set up|fill)\b",
+    rf"[^{FILE}:\"“`]{{0,60}}?{_NAME}\s*(?:file\b)?\s*,?\s*",
+    rf"(?:(?:and )?{_SAYING}\s*{_FORM}(?: in it| inside)?\s*[:,]?\s*|[:–-]\s+|\n)(?P<body>.+)$",
+)
+WRITE_LAST = _pattern(
+    r"^(?P<verb>write|save|put|store|record|note|jot)(?: down)?\s*:?\s+(?P<body>.+?)\s+(?:to|in|into|as|under|inside|on)\s+",
+    rf"(?:a |the |my |our |new |text |markdown |file |document |called |named )*{_NAME}\W*$",
+)
+WRITE_EMPTY = _pattern(
+    r"^(?:create|make|write|start)\s+", rf"(?:a |an |the |new |empty |blank |text |file |called |named )*{_NAME}\W*$"
+)
+APPEND_LAST = _pattern(
+    r"^(?:append|add|put|write|attach|insert)\b",
+    rf"(?P<form>(?: the| a| an| another| this| these)?(?: following)?(?: new)?{_ENTRY})\s*[:,]?\s+(?P<body>.+?)\s+",
+    rf"(?:to|at|into|in|onto|on)\s+(?:the )?(?:(?:end|bottom) of )?{_THE_FILE}\W*$",
+)
+APPEND_FIRST = _pattern(
+    rf"^(?:append|add|attach)(?P<form>(?: the| a| an)?(?: following)?(?: new)?{_ENTRY})\s+",
+    rf"(?:to|at|into|in)\s+(?:the )?(?:end of )?{_THE_FILE}\s*",
+    r"(?:[:,–-]|\bthat says\b|\bsaying\b|\bthe (?:text|line)\b|\bwith\b|\n)\s*",
+    r"(?:the )?(?:following )?(?:text|line)?:?\s*(?P<body>.+)$",
+)
+REPLACE = _pattern(
+    rf"^{_words('replace change update correct swap')}\s+(?P<old>.+?)\s+(?:with|to|by|"
+    rf"into)\s+(?P<new>.+?)\s+in\s+{_THE_FILE}|",
+    rf"^in\s+{_THE_FILE},?\s*{_words('replace change update correct swap')}\s+(?P<old2>.+?)\s+(?:with|to|by|"
+    rf"into)\s+(?P<new2>.+?)\W*$",
+)
+MOVE = _pattern(rf"^(?:rename|move)\s+{_THE_FILE}\s+(?:to|into|as)\s+(?P<to>{_THE_FILE}|[\w./-]+)\W*$")
+DELETE = _pattern(rf"^(?:delete|remove|erase|trash)\s+{_THE_FILE}\W*$")
+UNCHANGED = _pattern(rf"^(?:delete|remove|erase|rename|move|copy)\b[^{FILE}]*{FILE}")
+
+REMEMBER = _pattern(
+    "^",
+    _words(
+        "remember|keep in mind|don't forget|do not forget|memori[sz]e|bear in mind|for the record|fyi|note|learn|"
+        "for your information|make a (?:mental )?note|take note|please note|store in (?:your )?memory|commit to memory"
+    ),
+    r"\b(?: this| the following| of)?[,:]?(?:\s+that\b|\s*:)?\s+(?P<body>.+)$",
+)
+RECALL = _pattern(
+    "^",
+    _words(
+        "(?:do|can) you (?:still )?(?:remember|recall)|what (?:do|did) you (?:remember|know|note)(?: about)?|recall|"
+        "what (?:did|have) i (?:tell|told|say|said|ask(?:ed)?)(?: you)?(?: to remember)?(?: about)?|"
+        "remind me(?: of| about)?"
+    ),
+    r"\b\s*(?P<body>.*)$",
+)
+
+_MENTION = (
+    r"\b(?:mention(?:s|ed|ing)?|contain(?:s|ing)?|includ(?:e|es|ing)|refer(?:s|ring)? to|talk(?:s|ing)? about|"
+    r"ha(?:s|ve) the word|with the (?:word|text|phrase)|say(?:s|ing)?)"
+)
+LIST_FILES = _pattern(
+    r"\b(?:what|which|list|show|see|display|name|give|how many|any|count|"
+    r"enumerate)\b[^.?!]{0,40}?\b(?:files?|documents?|folders?)\b",
+    r"(?!\s+(?:that|which|with|mention|contain|includ|refer|talk|about|say|named|called|where|match|list|has|",
+    r"have\s+(?:the|a)\b|does|do\s+\w+\s+(?:mention|contain)))|^ls\b|",
+    r"\bwhat(?:['’]s| is| do (?:you|we|i) have) (?:in|on) (?:the|my|your|our) (?:workspace|folder|directory|drive|disk)\b",
+)
+FIND = _pattern(
+    rf"\b(?:files?|documents?|notes|anything|everything|where|lines?)\b[^.?!]{{0,30}}?{_MENTION}\s+(?P<a>.+)$|",
+    r"\b(?:search|grep|look|scan)\s+(?:(?:in |through |across |within )?(?:all |the |my |our )*",
+    r"(?:files?|workspace|documents?|notes)\s+)?for\s+(?P<b>.+)$|",
+    r"\bsearch\s+(?P<c>[\"'“`].+)$|",
+    r"\bwhere\s+(?:is|are|do(?:es)?|did)\s+(?:we |you |i |it )?(?:mention\s+)?(?P<d>.+?)\s+(?:mentioned|"
+    r"referenced|written|appear)\b|",
+    r"\b(?:which|what|find|list)\b[^.?!]{0,20}\bfiles?\b[^.?!]{0,15}\b(?:about|on|regarding|concerning|named|called|matching)\s+(?P<e>.+)$|",
+    r"^find\s+(?:all\s+)?(?:mentions?|occurrences?|references?)\s+(?:of|to)\s+(?P<f>.+)$",
+)
+SEARCHED_PLACE = _pattern(
+    r"\s+(?:in|across|within|through)\s+(?:all\s+)?(?:the|my|our|your|any)?\s*(?:files?|workspace|documents?|notes|folder)\b.*$"
+)
+SUMMARISE = _pattern(
+    r"\b",
+    _words(
+        r"summari[sz]e|summary of|summary\b(?!\.)|sum up|tl;?dr|gist|overview of|key (?:points|takeaways)|recap|condense|"
+        r"in short|main points|brief me|highlights of|wrap[- ]up of|short version"
+    ),
+)
+ABOUT = _pattern(
+    rf"\bwhat(?:['’]s| is| does)\b[^?]*{FILE}[^?]*\b(?:about|say|contain|cover)\b\W*$|\babout\s+{_NAME}|"
+    rf"{FILE}\W*(?:is )?about"
+)
+READ = _pattern(
+    rf"^{_words('read|show|open|print|display|cat|view|get|fetch|quote|look at|output|dump')}\b(?:\s+me)?\s+",
+    rf"(?:(?:all|everything|what is|what's|the contents?|contents?|the text)\s+)?(?:of |in )?{_THE_FILE}\W*$|",
+    rf"\bwhat(?:['’]s| is| do we have)(?: written| there)? in(?:side)?\s+{_THE_FILE}\W*$|",
+    rf"\b(?:contents?|text|full text) of\s+{_THE_FILE}",
+)
+MEASURE = _pattern(
+    r"\b(?:how many|number of|count(?: the)?)\s+",
+    r"(?P<unit>lines?|words?|characters?|letters?|headings?|sections?|paragraphs?|sentences?|bytes)\b",
+)
+COMPOSE = _pattern(
+    r"^(?:",
+    _words(
+        "draft compose translate rewrite rephrase proofread brainstorm design code implement book schedule send email call"
+    ),
+    r"|write (?:me )?(?:a|an|some) (?:\w+ )?",
+    _words(
+        "email mail letter poem story essay reply response blog post proposal report song speech code function script"
+    ),
+    r")\b",
+)
+HELP = _pattern(
+    r"\bwhat can you do\b|\bhow can you help\b|\bwho are you\b|\bwhat are you\b|^help\b|\bwhat do you do\b|",
+    r"\byour (?:capabilities|skills)\b|\bare you (?:a|an)\b",
+)
+ASKING = _pattern(
+    "^",
+    _words(
+        """what who whom whose when where which why how is are am do does did can could would will should has have was were
+        list show tell give name find count calculate compute check compare explain look work figure add divide multiply
+        sum total average top evaluate solve convert get let"""
+    ),
+    r"\b",
+)
+SUM_OF_DIGITS = _pattern(r"\d\s*[-+*/^%x×÷]")

@@ -1,0 +1,130 @@
+"""The rules that change something: files written, added to, changed, moved and removed; facts remembered."""
+
+import re
+from collections.abc import Callable
+
+from agent.models.offline.asks import Ask
+from agent.models.offline.desk import Desk, ToolFailed
+from agent.models.offline.facts import said_to
+from agent.models.offline.replies import preview
+from agent.models.offline.situation import Situation
+from agent.models.offline.words import plural
+
+_BACK = re.compile(
+    r"(?:that|it|this|them|(?:the|this|that|your) (?:result|answer|summary|list|number|total|reply)s?)", re.IGNORECASE
+)
+"""Content said by pointing at an answer given before."""
+
+_DESCRIBED = re.compile(
+    r"(?:a |an |the )?(?:\w+ )?(?:summary|list|total|sum|number|count|average|names?|overview|"
+    r"result)\b.{0,20}\b(?:of|from|for|in)\b",
+    re.IGNORECASE,
+)
+"""Content that is to be worked out rather than written as it stands."""
+
+_ITEM = re.compile(r"\b(?:item|entry|entries|bullet|task|to-?do)s?\b", re.IGNORECASE)
+
+
+class Writing:
+    """Writes for one message. `worked_out` answers a description of content; of "" it gives the answer before."""
+
+    def __init__(
+        self, situation: Situation, desk: Desk, worked_out: Callable[[str, tuple[str, ...]], str | None]
+    ) -> None:
+        self._situation = situation
+        self._desk = desk
+        self._worked_out = worked_out
+
+    def write(self, asked: Ask) -> str:
+        """Write a file; one that exists is replaced only when the words do not say that it is new."""
+        new = re.match(r"(?:create|make|start)\b|.{0,20}\bnew\b", asked.text, re.IGNORECASE)
+        if new and asked.target in (self._situation.paths or ()) and not self._wrote(asked.target):
+            return f"{asked.target} exists already, so I left it. Say “overwrite {asked.target} with …” to replace it."
+        content = _ended(self._content(asked) or asked.body)
+        self._desk.use("write_file", path=asked.target, content=content)
+        count = len(content.splitlines())
+        return f"I wrote {asked.target} ({count} {plural('lines', count)}): {preview(content)}"
+
+    def append(self, asked: Ask) -> str:
+        """Add to a file, on a line of its own and as an item where the file ends in a list."""
+        if not asked.target:
+            return "Which file should I add that to?"
+        before = self._before(asked.target)
+        body = self._content(asked) or asked.body
+        item = _as_item(body, before) if _ITEM.search(asked.form) else body
+        content = ("" if not before or before.endswith("\n") else "\n") + item + "\n"
+        self._desk.use("append_file", path=asked.target, content=content)
+        return f"I added to {asked.target}: {preview(content)}"
+
+    def replace(self, asked: Ask) -> str:
+        """Change every place of a text in a file."""
+        old, _, new = asked.body.partition("\x00")
+        document = self._desk.read(asked.target)
+        if document.truncated:
+            return f"{asked.target} is too long for me to change as a whole."
+        count = document.text.count(old)
+        if not count:
+            return f"{asked.target} does not have “{old}”, so I changed nothing."
+        self._desk.use("write_file", path=asked.target, content=document.text.replace(old, new))
+        return f"I replaced “{old}” with “{new}” in {asked.target} ({count} {plural('places', count)})."
+
+    def move(self, asked: Ask) -> str:
+        """Give a file another path."""
+        if not self._desk.has("move_file"):
+            return f"I have no tool to move or rename files, so {asked.target} is as it was."
+        self._desk.use("move_file", path=asked.target, to=asked.body)
+        return f"I moved {asked.target} to {asked.body}."
+
+    def delete(self, asked: Ask) -> str:
+        """Remove one file."""
+        if not self._desk.has("remove_file"):
+            return f"I have no tool to delete files, so {asked.target} is as it was."
+        self._desk.use("remove_file", path=asked.target)
+        return f"I deleted {asked.target}."
+
+    def remember(self, asked: Ask) -> str:
+        """Keep a fact."""
+        if not self._desk.has("remember"):
+            return "I have no memory to keep that in here."
+        self._desk.use("remember", text=asked.body)
+        return f"I will remember: {said_to(asked.body)}"
+
+    def _wrote(self, path: str) -> bool:
+        return any(c.name == "write_file" and c.arguments.get("path") == path for c, _ in self._situation.done)
+
+    def _content(self, asked: Ask) -> str | None:
+        """Content that is worked out or pointed at; None when it is to be written as it stands."""
+        if _BACK.fullmatch(asked.body):
+            return self._worked_out("", ()) or self._last_reply()
+        others = tuple(name for name in asked.files if name != asked.target)
+        if not _DESCRIBED.match(asked.body) or not (
+            others or re.search(r"\b(?:files?|workspace|our|my|the)\b", asked.body)
+        ):
+            return None
+        return self._worked_out(re.sub(r"^(?:a|an) ", "the ", asked.body, flags=re.IGNORECASE), others)
+
+    def _last_reply(self) -> str | None:
+        return next((text for who, text in reversed(self._situation.earlier) if who == "assistant"), None)
+
+    def _before(self, path: str) -> str:
+        """What the file holds now; empty when it cannot be read, as it may not exist yet."""
+        known = self._situation.paths
+        if not self._desk.has("read_file") or (known is not None and path not in known):
+            return ""
+        try:
+            return self._desk.read(path).text
+        except ToolFailed:
+            return ""
+
+
+def _ended(text: str) -> str:
+    return text if not text or text.endswith("\n") else text + "\n"
+
+
+def _as_item(body: str, before: str) -> str:
+    """`body` as a list item when the text before it ends in a list."""
+    last = next((line for line in reversed(before.splitlines()) if line.strip()), "")
+    bullet = re.match(r"^(\s*[-*+]\s+(?:\[[ xX]\]\s+)?)", last)
+    if not bullet or body.lstrip().startswith(("-", "*")):
+        return body
+    return "\n".join(re.sub(r"\[[xX]\]", "[ ]", bullet[1]) + line for line in body.splitlines())
