@@ -4,8 +4,8 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -82,20 +82,21 @@ class DigitalEmployee:
         raise GatewayUnavailable("the gateway ended")
 
     async def _beat(self, parts: "_Parts", every_ms: int) -> None:
-        every = (every_ms or DEFAULT_HEARTBEAT_MS) / 1000
-        while True:
-            beat = pb.Heartbeat(
-                state="draining" if parts.draining else "working" if parts.coordinator.in_flight else "idle",
-                stage=parts.loop.phase,
-                in_flight=parts.coordinator.in_flight,
-                memory_bytes=_resident_bytes(),
-                loop_lag_ms=parts.lag_ms,
-                model=self.model.name,
-            )
-            self.gateway.send(pb.AgentFrame(heartbeat=beat))
-            due = time.perf_counter() + every
-            await asyncio.sleep(every)
-            parts.lag_ms = max(0.0, (time.perf_counter() - due) * 1000)
+        every, lag_ms = (every_ms or DEFAULT_HEARTBEAT_MS) / 1000, 0.0
+        with _own_memory() as resident:
+            while True:
+                beat = pb.Heartbeat(
+                    state="draining" if parts.draining else "working" if parts.coordinator.in_flight else "idle",
+                    stage=parts.loop.phase,
+                    in_flight=parts.coordinator.in_flight,
+                    memory_bytes=resident(),
+                    loop_lag_ms=lag_ms,
+                    model=self.model.name,
+                )
+                self.gateway.send(pb.AgentFrame(heartbeat=beat))
+                due = time.perf_counter() + every
+                await asyncio.sleep(every)
+                lag_ms = max(0.0, (time.perf_counter() - due) * 1000)
 
     @asynccontextmanager
     async def _open(self, configuration: pb.EmployeeConfiguration) -> AsyncIterator["_Parts"]:
@@ -136,7 +137,6 @@ class _Parts:
     coordinator: Coordinator
     loop: ProactiveLoop
     draining: bool = False
-    lag_ms: float = 0.0
 
 
 async def _welcome(frames: AsyncIterator[pb.ControlFrame]) -> pb.Welcome:
@@ -156,9 +156,14 @@ async def _patiently[T](what: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(STORE_RETRY_SECONDS)
 
 
-def _resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+@contextmanager
+def _own_memory() -> Iterator[Callable[[], int]]:
+    """A function that says how many bytes of this process are resident."""
+    statm = os.open("/proc/self/statm", os.O_RDONLY)
+    try:
+        yield lambda: int(os.pread(statm, 100, 0).split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    finally:
+        os.close(statm)
 
 
 def incoming(deliver: pb.Deliver) -> Incoming:

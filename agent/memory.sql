@@ -10,6 +10,6 @@ RETURNING memory_id;
 -- Memories that share a word with the query, facts before episodes, the best first.
 SELECT memory_id, kind, content, source, importance, created_at,
   ts_rank(words, q) * (0.5 + importance) * CASE kind WHEN 'episodic' THEN 0.5 ELSE 1 END AS score
-FROM memories, replace(plainto_tsquery('english', $2)::text, '&', '|')::tsquery AS q
+FROM memories, (SELECT replace(plainto_tsquery('english', $2)::text, '&', '|')::tsquery AS q) wanted
 WHERE employee_id = $1 AND words @@ q
 ORDER BY score DESC, created_at DESC LIMIT $3;

@@ -65,7 +65,7 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
     async def CreateEmployee(self, request: pb.CreateEmployeeRequest, context: Any) -> pb.Employee:
         tenant_id = await self._tenant(request.tenant)
         named = request.WhichOneof("source") == "profile_name"
-        profile = shipped_profile(request.profile_name) if named else request.profile
+        profile = await asyncio.to_thread(shipped_profile, request.profile_name) if named else request.profile
         record = await self._parts.employees.create(tenant_id, request.name, profile, running=request.start)
         self._parts.lifecycle.look()
         return self._employee(record)

@@ -220,7 +220,7 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
                 continue  # the sweep looks again
             for row in rows:
                 stream.unacknowledged.add(row["message_id"])
-                stream.send(pb.ControlFrame(deliver=_deliver(row)))
+                stream.send(pb.ControlFrame(deliver=as_deliver(row)))
 
 
 async def _write(stream: Stream, context: Any) -> None:
@@ -257,7 +257,8 @@ def _welcome(record: EmployeeRecord, heartbeat_ms: int) -> pb.Welcome:
     return pb.Welcome(configuration=configuration(record), heartbeat_ms=heartbeat_ms)
 
 
-def _deliver(row: Any) -> pb.Deliver:
+def as_deliver(row: Any) -> pb.Deliver:
+    """A row of `undelivered` as the frame that carries it."""
     deliver = pb.Deliver(
         sequence=row["sequence"],
         message_id=str(row["message_id"]),

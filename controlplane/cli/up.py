@@ -86,7 +86,8 @@ async def _first_employee(running: Running) -> None:
     tenant_id = await running.employees.ensure_tenant(DEFAULT_TENANT)
     if not await running.employees.list_of(tenant_id, limit=1):
         try:
-            await running.employees.create(tenant_id, FIRST_EMPLOYEE, shipped_profile(FIRST_EMPLOYEE), running=True)
+            profile = await asyncio.to_thread(shipped_profile, FIRST_EMPLOYEE)
+            await running.employees.create(tenant_id, FIRST_EMPLOYEE, profile, running=True)
         except AlreadyThere:
             return  # another start was faster
         running.lifecycle.look()

@@ -1,5 +1,6 @@
 """The launcher's Protocol, and what it launches."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,6 +46,6 @@ class Launcher(Protocol):
         """Start a process; raises `LaunchFailed`."""
         ...
 
-    async def running(self) -> list[EmployeeProcess]:
+    async def running(self) -> Sequence[EmployeeProcess]:
         """What was started before by an earlier control plane and still runs."""
         ...

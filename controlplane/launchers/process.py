@@ -69,7 +69,7 @@ class ProcessLauncher:
         answer, descriptors = await self._ask(request)
         return ForkedProcess(self, answer["children"][0], descriptors[0])
 
-    async def running(self) -> list[ForkedProcess]:
+    async def running(self) -> Sequence[ForkedProcess]:
         """The parent's living children."""
         answer, _ = await self._ask({"op": "list"})
         processes = []

@@ -1,0 +1,106 @@
+"""An employee on record, a way to store messages for it, and the employee itself over the local gateway."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from agent.employee import DigitalEmployee
+from agent.identity import Identity
+from agent.local import LocalGateway
+from agent.models.interface import Model
+from controlplane.auth import hashed
+from controlplane.channels import Channels
+from controlplane.employees import SQL as EMPLOYEES_SQL
+from controlplane.employees import EmployeeRecord, Employees
+from controlplane.gateway import SQL as GATEWAY_SQL
+from controlplane.gateway import as_deliver, configuration
+from controlplane.profiles import shipped_profile
+from controlplane.receiver import Arrival, Receiver
+from empla.store.connect import Pool
+from empla.store.ids import new_id
+from empla.store.roles import create_employee_role, employee_dsn
+from tests.conftest import Database
+
+
+@dataclass
+class Office:
+    """One employee on record, and the database it works with."""
+
+    database: Database
+    pool: Pool
+    record: EmployeeRecord
+    channel_id: UUID
+    workspace: Path
+    epoch: int = 0
+
+    async def store(self, text: str, *, conversation: str = "", event_id: str = "", **metadata: Any) -> UUID:
+        """Store a message as the Receiver does."""
+        arrival = Arrival(
+            tenant_id=self.record.tenant_id,
+            channel_id=self.channel_id,
+            employee_id=self.record.employee_id,
+            event_id=event_id or new_id().hex,
+            sender="ada@example.com",
+            text=text,
+            conversation=conversation,
+            metadata=metadata,
+        )
+        return (await Receiver(self.pool, lambda *_: None).store(arrival)).message_id
+
+    async def launch(self) -> Identity:
+        """The next epoch."""
+        self.epoch = await self.pool.fetchval(EMPLOYEES_SQL.launch, self.record.employee_id, hashed("secret"), "test")
+        return Identity(self.record.employee_id, self.record.tenant_id, self.epoch)
+
+    async def deliver_all(self, gateway: LocalGateway) -> None:
+        """Deliver what nobody has claimed, as the control plane does."""
+        for row in await self.pool.fetch(GATEWAY_SQL.undelivered, self.record.employee_id, [], 1000):
+            gateway.deliver(as_deliver(row))
+
+    async def row(self, message_id: UUID) -> dict[str, Any]:
+        """The message's row."""
+        return dict(await self.pool.fetchrow("SELECT * FROM inbound_messages WHERE message_id = $1", message_id))
+
+    async def replies(self, message_id: UUID) -> list[str]:
+        """What is in the outbox for a message."""
+        rows = await self.pool.fetch("SELECT body FROM outbox WHERE message_id = $1 ORDER BY queued_at", message_id)
+        return [row["body"] for row in rows]
+
+    async def attempts(self, message_id: UUID) -> list[tuple[str, str]]:
+        """Step and outcome of each attempt, in order."""
+        rows = await self.pool.fetch(
+            "SELECT step, outcome FROM step_attempts WHERE message_id = $1 ORDER BY finished_at, started_at", message_id
+        )
+        return [(row["step"], row["outcome"]) for row in rows]
+
+    @asynccontextmanager
+    async def employee(self, model: Model) -> AsyncIterator[LocalGateway]:
+        """The employee, alive, as its own database role; drained at the end of the block."""
+        identity = await self.launch()
+        gateway = LocalGateway(configuration(self.record))
+        dsn = employee_dsn(self.database.dsn, identity.employee_id, "password")
+        async with asyncio.TaskGroup() as life:  # when the employee fails, so does the test, at once
+            life.create_task(DigitalEmployee(identity, dsn, self.workspace, gateway, model).start())
+            yield gateway
+            gateway.drain(5_000)
+
+
+@pytest.fixture
+async def office(database: Database, tmp_path: Path) -> AsyncIterator[Office]:
+    async with database.connect() as pool:
+        employees = Employees(pool)
+        tenant_id = await employees.ensure_tenant("default")
+        record = await employees.create(
+            tenant_id, "sales-ae", await asyncio.to_thread(shipped_profile, "sales-ae"), running=True
+        )
+        async with pool.acquire() as connection:
+            await create_employee_role(connection, record.employee_id, "password")
+        workspace = tmp_path / "workspace"
+        workspace.mkdir()
+        yield Office(database, pool, record, await Channels(pool).api(tenant_id), workspace)
