@@ -11,7 +11,7 @@ from agent.models.offline.files import file_names
 
 Kind = Literal[
     "write", "append", "replace", "move", "delete", "remember", "recall", "list_files", "find", "summarise", "read",
-    "measure", "compose", "smalltalk", "help", "statement", "question",
+    "measure", "compose", "pointer", "smalltalk", "help", "statement", "question",
 ]  # fmt: skip
 
 _LONGEST_MATCHED = 4000
@@ -105,6 +105,8 @@ def _other(text: str, files: tuple[str, ...]) -> Ask:
         return Ask("help", text)
     if is_courtesy(text):
         return Ask("smalltalk", text)
+    if files and wording.POINTER.match(_masked(text, files)):
+        return Ask("pointer", text, files)
     asking = files or "?" in text or wording.ASKING.match(text) or wording.SUM_OF_DIGITS.search(text)
     return Ask("question" if asking else "statement", text, files)
 

@@ -1,9 +1,20 @@
 """A file's text taken apart: headings, tables, lists, blocks and sentences."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from agent.models.offline.lists import Item, blocks, described, fields, is_bullet, is_pair, item, listed, pair
+from agent.models.offline.lists import (
+    Item,
+    blocks,
+    described,
+    fields,
+    first_text,
+    is_bullet,
+    is_pair,
+    item,
+    listed,
+    pair,
+)
 from agent.models.offline.numbers import amount
 from agent.models.offline.records import Document, Group, Record, Sentence
 from agent.models.offline.sentences import sentences
@@ -151,8 +162,7 @@ def _pair_groups(pairs: list[tuple[str, str]], headings: tuple[str, ...]) -> lis
     if not pairs:
         return found
     if described(pairs) or (headings and len(pairs) < 3):
-        name = headings[-1] if headings and len({key for key, _ in pairs}) == len(pairs) else ""
-        return [*found, Group("blocks", tuple(blocks(pairs, headings, name)), headings)]
+        return [*found, Group("blocks", tuple(blocks(pairs, headings)), headings)]
     records = [Record(key, (("", key), *fields(value)), headings, text=f"{key}: {value}") for key, value in pairs]
     return [*found, Group("list", tuple(records), headings)]
 
@@ -173,7 +183,7 @@ def _columns(lines: list[str], headings: tuple[str, ...]) -> Group | None:
     if short and (table := delimited("\n".join(lines), headings)):
         return table
     rows = [fields(line.strip()) for line in lines]
-    if any(len(row) < 2 or "," in line for row, line in zip(rows, lines, strict=True)):
+    if any(len(row) < 2 or ", " in line for row, line in zip(rows, lines, strict=True)):
         return None
     return Group(
         "list",
@@ -194,7 +204,14 @@ def _united(groups: list[Group]) -> tuple[Group, ...]:
             shared = tuple(one for one, other in zip(match.headings, group.headings, strict=False) if one == other)
             group = Group("blocks", match.records + group.records, shared)  # noqa: PLW2901
         united.append(group)
-    return (*others, *united)
+    return (*others, *(_told_apart(group) for group in united))
+
+
+def _told_apart(group: Group) -> Group:
+    """The group with each block named by its first text where all of them took the name of one heading."""
+    if len(group.records) < 2 or len({record.name for record in group.records}) > 1:
+        return group
+    return replace(group, records=tuple(replace(one, name=first_text(one.fields)) for one in group.records))
 
 
 def _clean(text: str) -> str:

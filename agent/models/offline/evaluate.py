@@ -7,11 +7,15 @@ from decimal import Decimal
 
 from agent.models.offline.dates import dates
 from agent.models.offline.numbers import Amount
-from agent.models.offline.questions import Question
-from agent.models.offline.reading import Reading, attribute, date_label, measure, number_label, read
+from agent.models.offline.questions import Operation, Question
+from agent.models.offline.reading import Reading, attribute, date_label, literal_states, measure, number_label, read
 from agent.models.offline.records import Document, Record
 from agent.models.offline.states import is_structural, state
+from agent.models.offline.vocabulary import PLAIN_STATES
 from agent.models.offline.words import STOP, stem, stems
+
+_NEAR = 2.0
+"""From this on the topic is said by the group's own heading or columns, not only by the file around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +60,9 @@ class Selection:
 
 def select(question: Question, documents: Sequence[Document]) -> Selection | None:
     """The records that `question` is about; None when no group of the documents has anything to do with it."""
-    readings = [read(question, document, group) for document in documents for group in document.groups if group.records]
-    kept = _fitting(readings)
+    found = [(document, group) for document in documents for group in document.groups if group.records]
+    literal = literal_states(question, [group for _, group in found])
+    kept = _fitting(question, [read(question, document, group, literal) for document, group in found])
     if not kept:
         return None
     pool, chosen = _records(question, kept)
@@ -126,20 +131,48 @@ def _kind(values: Sequence[Amount]) -> Amount:
     return next((one for one in values if one.currency), values[0]) if values else Amount(Decimal(0))
 
 
-def _fitting(readings: Sequence[Reading]) -> list[Reading]:
-    """The groups that the question is about: best by topic, or where nothing says the topic, by what filters find."""
-    best_topic = max((reading.topic for reading in readings), default=0.0)
-    if best_topic >= 1:
-        return _stateful([reading for reading in readings if reading.topic == best_topic])
-    best = max((reading.score for reading in readings), default=0.0)
-    return _stateful([reading for reading in readings if reading.score == best and (best > 0 or len(readings) == 1)])
+def _fitting(question: Question, readings: Sequence[Reading]) -> list[Reading]:
+    """The groups that can answer at all: the best by topic, or where none has the topic, those that fit best."""
+    able = [reading for reading in readings if _is_able(question, reading)]
+    best = max((reading.topic if reading.topic >= 1 else 0 for reading in able), default=0.0)
+    tied = [reading for reading in able if best in (0, reading.topic)]
+    if best < _NEAR:
+        tied = _most([reading for reading in tied if reading.group.is_rich()] or tied)
+    return _firm(_most(tied) if any(_places(reading) for reading in tied) else tied)
 
 
-def _stateful(readings: list[Reading]) -> list[Reading]:
-    """Without the groups that know no states when others do and the question asks for one."""
-    asked = [reading for reading in readings if any(f.kind == "state" for f in reading.filters)]
-    firm = [reading for reading in asked if any(map(is_structural, reading.group.records))]
-    return firm or asked or readings
+def _most(readings: list[Reading]) -> list[Reading]:
+    """Those in which the question's words find the most places."""
+    most = max(map(_places, readings), default=0)
+    return [reading for reading in readings if _places(reading) == most]
+
+
+def _places(reading: Reading) -> int:
+    """How many of the question's words stand in a place of their own in the group: whole names count by their words."""
+    return sum(map(len, {f.words for f in reading.filters if f.kind != "word"}))
+
+
+def _firm(readings: list[Reading]) -> list[Reading]:
+    """Where a state is asked for, the groups that have a place for it, if there are any."""
+    stateful = [reading for reading in readings if any(f.kind == "state" for f in reading.filters)]
+    firm = [reading for reading in stateful if any(map(is_structural, reading.group.records))]
+    return firm or stateful or readings
+
+
+def _is_able(question: Question, reading: Reading) -> bool:
+    """Whether the group has what the question needs: the states it asks for, numbers to reckon with."""
+    records = reading.group.records
+    if any(word in PLAIN_STATES for word in question.words):
+        firm = any(map(is_structural, records))
+        if not firm and (reading.topic < _NEAR or not any(map(state, records))):
+            return any(f.kind == "value" and f.words[0] in PLAIN_STATES for f in reading.filters)
+    if question.operation in _RECKONING:
+        dated = question.by_date and date_label(question, records) is not None
+        return dated or number_label(question, records) is not None
+    return True
+
+
+_RECKONING: tuple[Operation, ...] = ("sum", "average", "median", "max", "min")
 
 
 def _records(question: Question, readings: Sequence[Reading]) -> tuple[list[Record], list[Record]]:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from agent.models.offline.numbers import amount
 from agent.models.offline.records import Group, Record
-from agent.models.offline.vocabulary import DONE, OPEN, is_attribute
+from agent.models.offline.vocabulary import DONE, OPEN, family, is_attribute
 
 _BULLET = re.compile(
     r"^(?P<indent>\s*)(?:(?:[-*+•–‣◦]|\d{1,3}[.)])\s+)?(?:(?P<box>\[[ xX✓✔~-]?\]|[☐☑☒✅✔❌⬜])\s+)?(?P<text>\S.*)$"
 )
 _MARKED = re.compile(r"^\s*(?:[-*+•–‣◦]\s+\S|\d{1,3}[.)]\s+\S|\[[ xX✓✔~-]?\]\s+\S|[☐☑☒✅✔❌⬜])")
-_PAIR = re.compile(r"^(?P<key>[^\s:|,;.!?][^:|;.!?]{0,39}?)\s*(?::|=)\s+(?P<value>\S.*)$")
+_PAIR = re.compile(r"^(?P<key>[^\s:|,;.!?][^:|,;.!?]{0,39}?)\s*(?::|=)\s+(?P<value>\S.*)$")
 _BARE_PAIR = re.compile(r"^(?P<key>\w[\w -]{0,24})=(?P<value>\S.*)$")
 _STRONG = re.compile(r"\s+[—–|·•→⇒]\s*|\s*[—|]\s+|\s+-{1,2}>?\s+|\s*;\s+|\t+|\s+/\s+")
 _EMPHASIS = re.compile(r"\*\*|__|`|(?<!\w)[*_](?=\w)|(?<=\w)[*_](?!\w)")
@@ -63,7 +63,7 @@ def listed(items: Sequence[Item], headings: tuple[str, ...]) -> list[Group]:
     """The groups that a list makes: its items, or what stands under each item when that is indented."""
     pairs = [pair(one.text) for one in items]
     if len({one.indent for one in items}) == 1 and described(pairs):
-        return [Group("blocks", tuple(blocks([p for p in pairs if p], headings)), headings)]
+        return [Group("blocks", tuple(blocks([p for p in pairs if p], headings)), headings[:-1])]
     top = min(one.indent for one in items)
     groups: list[Group] = []
     own: list[Record] = []
@@ -83,13 +83,14 @@ def described(pairs: Sequence[tuple[str, str] | None]) -> bool:
     return (sum(map(is_attribute, keys)) * 2 >= len(keys) and len(keys) > 1) or len(set(keys)) < len(keys)
 
 
-def blocks(pairs: Sequence[tuple[str, str]], headings: tuple[str, ...], name: str = "") -> list[Record]:
-    """The records that a run of pairs makes; a key seen before begins the next record."""
+def blocks(pairs: Sequence[tuple[str, str]], headings: tuple[str, ...]) -> list[Record]:
+    """The records that a run of pairs makes: a key seen before begins the next; a single one has the heading's name."""
     runs: list[list[tuple[str, str]]] = [[]]
     for key, value in pairs:
         if any(key.casefold() == known for known, _ in runs[-1]):
             runs.append([])
         runs[-1].append((key.casefold(), value))
+    name = headings[-1] if headings and len(runs) == 1 else ""
     return [_block(run, headings, name) for run in runs if run]
 
 
@@ -136,10 +137,14 @@ def _pieces(text: str) -> list[str]:
 
 
 def _block(run: Sequence[tuple[str, str]], headings: tuple[str, ...], name: str) -> Record:
-    texts = [value for key, value in run if not _is_state(value) and amount(value) is None]
-    return Record(
-        name or next(iter(texts), run[0][1]), tuple(run), headings, text=", ".join(f"{k}: {v}" for k, v in run)
-    )
+    named = [value for key, value in run if family(key) == "name"]
+    chosen = next(iter(named), name or first_text(run))
+    return Record(chosen, tuple(run), headings, text=", ".join(f"{key}: {value}" for key, value in run))
+
+
+def first_text(run: Sequence[tuple[str, str]]) -> str:
+    """The first value that is neither a state nor a number, else the first."""
+    return next((value for _, value in run if not _is_state(value) and amount(value) is None), run[0][1])
 
 
 def _is_state(value: str) -> bool:

@@ -224,7 +224,16 @@ def _listed(selection: Selection) -> str:
 
 
 def _looked_up(selection: Selection) -> str | None:
-    return _attribute(selection) or (_list(selection) if selection.filtered else None)
+    if answered := _attribute(selection):
+        return answered
+    if len(selection.chosen) == 1 and selection.filtered:
+        return f"{_spelled(selection.chosen[0])} (from {_where(selection)})."
+    return _list(selection) if selection.filtered else None
+
+
+def _spelled(record: Record) -> str:
+    parts = [f"{key} {value}" if key else value for key, value in record.fields if value and value != record.name]
+    return f"{record.name}: {', '.join(parts)}" if parts else described(record)
 
 
 _ANSWERS: dict[Operation, Callable[[Selection], str | None]] = {

@@ -155,7 +155,13 @@ def _operation(text: str) -> Operation:
 
 
 def _listing(text: str) -> bool:
-    return bool(re.search(r"\b(?:which|list|show|name (?:all|the)|enumerate|what \w+s (?:are|do|have|did))\b", text))
+    return bool(
+        re.search(
+            r"\b(?:which|list|show|name (?:all|the)|enumerate|what \w+s (?:are|do|have|did)|what (?:are|"
+            r"were) (?:the|our|my|all))\b",
+            text,
+        )
+    )
 
 
 def _noun(text: str) -> str:

@@ -1,6 +1,6 @@
 """What the words of a question mean for one group of records: a state, a value to filter by, a column, the topic."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -8,7 +8,7 @@ from agent.models.offline.dates import dates
 from agent.models.offline.numbers import Amount, amount, amounts
 from agent.models.offline.questions import Question
 from agent.models.offline.records import Document, Group, Record
-from agent.models.offline.states import is_literal, is_state_word, is_structural, matches, state
+from agent.models.offline.states import is_literal, is_state_word, labelled_state, matches, state
 from agent.models.offline.vocabulary import COLUMNS, NEGATIONS, family
 from agent.models.offline.words import STOP, alike, stem, stems, word_set, words
 
@@ -20,7 +20,10 @@ _ASKED_BY = {
     "where": ("place",),
 }
 _GENERIC = word_set("""inc ltd gmbh corp co llc ag sa group company deal customer team""")
+_THINGS = {*COLUMNS["name"], "opportunity", "lead", "contract", "order", "person", "people", "row", "entry", "record"}
 _LONGEST_VALUE = 6
+_SAMPLE = 300
+"""Records that tell what kind of values a column has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +65,13 @@ class Reading:
         return self.topic + sum(2.0 if f.kind != "word" else 0.5 for f in self.filters)
 
 
-def read(question: Question, document: Document, group: Group) -> Reading:
-    """Read `question` over `group`."""
+def read(question: Question, document: Document, group: Group, literal: Collection[str] = ()) -> Reading:
+    """Read `question` over `group`. `literal` are state words that some record of any group uses itself."""
     reading = Reading(document, group)
     values = _values(question.words, group)
     taken = {index for match in values for index in match.indexes}
     reading.filters += [match.filter for match in values]
-    reading.filters += _states(question.words, group.records, taken)
+    reading.filters += _states(question.words, group.records, taken, literal)
     reading.topic = _topic(question, document, group)
     reading.understood = {stem(word) for f in reading.filters for word in f.words}
     reading.filters += _mentions(question, group, reading)
@@ -85,6 +88,7 @@ def measure(record: Record, label: str) -> Amount | None:
 
 def number_label(question: Question, records: Sequence[Record]) -> str | None:
     """The label of the numbers that the question is about, "" for unlabelled ones, None when there are none."""
+    records = records[:_SAMPLE]
     labels = _labels(records)
     numeric = [
         label for label in labels if _share(measure(r, label) is not None and not dates(r.get(label)) for r in records)
@@ -107,6 +111,7 @@ def number_label(question: Question, records: Sequence[Record]) -> str | None:
 
 def date_label(question: Question, records: Sequence[Record]) -> str | None:
     """The label of the dates that the question is about."""
+    records = records[:_SAMPLE]
     dated = [label for label in _labels(records) if _share(bool(dates(r.get(label))) for r in records)]
     return _named(question, dated) or next(iter(dated), None)
 
@@ -140,12 +145,19 @@ def _share(flags: Iterable[bool]) -> bool:
 def _named(question: Question, labels: Sequence[str]) -> str | None:
     """The label the question says by its own name, or failing that by a word of the same meaning."""
     asked = [stem(word) for word in question.words]
-    by_name = [(sum(part in asked for part in stems(label)) / len(stems(label) or [1]), label) for label in labels]
+    by_name = [(_share_named(asked, label), label) for label in labels]
     best = max(by_name, default=(0.0, ""), key=lambda pair: pair[0])
     if best[0] > 0:
         return best[1]
     families = [name for name, members in COLUMNS.items() if name != "name" and set(asked) & set(members)]
     return next((label for name in families for label in labels if family(label) == name), None)
+
+
+def _share_named(asked: Sequence[str], label: str) -> float:
+    """How much of a label the question says; what things are called (deal, customer) names no label of theirs."""
+    parts = stems(label)
+    telling = [part for part in parts if part not in COLUMNS["name"]] or parts
+    return sum(part in asked for part in telling) / len(telling) if telling else 0.0
 
 
 def _topic(question: Question, document: Document, group: Group) -> float:
@@ -156,6 +168,8 @@ def _topic(question: Question, document: Document, group: Group) -> float:
     named = set(stems(document.path.rpartition("/")[2].partition(".")[0]))
     fits = ((nearest | first, 3.0), (outer | named, 1.5), ({p for label in group.labels() for p in stems(label)}, 1.0))
     score = max((weight for known, weight in fits if asked & known), default=0.0)
+    if score < 1 and asked & _THINGS and family(next(iter([*group.columns, *group.labels()]), "")) == "name":
+        return 1.0
     said = {part for record in group.records[:50] for part in stems(record.text)}
     return score or (0.5 if asked & said else 0.0)
 
@@ -209,13 +223,19 @@ def _is_weak(piece: Sequence[str], *, whole: bool, topic: set[str]) -> bool:
     return not whole and len(piece) == 1 and (len(piece[0]) < 3 or piece[0] in _GENERIC)
 
 
-def _states(asked: Sequence[str], records: Sequence[Record], taken: set[int]) -> list[Filter]:
-    said = {word for record in records for word in words(state(record))[:4] if is_structural(record)}
+def literal_states(question: Question, groups: Iterable[Group]) -> set[str]:
+    """Those words of the question that some record uses for its own state."""
+    wanted = {word for word in question.words if word not in STOP}
+    return {word for group in groups for word in wanted if is_literal(group.records, word)}
+
+
+def _states(asked: Sequence[str], records: Sequence[Record], taken: set[int], literal: Collection[str]) -> list[Filter]:
+    said = {word for record in records for word in words(labelled_state(record))[:4]}
     found: list[Filter] = []
     for index, word in enumerate(asked):
         known = is_state_word(word) or (word in said and word not in STOP and word not in COLUMNS)
         if index not in taken and known and _is_stateful(records, word):
-            found.append(Filter("state", (word,), "", _negated(asked, index), is_literal(records, word)))
+            found.append(Filter("state", (word,), "", _negated(asked, index), word in literal))
     return found
 
 

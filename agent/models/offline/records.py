@@ -33,6 +33,11 @@ class Group:
         """Every label that one of the records has, in order of first use."""
         return list(dict.fromkeys(key for record in self.records for key, _ in record.fields if key))
 
+    def is_rich(self) -> bool:
+        """Whether its records are more than a line of text: columns, labels, boxes or several parts."""
+        parted = sum(len(record.fields) > 1 for record in self.records) * 2 > len(self.records)
+        return bool(self.columns) or parted or any(record.done is not None for record in self.records)
+
     def topic(self) -> set[str]:
         """The stems of what the group calls itself and its first column."""
         named = [*self.headings, *self.columns[:1]] if self.columns else [*self.headings, *self.labels()[:1]]

@@ -3,9 +3,10 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from agent.models.offline.desk import Desk, ToolFailed
-from agent.models.offline.evaluate import Selection, select
+from agent.models.offline.evaluate import select
 from agent.models.offline.facts import Fact, best_fact, said_to
 from agent.models.offline.files import without
 from agent.models.offline.phrasing import answer as phrased
@@ -60,12 +61,10 @@ class Research:
         documents = self._desk.together(*(lambda path=path: self._desk.read(path) for path in files[:_MOST_FILES]))
         asked = question(without(text, files))
         selection = select(asked, documents)
-        firm = selection is not None and selection.score >= 1
-        listed = phrased(selection) if selection and (firm or asked.operation in _ABOUT_LISTS) else None
-        stated = self._stated(asked, documents)
-        if stated and (not listed or asked.operation in ("lookup", "check") or not _is_firm(selection)):
-            return stated
-        return listed or _counted(asked, documents) or stated
+        listed = phrased(selection) if selection else None
+        if selection and listed and selection.score >= (1 if asked.operation in _ABOUT_LISTS else 2):
+            return listed
+        return _counted(asked, documents) or self._stated(asked, documents) or listed
 
     def _stated(self, asked: Question, documents: Sequence[Document]) -> str | None:
         fact = best_fact(asked.text, [(d.path, s.text) for d in documents for s in d.sentences])
@@ -118,10 +117,6 @@ class Research:
         return list({query.casefold(): query for query in reversed(wanted)}.values())[::-1]
 
 
-def _is_firm(selection: Selection | None) -> bool:
-    return selection is not None and selection.score >= 1
-
-
 def _share(asked: set[str], text: str) -> float:
     said = stems(text)
     return sum(any(alike(word, one) for one in said) for word in asked) / len(asked)
@@ -129,8 +124,10 @@ def _share(asked: set[str], text: str) -> float:
 
 def _counted(asked: Question, documents: Sequence[Document]) -> str | None:
     """A number that running text gives ("We have four open deals"), or the sentences that are in the state asked for."""
-    if asked.operation != "count" or not asked.noun:
+    if not asked.noun:
         return None
+    if asked.operation != "count":
+        return _sentences_listed(asked, documents)
     wanted = set(stems(asked.noun))
     for document in documents:
         for sentence in document.sentences:
@@ -139,24 +136,33 @@ def _counted(asked: Question, documents: Sequence[Document]) -> str | None:
                     stem(asked.noun.split()[-1]) in stems(thing) and _states_fit(asked, sentence.text)
                 ):
                     return f"{_closed(sentence.text)} ({number} by {document.path})"
-    return _sentences_counted(asked, documents)
+    return _sentences_listed(asked, documents)
 
 
 def _states_fit(asked: Question, text: str) -> bool:
     return all(word in words(text) for word in asked.words if word in ("open", "closed", "won", "lost", "done"))
 
 
-def _sentences_counted(asked: Question, documents: Sequence[Document]) -> str | None:
+def _sentences_listed(asked: Question, documents: Sequence[Document]) -> str | None:
+    """The answer over running text that has a sentence or two on each thing."""
     noun = stem(asked.noun.split()[-1])
-    prose = [
-        Record(_subject(s.text, noun), text=s.text) for d in documents for s in d.sentences if noun in stems(s.text)
-    ]
-    records = tuple(record for record in prose if state(record))
-    if not records:
+    records = tuple(record for document in documents for record in _told_of(document, noun))
+    if not any(map(state, records)):
         return None
-    group = Group("prose", records, (asked.noun,))
+    group = Group("list", records, (asked.noun.split()[-1],))
     selection = select(asked, [Document(documents[0].path, "", groups=(group,))])
     return phrased(selection) if selection else None
+
+
+def _told_of(document: Document, noun: str) -> list[Record]:
+    """A record for each sentence that has the noun, with the sentences after it that go on about it."""
+    told: list[Record] = []
+    for sentence in document.sentences:
+        if noun in stems(sentence.text):
+            told.append(Record(_subject(sentence.text, noun), text=sentence.text))
+        elif told and re.match(r"(?:it|its|this|they|their|the value|the amount)\b", sentence.text, re.IGNORECASE):
+            told[-1] = replace(told[-1], text=f"{told[-1].text} {sentence.text}")
+    return told
 
 
 def _subject(text: str, noun: str) -> str:

@@ -18,9 +18,8 @@ _PHRASES = {"in progress": "ongoing", "to do": "todo", "not started": "open", "n
 
 def state(record: Record) -> str:
     """What the record says of its state, in lower case: a column, a ticked box, a part, a heading, a word of its text."""
-    labelled = [value for key, value in record.fields if key and set(stems(key)) & STATUS_LABELS and value]
-    if labelled:
-        return labelled[0].casefold()
+    if labelled := labelled_state(record):
+        return labelled
     if record.done is not None:
         return "done" if record.done else "open"
     parts = [value.casefold() for key, value in record.fields[1:] if not key and _has_state(value)]
@@ -29,10 +28,17 @@ def state(record: Record) -> str:
     return next(iter([*parts, *headings, *whole]), "")
 
 
+def labelled_state(record: Record) -> str:
+    """The value of the field that is called status, stage or alike, in lower case."""
+    found = (value for key, value in record.fields if key and value and set(stems(key)) & STATUS_LABELS)
+    return next(found, "").casefold()
+
+
 def is_structural(record: Record) -> bool:
     """Whether the state stands in a place of its own, rather than somewhere in the text."""
-    labelled = any(key and set(stems(key)) & STATUS_LABELS for key, _ in record.fields)
-    return labelled or record.done is not None or state(record) != record.text.casefold()
+    if labelled_state(record) or record.done is not None:
+        return True
+    return state(record) not in ("", record.text.casefold())
 
 
 def matches(record: Record, wanted: str, literal: bool) -> bool:

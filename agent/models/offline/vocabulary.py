@@ -16,7 +16,7 @@ priority: priority urgency severity importance
 probability: probability likelihood chance confidence
 age: age old year
 role: role title position job function
-name: name deal customer client company account product task title project item
+name: name deal customer client company account product task title project item opportunity prospect vendor supplier partner
 note: note comment remark description next step detail
 """
 
@@ -28,6 +28,11 @@ ATTRIBUTES = frozenset(label for family in COLUMNS.values() for label in family)
     "sku", "id", "type", "category", "tag", "company", "industry", "discount", "rate", "risk", "result", "reason",
 }  # fmt: skip
 """Stems of labels that describe a thing rather than name one."""
+
+_MODIFIERS = word_set(
+    """total unit annual expected next last first current sale main primary order purchase net gross monthly yearly target
+    created updated signed est estimated planned customer win average max min new our full short list"""
+)
 
 STATUS_LABELS = frozenset(COLUMNS["status"])
 
@@ -48,6 +53,9 @@ GENERIC_OPEN = word_set(
 GENERIC_DONE = word_set("""closed done complete completed finished resolved checked ticked over""")
 """Words that ask for everything that is over, whatever word the file has for it."""
 
+PLAIN_STATES = GENERIC_OPEN | GENERIC_DONE | {"won", "lost", "cancelled", "paid", "unpaid"}
+"""Words that, in a question, can hardly mean anything but a state."""
+
 NEGATIONS = word_set(
     """not no never without except excluding isn't aren't wasn't weren't haven't hasn't don't doesn't didn't non nicht
     kein keine"""
@@ -67,4 +75,4 @@ def family(label: str) -> str | None:
 def is_attribute(label: str) -> bool:
     """Whether `label` describes a thing (Status, Due date) rather than names one (Acme)."""
     parts = stems(label)
-    return bool(parts) and (parts[-1] in ATTRIBUTES or (parts[0] in ATTRIBUTES and len(parts) <= 2))
+    return bool(parts) and parts[-1] in ATTRIBUTES and all(part in ATTRIBUTES | _MODIFIERS for part in parts)

@@ -148,6 +148,14 @@ COMPOSE = _pattern(
     ),
     r")\b",
 )
+POINTER = _pattern(
+    "^",
+    _words(
+        "see|check|look (?:at|in|into|up)|refer to|use|consult|(?:take|have) a look at|i (?:have|uploaded|added|put|saved)|"
+        "here(?:'s| is)|there(?:'s| is)|(?:the )?\\w+ (?:is|are) in|it(?:'s| is)(?: all)? in|based on|according to|from|in"
+    ),
+    rf"\b[^?{FILE}]{{0,40}}{_NAME}\W*$",
+)
 HELP = _pattern(
     r"\bwhat can you do\b|\bhow can you help\b|\bwho are you\b|\bwhat are you\b|^help\b|\bwhat do you do\b|",
     r"\byour (?:capabilities|skills)\b|\bare you (?:a|an)\b",

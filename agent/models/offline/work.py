@@ -40,10 +40,13 @@ class Worker:
         self._writing = Writing(situation, desk, self._worked_out)
         self._answers: list[str] = []
         self._files: tuple[str, ...] = ()
+        self._pointed: tuple[str, ...] = ()
 
     def answer(self) -> str:
         """The whole reply; raises `Wanted` while a tool's result is missing."""
-        for clause in clauses(self._situation.message)[:_MOST_CLAUSES]:
+        found = clauses(self._situation.message)[:_MOST_CLAUSES]
+        self._pointed = self._pointed_at(found)
+        for clause in found:
             self._answers.append(self._one(clause))
         return "\n\n".join(dict.fromkeys(filter(None, self._answers))) or unable()
 
@@ -60,8 +63,8 @@ class Worker:
             "write": self._writing.write, "append": self._writing.append, "replace": self._writing.replace,
             "move": self._writing.move, "delete": self._writing.delete, "remember": self._writing.remember,
             "recall": self._recall, "list_files": self._list_files, "find": self._find, "summarise": self._summarise,
-            "read": self._read, "measure": self._measure, "compose": self._compose, "smalltalk": self._smalltalk,
-            "help": self._help, "statement": self._statement, "question": self._question,
+            "read": self._read, "measure": self._measure, "compose": self._compose, "pointer": self._pointer,
+            "smalltalk": self._smalltalk, "help": self._help, "statement": self._statement, "question": self._question,
         }  # fmt: skip
         return rules[kind]
 
@@ -81,8 +84,13 @@ class Worker:
         """The ask with the files it means when it says "it" or only goes on about them."""
         if asked.files or asked.kind not in (*_READING, "append"):
             return asked
-        files = self._files or (self._earlier_files() if _goes_on(clause) else ())
+        files = self._files or self._pointed or (self._earlier_files() if _goes_on(clause) else ())
         return replace(asked, files=files, target=asked.target or (files[-1] if files else ""))
+
+    def _pointed_at(self, found: Sequence[Clause]) -> tuple[str, ...]:
+        """The files of a clause that only says where to look, as the second of: Who owns Acme? See deals.csv."""
+        asks = [ask(clause.text, self._situation.paths or ()) for clause in found]
+        return next((asked.files for asked in asks if asked.kind == "pointer"), ())
 
     def _earlier_files(self) -> tuple[str, ...]:
         known = self._situation.paths or ()
@@ -186,6 +194,11 @@ class Worker:
         if kind not in ("summarise", "question", "measure", "list_files"):
             return None
         return self._rule(kind)(replace(inner, kind=kind, files=files or inner.files))
+
+    def _pointer(self, asked: Ask) -> str:
+        """A file only pointed at: context for the rest of the message, or when there is no rest, to be looked at."""
+        alone = len(clauses(self._situation.message)) == 1
+        return self._summarise(asked) if alone else ""
 
     def _compose(self, asked: Ask) -> str:
         return unable("That takes a language model")
