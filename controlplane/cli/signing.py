@@ -5,7 +5,7 @@ from shlex import quote
 from controlplane.settings import Settings
 
 _EXAMPLE = """\
-body='{{"id": "'"$(date +%s%N)"'", "sender": "me@example.com", "conversation": "demo", "text": "Hello"}}'
+body='{{"event_id": "'"$(date +%s%N)"'", "sender": "me@example.com", "conversation": "demo", "text": "Hello"}}'
 timestamp=$(date +%s)
 signature=$(printf '%s.%s' "$timestamp" "$body" | openssl dgst -sha256 -hmac {secret} -r | cut -d' ' -f1)
 curl -sS {url} -H 'Content-Type: application/json' -H "X-Empla-Timestamp: $timestamp" \\
