@@ -1,0 +1,191 @@
+"""An employee's database role sees its own rows and nothing else, in every table there is."""
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from empla.store.connect import Connection, Pool
+from empla.store.ids import new_id
+from empla.store.roles import create_employee_role, employee_dsn
+from tests.conftest import Database
+from tests.factories import add_channel, add_employee, add_tenant
+
+OWN_ROWS_ONLY = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+FOR_EVERYBODY = {"state_edges"}
+
+
+@dataclass
+class Neighbours:
+    """Two employees, each with a row in every table that has employees' rows; and the first one's connection."""
+
+    owner: Pool
+    mine: UUID
+    other: UUID
+    employee: Connection
+
+
+async def _fill(pool: Pool, tenant_id: UUID, employee_id: UUID, channel_id: UUID) -> None:
+    ids = {name: new_id() for name in ("conversation", "message", "worker", "outbox")}
+    me = (tenant_id, employee_id)
+    await pool.execute(
+        "INSERT INTO conversations VALUES ($1, $2, $3, $4, $5)", ids["conversation"], *me, channel_id, str(employee_id)
+    )
+    await pool.execute(
+        "INSERT INTO inbound_messages (message_id, tenant_id, employee_id, channel_id, conversation_id, event_id, sender, "
+        "epoch, attempt, started_at) VALUES ($1, $2, $3, $4, $5, $6, 'ada', 1, 1, now())",
+        ids["message"], *me, channel_id, ids["conversation"], new_id().hex,
+    )  # fmt: skip
+    message = (ids["message"], *me)
+    for statement, *values in (
+        ("INSERT INTO message_bodies (message_id, tenant_id, employee_id, body) VALUES ($1, $2, $3, 'secret')",),
+        ("INSERT INTO message_workers (worker_id, message_id, tenant_id, employee_id, intent_index, intent) "
+         "VALUES ($4, $1, $2, $3, 0, '{}')", ids["worker"]),
+        ("INSERT INTO step_attempts (unit_id, step, attempt, message_id, tenant_id, employee_id, stage, queued_at, "
+         "started_at, duration_ms, outcome) VALUES ($1, 'x', 1, $1, $2, $3, 'receive', now(), now(), 1, 'succeeded')",),
+        ("INSERT INTO model_responses VALUES ($1, 0, $1, $2, $3, 1, '{}')",),
+        ("INSERT INTO effects (unit_id, response_index, call_index, message_id, tenant_id, employee_id, epoch, capability, "
+         "action, arguments, reads_only) VALUES ($1, 0, 0, $1, $2, $3, 1, 'c', 'a', '{}', true)",),
+        ("INSERT INTO outbox (outbox_id, message_id, tenant_id, employee_id, kind, body, epoch) "
+         "VALUES ($4, $1, $2, $3, 'reply', 'text', 1)", ids["outbox"]),
+        ("INSERT INTO reviews (review_id, message_id, tenant_id, employee_id, kind) "
+         "VALUES ($4, $1, $2, $3, 'draft')", new_id()),
+        ("INSERT INTO unit_answers VALUES ($1, 'q', $1, $2, $3, '{}', 'op')",),
+    ):  # fmt: skip
+        await pool.execute(statement, *message, *values)
+    await pool.execute("INSERT INTO employee_events (tenant_id, employee_id, kind) VALUES ($1, $2, 'x')", *me)
+    await pool.execute(
+        "INSERT INTO cycles (cycle_id, tenant_id, employee_id, epoch, phase) VALUES ($3, $1, $2, 1, 'act')",
+        *me,
+        new_id(),
+    )
+    await pool.execute(
+        "INSERT INTO memories (memory_id, tenant_id, employee_id, kind, content) VALUES ($3, $1, $2, 'semantic', 'x')",
+        *me, new_id(),
+    )  # fmt: skip
+    await pool.execute(
+        "INSERT INTO employee_health (employee_id, tenant_id, epoch, heartbeat_at, state) VALUES ($2, $1, 1, now(), 'idle')",
+        *me,
+    )
+
+
+@pytest.fixture
+async def neighbours(database: Database) -> AsyncIterator[Neighbours]:
+    async with database.connect() as pool:
+        tenant_id = await add_tenant(pool)
+        mine, other = await add_employee(pool, tenant_id, "mine"), await add_employee(pool, tenant_id, "other")
+        channel_id = await add_channel(pool, tenant_id, other)
+        await pool.execute(
+            "INSERT INTO routing_rules VALUES ($1, $2, $3, 0, '{}', $4)", new_id(), tenant_id, channel_id, other
+        )
+        await pool.execute("UPDATE employee_epochs SET epoch = 1")
+        for employee_id in (mine, other):
+            await _fill(pool, tenant_id, employee_id, channel_id)
+        async with pool.acquire() as connection:
+            await create_employee_role(connection, mine, "password")
+        employee = await asyncpg.connect(employee_dsn(database.dsn, mine, "password"))
+        try:
+            yield Neighbours(pool, mine, other, employee)
+        finally:
+            await employee.close()
+
+
+async def _tables(neighbours: Neighbours) -> list[str]:
+    return [row["relname"] for row in await neighbours.owner.fetch(OWN_ROWS_ONLY)]
+
+
+async def test_no_table_shows_a_neighbours_row(neighbours: Neighbours):
+    seen = set()
+    for table in await _tables(neighbours):
+        columns = await neighbours.owner.fetch(
+            "SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped", table
+        )
+        if table in FOR_EVERYBODY:
+            continue
+        if "employee_id" not in {c["attname"] for c in columns}:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await neighbours.employee.fetch(f"SELECT * FROM {table}")
+            continue
+        assert (
+            await neighbours.owner.fetchval(f"SELECT count(*) FROM {table} WHERE employee_id = $1", neighbours.other)
+            > 0
+        )
+        try:
+            rows = await neighbours.employee.fetch(f"SELECT employee_id FROM {table}")
+        except asyncpg.InsufficientPrivilegeError:
+            continue
+        assert {row["employee_id"] for row in rows} == {neighbours.mine}, table
+        seen.add(table)
+    assert {"inbound_messages", "message_bodies", "outbox", "memories", "effects", "employee_epochs"} <= seen
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM {}", "UPDATE {} SET employee_id = employee_id", "TRUNCATE {}"])
+async def test_no_statement_changes_a_neighbours_row(neighbours: Neighbours, statement: str):
+    for table in await _tables(neighbours):
+        before = await neighbours.owner.fetch(f"SELECT * FROM {table}")
+        mine_only = [row for row in before if row.get("employee_id") != neighbours.mine]
+        with suppress(
+            asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedColumnError, asyncpg.FeatureNotSupportedError
+        ):
+            await neighbours.employee.execute(statement.format(table))
+        after = await neighbours.owner.fetch(f"SELECT * FROM {table}")
+        assert [row for row in after if row.get("employee_id") != neighbours.mine] == mine_only, table
+
+
+async def test_nothing_can_be_inserted_for_a_neighbour(neighbours: Neighbours):
+    tenant_id = await neighbours.owner.fetchval(
+        "SELECT tenant_id FROM employees WHERE employee_id = $1", neighbours.other
+    )
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await neighbours.employee.execute(
+            "INSERT INTO memories (memory_id, tenant_id, employee_id, kind, content) VALUES ($1, $2, $3, 'semantic', 'x')",
+            new_id(), tenant_id, neighbours.other,
+        )  # fmt: skip
+    message_id = await neighbours.owner.fetchval(
+        "SELECT message_id FROM inbound_messages WHERE employee_id = $1", neighbours.other
+    )
+    with pytest.raises(asyncpg.PostgresError):  # its own employee id, but the neighbour's message
+        await neighbours.employee.execute(
+            "INSERT INTO model_responses VALUES ($1, 1, $1, $2, $3, 1, '{}')", message_id, tenant_id, neighbours.mine
+        )
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE outbox SET state = 'sent'",
+        "UPDATE outbox SET body = 'other text'",
+        "UPDATE employee_epochs SET epoch = 99",
+        "UPDATE inbound_messages SET sender = 'somebody'",
+        "UPDATE reviews SET state = 'resolved'",
+        "INSERT INTO unit_answers SELECT * FROM unit_answers",
+        "SET ROLE empla",
+        "CREATE TABLE mine (x int)",
+        "SELECT pg_read_file('/etc/passwd')",
+        "COPY memories TO PROGRAM 'true'",
+    ],
+)
+async def test_what_belongs_to_the_control_plane_is_refused(neighbours: Neighbours, statement: str):
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await neighbours.employee.execute(statement)
+
+
+async def test_an_edge_that_is_not_in_the_table_is_refused_to_everybody(neighbours: Neighbours):
+    jump = "UPDATE inbound_messages SET processing_state = 'answered', step = '' WHERE employee_id = $1"
+    for connection in (neighbours.employee, neighbours.owner):
+        with pytest.raises(asyncpg.PostgresError) as refused:
+            await connection.execute(jump, neighbours.mine)
+        assert refused.value.sqlstate == "EM001"
+
+
+async def test_the_sides_cannot_make_each_others_moves(neighbours: Neighbours):
+    mine = (
+        "UPDATE inbound_messages SET processing_state = 'analyzing', step = 'context_retrieval' WHERE employee_id = $1"
+    )
+    with pytest.raises(asyncpg.PostgresError) as refused:
+        await neighbours.owner.execute(mine, neighbours.mine)
+    assert refused.value.sqlstate == "EM001"
+    await neighbours.employee.execute(mine, neighbours.mine)
