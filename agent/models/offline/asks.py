@@ -10,7 +10,7 @@ from agent.models.offline.clauses import is_courtesy
 from agent.models.offline.files import file_names
 
 Kind = Literal[
-    "write", "append", "replace", "move", "delete", "remember", "recall", "list_files", "find", "summarise", "read",
+    "write", "append", "replace", "move", "delete", "remember", "recall", "list_files", "find", "mentioned", "about", "summarise", "read",
     "measure", "compose", "pointer", "smalltalk", "help", "statement", "question",
 ]  # fmt: skip
 
@@ -84,7 +84,7 @@ def _filing(text: str, masked: str, files: tuple[str, ...]) -> Ask | None:
 
 
 def _about_files(text: str, masked: str, files: tuple[str, ...]) -> Ask | None:
-    if wording.SUMMARISE.search(masked) or wording.ABOUT.search(masked):
+    if wording.SUMMARISE.search(masked) or wording.ABOUT.search(masked) or wording.COMPARE.match(masked):
         return Ask("summarise", text, files)
     if wording.COMPOSE.match(text):
         return Ask("compose", text, files)
@@ -94,6 +94,10 @@ def _about_files(text: str, masked: str, files: tuple[str, ...]) -> Ask | None:
 
 
 def _finding(text: str, masked: str, files: tuple[str, ...]) -> Ask | None:
+    if match := wording.MENTIONED.match(masked):
+        return Ask("mentioned", text, files, body=_searched(match["a"] or match["b"]))
+    if match := wording.TELL_ABOUT.match(text):
+        return Ask("about", text, files, body=_searched(match["topic"])) if not files else None
     if not files and (match := wording.FIND.search(masked)):
         wanted = next(group for group in match.groups() if group)
         return Ask("find", text, files, body=_searched(wanted))
@@ -152,7 +156,7 @@ def _quoted(body: str) -> str:
 
 def _searched(wanted: str) -> str:
     """What to search for: the quoted part, else the words without question mark and place."""
-    if quoted := re.search(r"[\"“'`](.+?)[\"”'`]", wanted):
+    if quoted := re.search(r"(?<!\w)[\"“'`](.+?)[\"”'`](?!\w)", wanted):
         return quoted[1]
     plain = wording.SEARCHED_PLACE.sub("", wanted).strip(" ?.!,")
     return re.sub(r"^(?:the (?:word|text|phrase|term|name)\s+|a |an |the )", "", plain, flags=re.IGNORECASE).strip(

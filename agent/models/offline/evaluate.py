@@ -1,15 +1,15 @@
 """Questions about listed things, worked out over the records of some documents."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
-from agent.models.offline.dates import dates
+from agent.models.offline.columns import attribute, date_label, day, measure, naming, number_label, quantity_label
 from agent.models.offline.numbers import Amount
 from agent.models.offline.questions import Operation, Question
-from agent.models.offline.reading import Reading, attribute, date_label, literal_states, measure, number_label, read
-from agent.models.offline.records import Document, Record
+from agent.models.offline.reading import Reading, literal_states, read
+from agent.models.offline.records import Document, Group, Record
 from agent.models.offline.states import is_structural, state
 from agent.models.offline.vocabulary import PLAIN_STATES
 from agent.models.offline.words import STOP, stem, stems
@@ -60,7 +60,7 @@ class Selection:
 
 def select(question: Question, documents: Sequence[Document]) -> Selection | None:
     """The records that `question` is about; None when no group of the documents has anything to do with it."""
-    found = [(document, group) for document in documents for group in document.groups if group.records]
+    found = [(document, _renamed(question, g)) for document in documents for g in document.groups if g.records]
     literal = literal_states(question, [group for _, group in found])
     kept = _fitting(question, [read(question, document, group, literal) for document, group in found])
     if not kept:
@@ -71,7 +71,8 @@ def select(question: Question, documents: Sequence[Document]) -> Selection | Non
 
 def numbers(selection: Selection) -> tuple[str, list[tuple[Record, Amount]]] | None:
     """The label and the numbers that the question is about, of each chosen record that has one."""
-    label = number_label(selection.question, selection.pool)
+    counted = quantity_label(selection.pool) if selection.question.of_stock else None
+    label = counted or number_label(selection.question, selection.pool)
     if label is None:
         return None
     return label, [(record, found) for record in selection.chosen if (found := measure(record, label))]
@@ -82,13 +83,22 @@ def days(selection: Selection) -> tuple[str, list[tuple[Record, date]]] | None:
     label = date_label(selection.question, selection.pool)
     if label is None:
         return None
-    return label, [(record, found[0]) for record in selection.chosen if (found := dates(record.get(label)))]
+    return label, [(record, found) for record in selection.chosen if (found := day(record, label))]
 
 
 def wanted_attribute(selection: Selection) -> str | None:
     """The label whose value is asked for."""
     used = {f.label for reading in selection.readings for f in reading.filters if f.kind == "value"}
     return attribute(selection.question, selection.pool, used)
+
+
+def result(selection: Selection) -> Amount | None:
+    """The one number that answers a sum, an average or alike, None when the question asks for another thing."""
+    if selection.question.operation == "count":
+        return Amount(Decimal(len(selection.chosen)))
+    found = numbers(selection)
+    reckoning = _REDUCED.get(selection.question.operation)
+    return reckoning([value for _, value in found[1]]) if found and found[1] and reckoning else None
 
 
 def grouped(selection: Selection) -> tuple[str, dict[str, list[Record]]] | None:
@@ -127,8 +137,25 @@ def mixed_currencies(values: Sequence[Amount]) -> bool:
     return len({one.currency for one in values if one.currency}) > 1
 
 
+_REDUCED: dict[Operation, Callable[[Sequence[Amount]], Amount]] = {
+    "sum": total,
+    "average": average,
+    "median": median,
+    "max": lambda values: max(values, key=lambda one: one.value),
+    "min": lambda values: min(values, key=lambda one: one.value),
+}
+
+
 def _kind(values: Sequence[Amount]) -> Amount:
     return next((one for one in values if one.currency), values[0]) if values else Amount(Decimal(0))
+
+
+def _renamed(question: Question, group: Group) -> Group:
+    """The group with each record called by what the question asks for: products by the product, not by a number."""
+    label = naming(question, group.columns)
+    if label is None or any(measure(one, label) for one in group.records[:20]):
+        return group
+    return replace(group, records=tuple(replace(one, name=one.get(label) or one.name) for one in group.records))
 
 
 def _fitting(question: Question, readings: Sequence[Reading]) -> list[Reading]:
@@ -166,6 +193,10 @@ def _is_able(question: Question, reading: Reading) -> bool:
         firm = any(map(is_structural, records))
         if not firm and (reading.topic < _NEAR or not any(map(state, records))):
             return any(f.kind == "value" and f.words[0] in PLAIN_STATES for f in reading.filters)
+    if question.periods and date_label(question, records) is None:
+        return False
+    if question.comparisons and number_label(question, records) is None:
+        return False
     if question.operation in _RECKONING:
         dated = question.by_date and date_label(question, records) is not None
         return dated or number_label(question, records) is not None
@@ -200,12 +231,13 @@ def _passes(reading: Reading, record: Record) -> bool:
 
 
 def _bounded(question: Question, pool: Sequence[Record], chosen: list[Record]) -> list[Record]:
-    label = number_label(question, pool) if question.comparisons else None
+    stock = quantity_label(pool) if question.of_stock else None
+    label = (stock or number_label(question, pool)) if question.comparisons else None
     if label is not None:
         chosen = [r for r in chosen if (n := measure(r, label)) and all(c.holds(n.value) for c in question.comparisons)]
     when = date_label(question, pool) if question.periods else None
     if when is not None:
-        chosen = [r for r in chosen if (d := dates(r.get(when))) and all(p.holds(d[0]) for p in question.periods)]
+        chosen = [r for r in chosen if (d := day(r, when)) and all(p.holds(d) for p in question.periods)]
     return chosen
 
 

@@ -87,9 +87,7 @@ def _score(question: str, asked: set[str], sentence: str) -> float:
 def _names_covered(question: str, covered: set[str]) -> bool:
     """Whether every name in the question, a capital letter inside the sentence, is in the answer."""
     names = re.findall(r"(?<=[a-z,:] )[A-Z][\w-]+", question)
-    return all(
-        any(alike(stem(part), one) for one in covered) for name in names for part in words(name) if part not in STOP
-    )
+    return all(stem(part) in covered for name in names for part in words(name) if part not in STOP)
 
 
 def _form(question: str, covered: set[str], sentence: str) -> float:

@@ -24,6 +24,7 @@ from agent.models.offline.words import joined, plural, stem, stems
 
 _MOST_NAMES = 12
 _MOST_LINES = 40
+_RANKED = {2: "second ", 3: "third ", 4: "fourth ", 5: "fifth "}
 
 
 def answer(selection: Selection) -> str | None:
@@ -154,12 +155,14 @@ def _extreme(selection: Selection) -> str | None:
     ranked: list[tuple[Record, str]]
     if dated and dated[1]:
         ordered = sorted(dated[1], key=lambda pair: pair[1], reverse=largest)
-        label, ranked = dated[0], [(record, day.isoformat()) for record, day in ordered]
+        label, ranked = dated[0], [(record, day.isoformat()) for record, day in ordered[selection.question.rank - 1 :]]
     else:
         found = numbers(selection)
         if not found or not found[1]:
             return None
-        by_value = sorted(found[1], key=lambda pair: pair[1].value, reverse=largest)
+        by_value = sorted(found[1], key=lambda pair: pair[1].value, reverse=largest)[selection.question.rank - 1 :]
+        if not by_value:
+            return None
         label, ranked = found[0], _with_ties(by_value, selection.question.limit)
     return _ranking(selection, label, ranked)
 
@@ -173,7 +176,7 @@ def _with_ties(ordered: Sequence[tuple[Record, Amount]], limit: int) -> list[tup
 
 def _ranking(selection: Selection, label: str, ranked: Sequence[tuple[Record, str]]) -> str:
     limit = selection.question.limit
-    side = "highest" if selection.question.operation == "max" else "lowest"
+    side = _RANKED.get(selection.question.rank, "") + ("highest" if selection.question.operation == "max" else "lowest")
     if selection.question.by_date and label:
         side = "latest" if selection.question.operation == "max" else "earliest"
     if limit > 1:

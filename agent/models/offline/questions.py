@@ -31,6 +31,7 @@ _OPERATIONS: tuple[tuple[Operation, str], ...] = (
 _TOP = re.compile(
     rf"\b(?:top|first|last|bottom)\s+(\d+|{'|'.join(NUMBER_WORDS)})\b|\b(\d+|two|three|four|five)\s+(?:{_LARGEST}|{_SMALLEST})\b"
 )
+_NO_NOUNS = STOP | {"everyone", "everybody", "anyone", "most", "more", "less", "much"}
 _CHECK = re.compile(r"^(?:is|are|was|were|does|do|has|have|did|am)\b")
 _ASKING = re.compile(r"\b(?:which|what|list|show|name|who|give|display|enumerate|whose|tell|where|when)\b")
 _NOUN_END = (
@@ -42,7 +43,15 @@ _NOUN = re.compile(
     rf"(?:{_LARGEST}|{_SMALLEST}|{_LATEST}|{_EARLIEST})|of)\s+(?:all\s+|the\s+|our\s+|my\s+|your\s+|of\s+|different\s+)*"
     rf"(?P<noun>[\w'-]+(?:\s+[\w'-]+){{0,3}}?)(?=\s+(?:{_NOUN_END})\b|\s*[?.!,:;]|\s*$)"
 )
-_GROUP_BY = re.compile(r"\b(?:per|by|for each|for every|grouped by|broken down by|by each)\s+(?P<label>[\w-]+)")
+_GROUP_BY = re.compile(
+    r"\b(?:per|by|(?:for|in|by|of) (?:each|every)|each|grouped by|broken down by)\s+(?P<label>[\w-]+)"
+)
+_RANK = re.compile(
+    rf"\b(second|third|fourth|fifth|2nd|3rd|4th|5th)[\s-]+(?:{_LARGEST}|{_SMALLEST}|{_LATEST}|{_EARLIEST})\b"
+)
+_RANKS = {"second": 2, "third": 3, "fourth": 4, "fifth": 5, "2nd": 2, "3rd": 3, "4th": 4, "5th": 5}
+_NO_STOCK = re.compile(r"\b(?:out of stock|sold out|not in stock|unavailable)\b")
+_STOCK = re.compile(r"\b(?:in stock|on hand|units?|pieces|seats|on stock)\b")
 _NUMBER = r"[^\s]*\d[^\s]*(?:\s(?:million|thousand|billion|euros?|dollars?|EUR|USD|%))?"
 _COMPARISONS = (
     ("between", re.compile(rf"\bbetween\s+({_NUMBER})\s+and\s+({_NUMBER})", re.IGNORECASE)),
@@ -69,8 +78,8 @@ _COMPARISONS = (
     ),
 )
 _WHEN = re.compile(
-    r"\b(?P<relation>before|after|since|until|by|in|on|during|"
-    r"due)\s+(?P<when>(?:the\s+)?[\w,./ -]*?\d[\w./-]*(?:\s+\d{4})?)",
+    r"\b(?:due\s+)?(?P<relation>before|after|since|until|by|in|on|during|due)\s+"
+    r"(?P<when>(?:the\s+)?[\w,./ -]*?\d[\w./-]*(?:\s+\d{4})?)",
     re.IGNORECASE,
 )
 
@@ -113,7 +122,10 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question about listed things. `noun` is what they are called; `limit` is how many of a ranking are wanted."""
+    """A question about listed things. `noun` is what they are called; `limit` is how many of a ranking are wanted.
+
+    `rank` 2 is the second of it; `of_stock` says that the number of pieces is meant.
+    """
 
     text: str
     operation: Operation
@@ -124,17 +136,25 @@ class Question:
     comparisons: tuple[Comparison, ...] = ()
     periods: tuple[Period, ...] = ()
     group_by: str = ""
+    rank: int = 1
+    of_stock: bool = False
 
 
 def question(text: str) -> Question:
     """Read `text`, from which file names should be taken out, as a question."""
     lower = " ".join(text.casefold().replace("’", "'").split())
     compared, rest = _compared(lower)
+    sold_out = _NO_STOCK.search(lower)
+    if sold_out:
+        compared = (*compared, Comparison(None, Decimal(0), strict=False))
+    rank = _RANK.search(lower)
+    stocked = bool(sold_out or _STOCK.search(lower))
+    operation = _operation(rest)
     periods = tuple(_periods(rest))
     by = _GROUP_BY.search(lower)
     return Question(
         text,
-        _operation(rest),
+        "sum" if operation == "count" and stocked and not sold_out else operation,
         tuple(words(rest)),
         _noun(rest),
         _limit(lower),
@@ -142,6 +162,8 @@ def question(text: str) -> Question:
         compared,
         periods,
         by["label"] if by else "",
+        _RANKS[rank[1]] if rank else 1,
+        stocked,
     )
 
 
@@ -157,7 +179,7 @@ def _operation(text: str) -> Operation:
 def _listing(text: str) -> bool:
     return bool(
         re.search(
-            r"\b(?:which|list|show|name (?:all|the)|enumerate|what \w+s (?:are|do|have|did)|what (?:are|"
+            r"\b(?:which|list|show|names? (?:all|the|of)|enumerate|what \w+s (?:are|do|have|did)|what (?:are|"
             r"were) (?:the|our|my|all))\b",
             text,
         )
@@ -166,8 +188,8 @@ def _listing(text: str) -> bool:
 
 def _noun(text: str) -> str:
     matches = [match["noun"] for match in _NOUN.finditer(text)]
-    kept = [" ".join(word for word in match.split() if word not in STOP) for match in matches]
-    return next((noun for noun in kept if noun), "")
+    kept = ([word for word in match.split() if word not in _NO_NOUNS and "'" not in word] for match in matches)
+    return next((" ".join(noun) for noun in kept if noun), "")
 
 
 def _limit(text: str) -> int:

@@ -4,26 +4,18 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from agent.models.offline.dates import dates
-from agent.models.offline.numbers import Amount, amount, amounts
+from agent.models.offline.numbers import amount
 from agent.models.offline.questions import Question
 from agent.models.offline.records import Document, Group, Record
 from agent.models.offline.states import is_literal, is_state_word, labelled_state, matches, state
 from agent.models.offline.vocabulary import COLUMNS, NEGATIONS, family
 from agent.models.offline.words import STOP, alike, stem, stems, word_set, words
 
-_ASKED_BY = {
-    "who": ("contact", "owner"),
-    "whom": ("contact", "owner"),
-    "whose": ("owner",),
-    "when": ("date",),
-    "where": ("place",),
-}
 _GENERIC = word_set("""inc ltd gmbh corp co llc ag sa group company deal customer team""")
 _THINGS = {*COLUMNS["name"], "opportunity", "lead", "contract", "order", "person", "people", "row", "entry", "record"}
 _LONGEST_VALUE = 6
-_SAMPLE = 300
-"""Records that tell what kind of values a column has."""
+NAME = "\0name"
+"""Stands for the label of a record's name, which may have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +36,7 @@ class Filter:
         if self.kind == "state":
             return matches(record, self.words[0], self.literal)
         if self.kind == "value":
-            said = words(record.name if self.label == "\0name" else record.get(self.label))
+            said = words(record.name if self.label == NAME else record.get(self.label))
             return all(word in said for word in self.words)
         return any(alike(stem(self.words[0]), one) for one in stems(record.text + " " + record.name))
 
@@ -76,88 +68,6 @@ def read(question: Question, document: Document, group: Group, literal: Collecti
     reading.understood = {stem(word) for f in reading.filters for word in f.words}
     reading.filters += _mentions(question, group, reading)
     return reading
-
-
-def measure(record: Record, label: str) -> Amount | None:
-    """The number in the field `label` of the record; with label "" the first number among its unlabelled parts."""
-    if label:
-        return amount(record.get(label)) or next(iter(amounts(record.get(label))), None)
-    parts = [found for key, value in record.fields if not key and (found := amount(value))]
-    return next(iter([*sorted(parts, key=lambda a: a.percent), *amounts(record.text)]), None)
-
-
-def number_label(question: Question, records: Sequence[Record]) -> str | None:
-    """The label of the numbers that the question is about, "" for unlabelled ones, None when there are none."""
-    records = records[:_SAMPLE]
-    labels = _labels(records)
-    numeric = [
-        label for label in labels if _share(measure(r, label) is not None and not dates(r.get(label)) for r in records)
-    ]
-    asked = _named(question, numeric)
-    if asked:
-        return asked
-    for wanted in ("value", "quantity"):
-        if fitting := [label for label in numeric if family(label) == wanted]:
-            return fitting[0]
-    plain = [
-        label
-        for label in numeric
-        if family(label) not in ("probability", "date", "phone", "age") and label not in ("id", "#")
-    ]
-    if plain:
-        return plain[0]
-    return "" if not numeric and _share(measure(r, "") is not None for r in records) else None
-
-
-def date_label(question: Question, records: Sequence[Record]) -> str | None:
-    """The label of the dates that the question is about."""
-    records = records[:_SAMPLE]
-    dated = [label for label in _labels(records) if _share(bool(dates(r.get(label))) for r in records)]
-    return _named(question, dated) or next(iter(dated), None)
-
-
-def attribute(question: Question, records: Sequence[Record], used: Iterable[str]) -> str | None:
-    """The label whose value the question wants to know, None when it names none."""
-    labels = [label for label in _labels(records) if label not in used and not _is_naming(records, label)]
-    named = _named(question, labels)
-    if named:
-        return named
-    for word in question.words:
-        for wanted in _ASKED_BY.get(word, ()):
-            if fitting := [label for label in labels if family(label) == wanted]:
-                return fitting[0]
-    return None
-
-
-def _labels(records: Sequence[Record]) -> list[str]:
-    return list(dict.fromkeys(key for record in records for key, value in record.fields if key and value))
-
-
-def _is_naming(records: Sequence[Record], label: str) -> bool:
-    return all(record.get(label) in ("", record.name) for record in records)
-
-
-def _share(flags: Iterable[bool]) -> bool:
-    found = list(flags)
-    return bool(found) and sum(found) * 2 >= len(found)
-
-
-def _named(question: Question, labels: Sequence[str]) -> str | None:
-    """The label the question says by its own name, or failing that by a word of the same meaning."""
-    asked = [stem(word) for word in question.words]
-    by_name = [(_share_named(asked, label), label) for label in labels]
-    best = max(by_name, default=(0.0, ""), key=lambda pair: pair[0])
-    if best[0] > 0:
-        return best[1]
-    families = [name for name, members in COLUMNS.items() if name != "name" and set(asked) & set(members)]
-    return next((label for name in families for label in labels if family(label) == name), None)
-
-
-def _share_named(asked: Sequence[str], label: str) -> float:
-    """How much of a label the question says; what things are called (deal, customer) names no label of theirs."""
-    parts = stems(label)
-    telling = [part for part in parts if part not in COLUMNS["name"]] or parts
-    return sum(part in asked for part in telling) / len(telling) if telling else 0.0
 
 
 def _topic(question: Question, document: Document, group: Group) -> float:
@@ -196,7 +106,7 @@ def _values(asked: Sequence[str], group: Group) -> list[_Match]:
 def _cells(group: Group, asked: set[str]) -> list[tuple[str, tuple[str, ...]]]:
     cells: dict[tuple[str, tuple[str, ...]], None] = {}
     for record in group.records:
-        for label, value in [("\0name", record.name), *((k, v) for k, v in record.fields if k)]:
+        for label, value in [(NAME, record.name), *((k, v) for k, v in record.fields if k)]:
             split = tuple(words(value))
             if 0 < len(split) <= _LONGEST_VALUE and not asked.isdisjoint(split) and amount(value) is None:
                 cells[(label, split)] = None
@@ -207,7 +117,7 @@ def _found(asked: Sequence[str], label: str, cell: tuple[str, ...], topic: set[s
     for length in range(len(cell), 0, -1):
         for offset in range(len(cell) - length + 1):
             piece = cell[offset : offset + length]
-            if _is_weak(piece, whole=length == len(cell), topic=topic):
+            if _is_weak(piece, cell, label, topic):
                 continue
             for start in range(len(asked) - length + 1):
                 if tuple(asked[start : start + length]) == piece:
@@ -216,11 +126,14 @@ def _found(asked: Sequence[str], label: str, cell: tuple[str, ...], topic: set[s
     return []
 
 
-def _is_weak(piece: Sequence[str], *, whole: bool, topic: set[str]) -> bool:
-    """Whether finding these words in a question says nothing: stop words, states, the topic, short pieces of a name."""
+def _is_weak(piece: Sequence[str], cell: Sequence[str], label: str, topic: set[str]) -> bool:
+    """Whether finding these words in a question says nothing: stop words, states, the topic, pieces of longer texts."""
     if all(word in STOP or is_state_word(word) or stem(word) in topic for word in piece):
         return True
-    return not whole and len(piece) == 1 and (len(piece[0]) < 3 or piece[0] in _GENERIC)
+    if len(piece) == len(cell):
+        return False
+    named = label == NAME or family(label) in ("name", "owner", "contact", "place")
+    return not named or len(cell) > 4 or (len(piece) == 1 and (len(piece[0]) < 3 or piece[0] in _GENERIC))
 
 
 def literal_states(question: Question, groups: Iterable[Group]) -> set[str]:

@@ -6,18 +6,28 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from agent.models.offline.desk import Desk, ToolFailed
-from agent.models.offline.evaluate import select
-from agent.models.offline.facts import Fact, best_fact, said_to
+from agent.models.offline.evaluate import Selection, result, select, wanted_attribute
+from agent.models.offline.facts import Fact, best_fact, is_instruction, said_to
 from agent.models.offline.files import without
+from agent.models.offline.numbers import Amount
 from agent.models.offline.phrasing import answer as phrased
 from agent.models.offline.questions import Question, question
 from agent.models.offline.records import Document, Group, Record
+from agent.models.offline.replies import closed
 from agent.models.offline.situation import Situation
 from agent.models.offline.states import state
-from agent.models.offline.words import NUMBER_WORDS, STOP, alike, content, stem, stems, words
+from agent.models.offline.words import NUMBER_WORDS, STOP, alike, content, stem, stems, word_set, words
 
 _MOST_FILES = 3
 _MOST_SEARCHES = 3
+_FEW_FILES = 4
+"""So few files are all looked at when nothing tells which one fits."""
+
+_MOST_PLACES = 8
+_NO_QUERIES = word_set(
+    """summarize summarise summary average highest lowest biggest largest cheapest before after first most more less than
+    working second third value values expensive count number sum everyone"""
+)
 _COUNTED = re.compile(r"\b(\d{1,6}|" + "|".join(NUMBER_WORDS) + r")\s+((?:[\w-]+\s+){0,2}[\w-]+)", re.IGNORECASE)
 _ABOUT_LISTS = ("count", "sum", "average", "median", "max", "min", "list")
 
@@ -38,6 +48,19 @@ class Research:
             return self._from_files(text, self.likely_files(text)) or self._from_memory(text)
         return self._from_memory(text) or self._from_files(text, self.likely_files(text))
 
+    def number(self, text: str, files: Sequence[str] = ()) -> Amount | None:
+        """The number that answers `text`, None when the files have none."""
+        paths = [*files] or self.likely_files(text)
+        selection = select(question(without(text, paths)), self._documents(paths))
+        return result(selection) if selection else None
+
+    def about(self, topic: str) -> str | None:
+        """What memories and files say about `topic`, line by line."""
+        known = self.remembered(topic)
+        places = [(path, line) for found in self._searched([topic]) for path, line in found if not is_instruction(line)]
+        lines = [f"- {path}: {line.strip()[:200]}" for path, line in places[:_MOST_PLACES]]
+        return "\n".join([*([known] if known else []), *lines]) or None
+
     def remembered(self, topic: str) -> str | None:
         """What is remembered about `topic`, as sentences."""
         asked = set(content(topic))
@@ -55,24 +78,23 @@ class Research:
         for query, places in zip(queries, self._searched(queries), strict=True):
             for path in {path for path, _ in places}:
                 scores[path] += 3 if query[:1].isupper() else 2
-        return [path for path, score in scores.most_common(_MOST_FILES) if score > 0]
+        fitting = [path for path, score in scores.most_common(_MOST_FILES) if score > 0]
+        return fitting or (list(scores) if len(scores) <= _FEW_FILES else [])
 
     def _from_files(self, text: str, files: Sequence[str]) -> str | None:
-        documents = self._desk.together(*(lambda path=path: self._desk.read(path) for path in files[:_MOST_FILES]))
+        documents = self._documents(files)
         asked = question(without(text, files))
         selection = select(asked, documents)
         listed = phrased(selection) if selection else None
-        if selection and listed and selection.score >= (1 if asked.operation in _ABOUT_LISTS else 2):
-            return listed
-        return _counted(asked, documents) or self._stated(asked, documents) or listed
-
-    def _stated(self, asked: Question, documents: Sequence[Document]) -> str | None:
         fact = best_fact(asked.text, [(d.path, s.text) for d in documents for s in d.sentences])
-        return (
-            f"{_closed(fact.text)} (from {fact.source})"
-            if fact and asked.operation not in ("max", "min", "list")
-            else None
-        )
+        if selection and listed and not (fact and _tells_more(fact, selection)):
+            if selection.score >= (1 if asked.operation in _ABOUT_LISTS else 2):
+                return listed
+        stated = f"{closed(fact.text)} (from {fact.source})" if fact and asked.operation != "list" else None
+        return _counted(asked, documents) or stated or listed
+
+    def _documents(self, files: Sequence[str]) -> list[Document]:
+        return self._desk.together(*(lambda path=path: self._desk.read(path) for path in files[:_MOST_FILES]))
 
     def _from_memory(self, text: str) -> str | None:
         # Memories come the best and newest first; of equals the last one counts, and this conversation most.
@@ -110,11 +132,22 @@ class Research:
 
     def _queries(self, text: str) -> list[str]:
         """What to search for: quoted words, names, then the longest words."""
-        quoted = re.findall(r"[\"“'`]([^\"”'`]{2,60})[\"”'`]", text)
+        quoted = re.findall(r"(?<!\w)[\"“'`]([^\"”'`]{2,60})[\"”'`](?!\w)", text)
         names = re.findall(r"(?<!^)\b[A-Z][\w&-]*(?:\s+[A-Z][\w&-]*)*", text)
-        plain = sorted({word for word in words(text) if word not in STOP and len(word) > 3}, key=lambda w: (-len(w), w))
+        plain = sorted(
+            {word for word in words(text) if word not in STOP | _NO_QUERIES and len(word) > 3},
+            key=lambda w: (-len(w), w),
+        )
         wanted = [*quoted, *(name for name in names if name.casefold() not in STOP), *(stem(word) for word in plain)]
         return list({query.casefold(): query for query in reversed(wanted)}.values())[::-1]
+
+
+def _tells_more(fact: Fact, selection: Selection) -> bool:
+    """Whether a sentence that has all words of the question beats a list that none of its columns answers."""
+    if selection.question.operation in ("max", "min"):
+        return selection.question.by_date and fact.score >= 1
+    loose = selection.question.operation == "lookup" and wanted_attribute(selection) is None
+    return loose and fact.score >= 1
 
 
 def _share(asked: set[str], text: str) -> float:
@@ -135,7 +168,7 @@ def _counted(asked: Question, documents: Sequence[Document]) -> str | None:
                 if wanted <= set(stems(thing)) or (
                     stem(asked.noun.split()[-1]) in stems(thing) and _states_fit(asked, sentence.text)
                 ):
-                    return f"{_closed(sentence.text)} ({number} by {document.path})"
+                    return f"{closed(sentence.text)} ({number} by {document.path})"
     return _sentences_listed(asked, documents)
 
 
@@ -168,7 +201,3 @@ def _told_of(document: Document, noun: str) -> list[Record]:
 def _subject(text: str, noun: str) -> str:
     match = re.match(rf"^(?:the |our |a )?(.+?)\s+(?:{noun}s?\b|is\b|are\b|has\b|was\b)", text, re.IGNORECASE)
     return match[1] if match else text
-
-
-def _closed(text: str) -> str:
-    return text if text.endswith((".", "!", "?")) else text + "."

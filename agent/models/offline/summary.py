@@ -4,9 +4,9 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from agent.models.offline.columns import measure
 from agent.models.offline.evaluate import total
 from agent.models.offline.facts import is_instruction
-from agent.models.offline.reading import measure
 from agent.models.offline.records import Document, Group, Sentence
 from agent.models.offline.states import state
 from agent.models.offline.vocabulary import STATUS_LABELS, family

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from agent.models.offline.numbers import amount, is_date
 from agent.models.offline.records import Group, Record
+from agent.models.offline.vocabulary import family
 
 _RULE = re.compile(r"^\s*\|?\s*:?-{2,}:?\s*(?:\|\s*:?-{2,}:?\s*)*\|?\s*$")
 _DELIMITERS = (",", ";", "\t", "|")
@@ -76,10 +77,15 @@ def _record(labels: Sequence[str], row: Sequence[str], headings: tuple[str, ...]
 
 
 def _name(fields: Sequence[tuple[str, str]]) -> str:
-    """The cell that names a row: the first that is text, as many tables begin with a number."""
-    named = [v for k, v in fields if k in ("name", "title", "deal", "customer", "company", "account", "task", "item")]
-    texts = [v for k, v in fields if v and k not in ("id", "#", "no", "no.", "nr") and amount(v) is None]
-    return next(iter([*filter(None, named), *texts, *(v for _, v in fields)]), "")
+    """The cell that names a row: one whose column says so, else the first that is text, as many begin with a number."""
+    named = [value for key, value in fields if value and key in _NAMING]
+    called = [value for key, value in fields if value and family(key) == "name"]
+    texts = [value for key, value in fields if value and key not in _NUMBERING and amount(value) is None]
+    return next(iter([*named, *called, *texts, *(value for _, value in fields)]), "")
+
+
+_NAMING = ("name", "full name", "title", "deal")
+_NUMBERING = ("id", "#", "no", "no.", "nr", "sku", "code", "number", "key", "ref", "date")
 
 
 def _cells(line: str) -> list[str]:

@@ -108,11 +108,27 @@ FIND = _pattern(
     r"\b(?:search|grep|look|scan)\s+(?:(?:in |through |across |within )?(?:all |the |my |our )*",
     r"(?:files?|workspace|documents?|notes)\s+)?for\s+(?P<b>.+)$|",
     r"\bsearch\s+(?P<c>[\"'“`].+)$|",
+    r"\b(?:is there|are there|do (?:we|i|you) have)\s+(?:a |an |any )?files?\s+(?:about|on|called|named|with)\s+(?P<g>.+)$|",
     r"\bwhere\s+(?:is|are|do(?:es)?|did)\s+(?:we |you |i |it )?(?:mention\s+)?(?P<d>.+?)\s+(?:mentioned|"
     r"referenced|written|appear)\b|",
     r"\b(?:which|what|find|list)\b[^.?!]{0,20}\bfiles?\b[^.?!]{0,15}\b(?:about|on|regarding|concerning|named|called|matching)\s+(?P<e>.+)$|",
     r"^find\s+(?:all\s+)?(?:mentions?|occurrences?|references?)\s+(?:of|to)\s+(?P<f>.+)$",
 )
+MENTIONED = _pattern(
+    rf"^(?:do|does|did|is|are)\b[^{FILE}]*{_NAME}[^?]*?\b(?:mention|contain|include|say anything about|"
+    rf"refer to)s?\s+(?P<a>.+?)\W*$|",
+    rf"^(?:is|are)\s+(?P<b>.+?)\s+(?:mentioned|contained|included|listed)\s+in\s+{_THE_FILE}\W*$",
+)
+TELL_ABOUT = _pattern(
+    r"^(?:tell (?:me|us)|what do (?:we|you) (?:know|have)|(?:is there |do you have )?anything|(?:give me |"
+    r"any )?(?:info|information|details)|",
+    r"what(?:['’]s| is) (?:the )?(?:news|info))\s+(?:more )?(?:about|on|regarding|concerning)\s+(?P<topic>.+?)\W*$",
+)
+SHARE_OF = _pattern(
+    r"^(?:what(?:['’]s| is)|how much is|calculate|compute)?\s*(?P<share>\d[\d.,]*)\s?(?:%|"
+    r"percent)\s+of\s+(?P<rest>(?:the|our|all)\b.+)$"
+)
+COMPARE = _pattern(rf"^compare\b[^{FILE}]*{FILE}.*{FILE}")
 SEARCHED_PLACE = _pattern(
     r"\s+(?:in|across|within|through)\s+(?:all\s+)?(?:the|my|our|your|any)?\s*(?:files?|workspace|documents?|notes|folder)\b.*$"
 )

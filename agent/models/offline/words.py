@@ -28,6 +28,12 @@ NUMBER_WORDS = {word: number for number, word in enumerate(_SMALL_NUMBERS.split(
 }  # fmt: skip
 
 
+_IRREGULAR_FORMS = """fell:fall rose:rise grew:grow went:go met:meet sold:sell bought:buy spent:spend left:leave took:take
+    held:hold began:begin chose:choose sent:send wrote:write built:build ran:run gave:give came:come became:become led:lead
+    children:child men:man women:woman"""
+_IRREGULAR = {form: base for form, _, base in (pair.partition(":") for pair in _IRREGULAR_FORMS.split())}
+
+
 def words(text: str) -> list[str]:
     """The words of `text`, lower case, in order; possessive endings dropped."""
     return [re.sub(r"['’]s$", "", word) for word in _WORD.findall(text.casefold())]
@@ -35,6 +41,8 @@ def words(text: str) -> list[str]:
 
 def stem(word: str) -> str:
     """`word` without its plural ending."""
+    if word in _IRREGULAR:
+        return _IRREGULAR[word]
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
     if word.endswith(("ches", "shes", "xes", "zes", "sses")):
@@ -59,7 +67,10 @@ def alike(one: str, other: str) -> bool:
     if one == other:
         return True
     short, long = sorted((one, other), key=len)
-    return len(short) >= 4 and long.startswith(short) and len(long) - len(short) <= 3
+    shared = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(short))
+    if shared == len(short):
+        return shared >= 4 and len(long) - shared <= 3
+    return shared >= 6 and len(long) - shared <= 3
 
 
 def contains_phrase(sentence: list[str], phrase: list[str]) -> bool:
@@ -77,6 +88,8 @@ def joined(items: list[str], limit: int = 12) -> str:
 
 def plural(noun: str, count: int) -> str:
     """`noun` as it reads after the number `count`; takes either form."""
+    if noun in ("people", "staff", "stock", "software"):
+        return noun
     single = stem(noun)
     if count == 1:
         return single

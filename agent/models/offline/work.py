@@ -4,11 +4,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from agent.models.offline import wording
 from agent.models.offline.arithmetic import ArithmeticRefused, calculate
 from agent.models.offline.asks import Ask, Kind, ask
 from agent.models.offline.clauses import Clause, clauses
 from agent.models.offline.desk import Desk, ToolFailed
 from agent.models.offline.files import file_names, resolved, similar
+from agent.models.offline.numbers import amount
 from agent.models.offline.records import Document
 from agent.models.offline.replies import NO_KEY, closed, help_text, short_help, unable
 from agent.models.offline.research import Research
@@ -63,7 +65,8 @@ class Worker:
             "write": self._writing.write, "append": self._writing.append, "replace": self._writing.replace,
             "move": self._writing.move, "delete": self._writing.delete, "remember": self._writing.remember,
             "recall": self._recall, "list_files": self._list_files, "find": self._find, "summarise": self._summarise,
-            "read": self._read, "measure": self._measure, "compose": self._compose, "pointer": self._pointer,
+            "read": self._read, "measure": self._measure,
+            "mentioned": self._mentioned, "about": self._about, "compose": self._compose, "pointer": self._pointer,
             "smalltalk": self._smalltalk, "help": self._help, "statement": self._statement, "question": self._question,
         }  # fmt: skip
         return rules[kind]
@@ -149,8 +152,18 @@ class Worker:
     def _question(self, asked: Ask) -> str:
         if not asked.files and (result := _calculated(asked.text)):
             return result
+        if share := wording.SHARE_OF.match(asked.text):
+            return self._share_of(share["share"], share["rest"], asked.files) or self._unanswered(asked)
         answer = self._research.answer(asked.text, asked.files)
         return answer or _calculated(asked.text) or self._unanswered(asked)
+
+    def _share_of(self, share: str, rest: str, files: Sequence[str]) -> str | None:
+        """Such as 15% of the total value of the open deals."""
+        whole = self._research.number(rest, files)
+        part = amount(share)
+        if whole is None or part is None:
+            return None
+        return f"{share}% of {whole} is {whole.of(whole.value * part.value / 100).shown(2)} ({self._research.answer(rest, files)})"
 
     def _unanswered(self, asked: Ask) -> str:
         if asked.files:
@@ -174,6 +187,16 @@ class Worker:
         count = len(paths)
         head = f"{count} {plural('files', count)} {'mentions' if count == 1 else 'mention'} “{asked.body}”: {joined(paths)}."
         return "\n".join([head, *(f"- {path}: {line.strip()[:160]}" for path, line in places[:_MOST_PLACES])])
+
+    def _mentioned(self, asked: Ask) -> str:
+        found = [line for document in self._documents(asked.files) for line in _lines_with(document, asked.body)]
+        where = joined([*asked.files])
+        if not found:
+            return f"No, {where} does not mention “{asked.body}”."
+        return "\n".join([f"Yes, {where} mentions “{asked.body}”:", *(f"- {line[:200]}" for line in found[:5])])
+
+    def _about(self, asked: Ask) -> str:
+        return self._research.about(asked.body) or self._unanswered(asked)
 
     def _found_by_name(self, wanted: str) -> str:
         named = [path for path in self._known() if wanted.casefold() in path.casefold()]
@@ -231,6 +254,10 @@ def _calculated(text: str) -> str | None:
     except ArithmeticRefused as error:
         return f"I cannot work that out: {error}."
     return f"{found.shown} = {found.result}" if found else None
+
+
+def _lines_with(document: Document, text: str) -> list[str]:
+    return [line.strip() for line in document.text.splitlines() if text.casefold() in line.casefold()]
 
 
 def _missing(name: str, known: Sequence[str]) -> str:
