@@ -10,8 +10,8 @@ from agent.models.offline.clauses import is_courtesy
 from agent.models.offline.files import file_names
 
 Kind = Literal[
-    "write", "append", "replace", "move", "delete", "remember", "recall", "list_files", "find", "mentioned", "about", "summarise", "read",
-    "measure", "compose", "pointer", "smalltalk", "help", "statement", "question",
+    "write", "append", "replace", "move", "delete", "remember", "recall", "list_files", "find", "mentioned", "about",
+    "summarise", "read", "measure", "compose", "pointer", "smalltalk", "help", "statement", "question",
 ]  # fmt: skip
 
 _LONGEST_MATCHED = 4000

@@ -87,9 +87,8 @@ class Research:
         selection = select(asked, documents)
         listed = phrased(selection) if selection else None
         fact = best_fact(asked.text, [(d.path, s.text) for d in documents for s in d.sentences])
-        if selection and listed and not (fact and _tells_more(fact, selection)):
-            if selection.score >= (1 if asked.operation in _ABOUT_LISTS else 2):
-                return listed
+        if selection and listed and _is_sure(selection) and not (fact and _tells_more(fact, selection)):
+            return listed
         stated = f"{closed(fact.text)} (from {fact.source})" if fact and asked.operation != "list" else None
         return _counted(asked, documents) or stated or listed
 
@@ -134,12 +133,14 @@ class Research:
         """What to search for: quoted words, names, then the longest words."""
         quoted = re.findall(r"(?<!\w)[\"“'`]([^\"”'`]{2,60})[\"”'`](?!\w)", text)
         names = re.findall(r"(?<!^)\b[A-Z][\w&-]*(?:\s+[A-Z][\w&-]*)*", text)
-        plain = sorted(
-            {word for word in words(text) if word not in STOP | _NO_QUERIES and len(word) > 3},
-            key=lambda w: (-len(w), w),
-        )
+        useful = {word for word in words(text) if word not in STOP | _NO_QUERIES and len(word) > 3}
+        plain = sorted(useful, key=lambda word: (-len(word), word))
         wanted = [*quoted, *(name for name in names if name.casefold() not in STOP), *(stem(word) for word in plain)]
         return list({query.casefold(): query for query in reversed(wanted)}.values())[::-1]
+
+
+def _is_sure(selection: Selection) -> bool:
+    return selection.score >= (1 if selection.question.operation in _ABOUT_LISTS else 2)
 
 
 def _tells_more(fact: Fact, selection: Selection) -> bool:
@@ -157,7 +158,7 @@ def _share(asked: set[str], text: str) -> float:
 
 def _counted(asked: Question, documents: Sequence[Document]) -> str | None:
     """A number that running text gives ("We have four open deals"), or the sentences that are in the state asked for."""
-    if not asked.noun:
+    if not asked.noun or asked.operation not in _ABOUT_LISTS:
         return None
     if asked.operation != "count":
         return _sentences_listed(asked, documents)

@@ -163,7 +163,8 @@ class Worker:
         part = amount(share)
         if whole is None or part is None:
             return None
-        return f"{share}% of {whole} is {whole.of(whole.value * part.value / 100).shown(2)} ({self._research.answer(rest, files)})"
+        worked_out = whole.of(whole.value * part.value / 100).shown(2)
+        return f"{share}% of {whole} is {worked_out}. {self._research.answer(rest, files)}"
 
     def _unanswered(self, asked: Ask) -> str:
         if asked.files:
