@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gzip
 import hashlib
 import json
 import logging
@@ -321,8 +322,10 @@ async def speak(site: Site, head: str, body: bytes = b"") -> bytes:
     """Send bytes that a client library would not, and read until the server has answered or closed."""
     host, _, port = site.url.removeprefix("http://").rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(head.replace("\n", "\r\n").encode() + b"\r\n\r\n" + body)
+    writer.write(head.replace("\n", "\r\n").encode("latin-1") + b"\r\n\r\n")
     await writer.drain()
+    await asyncio.sleep(0.02)  # for the head to arrive alone
+    writer.write(body)
     try:
         return await reader.readuntil(b"\r\n\r\n")
     finally:
@@ -357,9 +360,32 @@ async def test_a_length_that_is_never_reached_does_not_hold_a_request(
     ],
     ids=range(10),
 )
-async def test_broken_requests_are_the_clients_fault(site: Site, head: str) -> None:
+async def test_broken_requests_are_the_clients_fault(site: Site, head: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook_module, "BODY_SECONDS", 0.3)
     answer = await speak(site, head, b"zz\r\n")
     assert re.match(rb"HTTP/1\.[01] 4\d\d ", answer)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        f"{CHANNEL}\nContent-Length: 4\nX-Empla-Timestamp: {{now}}\nX-Empla-Signature: v1=\xff",
+        f"{CHANNEL}\nContent-Length: 4\nX-Empla-Timestamp: \xb2\nX-Empla-Signature: v1=",
+        "GET /v1/overview HTTP/1.1\nHost: localhost\nAuthorization: Bearer \xff",
+        "GET /v1/overview HTTP/1.1\nHost: localhost\nCookie: empla_token=\xff",
+        "GET /?token=%ff HTTP/1.1\nHost: localhost",
+    ],
+    ids=range(5),
+)
+async def test_bytes_that_are_no_text_are_no_credential(site: Site, head: str) -> None:
+    answer = await speak(site, head.replace("{now}", str(int(time.time()))), b"{  }")
+    assert answer.startswith(b"HTTP/1.1 401 ")
+
+
+async def test_the_signature_is_over_what_was_sent(site: Site) -> None:
+    body = gzip.compress(json.dumps(a_message()).encode())
+    response = await site.deliver(body, headers={**signed(body), "Content-Encoding": "gzip"})
+    assert (response.status, (await problem_of(response))["reason"]) == (400, "MALFORMED")
 
 
 async def test_a_client_that_leaves_is_no_error(site: Site, caplog: pytest.LogCaptureFixture) -> None:
