@@ -87,8 +87,8 @@ class Receipt:
 class Callbacks:
     """Posts replies; an async context manager that holds the one HTTP session.
 
-    `allowed_networks` are those that callbacks may reach although they are not public. Times are in seconds. The environment's
-    proxies are not used: they would connect where we have not looked.
+    `allowed_networks` are those that callbacks may reach although they are not public. Times are in seconds. Proxies of
+    the environment are not used: they would connect where we have not looked.
     """
 
     def __init__(
