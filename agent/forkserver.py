@@ -5,11 +5,13 @@ it, so that none is ever left without a keeper. It is single-threaded and create
 makes forking safe. One request per connection, on a unix socket of the owner's: a JSON object of at most 256 KiB,
 answered by a JSON object.
 
-    {"op": "spawn", "log": path, "settings": {...}}   → {"children": [{"pid", "employee_id", "epoch"}]} and its pidfd
+    {"op": "spawn", "log": path, "settings": {...}}   → {"children": [child]} and its pidfd
     {"op": "open", "pid": pid}                        → the same for a child that is there, or no child
     {"op": "list"}                                    → {"children": [...]}
     {"op": "exit", "pid": pid}                        → {"code": how it ended, null when nobody knows}
     {"op": "stop"}                                    → {} and it ends, with every child
+
+A child is {"pid", "start_time", "employee_id", "epoch"}; start time (clock ticks since boot) and pid name one process.
 """
 
 import array
@@ -82,7 +84,12 @@ class ForkServer:
             self._listener.close()
             _become_employee(request)
         settings = request["settings"]
-        self._children[pid] = {"pid": pid, "employee_id": settings["employee_id"], "epoch": settings["epoch"]}
+        self._children[pid] = {
+            "pid": pid,
+            "start_time": _start_time(pid),
+            "employee_id": settings["employee_id"],
+            "epoch": settings["epoch"],
+        }
         return pid
 
     def _reply(self, connection: socket.socket, answer: dict[str, Any], named: list[int]) -> None:
@@ -103,6 +110,11 @@ class ForkServer:
                 self._exits[pid] = os.waitstatus_to_exitcode(status)
         while len(self._exits) > MAX_EXITS:
             del self._exits[next(iter(self._exits))]
+
+
+def _start_time(pid: int) -> int:
+    """Field 22 of /proc/PID/stat."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
 
 
 def _become_employee(request: dict[str, Any]) -> None:

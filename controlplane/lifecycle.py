@@ -17,7 +17,6 @@ from uuid import UUID
 
 from controlplane.auth import hashed, new_secret
 from controlplane.employees import SQL, EmployeeRecord, Employees
-from controlplane.errors import LaunchFailed
 from controlplane.gateway import Streams, credential
 from controlplane.launchers.interface import EmployeeProcess, Launcher, LaunchSpec
 from empla.store.connect import Pool, translated
@@ -185,8 +184,8 @@ class Lifecycle:
                 return
             try:
                 process = await self._launch(record)
-            except (LaunchFailed, StoreUnavailable, OSError) as error:
-                log.warning("employee %s cannot be started: %s", record.name, error)
+            except Exception:
+                log.exception("employee %s cannot be started", record.name)
                 self._back_off(known)
                 return
             known.launched_at = time.monotonic()

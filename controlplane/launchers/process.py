@@ -27,6 +27,7 @@ class ForkedProcess:
 
     def __init__(self, launcher: "ProcessLauncher", child: dict[str, Any], descriptor: int) -> None:
         self.pid: int = child["pid"]
+        self._start_time: int = child["start_time"]
         self.employee_id, self.epoch = UUID(child["employee_id"]), int(child["epoch"])
         self._launcher, self._descriptor = launcher, descriptor
         self._gone = asyncio.Event()
@@ -35,7 +36,7 @@ class ForkedProcess:
 
     def identity(self) -> dict[str, Any]:
         """Pid and start time (clock ticks since boot): together they name one process."""
-        return {"pid": self.pid, "start_time": start_time(self.pid)}
+        return {"pid": self.pid, "start_time": self._start_time}
 
     async def wait(self) -> int | None:
         """Wait for the end; the exit code as the parent collected it."""
@@ -121,15 +122,6 @@ def _ask(path: str, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]
     if not data:
         raise OSError("it closed the connection")
     return json.loads(data), list(descriptors)
-
-
-def start_time(pid: int) -> int | None:
-    """Field 22 of /proc/PID/stat, in clock ticks since boot; None when there is no such process."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    return int(stat.rpartition(")")[2].split()[19])
 
 
 @asynccontextmanager

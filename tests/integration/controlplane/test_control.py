@@ -1,0 +1,164 @@
+"""The control API over real gRPC, with real employee processes."""
+
+import asyncio
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+
+from empla import rpc
+from empla.v1 import control_pb2 as pb
+from tests.integration.controlplane.conftest import Plane
+
+
+def workspace(plane: Plane, employee: pb.Employee) -> Path:
+    return plane.settings.workspaces / employee.employee_id
+
+
+async def test_a_message_is_answered_from_the_workspace(plane: Plane):
+    employee = await plane.attached()
+    await asyncio.to_thread((workspace(plane, employee) / "team.md").write_text, "- Ada: engineer\n- Bo: sales\n")
+    message = await plane.stub.SendMessage(
+        pb.SendMessageRequest(employee="sales-ae", text="How many people does team.md list?", wait_ms=20_000),
+        timeout=30,
+    )
+    assert message.state == "answered"
+    assert "2" in message.replies[0].text
+    assert [stage.stage for stage in message.stages] == ["receive", "analyze", "work", "merge", "send"]
+    assert {effect.action for effect in message.effects} >= {"read_file"}
+
+
+async def test_a_conversation_is_told_as_it_happens(plane: Plane):
+    await plane.attached()
+    request = pb.ConverseRequest(employee="sales-ae", text="What is 17 * 3?", idempotency_key="once")
+    events = [event async for event in plane.stub.Converse(request, timeout=30)]
+    kinds = [event.WhichOneof("event") for event in events]
+    assert kinds[0] == "accepted"
+    assert kinds[-1] == "reply"
+    assert {"step", "text_delta"} <= set(kinds)
+    assert "51" in events[-1].reply.replies[0].text
+    again = [event async for event in plane.stub.Converse(request, timeout=30)]
+    assert again[0].accepted.duplicate
+    assert again[-1].reply.message_id == events[-1].reply.message_id
+
+
+async def test_the_same_key_is_the_same_message_and_never_another(plane: Plane):
+    await plane.stub.CreateEmployee(pb.CreateEmployeeRequest(name="idle", profile_name="sales-ae"), timeout=10)
+    request = pb.SendMessageRequest(employee="idle", text="hello", idempotency_key="k")
+    first, second = await asyncio.gather(*(plane.stub.SendMessage(request, timeout=10) for _ in range(2)))
+    assert first.message_id == second.message_id
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await plane.stub.SendMessage(
+            pb.SendMessageRequest(employee="idle", text="other", idempotency_key="k"), timeout=10
+        )
+    assert refused.value.code() is grpc.StatusCode.ABORTED
+    assert rpc.reason_of(refused.value) == "IDEMPOTENCY_KEY_REUSED"
+
+
+async def test_messages_for_a_stopped_employee_wait_and_are_answered_when_it_starts(plane: Plane):
+    await plane.stub.CreateEmployee(pb.CreateEmployeeRequest(name="late", profile_name="sales-ae"), timeout=10)
+    stored = await plane.stub.SendMessage(pb.SendMessageRequest(employee="late", text="What is 2 + 2?"), timeout=10)
+    assert stored.state == "received"
+    await plane.stub.StartEmployee(pb.StartEmployeeRequest(employee="late"), timeout=10)
+    async with asyncio.timeout(30):
+        while (await plane.stub.GetMessage(pb.GetMessageRequest(message_id=stored.message_id))).state != "answered":
+            await asyncio.sleep(0.05)
+
+
+async def test_a_supervised_employees_reply_waits_for_a_person_and_a_shadows_is_withheld(plane: Plane):
+    for name, autonomy, state in (
+        ("careful", pb.AUTONOMY_SUPERVISED, "waiting"),
+        ("shadow", pb.AUTONOMY_SHADOW, "withheld"),
+    ):
+        profile = pb.Profile(role="Tester", autonomy=autonomy)
+        await plane.stub.CreateEmployee(pb.CreateEmployeeRequest(name=name, profile=profile, start=True), timeout=10)
+        request = pb.SendMessageRequest(employee=name, text="What is 2 + 2?", wait_ms=25_000)
+        message = await plane.stub.SendMessage(request, timeout=30)
+        assert message.state == state, message
+        assert message.replies[0].state != "sent"
+    reviews = (await plane.stub.ListReviews(pb.ListReviewsRequest(), timeout=10)).reviews
+    assert [(review.employee, review.kind, review.state) for review in reviews] == [("careful", "draft", "open")]
+
+
+async def test_a_capability_that_the_profile_leaves_out_is_off(plane: Plane):
+    profile = pb.Profile(role="Tester", autonomy=pb.AUTONOMY_AUTONOMOUS, capabilities=["memory"])
+    await plane.stub.CreateEmployee(pb.CreateEmployeeRequest(name="deskless", profile=profile, start=True), timeout=10)
+    request = pb.SendMessageRequest(employee="deskless", text="Write a file x.txt with hello", wait_ms=25_000)
+    message = await plane.stub.SendMessage(request, timeout=30)
+    assert message.state == "answered"
+    assert not list((plane.settings.workspaces / message.employee_id).iterdir())
+
+
+async def test_an_employee_that_dies_is_started_again_with_the_next_epoch(plane: Plane):
+    before = await plane.attached()
+    import os
+    import signal
+
+    os.kill(before.pid, signal.SIGKILL)
+    async with asyncio.timeout(30):
+        while True:
+            now = await plane.stub.GetEmployee(pb.GetEmployeeRequest(employee="sales-ae"), timeout=10)
+            if now.observed_state == pb.OBSERVED_STATE_ATTACHED and now.epoch > before.epoch:
+                break
+            await asyncio.sleep(0.05)
+    assert now.pid != before.pid
+    assert now.restarts == 1
+
+
+async def test_stop_start_and_delete(plane: Plane):
+    employee = await plane.attached()
+    stopped = await plane.stub.StopEmployee(pb.StopEmployeeRequest(employee="sales-ae", drain_seconds=1), timeout=30)
+    assert (stopped.observed_state, stopped.pid) == (pb.OBSERVED_STATE_STOPPED, 0)
+    assert not Path(f"/proc/{employee.pid}").exists()
+    waiting = await plane.stub.SendMessage(pb.SendMessageRequest(employee="sales-ae", text="hello"), timeout=10)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await plane.stub.DeleteEmployee(pb.DeleteEmployeeRequest(employee="sales-ae"), timeout=10)
+    assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    await plane.stub.DeleteEmployee(pb.DeleteEmployeeRequest(employee="sales-ae", force=True), timeout=10)
+    with pytest.raises(grpc.aio.AioRpcError) as unknown:
+        await plane.stub.GetEmployee(pb.GetEmployeeRequest(employee="sales-ae"), timeout=10)
+    assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
+    assert (await plane.stub.GetMessage(pb.GetMessageRequest(message_id=waiting.message_id))).text == "hello"
+    await plane.stub.CreateEmployee(pb.CreateEmployeeRequest(name="sales-ae", profile_name="sales-ae"), timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "field"),
+    [
+        (pb.CreateEmployeeRequest(name="Not A Name", profile_name="sales-ae"), "INVALID_ARGUMENT", "name"),
+        (pb.CreateEmployeeRequest(name="x", profile_name="nobody"), "NOT_FOUND", ""),
+        (pb.CreateEmployeeRequest(name="x", profile=pb.Profile()), "INVALID_ARGUMENT", "profile.role"),
+        (pb.CreateEmployeeRequest(name="x", tenant="nowhere", profile_name="sales-ae"), "NOT_FOUND", ""),
+        (pb.SendMessageRequest(employee="nobody", text="x"), "NOT_FOUND", ""),
+        (pb.SendMessageRequest(employee="there", text=""), "INVALID_ARGUMENT", "text"),
+        (pb.SendMessageRequest(employee="there", text="\0"), "INVALID_ARGUMENT", "text"),
+        (pb.SendMessageRequest(employee="there", text="x" * (256 * 1024 + 1)), "RESOURCE_EXHAUSTED", "text"),
+        (pb.SendMessageRequest(employee="there", text="x", wait_ms=10**9), "INVALID_ARGUMENT", "wait_ms"),
+        (pb.SendMessageRequest(employee="there", text="x", sender="y" * 501), "INVALID_ARGUMENT", "sender"),
+        (pb.GetMessageRequest(message_id="nonsense"), "INVALID_ARGUMENT", "message_id"),
+        (pb.GetMessageRequest(message_id="00000000-0000-0000-0000-000000000000"), "NOT_FOUND", ""),
+        (pb.ListMessagesRequest(page_token="x"), "INVALID_ARGUMENT", "page_token"),
+        (pb.ListReviewsRequest(page_token="x"), "INVALID_ARGUMENT", "page_token"),
+        (pb.CreateChannelRequest(name="c", kind="webhook", callback_url="ftp://x"), "INVALID_ARGUMENT", "callback_url"),
+        (pb.CreateChannelRequest(name="c", kind="webhook", secret="short"), "INVALID_ARGUMENT", "secret"),
+        (pb.StopEmployeeRequest(employee="there", drain_seconds=10**6), "INVALID_ARGUMENT", "drain_seconds"),
+        (pb.SearchMemoryRequest(employee="there", query="x"), "UNIMPLEMENTED", ""),
+    ],
+)
+async def test_bad_input_is_a_typed_refusal(plane: Plane, request_, code: str, field: str):
+    await plane.stub.CreateEmployee(pb.CreateEmployeeRequest(name="there", profile_name="sales-ae"), timeout=10)
+    call = getattr(plane.stub, type(request_).__name__.removesuffix("Request"))
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await call(request_, timeout=10)
+    assert refused.value.code().name == code
+    assert field in fields_of(refused.value)
+
+
+def fields_of(error: grpc.aio.AioRpcError) -> set[str]:
+    from google.rpc import error_details_pb2
+    from grpc_status import rpc_status
+
+    broken = error_details_pb2.BadRequest()
+    status = rpc_status.from_call(error)
+    return {"", *(v.field for d in status.details if d.Unpack(broken) for v in broken.field_violations)}
