@@ -182,7 +182,7 @@ def _payload(row: Any) -> dict[str, Any]:
     return {
         "outbox_id": str(row["outbox_id"]),
         "kind": row["kind"],
-        "message_id": str(row["message_id"]),
+        "message_id": str(row["message_id"] or ""),
         "event_id": row["event_id"],
         "conversation": row["conversation"],
         "employee": row["employee"],

@@ -18,7 +18,7 @@ from controlplane.errors import to_status
 from controlplane.followers import Followers
 from controlplane.gateway import EmployeeGateway, Streams, authenticate
 from controlplane.http import serving_http
-from controlplane.launchers.process import ProcessLauncher, process_launcher
+from controlplane.launchers.process import ProcessLauncher
 from controlplane.lifecycle import LaunchSettings, Lifecycle
 from controlplane.logs import Logs
 from controlplane.messages import Messages
@@ -60,9 +60,9 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
     await asyncio.to_thread(_make_directories, settings)
     async with (
         connect(dsn, application_name="empla control plane", max_size=MAX_CONNECTIONS) as pool,
-        process_launcher(settings.home / "run", settings.log_directory / "forkserver.log", _sdks(settings)) as launcher,
-        Callbacks(allowed_networks=settings.callback_networks) as callbacks,
+        Callbacks(settings.callback_networks) as callbacks,
     ):
+        launcher = ProcessLauncher(settings.home / "run", settings.log_directory / "forkserver.log", _sdks(settings))
         tokens, employees = Tokens(pool), Employees(pool)
         await tokens.ensure("local operator", token, "admin")
         await employees.ensure_tenant(DEFAULT_TENANT)

@@ -8,8 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -57,12 +56,17 @@ class ForkedProcess:
 
 
 class ProcessLauncher:
-    """Launches on this machine, through the parent that listens on `path`."""
+    """Launches on this machine, through a warm parent that listens in the directory `run` and logs to `log`.
+
+    A parent that is there is used; one that is gone is started again. `providers` are the SDKs that it imports.
+    """
 
     name = "process"
 
-    def __init__(self, path: Path) -> None:
-        self._path = str(path)
+    def __init__(self, run: Path, log: Path, providers: Sequence[str]) -> None:
+        self._path, self._log, self._providers = run / "forkserver.sock", log, providers
+        self._parent: asyncio.subprocess.Process | None = None
+        self._starting = asyncio.Lock()
 
     async def launch(self, spec: LaunchSpec) -> ForkedProcess:
         """Fork an employee; raises `LaunchFailed`."""
@@ -82,37 +86,41 @@ class ProcessLauncher:
     async def exit_code(self, pid: int) -> int | None:
         """How a child ended; None when the parent is gone or does not know any more."""
         try:
-            answer, _ = await self._ask({"op": "exit", "pid": pid})
-        except LaunchFailed:
+            answer, _ = await asyncio.to_thread(_ask, self._path, {"op": "exit", "pid": pid})
+        except (OSError, ValueError):
             return None
         code: int | None = answer["code"]
         return code
 
-    async def is_there(self) -> bool:
-        """Whether the parent answers."""
-        try:
-            await self._ask({"op": "list"})
-        except LaunchFailed:
-            return False
-        return True
-
     async def stop(self) -> None:
         """End the parent, and with it whatever it still has."""
-        with contextlib.suppress(LaunchFailed):
-            await self._ask({"op": "stop"})
+        with contextlib.suppress(OSError, ValueError):
+            await asyncio.to_thread(_ask, self._path, {"op": "stop"})
+        if self._parent is not None:
+            await self._parent.wait()
 
     async def _ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
         try:
-            return await asyncio.to_thread(_ask, self._path, request)
+            try:
+                return await asyncio.to_thread(_ask, self._path, request)
+            except (FileNotFoundError, ConnectionRefusedError):  # nobody listens: only then may there be another
+                async with self._starting:
+                    return await self._start_and_ask(request)
         except (OSError, ValueError) as error:
             raise LaunchFailed(f"the parent process of the employees does not answer: {error}") from error
 
+    async def _start_and_ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):  # somebody else was faster
+            return await asyncio.to_thread(_ask, self._path, request)
+        self._parent = await _start_parent(self._path, self._log, self._providers)
+        return await asyncio.to_thread(_ask, self._path, request)
 
-def _ask(path: str, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+
+def _ask(path: Path, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
     descriptors = array.array("i")
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
         connection.settimeout(ANSWER_SECONDS)
-        connection.connect(path)
+        connection.connect(str(path))
         connection.send(json.dumps(request).encode())
         space = socket.CMSG_SPACE(descriptors.itemsize)
         data, rights, _, _ = connection.recvmsg(MAX_ANSWER, space)
@@ -124,17 +132,7 @@ def _ask(path: str, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]
     return json.loads(data), list(descriptors)
 
 
-@asynccontextmanager
-async def process_launcher(run: Path, log: Path, providers: Sequence[str]) -> AsyncIterator[ProcessLauncher]:
-    """The launcher over the warm parent whose socket lies in `run`, started if it is not there; it outlives the block."""
-    path = run / "forkserver.sock"
-    launcher = ProcessLauncher(path)
-    if not await launcher.is_there():
-        await _start_parent(path, log, providers)
-    yield launcher
-
-
-async def _start_parent(path: Path, log: Path, providers: Sequence[str]) -> None:
+async def _start_parent(path: Path, log: Path, providers: Sequence[str]) -> asyncio.subprocess.Process:
     output = await asyncio.to_thread(_prepare, path, log)
     try:
         parent = await asyncio.create_subprocess_exec(
@@ -150,12 +148,21 @@ async def _start_parent(path: Path, log: Path, providers: Sequence[str]) -> None
         )
     finally:
         os.close(output)
+    try:
+        await _until_ready(parent, log)
+    except BaseException:
+        parent.kill()
+        await parent.wait()
+        raise
+    return parent
+
+
+async def _until_ready(parent: asyncio.subprocess.Process, log: Path) -> None:
     assert parent.stdout is not None
     try:
         async with asyncio.timeout(READY_SECONDS):
             line = await parent.stdout.readline()
     except TimeoutError as error:
-        parent.kill()
         raise LaunchFailed(f"the parent process of the employees did not start within {READY_SECONDS:g} s") from error
     if line.strip() != b"ready":
         raise LaunchFailed(f"the parent process of the employees did not start; see {log}")
