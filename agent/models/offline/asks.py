@@ -69,7 +69,7 @@ def _memory(text: str, files: tuple[str, ...]) -> Ask | None:
     if (match := wording.RECALL.match(text)) and not files:
         return Ask("recall", text, body=match["body"].strip(" ?."))
     if match := wording.REMEMBER.match(text):
-        return Ask("remember", text, body=_quoted(match["body"].strip()))
+        return Ask("remember", text, body=_quoted(match["body"].strip().rstrip("?")))
     return None
 
 

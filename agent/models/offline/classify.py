@@ -9,10 +9,9 @@ from agent.models.offline.language import language
 from agent.models.offline.words import word_set, words
 
 _SPAM = re.compile(
-    r"\b(?:you(?:['’]ve| have)? won|lottery|claim your (?:prize|reward)|viagra|casino|crypto giveaway|"
-    r"100% free|click here now|act now|"
-    r"limited time offer|make money fast|nigerian prince|seo services|guest post|buy followers|"
-    r"wire transfer fee|congratulations,? you)\b",
+    r"\b(?:won (?:the|a) (?:lottery|prize|gift card)|lottery|claim your (?:prize|reward)|viagra|casino|crypto giveaway|"
+    r"100% free|click here now|act now|limited time offer|make money fast|nigerian prince|seo services|guest post|"
+    r"buy followers|wire transfer fee|congratulations,? you)\b",
     re.IGNORECASE,
 )
 _COMPLAINT = re.compile(
@@ -64,6 +63,7 @@ _TELLING: tuple[tuple[Category, re.Pattern[str]], ...] = (
     ("complaint", _COMPLAINT),
     ("scheduling", _SCHEDULING),
 )
+_NO_REQUESTS = ("question", "statement", "smalltalk", "help", "pointer")
 _LONGEST_SUMMARY = 300
 _MOST_INTENTS = 8
 
@@ -83,8 +83,10 @@ def classify(message: str) -> Classification:
 
 
 def _category(message: str, intents: tuple[Intent, ...]) -> tuple[Category, bool]:
-    if _SPAM.search(message):
-        return "spam", True
+    # What is surely spam gets no answer, so one suspicious phrase is not enough for that.
+    marks = {match[0].casefold() for match in _SPAM.finditer(message)}
+    if marks:
+        return "spam", len(marks) > 1
     if _COMPLAINT.search(message):
         return "complaint", True
     kinds = [intent.category for intent in intents]
@@ -132,9 +134,12 @@ def _kind(text: str) -> Category:
     for kind, pattern in _TELLING:
         if pattern.search(text):
             return kind
-    if _REQUEST.match(text) or ask(text).kind not in ("question", "statement", "smalltalk", "help"):
+    if re.match(r"fyi\b|for your information\b", text, re.IGNORECASE):
+        return "information"
+    asks = ask(text).kind
+    if _REQUEST.match(text) or re.search(r"\bplease\b", text, re.IGNORECASE) or asks not in _NO_REQUESTS:
         return "request"
-    if _QUESTION.search(text) or ask(text).kind in ("question", "help"):
+    if _QUESTION.search(text) or asks in ("question", "help"):
         return "question"
     return "information" if re.search(r"\w", text) else "other"
 

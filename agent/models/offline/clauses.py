@@ -16,6 +16,7 @@ _JOINT = re.compile(
     rf"(?=(?:please\s+)?(?:{_VERBS})\b)|,\s+(?=(?:tell me|let me know|write|append|save|remember|summari[sz]e)\b)",
     re.IGNORECASE,
 )
+_JOINT_END = re.compile(r"(?:[\s,;]+(?:and|then|also|after that|finally|plus|please)\b)*[\s,;]*$", re.IGNORECASE)
 _EFFECT = re.compile(
     r"^(?:please\s+|can you\s+|could you\s+|also\s+|then\s+|and\s+)*(?:write|append|save|put|create|make|"
     r"store|remember|note|add|keep in mind|"
@@ -30,9 +31,11 @@ _GREETING = re.compile(
     re.IGNORECASE,
 )
 _CLOSING = re.compile(
-    r"^(?:thanks?|thank you|thx|cheers|best|kind regards|best regards|regards|many thanks|bye|see you|"
-    r"sincerely|yours)\b[^?]{0,40}$",
-    re.IGNORECASE,
+    r"^(?:(?:many )?(?:thanks?|thank you|thx|cheers)(?: you)?"
+    r"(?:,? (?:a lot|so much|very much|again|in advance|for [^?]{1,40}))*|"
+    r"ok(?:ay)?|great|perfect|got it|sounds good|nice|cool|alright|yes|no|sure|bye|see you(?: \w+)?|"
+    r"(?:kind |best |warm |many )?(?:regards|wishes)|best|all the best|sincerely|yours(?: \w+)?)"
+    r"[\s,.!:;–-]*(?:[A-Z][\w.]*\s*){0,2}[.!]*$",
 )
 _BODY = re.compile(r":\s*\n|```")
 _ANAPHORA = re.compile(
@@ -65,7 +68,9 @@ def clauses(message: str) -> list[Clause]:
 def is_courtesy(text: str) -> bool:
     """Whether `text` is only a greeting, thanks or a signature."""
     stripped = text.strip()
-    return bool(_CLOSING.match(stripped)) or _GREETING.sub("", stripped).strip(" ,.!") == ""
+    return (
+        bool(_CLOSING.match(stripped[:1].casefold() + stripped[1:])) or _GREETING.sub("", stripped).strip(" ,.!") == ""
+    )
 
 
 def _sentences(masked: str) -> list[tuple[int, int]]:
@@ -110,8 +115,7 @@ def _after_effect(rest: str) -> bool:
 
 
 def _clause(message: str, start: int, end: int) -> Clause:
-    piece = re.sub(_JOINT.pattern + r"\Z", "", message[start:end], flags=re.IGNORECASE)
-    tail = re.search(r"(?:[,;]?\s*(?:and|then|also)?[,;]?\s*)$", piece)
-    text = piece[: tail.start()] if tail else piece
+    piece = message[start:end]
+    text = _JOINT_END.sub("", piece)
     lead = len(text) - len(text.lstrip())
     return Clause(text.strip(), start + lead, start + len(text.rstrip()))

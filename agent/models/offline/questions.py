@@ -18,8 +18,8 @@ _LARGEST = (
 _LATEST = r"latest|newest|most recent|last|youngest"
 _SMALLEST = r"lowest|smallest|cheapest|least expensive|least valuable|least|shortest|minimum|min|worst|fewest"
 _EARLIEST = r"earliest|oldest|soonest|first due|next due|first|next"
-_COUNT = r"how many|number of|count\b|how often"
-_SUM = r"\b(?:total|sum|altogether|combined|overall|add(?:s|ed)? up|in all|all together|aggregate)\b|how much"
+_COUNT = r"\b(?:how many|number of|count|how often)\b"
+_SUM = r"\b(?:total|sum|altogether|combined|overall|add(?:s|ed)? up|in all|all together|aggregate)\b|\bhow much\b"
 _OPERATIONS: tuple[tuple[Operation, str], ...] = (
     ("count", _COUNT),
     ("average", r"\b(?:average|mean|avg|on average|typical)\b"),

@@ -3,7 +3,7 @@
 import re
 from itertools import pairwise
 
-_END = re.compile(r"(?:[.!?…]+[\"'”’)\]]*(?=\s+[\"'“(\[]?[\w¿¡@#€$£&/-])|\n+)")
+_END = re.compile(r"(?:(?<![.!?…])[.!?…]+[\"'”’)\]]*(?=\s+[\"'“(\[]?[\w¿¡@#€$£&/-])|\n+)")
 _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|vs|approx|incl|excl|no|nr|st|mr|mrs|ms|dr|prof|inc|ltd|co|corp|dept|fig|z\.b|bzw|ca)|\b[A-Z])\.$",
     re.IGNORECASE,

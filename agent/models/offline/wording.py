@@ -44,10 +44,12 @@ _ENTRY = r"(?: (?:lines?|text|items?|entry|entries|bullets?|tasks?|to-?dos?|sent
 WRITE_FIRST = _pattern(
     r"^(?P<verb>write|create|make|save|put|store|add|start|generate|prepare|draft|overwrite|replace|set up|fill)\b",
     rf"[^{FILE}:\"“`]{{0,60}}?{_NAME}\s*(?:file\b)?\s*,?\s*",
-    rf"(?:(?:and )?{_SAYING}\s*{_FORM}(?: in it| inside)?\s*[:,]?\s*|[:–-]\s+|\n)(?P<body>.+)$",
+    rf"(?:(?:and )?{_SAYING}(?:\s+that\b)?\s*{_FORM}(?: in it| inside)?\s*[:,]?\s*|[:–-]\s+|\n)(?P<body>.+)$",
 )
 WRITE_LAST = _pattern(
-    r"^(?P<verb>write|save|put|store|record|note|jot)(?: down)?\s*:?\s+(?P<body>.+?)\s+(?:to|in|into|as|under|inside|on)\s+",
+    r"^(?P<verb>write|save|put|store|record|note|jot)(?: down)?\s*:?\s+",
+    r"(?:(?:the|this|these)\s+(?:following\s+)?(?:text|words?|sentence|lines?|content|message|note|phrase)\s*:?\s+)?",
+    r"(?P<body>.+?)\s+(?:to|in|into|as|under|inside|on)\s+",
     rf"(?:a |the |my |our |new |text |markdown |file |document |called |named )*{_NAME}\W*$",
 )
 WRITE_EMPTY = _pattern(
@@ -59,7 +61,7 @@ APPEND_LAST = _pattern(
     rf"(?:to|at|into|in|onto|on)\s+(?:the )?(?:(?:end|bottom) of )?{_THE_FILE}\W*$",
 )
 APPEND_FIRST = _pattern(
-    rf"^(?:append|add|attach)(?P<form>(?: the| a| an)?(?: following)?(?: new)?{_ENTRY})\s+",
+    rf"^(?:append|add|attach)(?P<form>(?: the| a| an| this| these)?(?: following)?(?: new)?{_ENTRY})\s+",
     rf"(?:to|at|into|in)\s+(?:the )?(?:end of )?{_THE_FILE}\s*",
     r"(?:[:,–-]|\bthat says\b|\bsaying\b|\bthe (?:text|line)\b|\bwith\b|\n)\s*",
     r"(?:the )?(?:following )?(?:text|line)?:?\s*(?P<body>.+)$",
