@@ -64,9 +64,9 @@ class Followers:
             if not self._by_message[message_id]:
                 del self._by_message[message_id]
 
-    def progress(self, progress: gateway_pb2.Progress) -> None:
+    def progress(self, message_id: UUID, progress: gateway_pb2.Progress) -> None:
         """Pass on what an employee tells of a message."""
-        followers = self._by_message.get(UUID(progress.message_id))
+        followers = self._by_message.get(message_id)
         if not followers:
             return
         event = control_pb2.ConverseEvent()

@@ -190,15 +190,15 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
         async for frame in frames:
             match frame.WhichOneof("frame"):
                 case "ack":
-                    stream.unacknowledged.discard(UUID(frame.ack.message_id))
+                    stream.unacknowledged.discard(_message_id(frame.ack.message_id))
                     stream.news.set()
                 case "heartbeat":
                     stream.heartbeat, stream.heartbeat_at = frame.heartbeat, time.time()
                 case "progress":
-                    self._followers.progress(frame.progress)
+                    self._followers.progress(_message_id(frame.progress.message_id), frame.progress)
                 case "outbox_ready":
                     self._outbox.look()
-                    self._followers.changed(UUID(frame.outbox_ready.message_id))
+                    self._followers.changed(_message_id(frame.outbox_ready.message_id))
         stream.closed.set()
 
     async def _deliver(self, stream: Stream) -> None:
@@ -221,6 +221,13 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
             for row in rows:
                 stream.unacknowledged.add(row["message_id"])
                 stream.send(pb.ControlFrame(deliver=as_deliver(row)))
+
+
+def _message_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise Invalid("a frame names no message", fields={"message_id": "a UUID"}) from error
 
 
 async def _write(stream: Stream, context: Any) -> None:

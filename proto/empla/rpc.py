@@ -187,7 +187,8 @@ class Guard(grpc.aio.ServerInterceptor):
             missing = StatusError(grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED", f"this build does not serve {method}")
             await self._abort(context, missing)
         except Exception as error:
-            known = self._translate(error)
+            cause = _only(error)
+            known = cause if isinstance(cause, StatusError) else self._translate(cause)
             if known is None:
                 log.exception("unforeseen error in %s", method)
                 known = StatusError(grpc.StatusCode.INTERNAL, "INTERNAL", "internal error; the log says more")
@@ -198,6 +199,13 @@ class Guard(grpc.aio.ServerInterceptor):
         if isinstance(error, StatusError):
             await context.abort_with_status(error.to_status())
         raise error
+
+
+def _only(error: Exception) -> Exception:
+    """The one error inside a task group's; the group itself when there are several."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 class Register(Protocol):

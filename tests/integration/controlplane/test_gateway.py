@@ -1,0 +1,217 @@
+"""The employees' gateway on the wire: Hello and Welcome, delivery and acknowledgement, replay, fencing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import grpc
+import grpc.aio
+import pytest
+
+from controlplane.auth import hashed, new_secret
+from controlplane.employees import SQL as EMPLOYEES_SQL
+from controlplane.gateway import WINDOW, credential
+from empla import rpc
+from empla.store.ids import new_id
+from empla.v1 import control_pb2, gateway_pb2_grpc
+from empla.v1 import gateway_pb2 as pb
+from tests.integration.controlplane.conftest import Plane
+
+
+@dataclass
+class Attached:
+    """A process of an employee as the gateway sees one, driven by the test."""
+
+    call: grpc.aio.StreamStreamCall
+    up: asyncio.Queue[pb.AgentFrame] = field(default_factory=asyncio.Queue)
+
+    async def frame(self) -> pb.ControlFrame:
+        async with asyncio.timeout(10):
+            return await self.call.read()
+
+    async def delivered(self) -> pb.Deliver:
+        frame = await self.frame()
+        assert frame.WhichOneof("frame") == "deliver"
+        return frame.deliver
+
+
+@dataclass
+class Seat:
+    """One launch of an employee, without its process."""
+
+    plane: Plane
+    employee_id: UUID
+    epoch: int
+    secret: str
+
+    @asynccontextmanager
+    async def attach(self, hello: pb.AgentFrame | None = None, secret: str = "") -> AsyncIterator[Attached]:
+        token = credential(self.employee_id, self.epoch, secret or self.secret)
+        async with rpc.dialing(self.plane.running.grpc_address, token) as channel:
+            call = gateway_pb2_grpc.EmployeeGatewayStub(channel).Attach()
+            await call.write(
+                hello or pb.AgentFrame(hello=pb.Hello(employee_id=str(self.employee_id), epoch=self.epoch))
+            )
+            try:
+                yield Attached(call)
+            finally:
+                call.cancel()
+
+    async def send(self, text: str = "hello") -> str:
+        request = control_pb2.SendMessageRequest(employee=str(self.employee_id), text=text)
+        return (await self.plane.stub.SendMessage(request, timeout=10)).message_id
+
+    async def claim(self, message_id: str) -> None:
+        await self.plane.pool.execute(
+            "UPDATE inbound_messages SET epoch = $2, attempt = 1 WHERE message_id = $1", UUID(message_id), self.epoch
+        )
+
+    async def again(self) -> "Seat":
+        return await launched(self.plane, self.employee_id)
+
+
+async def launched(plane: Plane, employee_id: UUID) -> Seat:
+    secret = new_secret()
+    epoch = await plane.pool.fetchval(EMPLOYEES_SQL.launch, employee_id, hashed(secret), "test")
+    return Seat(plane, employee_id, epoch, secret)
+
+
+@pytest.fixture
+async def seat(plane: Plane) -> Seat:
+    created = await plane.stub.CreateEmployee(
+        control_pb2.CreateEmployeeRequest(name="alone", profile_name="sales-ae"), timeout=10
+    )
+    return await launched(plane, UUID(created.employee_id))
+
+
+async def refusal(attached: Attached) -> grpc.aio.AioRpcError:
+    try:
+        while await attached.frame() is not grpc.aio.EOF:
+            pass
+    except grpc.aio.AioRpcError as error:
+        return error
+    pytest.fail("the stream ended without an error")
+
+
+async def test_welcome_brings_the_configuration(seat: Seat):
+    async with seat.attach() as attached:
+        welcome = (await attached.frame()).welcome
+    assert welcome.configuration.name == "alone"
+    assert welcome.configuration.profile.role == "Account executive"
+    assert welcome.heartbeat_ms == seat.plane.settings.heartbeat_ms
+
+
+async def test_a_stored_message_is_delivered_and_again_after_a_reconnect_until_it_is_claimed(seat: Seat):
+    before = await seat.send("before")
+    async with seat.attach() as attached:
+        await attached.frame()
+        assert (await attached.delivered()).message_id == before
+        after = await seat.send("after")
+        delivered = await attached.delivered()
+        assert (delivered.message_id, delivered.body, delivered.channel) == (after, "after", "api")
+    await seat.claim(before)
+    async with seat.attach() as attached:
+        await attached.frame()
+        assert (await attached.delivered()).message_id == after
+
+
+async def test_at_most_a_window_of_deliveries_waits_for_acknowledgement(seat: Seat):
+    for number in range(WINDOW + 1):
+        await seat.send(f"message {number}")
+    async with seat.attach() as attached:
+        await attached.frame()
+        window = [await attached.delivered() for _ in range(WINDOW)]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await attached.call.read()
+        assert [d.body for d in window] == [f"message {number}" for number in range(WINDOW)]
+    await seat.claim(window[0].message_id)
+    async with seat.attach() as attached:
+        await attached.frame()
+        window = [await attached.delivered() for _ in range(WINDOW)]
+        assert window[-1].body == f"message {WINDOW}"
+
+
+async def test_an_acknowledgement_makes_room(seat: Seat):
+    for number in range(WINDOW + 1):
+        await seat.send(f"message {number}")
+    async with seat.attach() as attached:
+        await attached.frame()
+        first, *_ = [await attached.delivered() for _ in range(WINDOW)]
+        await seat.claim(first.message_id)
+        await attached.call.write(pb.AgentFrame(ack=pb.Ack(message_id=first.message_id)))
+        assert (await attached.delivered()).body == f"message {WINDOW}"
+
+
+async def test_a_second_stream_of_the_same_launch_replaces_the_first(seat: Seat):
+    async with seat.attach() as first:
+        await first.frame()
+        async with seat.attach() as second:
+            await second.frame()
+            async with asyncio.timeout(10):
+                assert await first.call.read() is grpc.aio.EOF
+            message_id = await seat.send()
+            assert (await second.delivered()).message_id == message_id
+
+
+async def test_an_older_launch_is_superseded(seat: Seat):
+    await seat.again()
+    async with seat.attach() as attached:
+        error = await refusal(attached)
+    assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert rpc.reason_of(error) == "SUPERSEDED"
+
+
+async def test_a_wrong_credential_and_a_future_epoch_are_refused(seat: Seat):
+    async with seat.attach(secret="wrong") as attached:
+        assert (await refusal(attached)).code() is grpc.StatusCode.UNAUTHENTICATED
+    future = Seat(seat.plane, seat.employee_id, seat.epoch + 1, seat.secret)
+    async with future.attach() as attached:
+        assert (await refusal(attached)).code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize(
+    "hello",
+    [
+        pb.AgentFrame(heartbeat=pb.Heartbeat()),
+        pb.AgentFrame(),
+        pb.AgentFrame(hello=pb.Hello(employee_id=str(new_id()), epoch=1)),
+    ],
+)
+async def test_the_first_frame_must_be_the_employees_own_hello(seat: Seat, hello: pb.AgentFrame):
+    async with seat.attach(hello) as attached:
+        assert (await refusal(attached)).code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("nonsense", ["x", "", "\0"])
+async def test_a_nonsensical_acknowledgement_ends_the_stream_and_nothing_else(seat: Seat, nonsense: str):
+    async with seat.attach() as attached:
+        await attached.frame()
+        await attached.call.write(pb.AgentFrame(ack=pb.Ack(message_id=nonsense)))
+        assert (await refusal(attached)).code() is grpc.StatusCode.INVALID_ARGUMENT
+    async with seat.attach() as attached:
+        assert (await attached.frame()).WhichOneof("frame") == "welcome"
+
+
+async def test_heartbeats_show_in_the_employees_health(seat: Seat):
+    async with seat.attach() as attached:
+        await attached.frame()
+        await attached.call.write(pb.AgentFrame(heartbeat=pb.Heartbeat(state="idle", stage="sleep", memory_bytes=7)))
+        async with asyncio.timeout(10):
+            while True:
+                request = control_pb2.GetEmployeeRequest(employee="alone")
+                health = (await seat.plane.stub.GetEmployee(request, timeout=10)).health
+                if health.memory_bytes == 7:
+                    break
+                await asyncio.sleep(0.02)
+    assert (health.state, health.stage) == ("idle", "sleep")
+
+
+async def test_what_later_builds_add_is_unimplemented(seat: Seat):
+    token = credential(seat.employee_id, seat.epoch, seat.secret)
+    async with rpc.dialing(seat.plane.running.grpc_address, token) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await gateway_pb2_grpc.EmployeeGatewayStub(channel).Embed(pb.EmbedRequest(texts=["x"]), timeout=10)
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED

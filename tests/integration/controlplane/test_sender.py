@@ -1,0 +1,211 @@
+"""The Sender over real tables: what may leave, what a channel's answer comes to, and what a crash leaves behind."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from controlplane.callbacks import Ambiguous, Blocked, NotSent, Receipt, Rejected
+from controlplane.receiver import Arrival, Receiver
+from controlplane.sender import MAX_ATTEMPTS, Sender
+from empla.store.connect import Pool
+from empla.store.ids import new_id
+from tests.conftest import Database
+from tests.factories import add_channel, add_employee, add_tenant
+
+
+class Door:
+    """A transport that answers by plan, and keeps what it was given."""
+
+    def __init__(self, *plan: Exception) -> None:
+        self.plan = list(plan)
+        self.posted: list[dict[str, Any]] = []
+
+    async def post(self, url: str, secret: bytes, outbox_id: UUID, payload: dict[str, Any]) -> Receipt:
+        self.posted.append(payload)
+        if self.plan:
+            raise self.plan.pop(0)
+        return Receipt(status=200, headers={}, attempted_at=datetime.now(UTC), elapsed_ms=1.0)
+
+
+class Counter:
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.ended: list[UUID] = []
+
+    async def reply(
+        self, *, autonomy: str = "autonomous", body: str = "two", proposal: str = "send", **channel: Any
+    ) -> UUID:
+        """A message whose reply is in the outbox."""
+        tenant_id = await add_tenant(self.pool, f"t{new_id().hex}")
+        employee_id = await add_employee(self.pool, tenant_id, autonomy=autonomy)
+        channel_id = await add_channel(
+            self.pool, tenant_id, employee_id, **{"callback_url": "http://there/x"} | channel
+        )
+        arrival = Arrival(
+            tenant_id=tenant_id,
+            channel_id=channel_id,
+            employee_id=employee_id,
+            event_id="e",
+            sender="ada",
+            text="how many?",
+        )
+        message_id = (await Receiver(self.pool, lambda *_: None).store(arrival)).message_id
+        async with self.pool.acquire() as connection, connection.transaction():
+            await connection.execute(
+                "SET LOCAL session_replication_role = replica"
+            )  # straight to where the employee leaves it
+            await connection.execute(
+                "UPDATE inbound_messages SET processing_state = 'sending', step = 'send', epoch = 1 WHERE message_id = $1",
+                message_id,
+            )
+        await self.pool.execute(
+            "INSERT INTO outbox (outbox_id, tenant_id, employee_id, message_id, kind, body, proposal, epoch) "
+            "VALUES ($1, $2, $3, $4, 'reply', $5, $6, 1)",
+            new_id(), tenant_id, employee_id, message_id, body, proposal,
+        )  # fmt: skip
+        return message_id
+
+    @asynccontextmanager
+    async def sender(self, door: Door) -> AsyncIterator[Sender]:
+        sender = Sender(self.pool, door, self.ended.append, instance="this")
+        running = asyncio.create_task(sender.run())
+        try:
+            yield sender
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    async def ends(
+        self, message_id: UUID, done: Callable[[Any], bool] = lambda row: row["state"] not in ("queued", "sending")
+    ) -> Any:
+        async with asyncio.timeout(20):
+            while True:
+                row = await self.pool.fetchrow(
+                    "SELECT o.*, m.processing_state, m.reason AS message_reason FROM outbox o JOIN inbound_messages m "
+                    "USING (message_id) WHERE message_id = $1", message_id,
+                )  # fmt: skip
+                if done(row):
+                    return row
+                await asyncio.sleep(0.02)
+
+    async def reviews(self, message_id: UUID) -> list[str]:
+        rows = await self.pool.fetch("SELECT kind FROM reviews WHERE message_id = $1 AND state = 'open'", message_id)
+        return [row["kind"] for row in rows]
+
+
+@pytest.fixture
+async def counter(database: Database) -> AsyncIterator[Counter]:
+    from empla.store.connect import connect
+
+    async with connect(database.superuser_dsn, application_name="tests", max_size=10) as pool:
+        yield Counter(pool)
+
+
+async def test_a_reply_is_posted_once_and_its_message_is_answered(counter: Counter):
+    door, message_id = Door(), await counter.reply()
+    async with counter.sender(door):
+        row = await counter.ends(message_id)
+    assert (row["state"], row["processing_state"], row["receipt"]["status"]) == ("sent", "answered", 200)
+    assert [p["text"] for p in door.posted] == ["two"]
+    assert counter.ended == [message_id]
+    attempts = await counter.pool.fetch(
+        "SELECT stage, step, outcome FROM step_attempts WHERE message_id = $1", message_id
+    )
+    assert [tuple(a) for a in attempts] == [("send", "send", "succeeded")]
+
+
+async def test_an_api_reply_needs_no_call(counter: Counter):
+    door = Door()
+    message_id = await counter.reply(kind="api", callback_url=None)
+    async with counter.sender(door):
+        row = await counter.ends(message_id)
+    assert (row["state"], row["processing_state"], door.posted) == ("sent", "answered", [])
+
+
+@pytest.mark.parametrize(
+    ("reply", "state", "message", "review"),
+    [
+        ({"autonomy": "shadow"}, "withheld", "withheld", []),
+        ({"autonomy": "supervised"}, "held", "waiting", ["draft"]),
+        ({"proposal": "review"}, "held", "waiting", ["draft"]),
+        ({"body": "use AKIAIOSFODNN7EXAMPLE for it"}, "held", "waiting", ["draft"]),
+        ({"body": "-----BEGIN RSA PRIVATE KEY-----"}, "held", "waiting", ["draft"]),
+        ({"callback_url": None}, "withheld", "withheld", []),
+    ],
+)
+async def test_what_may_not_leave_does_not(
+    counter: Counter, reply: dict[str, Any], state: str, message: str, review: list[str]
+):
+    door, message_id = Door(), await counter.reply(**reply)
+    async with counter.sender(door):
+        row = await counter.ends(message_id)
+    assert (row["state"], row["processing_state"]) == (state, message)
+    assert row["message_reason"]
+    assert door.posted == []
+    assert await counter.reviews(message_id) == review
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "message", "review"),
+    [
+        (Ambiguous("no answer"), "unknown_after_send", "waiting", "unknown_after_send"),
+        (Rejected("no", 410), "failed", "failed", "needs_manual_intervention"),
+        (Blocked("private address"), "failed", "failed", "needs_manual_intervention"),
+    ],
+)
+async def test_what_is_not_surely_undelivered_is_never_sent_again(
+    counter: Counter, error, state: str, message: str, review: str
+):
+    door, message_id = Door(error), await counter.reply()
+    async with counter.sender(door) as sender:
+        row = await counter.ends(message_id)
+        sender.look()
+        await asyncio.sleep(0.1)
+    assert (row["state"], row["processing_state"]) == (state, message)
+    assert len(door.posted) == 1
+    assert await counter.reviews(message_id) == [review]
+
+
+async def test_what_was_surely_not_sent_is_tried_again(counter: Counter):
+    door, message_id = Door(NotSent("refused")), await counter.reply()
+    async with counter.sender(door):
+        row = await counter.ends(message_id)
+    assert (row["state"], row["attempt"]) == ("sent", 2)
+    assert len(door.posted) == 2
+
+
+async def test_trying_again_has_an_end(counter: Counter):
+    door, message_id = Door(NotSent("refused")), await counter.reply()
+    await counter.pool.execute("UPDATE outbox SET attempt = $1", MAX_ATTEMPTS - 1)
+    async with counter.sender(door):
+        row = await counter.ends(message_id)
+    assert (row["state"], row["processing_state"]) == ("failed", "failed")
+    assert await counter.reviews(message_id) == ["needs_manual_intervention"]
+
+
+@pytest.mark.parametrize(
+    ("channel", "state"), [({}, "unknown_after_send"), ({"kind": "api", "callback_url": None}, "sent")]
+)
+async def test_what_another_control_plane_left_half_sent(counter: Counter, channel: dict[str, Any], state: str):
+    door, message_id = Door(), await counter.reply(**channel)
+    await counter.pool.execute(
+        "UPDATE outbox SET state = 'sending', claimed_by = 'gone', started_at = now() - interval '1 hour', attempt = 1"
+    )
+    async with counter.sender(door):
+        row = await counter.ends(message_id)
+    assert row["state"] == state
+    assert door.posted == []
+
+
+async def test_two_senders_send_once(counter: Counter):
+    door = Door()
+    ids = [await counter.reply() for _ in range(10)]
+    async with counter.sender(door), counter.sender(door):
+        for message_id in ids:
+            await counter.ends(message_id)
+    assert len(door.posted) == 10
