@@ -1,0 +1,93 @@
+"""A model on loopback that speaks OpenAI's streaming chat completions, and can be held.
+
+Asked to note a word it calls `append_file` and then says that it has; asked to read a path it calls `read_file` and then
+says what came of it; to anything else it says good day.
+"""
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from tests.e2e.system import PATIENCE, until
+from tests.unit.agent.models.provider_server import openai_call, openai_end, openai_text
+
+NOTES = "notes.txt"
+_TASK = re.compile(r"note (w[0-9a-f]+)|read (\S+)")
+
+
+class ModelServer:
+    """The model; while it is held, it calls tools but gives no answer."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}/v1"
+        self._free = threading.Event()
+        self._free.set()
+        self._held = 0
+
+    def hold(self) -> None:
+        self._held = 0
+        self._free.clear()
+
+    def release(self) -> None:
+        self._free.set()
+
+    def until_held(self, times: int = 1) -> None:
+        """Until somebody has asked and waits, for the n-th time."""
+        until(lambda: self._held >= times, "the model is asked")
+
+    def respond(self, request: dict[str, Any]) -> list[str]:
+        """The events of one response."""
+        last = request["messages"][-1]
+        if "response_format" in request:
+            return [*openai_text(_classified()), *openai_end()]
+        if last["role"] == "tool":
+            return self._answer("I did that: ", last["content"])
+        # The message comes after what memory holds on it.
+        if not (tasks := _TASK.findall(last["content"])):
+            return self._answer("Good ", "day.")
+        word, path = tasks[-1]
+        name, arguments = (
+            ("append_file", {"path": NOTES, "content": f"{word}\n"}) if word else ("read_file", {"path": path})
+        )
+        return [*openai_call(0, "call-1", name, json.dumps(arguments)), *openai_end("tool_calls")]
+
+    def _answer(self, *pieces: str) -> list[str]:
+        self._held += 1
+        assert self._free.wait(PATIENCE)
+        return [*openai_text(*pieces), *openai_end()]
+
+
+def _classified() -> str:
+    intent = {"summary": "Do what is asked", "category": "request", "start": 0, "end": 1}
+    sorted_as = {"category": "request", "priority": "normal", "sentiment": "neutral", "language": "en"}
+    return json.dumps({**sorted_as, "confidence": 0.9, "intents": [intent]})
+
+
+@contextmanager
+def model_server() -> Iterator[ModelServer]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            events = server.respond(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            with suppress(ConnectionError):  # whoever asked was killed
+                self.send_response(200)
+                self.send_header("Content-Type", "text/event-stream")
+                self.end_headers()
+                self.wfile.write("".join(events).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        server = ModelServer(http.server_port)
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.release()
+            http.shutdown()
+            thread.join()
