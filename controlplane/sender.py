@@ -115,7 +115,7 @@ class Sender:
                 claimed = {r["outbox_id"] for r in await self._pool.fetch(SQL.claim, leaving, self._instance)}
         for row in rows:
             if verdict := verdicts[row["outbox_id"]]:
-                await self._settle(row["outbox_id"], verdict)
+                await self._settle_patiently(row["outbox_id"], verdict)
             elif row["outbox_id"] in claimed:
                 await self._busy.acquire()
                 sendings.create_task(self._send(row), name=f"send {row['outbox_id']}")
@@ -139,13 +139,16 @@ class Sender:
         return Verdict("sent", "answered", receipt=receipt.as_json())
 
     async def _settle_patiently(self, outbox_id: UUID, verdict: Verdict) -> None:
-        """The receipt must be written: a database that is away is waited for."""
+        """The receipt must be written: a database that is away is waited for. One bad row stops no other."""
         while True:
             try:
                 await self._settle(outbox_id, verdict)
             except StoreUnavailable as error:
                 log.warning("the database is away, a receipt waits: %s", error)
                 await asyncio.sleep(POLL_SECONDS)
+            except Exception:
+                log.exception("the row %s of the outbox cannot be settled as %s", outbox_id, verdict.state)
+                return
             else:
                 return
 

@@ -37,7 +37,7 @@ WITH settled AS (
     duration_ms, outcome, error)
   SELECT message_id, CASE kind WHEN 'reply' THEN 'send' ELSE 'send_' || kind END, attempt, message_id, tenant_id,
     employee_id, 'send', epoch, queued_at, coalesce(started_at, now()),
-    extract(epoch FROM clock_timestamp() - coalesce(started_at, clock_timestamp())) * 1000,
+    greatest(0, extract(epoch FROM clock_timestamp() - started_at) * 1000), -- 0 when it was never begun
     CASE $2 WHEN 'sent' THEN 'succeeded' WHEN 'held' THEN 'waiting' WHEN 'withheld' THEN 'cancelled' ELSE 'failed' END,
     CASE WHEN $2 = 'sent' THEN '' ELSE $4 END
   FROM settled WHERE message_id IS NOT NULL

@@ -73,12 +73,10 @@ class Counter:
     @asynccontextmanager
     async def sender(self, door: Door) -> AsyncIterator[Sender]:
         sender = Sender(self.pool, door, self.ended.append, instance="this")
-        running = asyncio.create_task(sender.run())
-        try:
+        async with asyncio.TaskGroup() as group:  # a Sender that fails fails the test at once
+            running = group.create_task(sender.run())
             yield sender
-        finally:
             running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
 
     async def ends(
         self, message_id: UUID, done: Callable[[Any], bool] = lambda row: row["state"] not in ("queued", "sending")
