@@ -177,6 +177,7 @@ class FileSystemLimits:
         list_entries: the longest page of `list`.
         tree_entries: entries a copy, a search or a count of usage goes through.
         tree_depth: directories below each other that those go down.
+        tree_seconds: how long a copy or a recursive remove may take.
         search_hits: the most hits of one search.
         search_bytes: bytes that one search reads in all.
         search_file_bytes: bytes that a search reads of one file, from its start.
@@ -190,6 +191,7 @@ class FileSystemLimits:
     list_entries: int = 10_000
     tree_entries: int = 200_000
     tree_depth: int = 256
+    tree_seconds: float = 120.0
     search_hits: int = 1_000
     search_bytes: int = 256 << 20
     search_file_bytes: int = 8 << 20
@@ -290,7 +292,11 @@ class FileSystem(Protocol):
         ...
 
     async def remove(self, path: str, *, recursive: bool = False, expected_version: str | None = None) -> int:
-        """Remove a file, a link or an empty directory, with `recursive` all below it; returns how many entries went."""
+        """Remove a file, a link or an empty directory, with `recursive` all below it; returns how many entries went.
+
+        Links below are removed, not followed. What takes longer than the limits allow raises `LimitExceeded` and can be
+        asked for again.
+        """
         ...
 
     def search(self, query: SearchQuery) -> AsyncGenerator[SearchHit | SearchEnd]:

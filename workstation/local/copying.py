@@ -34,7 +34,7 @@ def copy(workspace: Workspace, source: bytes, target: bytes, *, replace: bool, s
         if kind is EntryKind.DIRECTORY:
             return _copy_tree(workspace, source, target, replace=replace, stop=stop)
         if kind is EntryKind.SYMLINK:
-            return _copy_link(workspace, os.readlink(name, dir_fd=parent), target, replace=replace)
+            return _copy_link(workspace, _link_target(parent, name, source), target, replace=replace)
         fd = open_named_file(parent, name, source, os.O_RDONLY)
         try:
             return _copy_file(workspace, fd, source, target, replace=replace, stop=stop)
@@ -106,7 +106,8 @@ class _TreeCopy:
             if kind is EntryKind.DIRECTORY:
                 os.mkdir(name, dir_fd=target)
             elif kind is EntryKind.SYMLINK:
-                os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
+                points_to = _link_target(source, name, join(self._source, found.path))
+                os.symlink(points_to, name, dir_fd=target)
             else:
                 self._copy_file(source, target, name, join(self._source, found.path))
 
@@ -132,6 +133,15 @@ class _TreeCopy:
         for limit in sorted(walk.cut_by):
             allowed = getattr(self._workspace.limits, limit)
             raise LimitExceeded(f"{shown} is too much to copy: {limit} is {allowed}", limit=limit, allowed=allowed)
+
+
+def _link_target(parent: int, name: bytes, path: bytes) -> bytes:
+    try:
+        return os.readlink(name, dir_fd=parent)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # what was a link a moment ago is none any more
+            raise
+        raise FileBusy(f"{encode(path)} changes while it is copied", path=encode(path)) from error
 
 
 def _copy_data(source: int, target: int, path: bytes, stop: Stop) -> None:

@@ -171,13 +171,16 @@ class LocalFileSystem:
     async def copy(self, source: str, target: str, *, replace: bool = False) -> Entry:
         """Copy an entry; see `FileSystem.copy`."""
         old, new, workspace = self._resolve(source), self._resolve(target), self._workspace
-        return await self._threads.run(lambda stop: copying.copy(workspace, old, new, replace=replace, stop=stop))
+        return await self._threads.run(
+            lambda stop: copying.copy(workspace, old, new, replace=replace, stop=stop), stop=self._tree_stop()
+        )
 
     async def remove(self, path: str, *, recursive: bool = False, expected_version: str | None = None) -> int:
         """Remove an entry; see `FileSystem.remove`."""
         raw, workspace = self._resolve(path), self._workspace
         return await self._threads.run(
-            lambda stop: changing.remove(workspace, raw, expected_version, recursive=recursive, stop=stop)
+            lambda stop: changing.remove(workspace, raw, expected_version, recursive=recursive, stop=stop),
+            stop=self._tree_stop(),
         )
 
     async def search(self, query: SearchQuery) -> AsyncGenerator[SearchHit | SearchEnd]:
@@ -222,6 +225,9 @@ class LocalFileSystem:
 
     def _resolve(self, path: str) -> bytes:
         return paths.resolve(path, limit=self._limits.path_bytes)
+
+    def _tree_stop(self) -> Stop:
+        return Stop(self._limits.tree_seconds, "tree_seconds")
 
     async def _add_all(self, writing: changing.Writing, content: AsyncIterable[bytes]) -> None:
         """Write the pieces of a stream, small ones together: each write hands over to a thread."""

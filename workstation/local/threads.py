@@ -2,27 +2,34 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from workstation.errors import WorkstationUnavailable
+from workstation.errors import LimitExceeded, WorkstationUnavailable
 
 
 class Stop:
-    """Tells work in a thread that nobody waits for it any more."""
+    """Tells work in a thread that nobody waits for it any more, or that it has taken `seconds`, the bound called `limit`."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float | None = None, limit: str = "") -> None:
         self._event = threading.Event()
+        self._seconds = seconds
+        self._limit = limit
+        self._started = time.monotonic()
 
     def set(self) -> None:
         """Ask the work to end."""
         self._event.set()
 
     def check(self) -> None:
-        """Raise `WorkstationUnavailable` if the work is to end; long work calls this often."""
+        """Raise `WorkstationUnavailable` or `LimitExceeded` if the work is to end; long work calls this often."""
         if self._event.is_set():
             raise WorkstationUnavailable("the workstation was closed, or the call was cancelled")
+        if self._seconds is not None and time.monotonic() - self._started > self._seconds:
+            message = f"not done after {self._seconds:g} s, and left as far as it came"
+            raise LimitExceeded(message, limit=self._limit, allowed=self._seconds)
 
 
 class Threads:
@@ -32,11 +39,11 @@ class Threads:
         self._running: dict[asyncio.Future[Any], Stop] = {}
         self._closed = False
 
-    async def run[T](self, work: Callable[[Stop], T]) -> T:
+    async def run[T](self, work: Callable[[Stop], T], *, stop: Stop | None = None) -> T:
         """Run `work` in a thread; returns only after it ended, even when cancelled, so that what it used can be closed."""
         if self._closed:
             raise WorkstationUnavailable("the workstation is closed")
-        stop = Stop()
+        stop = stop or Stop()
         future = asyncio.get_running_loop().run_in_executor(None, work, stop)
         self._running[future] = stop
         future.add_done_callback(self._running.pop)

@@ -13,8 +13,7 @@ from workstation.local.workspace import directory_beneath
 from workstation.paths import join, split
 
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-_PASSES = 1000  # looks at a directory that never becomes empty; each look takes up to _BATCH directories out of it
-_BATCH = 10_000
+_BATCH = 10_000  # directories taken from one look at a directory
 _LONGEST = 3800  # bytes of a path below one descriptor; the kernel takes 4095, and a name has at most 255
 
 
@@ -115,69 +114,69 @@ def measure(root: int, limits: FileSystemLimits, stop: Stop) -> tuple[int, int, 
 def remove_tree(parent: int, name: bytes, stop: Stop) -> int:
     """Remove the directory `name` in `parent` with all below it, however deep; returns how many entries went.
 
-    Fails as not empty when somebody keeps adding to it.
+    Against a program that adds faster than this removes, only the bound in `stop` helps.
     """
     _grant(parent, name)
     with directory_beneath(parent, name, links=False) as top:
-        removed = _empty(top, stop)
+        removed = _Emptying(top, stop).run()
     os.rmdir(name, dir_fd=parent)
     return removed + 1
 
 
-def _empty(top: int, stop: Stop) -> int:
-    """Empty a directory, deepest first. A directory is on the stack until a look at it finds no directories in it."""
-    removed = 0
-    stack = [(b".", 0)]
-    while stack:
-        path, looks = stack.pop()
-        if looks >= _PASSES:
-            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
-        files, below = _clear(top, path, stop)
-        removed += files
-        if below:
-            stack.append((path, looks + 1))
-            stack.extend((child, 0) for child in below)
-        elif path != b".":
-            gone = _remove_emptied(top, path)
-            removed += gone
-            stack.extend([] if gone else [(path, looks + 1)])
-    return removed
+class _Emptying:
+    """Empties the directory `top`, deepest first, by paths from it; deeper than a path reaches, from a directory below."""
 
+    def __init__(self, top: int, stop: Stop) -> None:
+        self._top = top
+        self._stop = stop
+        self._removed = 0
 
-def _remove_emptied(top: int, path: bytes) -> bool:
-    """Remove a directory that was empty a moment ago; False if it is not any more."""
-    directory, name = split(path)
-    try:
-        with directory_beneath(top, directory, links=False) as parent:
-            os.rmdir(name, dir_fd=parent)
-    except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            return False
-        if error.errno not in _GONE:
-            raise
-    return True
+    def run(self) -> int:
+        """Do it; returns how many entries went. A directory is looked at until no directory is found in it."""
+        stack = [b"."]
+        while stack:
+            self._stop.check()
+            path = stack[-1]
+            if below := self._clear(path):
+                stack.extend(below)
+            elif path == b"." or self._remove(path):
+                stack.pop()
+        return self._removed
 
+    def _clear(self, path: bytes) -> list[bytes]:
+        """Remove what is no directory from `path`; returns the directories in it, the first of them if they are many."""
+        below: list[bytes] = []
+        try:
+            with directory_beneath(self._top, path, links=False, listing=True) as fd, os.scandir(fd) as names:
+                for entry in names:
+                    self._stop.check()
+                    name = os.fsencode(entry.name)
+                    if not entry.is_dir(follow_symlinks=False):
+                        self._removed += _unlink(fd, name)
+                    elif len(path) > _LONGEST:
+                        self._removed += remove_tree(fd, name, self._stop)
+                    elif len(below) < _BATCH:
+                        _grant(fd, name)
+                        below.append(join(path, name))
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+        return below
 
-def _clear(top: int, path: bytes, stop: Stop) -> tuple[int, list[bytes]]:
-    """Remove what is no directory from `path`; returns how many went, and directories that are left."""
-    removed = 0
-    below: list[bytes] = []
-    try:
-        with directory_beneath(top, path, links=False, listing=True) as fd, os.scandir(fd) as names:
-            for entry in names:
-                stop.check()
-                name = os.fsencode(entry.name)
-                if not entry.is_dir(follow_symlinks=False):
-                    removed += _unlink(fd, name)
-                elif len(path) > _LONGEST:  # go on from a new descriptor: one for each so many bytes of depth
-                    removed += remove_tree(fd, name, stop)
-                elif len(below) < _BATCH:
-                    _grant(fd, name)
-                    below.append(join(path, name))
-    except OSError as error:
-        if error.errno not in _GONE:
-            raise
-    return removed, below
+    def _remove(self, path: bytes) -> bool:
+        """Remove a directory that was empty a moment ago; False if it is not any more."""
+        directory, name = split(path)
+        try:
+            with directory_beneath(self._top, directory, links=False) as parent:
+                os.rmdir(name, dir_fd=parent)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                return False
+            if error.errno not in _GONE:
+                raise
+        else:
+            self._removed += 1
+        return True
 
 
 def _unlink(parent: int, name: bytes) -> bool:

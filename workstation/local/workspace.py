@@ -80,8 +80,16 @@ def stat_named(parent: int, name: bytes) -> os.stat_result | None:
 def describe_named(parent: int, name: bytes, path: bytes) -> Entry:
     """The entry `name` in `parent` under the path `path`; FileNotFoundError if there is none."""
     status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-    target = os.readlink(name, dir_fd=parent) if stat.S_ISLNK(status.st_mode) else None
-    return describe(path, status, target)
+    if not stat.S_ISLNK(status.st_mode):
+        return describe(path, status)
+    # the name may mean something else by now: a link's target is read from the very entry that is described
+    handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        status = os.fstat(handle)
+        target = os.readlink(b"", dir_fd=handle) if stat.S_ISLNK(status.st_mode) else None
+        return describe(path, status, target)
+    finally:
+        os.close(handle)
 
 
 def describe(path: bytes, status: os.stat_result, target: bytes | None = None) -> Entry:

@@ -276,6 +276,7 @@ class FileLimits(_message.Message):
     LIST_ENTRIES_FIELD_NUMBER: _builtins.int
     TREE_ENTRIES_FIELD_NUMBER: _builtins.int
     TREE_DEPTH_FIELD_NUMBER: _builtins.int
+    TREE_SECONDS_FIELD_NUMBER: _builtins.int
     SEARCH_HITS_FIELD_NUMBER: _builtins.int
     SEARCH_BYTES_FIELD_NUMBER: _builtins.int
     SEARCH_FILE_BYTES_FIELD_NUMBER: _builtins.int
@@ -291,6 +292,8 @@ class FileLimits(_message.Message):
     tree_entries: _builtins.int
     """entries that a copy, a search or a count of usage goes through"""
     tree_depth: _builtins.int
+    tree_seconds: _builtins.float
+    """a copy or a recursive remove"""
     search_hits: _builtins.int
     search_bytes: _builtins.int
     search_file_bytes: _builtins.int
@@ -306,6 +309,7 @@ class FileLimits(_message.Message):
         list_entries: _builtins.int = ...,
         tree_entries: _builtins.int = ...,
         tree_depth: _builtins.int = ...,
+        tree_seconds: _builtins.float = ...,
         search_hits: _builtins.int = ...,
         search_bytes: _builtins.int = ...,
         search_file_bytes: _builtins.int = ...,
@@ -313,7 +317,7 @@ class FileLimits(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_bytes", b"chunk_bytes", "file_bytes", b"file_bytes", "list_entries", b"list_entries", "path_bytes", b"path_bytes", "read_bytes", b"read_bytes", "search_bytes", b"search_bytes", "search_file_bytes", b"search_file_bytes", "search_hits", b"search_hits", "search_seconds", b"search_seconds", "tree_depth", b"tree_depth", "tree_entries", b"tree_entries"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_bytes", b"chunk_bytes", "file_bytes", b"file_bytes", "list_entries", b"list_entries", "path_bytes", b"path_bytes", "read_bytes", b"read_bytes", "search_bytes", b"search_bytes", "search_file_bytes", b"search_file_bytes", "search_hits", b"search_hits", "search_seconds", b"search_seconds", "tree_depth", b"tree_depth", "tree_entries", b"tree_entries", "tree_seconds", b"tree_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -200,14 +200,14 @@ class FileSystemServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Copy(self, request, context):
-        """As Move; also FILE_TOO_LARGE, QUOTA_EXCEEDED, LIMIT_EXCEEDED (`tree_entries`, `tree_depth`, `path_bytes`).
+        """As Move; also FILE_TOO_LARGE, QUOTA_EXCEEDED, LIMIT_EXCEEDED (`tree_entries`, `tree_depth`, `tree_seconds`, `path_bytes`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Remove(self, request, context):
-        """NOT_FOUND, DIRECTORY_NOT_EMPTY, VERSION_CONFLICT.
+        """NOT_FOUND, DIRECTORY_NOT_EMPTY, VERSION_CONFLICT, LIMIT_EXCEEDED (`tree_seconds`: some of it may be gone).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -88,9 +88,9 @@ class FileSystemStub:
     Move: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.FileMoveRequest, _workstation_pb2.FileEntry]
     """NOT_FOUND, ALREADY_EXISTS, WRONG_KIND, DIRECTORY_NOT_EMPTY, INVALID_PATH (a directory into itself)."""
     Copy: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.FileCopyRequest, _workstation_pb2.FileEntry]
-    """As Move; also FILE_TOO_LARGE, QUOTA_EXCEEDED, LIMIT_EXCEEDED (`tree_entries`, `tree_depth`, `path_bytes`)."""
+    """As Move; also FILE_TOO_LARGE, QUOTA_EXCEEDED, LIMIT_EXCEEDED (`tree_entries`, `tree_depth`, `tree_seconds`, `path_bytes`)."""
     Remove: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.FileRemoveRequest, _workstation_pb2.FileRemoveResponse]
-    """NOT_FOUND, DIRECTORY_NOT_EMPTY, VERSION_CONFLICT."""
+    """NOT_FOUND, DIRECTORY_NOT_EMPTY, VERSION_CONFLICT, LIMIT_EXCEEDED (`tree_seconds`: some of it may be gone)."""
     Search: _grpc.UnaryStreamMultiCallable[_workstation_pb2.FileSearchRequest, _workstation_pb2.FileSearchResponse]
     """Hits as they are found, and the end last. NOT_FOUND, WRONG_KIND."""
     Watch: _grpc.UnaryStreamMultiCallable[_workstation_pb2.FileWatchRequest, _workstation_pb2.FileChange]
@@ -142,9 +142,9 @@ class FileSystemAsyncStub(FileSystemStub):
     Move: _aio.UnaryUnaryMultiCallable[_workstation_pb2.FileMoveRequest, _workstation_pb2.FileEntry]  # type: ignore[assignment]
     """NOT_FOUND, ALREADY_EXISTS, WRONG_KIND, DIRECTORY_NOT_EMPTY, INVALID_PATH (a directory into itself)."""
     Copy: _aio.UnaryUnaryMultiCallable[_workstation_pb2.FileCopyRequest, _workstation_pb2.FileEntry]  # type: ignore[assignment]
-    """As Move; also FILE_TOO_LARGE, QUOTA_EXCEEDED, LIMIT_EXCEEDED (`tree_entries`, `tree_depth`, `path_bytes`)."""
+    """As Move; also FILE_TOO_LARGE, QUOTA_EXCEEDED, LIMIT_EXCEEDED (`tree_entries`, `tree_depth`, `tree_seconds`, `path_bytes`)."""
     Remove: _aio.UnaryUnaryMultiCallable[_workstation_pb2.FileRemoveRequest, _workstation_pb2.FileRemoveResponse]  # type: ignore[assignment]
-    """NOT_FOUND, DIRECTORY_NOT_EMPTY, VERSION_CONFLICT."""
+    """NOT_FOUND, DIRECTORY_NOT_EMPTY, VERSION_CONFLICT, LIMIT_EXCEEDED (`tree_seconds`: some of it may be gone)."""
     Search: _aio.UnaryStreamMultiCallable[_workstation_pb2.FileSearchRequest, _workstation_pb2.FileSearchResponse]  # type: ignore[assignment]
     """Hits as they are found, and the end last. NOT_FOUND, WRONG_KIND."""
     Watch: _aio.UnaryStreamMultiCallable[_workstation_pb2.FileWatchRequest, _workstation_pb2.FileChange]  # type: ignore[assignment]
@@ -247,7 +247,7 @@ class FileSystemServicer(metaclass=_abc_1.ABCMeta):
         request: _workstation_pb2.FileCopyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_workstation_pb2.FileEntry, _abc.Awaitable[_workstation_pb2.FileEntry]]:
-        """As Move; also FILE_TOO_LARGE, QUOTA_EXCEEDED, LIMIT_EXCEEDED (`tree_entries`, `tree_depth`, `path_bytes`)."""
+        """As Move; also FILE_TOO_LARGE, QUOTA_EXCEEDED, LIMIT_EXCEEDED (`tree_entries`, `tree_depth`, `tree_seconds`, `path_bytes`)."""
 
     @_abc_1.abstractmethod
     def Remove(
@@ -255,7 +255,7 @@ class FileSystemServicer(metaclass=_abc_1.ABCMeta):
         request: _workstation_pb2.FileRemoveRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_workstation_pb2.FileRemoveResponse, _abc.Awaitable[_workstation_pb2.FileRemoveResponse]]:
-        """NOT_FOUND, DIRECTORY_NOT_EMPTY, VERSION_CONFLICT."""
+        """NOT_FOUND, DIRECTORY_NOT_EMPTY, VERSION_CONFLICT, LIMIT_EXCEEDED (`tree_seconds`: some of it may be gone)."""
 
     @_abc_1.abstractmethod
     def Search(

@@ -1,12 +1,10 @@
 """Paths beneath a root: what the kernel lets through, and what happens when it cannot be asked."""
 
-import ctypes
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,6 @@ import pytest
 from workstation.errors import OpenAt2Missing, PathOutsideWorkspace
 from workstation.local.openat2 import check_openat2, open_beneath, rename_new
 
-RENAME_EXCHANGE = 2
 SWAPS = 4000
 
 
@@ -110,26 +107,9 @@ def test_the_kernels_other_errors_pass_through(jail_root: int) -> None:
         content(jail_root, b"inside/file/below")
 
 
-@contextmanager
-def swapping(first: Path, second: Path) -> Iterator[None]:
-    """Exchange two names as fast as a thread can."""
-    libc = ctypes.CDLL(None)
-    stop = threading.Event()
-
-    def swap() -> None:
-        while not stop.is_set():
-            libc.renameat2(-100, bytes(first), -100, bytes(second), RENAME_EXCHANGE)
-
-    thread = threading.Thread(target=swap)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
-def test_a_directory_swapped_with_a_link_leads_nowhere_else(jail_root: int, tmp_path: Path) -> None:
+def test_a_directory_swapped_with_a_link_leads_nowhere_else(
+    jail_root: int, tmp_path: Path, swapping: Callable[[Path, Path], AbstractContextManager[None]]
+) -> None:
     (tmp_path / "root" / "planted").symlink_to("../outside")
     seen = set()
     with swapping(tmp_path / "root" / "inside", tmp_path / "root" / "planted"):
