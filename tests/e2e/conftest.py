@@ -67,7 +67,12 @@ def model() -> Iterator[ModelServer]:
 
 @pytest.fixture(scope="session")
 def started_with_model(model: ModelServer) -> Iterator[System]:
-    settings = {"EMPLA_MODEL_PROVIDER": "openai", "EMPLA_MODEL_NAME": "tests", "OPENAI_BASE_URL": model.url}
+    settings = {
+        "EMPLA_MODEL_PROVIDER": "openai",
+        "EMPLA_MODEL_NAME": "tests",
+        "OPENAI_BASE_URL": model.url,
+        "EMPLA_DRAIN_SECONDS": "1",
+    }
     with _directory() as directory, _ended_properly(System(directory, **settings)) as system:
         yield system
 

@@ -63,10 +63,10 @@ class System:
         assert self._up.poll() is None, self.printed
         return self.printed
 
-    def interrupt(self) -> int:
+    def interrupt(self, number: int = signal.SIGINT) -> int:
         """Ctrl-C as a terminal gives it, to every process of the foreground; returns the exit code."""
         assert self._up is not None
-        os.killpg(self._up.pid, signal.SIGINT)
+        os.killpg(self._up.pid, number)
         code = self._up.wait(PATIENCE)
         self._up = None
         return code
