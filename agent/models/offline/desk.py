@@ -20,8 +20,8 @@ MOST_ROUNDS = 14
 """Responses with calls for one message, after which the rules make do with what they have. Tool loops end soon after."""
 
 _EFFECTS = frozenset(("write_file", "append_file", "move_file", "remove_file", "remember"))
-_MOST_PIECES = 8
-_MOST_CHARACTERS = 400_000
+_MOST_PIECES = 12
+_MOST_CHARACTERS = 600_000
 _MOST_FOLDERS = 12
 _SMALL_PIECE = 8_000
 """Bytes of a piece that is sure to come whole, when a larger one was cut on its way."""
@@ -45,6 +45,8 @@ class Desk:
     def __init__(self, situation: Situation) -> None:
         self._situation = situation
         self._since = 0
+        # How many characters were read of the files that are too long to be read whole.
+        self.cut: dict[str, int] = {}
 
     def has(self, name: str) -> bool:
         """Whether the request offers the tool `name`."""
@@ -79,7 +81,7 @@ class Desk:
         return found
 
     def read(self, path: str) -> Document:
-        """The file `path`, read piece by piece up to 400,000 characters; raises `ToolFailed`."""
+        """The file `path`, read piece by piece up to 600,000 characters; raises `ToolFailed`."""
         text, offset, more = "", 0, False
         for _ in range(_MOST_PIECES):
             output = self._piece(path, offset)
@@ -90,6 +92,8 @@ class Desk:
             offset, more = following, True
             if len(text) >= _MOST_CHARACTERS:
                 break
+        if more:
+            self.cut[path] = len(text)
         return document(path, text, truncated=more)
 
     def paths(self) -> list[str]:

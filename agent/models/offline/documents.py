@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field, replace
 
+from agent.models.offline.facts import is_instruction
 from agent.models.offline.lists import (
     Item,
     blocks,
@@ -37,7 +38,22 @@ def document(path: str, text: str, *, truncated: bool = False) -> Document:
         return Document(path, text, groups=groups, truncated=truncated)
     reader = _Reader(text.splitlines())
     reader.read()
-    return Document(path, text, tuple(reader.all_headings), _united(reader.groups), tuple(reader.sentences), truncated)
+    sentences = tuple(_quotable(reader.sentences, text))
+    return Document(path, text, tuple(reader.all_headings), _united(reader.groups), sentences, truncated)
+
+
+def _quotable(found: list[Sentence], text: str) -> list[Sentence]:
+    """Without what tries to instruct its reader, to the end of its line: it must not be repeated as if it were a fact."""
+    orders = "\n".join(_orders(line) for line in text.splitlines())
+    return [sentence for sentence in found if sentence.text not in orders]
+
+
+def _orders(line: str) -> str:
+    if line.startswith(("<data", "</data")):
+        return line
+    said = sentences(line) if is_instruction(line) else []
+    first = next((index for index, sentence in enumerate(said) if is_instruction(sentence)), len(said))
+    return "\n".join(said[first:])
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Facts in running text and memories: the sentence that answers a question, or none."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from agent.models.offline.sentences import sentences
@@ -36,6 +36,15 @@ _WHY = {
 
 
 @dataclass(frozen=True, slots=True)
+class Passage:
+    """Text to look for facts in; `about` are the stems of what stands over it, such as its headings and its file's name."""
+
+    source: str
+    text: str
+    about: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Fact:
     """A sentence that answers, where it stands, and how much of the question it covers (0 to 1, and more for form)."""
 
@@ -44,15 +53,15 @@ class Fact:
     score: float
 
 
-def best_fact(question: str, texts: Iterable[tuple[str, str]]) -> Fact | None:
-    """The sentence of `texts` (source, text) that answers `question`; the later of two equals; None when none does."""
+def best_fact(question: str, passages: Iterable[Passage]) -> Fact | None:
+    """The sentence of `passages` that answers `question`; the later of two equals; None when none does."""
     asked = set(content(question))
     best: Fact | None = None
-    for source, text in texts:
-        for sentence in sentences(text):
-            score = _score(question, asked, sentence)
+    for passage in passages:
+        for sentence in sentences(passage.text):
+            score = _score(question, asked, sentence, passage.about)
             if score >= _ENOUGH and (best is None or score >= best.score):
-                best = Fact(sentence, source, score)
+                best = Fact(sentence, passage.source, score)
     return best
 
 
@@ -73,15 +82,16 @@ def _turned(match: re.Match[str]) -> str:
     return _PERSONS[match[0].lower().replace("’", "'")]
 
 
-def _score(question: str, asked: set[str], sentence: str) -> float:
+def _score(question: str, asked: set[str], sentence: str, about: frozenset[str]) -> float:
     if not asked or sentence.endswith("?") or _QUESTION_START.match(sentence) or is_instruction(sentence):
         return 0.0
     said = [stem(word) for word in words(sentence)]
     covered = {word for word in asked if any(alike(word, one) for one in said)}
     fresh = [one for one in said if one not in asked and (one not in STOP or one in ("no", "not"))]
-    if not fresh or not _names_covered(question, covered):
+    if not fresh or not covered or not _names_covered(question, covered | (asked & about)):
         return 0.0
-    return len(covered) / len(asked) + _form(question, covered, sentence)
+    framed = asked & about - covered
+    return (len(covered) + len(framed) / 2) / len(asked) + _form(question, covered, sentence)
 
 
 def _names_covered(question: str, covered: set[str]) -> bool:
@@ -97,8 +107,3 @@ def _form(question: str, covered: set[str], sentence: str) -> float:
     kind = next((pattern for word, pattern in _WHY.items() if word in question.casefold().split()), None)
     fitting = kind is not None and bool(re.search(kind, sentence[1:]))
     return 0.1 * shaped + 0.05 * fitting
-
-
-def texts_of(pairs: Sequence[tuple[str, str]], who: str) -> list[tuple[str, str]]:
-    """Those of (who, text) that `who` said."""
-    return [(one, text) for one, text in pairs if one == who]

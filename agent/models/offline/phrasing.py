@@ -48,7 +48,9 @@ def _things(selection: Selection, count: int) -> str:
 
 def _noun(selection: Selection) -> str:
     """The question's noun up to the last word that the lists know, without words for a number's label."""
-    found = selection.question.noun.split()
+    found = [
+        word for word in selection.question.noun.split() if not is_state_word(word)
+    ] and selection.question.noun.split()
     group = selection.readings[0].group
     known = group.topic() | {part for path in selection.paths for part in stems(path)}
     ends = [index for index, word in enumerate(found) if stem(word) in known]

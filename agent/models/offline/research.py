@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from agent.models.offline.desk import Desk, ToolFailed
 from agent.models.offline.evaluate import Selection, result, select, wanted_attribute
-from agent.models.offline.facts import Fact, best_fact, is_instruction, said_to
+from agent.models.offline.facts import Fact, Passage, best_fact, is_instruction, said_to
 from agent.models.offline.files import without
 from agent.models.offline.numbers import Amount
 from agent.models.offline.phrasing import answer as phrased
 from agent.models.offline.questions import Question, question
-from agent.models.offline.records import Document, Group, Record
+from agent.models.offline.records import Document, Group, Record, Sentence
 from agent.models.offline.replies import closed
 from agent.models.offline.situation import Situation
 from agent.models.offline.states import state
@@ -86,7 +86,7 @@ class Research:
         asked = question(without(text, files))
         selection = select(asked, documents)
         listed = phrased(selection) if selection else None
-        fact = best_fact(asked.text, [(d.path, s.text) for d in documents for s in d.sentences])
+        fact = best_fact(asked.text, [passage for document in documents for passage in _passages(document)])
         if selection and listed and _is_sure(selection) and not (fact and _tells_more(fact, selection)):
             return listed
         stated = f"{closed(fact.text)} (from {fact.source})" if fact and asked.operation != "list" else None
@@ -97,16 +97,17 @@ class Research:
 
     def _from_memory(self, text: str) -> str | None:
         # Memories come the best and newest first; of equals the last one counts, and this conversation most.
-        fact = best_fact(text, [*(("memory", memory) for memory in reversed(self._situation.memories)), *self._told()])
+        remembered = [Passage("memory", memory) for memory in reversed(self._situation.memories)]
+        fact = best_fact(text, [*remembered, *self._told()])
         fact = fact or self._recalled(text)
         return said_to(fact.text) if fact else None
 
-    def _told(self) -> list[tuple[str, str]]:
-        return [(who, text) for who, text in self._situation.earlier if who == "user"]
+    def _told(self) -> list[Passage]:
+        return [Passage(who, text) for who, text in self._situation.earlier if who == "user"]
 
     def _recalled(self, text: str) -> Fact | None:
         try:
-            return best_fact(text, [("memory", memory) for memory in self._desk.recall(text)])
+            return best_fact(text, [Passage("memory", memory) for memory in self._desk.recall(text)])
         except ToolFailed:
             return None
 
@@ -137,6 +138,18 @@ class Research:
         plain = sorted(useful, key=lambda word: (-len(word), word))
         wanted = [*quoted, *(name for name in names if name.casefold() not in STOP), *(stem(word) for word in plain)]
         return list({query.casefold(): query for query in reversed(wanted)}.values())[::-1]
+
+
+def _passages(document: Document) -> list[Passage]:
+    named = frozenset(stems(re.sub(r"[_/.-]", " ", document.path)))
+    over = {
+        headings: named | {one for h in headings for one in stems(h)} for _, headings in map(_parts, document.sentences)
+    }
+    return [Passage(document.path, text, over[headings]) for text, headings in map(_parts, document.sentences)]
+
+
+def _parts(sentence: Sentence) -> tuple[str, tuple[str, ...]]:
+    return sentence.text, sentence.headings
 
 
 def _is_sure(selection: Selection) -> bool:

@@ -50,7 +50,8 @@ class Worker:
         self._pointed = self._pointed_at(found)
         for clause in found:
             self._answers.append(self._one(clause))
-        return "\n\n".join(dict.fromkeys(filter(None, self._answers))) or unable()
+        cut = [f"Of {path} I read only the first {size:,} characters." for path, size in self._desk.cut.items()]
+        return "\n\n".join(dict.fromkeys(filter(None, [*self._answers, *cut]))) or unable()
 
     def _one(self, clause: Clause) -> str:
         asked = self._resolved(self._asked(clause.text), clause)
@@ -74,7 +75,7 @@ class Worker:
     def _asked(self, text: str) -> Ask:
         """The ask, read with the workspace's listing where it may name a file without its extension."""
         asked = ask(text, self._situation.paths or ())
-        if self._situation.paths is not None or asked.files or asked.kind not in (*_READING, "append"):
+        if self._situation.paths is not None or asked.files or self._files or asked.kind not in (*_READING, "append"):
             return asked
         if not _VAGUE.search(text) or not self._desk.has("list_files"):
             return asked
@@ -102,7 +103,7 @@ class Worker:
 
     def _failed(self, asked: Ask, error: ToolFailed) -> str:
         """What to say when a tool failed: another spelling of the file is tried first."""
-        if asked.kind not in _READING or not asked.files:
+        if asked.kind not in _READING or not asked.files or not self._desk.has("read_file"):
             return f"That did not work: {closed(str(error))}"
         known = self._known()
         better = tuple(resolved(name, known) for name in asked.files)
