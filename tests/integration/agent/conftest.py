@@ -65,7 +65,8 @@ class Office:
 
     async def row(self, message_id: UUID) -> dict[str, Any]:
         """The message's row."""
-        return dict(await self.pool.fetchrow("SELECT * FROM inbound_messages WHERE message_id = $1", message_id))
+        [row] = await self.pool.fetch("SELECT * FROM inbound_messages WHERE message_id = $1", message_id)
+        return dict(row)
 
     async def replies(self, message_id: UUID) -> list[str]:
         """What is in the outbox for a message."""

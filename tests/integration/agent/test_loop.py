@@ -64,13 +64,13 @@ async def test_an_idle_cycle_writes_nothing(office: Office):
     assert await cycles(office) == []
 
 
-async def test_a_cycle_that_fails_leaves_its_events_for_the_next(office: Office):
+async def test_a_cycle_that_fails_leaves_its_events_for_the_next(office: Office, monkeypatch: pytest.MonkeyPatch):
     await happened(office)
     async with looping(office) as (_, loop, memories):
-        keep, memories.remember = memories.remember, _broken
-        with pytest.raises(ValueError, match="broken"):
-            await loop.cycle()
-        memories.remember = keep
+        with monkeypatch.context() as patch:
+            patch.setattr(memories, "remember", _broken)
+            with pytest.raises(ValueError, match="broken"):
+                await loop.cycle()
         assert await loop.cycle() == "acted"
     assert await cycles(office) == [("done", "failed"), ("done", "acted")]
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from agent.models.interface import ModelRequest, ModelResponse, ModelUnavailable, ToolCall
 from agent.models.offline import OfflineModel
-from agent.models.scripted import ScriptedModel, echo
+from agent.models.scripted import ScriptedModel, Step, echo
 from tests.integration.agent.conftest import Office
 
 WHOLE_WAY = [
@@ -107,7 +107,7 @@ async def test_a_replayed_call_is_not_done_again(office: Office):
     """The process dies after the tool ran: the next launch replays the response and reads the recorded result."""
     asked = 0
 
-    def script(request: ModelRequest) -> ModelResponse:
+    def script(request: ModelRequest) -> Step:
         nonlocal asked
         if request.output is not None:
             return echo(request)

@@ -32,7 +32,7 @@ async def writing(
 
 async def claimed(office: Office, pool: Pool, identity: Identity) -> Unit:
     message_id = await office.store("hello")
-    row = await pool.fetchrow(SQL.claim, [message_id], identity.employee_id, identity.epoch)
+    [row] = await pool.fetch(SQL.claim, [message_id], identity.employee_id, identity.epoch)
     return Unit(
         machine="message",
         unit_id=message_id,

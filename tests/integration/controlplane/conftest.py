@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc.aio
 import pytest
@@ -31,14 +32,16 @@ class Plane:
     pool: Pool
 
     @property
-    def stub(self) -> control_pb2_grpc.ControlPlaneStub:
+    def stub(self) -> Any:
         return control_pb2_grpc.ControlPlaneStub(self.channel)
 
     async def attached(self, name: str = "sales-ae") -> pb.Employee:
         """Create an employee and wait until it is attached."""
-        request = pb.CreateEmployeeRequest(name=name, profile_name="sales-ae", start=True)
-        await self.stub.CreateEmployee(request, timeout=10)
-        return await self.stub.RestartEmployee(pb.RestartEmployeeRequest(employee=name, drain_seconds=1), timeout=60)
+        create = pb.CreateEmployeeRequest(name=name, profile_name="sales-ae", start=True)
+        await self.stub.CreateEmployee(create, timeout=10)
+        request = pb.RestartEmployeeRequest(employee=name, drain_seconds=1)
+        employee: pb.Employee = await self.stub.RestartEmployee(request, timeout=60)
+        return employee
 
 
 def free_port() -> int:

@@ -21,7 +21,7 @@ OPEN = {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
 
 async def reflected_methods(channel: grpc.aio.Channel) -> list[Any]:
     """Every method of every service that is served and not open to all."""
-    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)  # type: ignore[arg-type]
     asked = [reflection_pb2.ServerReflectionRequest(list_services="")]
     names = [
         s.name async for answer in stub.ServerReflectionInfo(iter(asked)) for s in answer.list_services_response.service

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -160,5 +161,5 @@ def fields_of(error: grpc.aio.AioRpcError) -> set[str]:
     from grpc_status import rpc_status
 
     broken = error_details_pb2.BadRequest()
-    status = rpc_status.from_call(error)
+    status: Any = rpc_status.from_call(error)  # type: ignore[arg-type]
     return {"", *(v.field for d in status.details if d.Unpack(broken) for v in broken.field_violations)}

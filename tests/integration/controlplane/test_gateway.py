@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 import grpc
@@ -24,12 +25,13 @@ from tests.integration.controlplane.conftest import Plane
 class Attached:
     """A process of an employee as the gateway sees one, driven by the test."""
 
-    call: grpc.aio.StreamStreamCall
+    call: Any
     up: asyncio.Queue[pb.AgentFrame] = field(default_factory=asyncio.Queue)
 
     async def frame(self) -> pb.ControlFrame:
         async with asyncio.timeout(10):
-            return await self.call.read()
+            frame: pb.ControlFrame = await self.call.read()
+        return frame
 
     async def delivered(self) -> pb.Deliver:
         frame = await self.frame()
@@ -61,7 +63,8 @@ class Seat:
 
     async def send(self, text: str = "hello") -> str:
         request = control_pb2.SendMessageRequest(employee=str(self.employee_id), text=text)
-        return (await self.plane.stub.SendMessage(request, timeout=10)).message_id
+        message: control_pb2.Message = await self.plane.stub.SendMessage(request, timeout=10)
+        return message.message_id
 
     async def claim(self, message_id: str) -> None:
         await self.plane.pool.execute(
@@ -88,7 +91,7 @@ async def seat(plane: Plane) -> Seat:
 
 async def refusal(attached: Attached) -> grpc.aio.AioRpcError:
     try:
-        while await attached.frame() is not grpc.aio.EOF:
+        while await attached.call.read() is not grpc.aio.EOF:
             pass
     except grpc.aio.AioRpcError as error:
         return error

@@ -72,7 +72,10 @@ def _servicer(peer: Peer) -> control_pb2_grpc.ControlPlaneServicer:
 
     methods = control_pb2.DESCRIPTOR.services_by_name["ControlPlane"].methods
     served = {m.name: streaming(m.name) if m.server_streaming else unary(m.name) for m in methods}
-    return type("Servicer", (control_pb2_grpc.ControlPlaneServicer,), served)()
+    servicer: control_pb2_grpc.ControlPlaneServicer = type(
+        "Servicer", (control_pb2_grpc.ControlPlaneServicer,), served
+    )()
+    return servicer
 
 
 @pytest.fixture
