@@ -29,7 +29,7 @@ from agent.pipeline.step import Incoming
 from agent.pipeline.transitions import Transitions
 from agent.pipeline.work import Worker
 from agent.prompts import employee_instructions
-from empla.store.connect import connect
+from empla.store.connect import Pool, connect
 from empla.store.errors import StoreUnavailable
 from empla.v1 import control_pb2
 from empla.v1 import gateway_pb2 as pb
@@ -77,6 +77,9 @@ class DigitalEmployee:
                     return frame.drain
                 case "welcome":
                     log.info("attached again")
+                    parts.configure(frame.welcome.configuration)
+                case "configuration_changed":
+                    parts.configure(frame.configuration_changed.configuration)
                 case other:
                     log.warning("this build does not act on the frame %s", other)
         raise GatewayUnavailable("the gateway ended")
@@ -106,37 +109,49 @@ class DigitalEmployee:
             LocalFileSystem(self.workspace) as files,
         ):
             memories = Memories(pool, self.identity)
-            granted = frozenset(profile.capabilities or SHIPPED_CAPABILITIES)
-            capabilities = CapabilityRegistry([WorkspaceCapability(files), MemoryCapability(memories)], granted)
-            worker = Worker(
-                pool=pool,
-                identity=self.identity,
-                model=self.model,
-                capabilities=capabilities,
-                progress=Progress(self.gateway.send),
-                instructions=employee_instructions(configuration.name, profile),
-                supervised=configuration.autonomy == control_pb2.AUTONOMY_SUPERVISED,
-            )
+            capabilities = CapabilityRegistry([WorkspaceCapability(files), MemoryCapability(memories)])
             loop = ProactiveLoop(pool, self.identity, memories, _times(profile.loop))
             coordinator = Coordinator(
                 pool=pool,
                 identity=self.identity,
                 transitions=await _patiently(lambda: Transitions.load(pool, self.identity)),
-                steps=(SECURITY_FILTER, *Analyzer(pool, memories, self.model).steps(), *worker.steps()),
                 send=self.gateway.send,
                 on_handled=loop.wake,
             )
+            parts = _Parts(self, pool, memories, capabilities, coordinator, loop)
+            parts.configure(configuration)
             async with capabilities:
-                yield _Parts(coordinator, loop)
+                yield parts
 
 
 @dataclass(slots=True)
 class _Parts:
-    """What an open employee consists of, and what the heartbeat says of it."""
+    """What an open employee consists of."""
 
+    employee: DigitalEmployee
+    pool: Pool
+    memories: Memories
+    capabilities: CapabilityRegistry
     coordinator: Coordinator
     loop: ProactiveLoop
     draining: bool = False
+
+    def configure(self, configuration: pb.EmployeeConfiguration) -> None:
+        """Go on by this configuration; steps that run end by the one before."""
+        profile, employee = configuration.profile, self.employee
+        self.capabilities.granted = frozenset(profile.capabilities or SHIPPED_CAPABILITIES)
+        self.loop.times = _times(profile.loop)
+        worker = Worker(
+            pool=self.pool,
+            identity=employee.identity,
+            model=employee.model,
+            capabilities=self.capabilities,
+            progress=Progress(employee.gateway.send),
+            instructions=employee_instructions(configuration.name, profile),
+            supervised=configuration.autonomy == control_pb2.AUTONOMY_SUPERVISED,
+        )
+        analyzer = Analyzer(self.pool, self.memories, employee.model)
+        self.coordinator.use((SECURITY_FILTER, *analyzer.steps(), *worker.steps()))
 
 
 async def _welcome(frames: AsyncIterator[pb.ControlFrame]) -> pb.Welcome:

@@ -55,7 +55,7 @@ class ProactiveLoop:
     """The loop of one launch of one employee. Each phase is committed before the next begins."""
 
     def __init__(self, pool: Pool, identity: Identity, memories: Memories, times: LoopTimes) -> None:
-        self._pool, self._identity, self._memories, self._times = pool, identity, memories, times
+        self._pool, self._identity, self._memories, self.times = pool, identity, memories, times
         self._woken = asyncio.Event()
         self.phase = "sleep"
 
@@ -68,16 +68,16 @@ class ProactiveLoop:
         while True:
             # Cleared before the table is read: what happens from here on wakes the next cycle.
             self._woken.clear()
-            pause = self._times.cycle
+            pause = self.times.cycle
             try:
-                async with asyncio.timeout(self._times.max_cycle):
+                async with asyncio.timeout(self.times.max_cycle):
                     await self.cycle()
             except StoreUnavailable as error:
                 log.warning("the database is away, the cycle is put off: %s", error)
-                pause = min(self._times.error_backoff, 5.0)
+                pause = min(self.times.error_backoff, 5.0)
             except TimeoutError:
-                log.warning("a cycle took longer than %g s and was cancelled", self._times.max_cycle)
-                pause = self._times.error_backoff
+                log.warning("a cycle took longer than %g s and was cancelled", self.times.max_cycle)
+                pause = self.times.error_backoff
             await self._sleep(pause)
 
     async def cycle(self) -> str:

@@ -76,8 +76,8 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
     async def ListEmployees(self, request: pb.ListEmployeesRequest, context: Any) -> pb.ListEmployeesResponse:
         size = _page_size(request.page_size)
         scope = await self._scope(request.tenant)
-        records = await self._parts.employees.list_of(scope, after=request.page_token, limit=size)
-        following = records[-1].name if len(records) == size else ""
+        records = await self._parts.employees.list_of(scope, after=_after(request.page_token), limit=size)
+        following = f"{records[-1].name}/{records[-1].employee_id}" if len(records) == size else ""
         return pb.ListEmployeesResponse(employees=map(self._employee, records), next_page_token=following)
 
     async def UpdateEmployee(self, request: pb.UpdateEmployeeRequest, context: Any) -> pb.Employee:
@@ -94,6 +94,7 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         record = await self._find(request.employee)
         await self._parts.employees.delete(record.employee_id, force=request.force)
         await self._parts.lifecycle.stop(record.employee_id, DEFAULT_DRAIN_SECONDS)
+        await self._parts.employees.drop_role(record.employee_id)
         return pb.DeleteEmployeeResponse()
 
     async def StartEmployee(self, request: pb.StartEmployeeRequest, context: Any) -> pb.Employee:
@@ -339,6 +340,12 @@ def _id(text: str, field: str) -> UUID:
         return UUID(text)
     except ValueError as error:
         raise Invalid(f"{text!r} is no id", fields={field: "a UUID"}) from error
+
+
+def _after(token: str) -> tuple[str, UUID]:
+    """The employee that a page token names."""
+    name, _, employee_id = token.partition("/")
+    return name, _id(employee_id, "page_token") if token else UUID(int=0)
 
 
 def _page_size(asked: int) -> int:

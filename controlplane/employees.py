@@ -12,6 +12,7 @@ from controlplane.errors import AlreadyThere, Invalid, NotNow, Unknown
 from controlplane.profiles import checked_profile
 from empla.store.connect import Pool, load_queries, translated
 from empla.store.ids import new_id
+from empla.store.roles import drop_employee_role
 from empla.v1 import control_pb2
 
 SQL = load_queries("controlplane", "employees.sql")
@@ -23,6 +24,7 @@ AUTONOMY = {
 }
 _AUTONOMY_NAMES = {value: name for name, value in AUTONOMY.items()}
 DEFAULT_TENANT = "default"
+_NO_ID = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Employees:
         return await self.by_id(created)
 
     async def find(self, tenant_id: UUID, reference: str) -> EmployeeRecord:
-        """The live employee of that name, `tenant/name` or id, if it is of that tenant; raises `Unknown`."""
+        """The live employee of that name or id, if it is of that tenant; raises `Unknown`."""
         found = await self._find(tenant_id, reference, _as_id(reference))
         if found is None or found.tenant_id != tenant_id:
             raise Unknown(f"there is no employee {reference!r}", reason="EMPLOYEE_UNKNOWN")
@@ -103,10 +105,12 @@ class Employees:
             row = await self._pool.fetchrow(SQL.find, tenant_id, name, employee_id)
         return None if row is None else _record(row)
 
-    async def list_of(self, tenant_id: UUID | None, *, after: str = "", limit: int = 1000) -> list[EmployeeRecord]:
-        """Live employees of a tenant (None: of all), by name, those that come after a name."""
+    async def list_of(
+        self, tenant_id: UUID | None, *, after: tuple[str, UUID] = ("", _NO_ID), limit: int = 1000
+    ) -> list[EmployeeRecord]:
+        """Live employees of a tenant (None: of all), by name and id, those that come after one."""
         with translated():
-            return [_record(row) for row in await self._pool.fetch(SQL.all, tenant_id, after, limit)]
+            return [_record(row) for row in await self._pool.fetch(SQL.all, tenant_id, *after, limit)]
 
     async def want(self, employee_id: UUID, state: str) -> None:
         """Set the desired state: running or stopped."""
@@ -128,6 +132,12 @@ class Employees:
             if live and not force:
                 raise NotNow(f"{live} messages have not ended; use force to delete the employee all the same")
             await self._pool.execute(SQL.delete, employee_id)
+
+    async def drop_role(self, employee_id: UUID) -> None:
+        """Remove the database role of an employee that is deleted and stopped."""
+        with translated():
+            async with self._pool.acquire() as connection:
+                await drop_employee_role(connection, employee_id)
 
 
 def _as_id(reference: str) -> UUID | None:

@@ -27,8 +27,8 @@ WHERE e.deleted_at IS NULL AND ((e.tenant_id = $1 AND e.name = $2) OR e.employee
 -- Every live employee of a tenant, or of all.
 SELECT e.*, t.name AS tenant, p.epoch, p.process, p.launched_at, p.launcher
 FROM employees e JOIN tenants t USING (tenant_id) JOIN employee_epochs p USING (employee_id)
-WHERE e.deleted_at IS NULL AND ($1::uuid IS NULL OR e.tenant_id = $1) AND e.name > $2
-ORDER BY e.name, e.employee_id LIMIT $3;
+WHERE e.deleted_at IS NULL AND ($1::uuid IS NULL OR e.tenant_id = $1) AND (e.name, e.employee_id) > ($2, $3)
+ORDER BY e.name, e.employee_id LIMIT $4;
 
 -- name: set_desired_state
 -- What the reconciler works towards.
@@ -67,16 +67,3 @@ UPDATE employee_epochs SET process = NULL, ended_at = now() WHERE employee_id = 
 -- name: credential
 -- Which employee and epoch a credential belongs to, and the employee's present epoch.
 SELECT employee_id, epoch, credential_hash FROM employee_epochs WHERE employee_id = $1;
-
--- name: beat
--- The last heartbeats of many employees.
-INSERT INTO employee_health AS h (employee_id, tenant_id, epoch, heartbeat_at, state, stage, in_flight, memory_bytes,
-  loop_lag_ms, build)
-SELECT b.employee_id, p.tenant_id, b.epoch, to_timestamp(b.at), b.state, b.stage, b.in_flight, b.memory_bytes, b.loop_lag_ms,
-  b.build
-FROM jsonb_to_recordset($1::jsonb) AS b (employee_id uuid, epoch bigint, at float8, state text, stage text, in_flight int,
-  memory_bytes bigint, loop_lag_ms real, build text) JOIN employee_epochs p USING (employee_id)
-ON CONFLICT (employee_id) DO UPDATE SET epoch = excluded.epoch, heartbeat_at = excluded.heartbeat_at, state = excluded.state,
-  stage = excluded.stage, in_flight = excluded.in_flight, memory_bytes = excluded.memory_bytes,
-  loop_lag_ms = excluded.loop_lag_ms, build = excluded.build
-WHERE h.epoch <= excluded.epoch;

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -75,10 +75,10 @@ class Messages:
         self, tenant_id: UUID | None, employee_id: UUID | None, *, ended: bool, size: int, token: str
     ) -> tuple[list[control_pb2.Review], str]:
         """A page of reviews, oldest first; and the token of the next page."""
-        after = _after(token)
+        after = _review_id(token)
         with translated():
             rows = await self._pool.fetch(SQL.open_reviews, tenant_id, employee_id, ended, after, size)
-        following = rows[-1]["created_at"].isoformat() if len(rows) == size else ""
+        following = str(rows[-1]["review_id"]) if len(rows) == size else ""
         return [review(row) for row in rows], following
 
     async def review(self, review_id: UUID, tenant_id: UUID | None) -> control_pb2.Review:
@@ -109,9 +109,9 @@ def _before(token: str) -> int:
     return int(token) if token else _NEWEST
 
 
-def _after(token: str) -> datetime:
-    try:
-        return datetime.fromisoformat(token) if token else datetime.min.replace(tzinfo=UTC)
+def _review_id(token: str) -> UUID:
+    try:  # ids begin with their time, so their order is the order of creation
+        return UUID(token) if token else UUID(int=0)
     except ValueError as error:
         raise Invalid("the page token is none of ours", fields={"page_token": "unknown"}) from error
 

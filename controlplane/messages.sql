@@ -47,8 +47,8 @@ WHERE r.message_id = $1 ORDER BY r.created_at;
 -- Reviews of a tenant or of one employee, oldest first.
 SELECT r.*, e.name AS employee FROM reviews r JOIN employees e ON e.employee_id = r.employee_id
 WHERE ($1::uuid IS NULL OR r.tenant_id = $1) AND ($2::uuid IS NULL OR r.employee_id = $2) AND ($3 OR r.state = 'open')
-  AND r.created_at > $4
-ORDER BY r.created_at LIMIT $5;
+  AND r.review_id > $4
+ORDER BY r.review_id LIMIT $5;
 
 -- name: review
 -- One review.

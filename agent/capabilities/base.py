@@ -153,8 +153,8 @@ class CapabilityRegistry:
     `granted` are the names in the employee's profile; an action of any other capability is refused, and said to be off.
     """
 
-    def __init__(self, capabilities: list[BaseCapability], granted: frozenset[str]) -> None:
-        self._capabilities, self._granted = capabilities, granted
+    def __init__(self, capabilities: list[BaseCapability], granted: frozenset[str] = frozenset()) -> None:
+        self._capabilities, self.granted = capabilities, granted
         self._actions = {action.name: (owner, action) for owner in capabilities for action in owner.actions}
         if len(self._actions) != sum(len(owner.actions) for owner in capabilities):
             raise ValueError("two actions have the same name")
@@ -170,7 +170,7 @@ class CapabilityRegistry:
 
     def tools(self) -> tuple[Tool, ...]:
         """Every granted action, as a model sees it."""
-        return tuple(a.as_tool() for owner, a in self._actions.values() if owner.name in self._granted)
+        return tuple(a.as_tool() for owner, a in self._actions.values() if owner.name in self.granted)
 
     async def execute(
         self,
@@ -185,7 +185,7 @@ class CapabilityRegistry:
         if name not in self._actions:
             raise ActionUnknown(f"there is no action {name!r}; there are: {', '.join(sorted(self._actions))}")
         owner, action = self._actions[name]
-        if owner.name not in self._granted:
+        if owner.name not in self.granted:
             raise ActionDenied(
                 f"{name} belongs to the capability {owner.name!r}, which this employee's profile turns off"
             )

@@ -43,13 +43,12 @@ class Coordinator:
         pool: Pool,
         identity: Identity,
         transitions: Transitions,
-        steps: Iterable[Step],
         send: Callable[[pb.AgentFrame], None],
         on_handled: Callable[[], None],
     ) -> None:
         self._pool, self._identity, self._transitions = pool, identity, transitions
         self._send, self._on_handled, self._progress = send, on_handled, Progress(send)
-        self._steps = {step.name: step for step in steps}
+        self._steps: dict[str, Step] = {}
         self._live: set[UUID] = set()
         self._claimed: set[UUID] = set()
         self._turns: defaultdict[UUID, deque[asyncio.Event]] = defaultdict(deque)
@@ -63,6 +62,10 @@ class Coordinator:
     def in_flight(self) -> int:
         """Messages that are claimed and not yet handed over."""
         return len(self._live)
+
+    def use(self, steps: Iterable[Step]) -> None:
+        """Work by these steps from now on."""
+        self._steps = {step.name: step for step in steps}
 
     async def run(self, group: asyncio.TaskGroup) -> None:
         """Take over what earlier launches left; later messages come through `deliver`. Tasks live in `group`."""

@@ -4,6 +4,7 @@ Every command lives in a module of its own that is imported when it is used, so 
 fast. Exit codes are drawn in `controlplane.cli.errors`.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -54,6 +55,8 @@ class Commands(click.Group):
 
     def main(self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **extra: Any) -> Any:  # type: ignore[override]
         """Run a command line; unless `standalone_mode` is off, report errors and exit."""
+        # gRPC's core writes to the terminal what our own errors say better; it reads this when it is imported.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         if not standalone_mode:
             return super().main(args, standalone_mode=False, **extra)
         try:

@@ -109,9 +109,11 @@ async def _until_attached(running: Running, stop: asyncio.Event) -> bool:
 
 def _greet(settings: Settings, running: Running, token: str) -> None:
     offline = not (settings.anthropic_api_key or settings.openai_api_key or settings.openai_base_url)
+    # A terminal is its owner's; a file that output goes to may be anybody's.
+    way_in = f"?token={token}" if sys.stdout.isatty() else f"?token=$(cat {settings.token_file})"
     lines = [
         "",
-        f"  status page   http://{running.http_address}/?token={token}",
+        f"  status page   http://{running.http_address}/{way_in}",
         f"  gRPC API      {running.grpc_address}   (token in {settings.token_file})",
         f"  webhooks      http://{running.http_address}/v1/channels/…   (empla channel create)",
         f"  workspaces    {settings.workspaces}",

@@ -163,3 +163,46 @@ def fields_of(error: grpc.aio.AioRpcError) -> set[str]:
     broken = error_details_pb2.BadRequest()
     status: Any = rpc_status.from_call(error)  # type: ignore[arg-type]
     return {"", *(v.field for d in status.details if d.Unpack(broken) for v in broken.field_violations)}
+
+
+async def test_a_running_employee_takes_a_new_configuration_without_a_restart(plane: Plane):
+    before = await plane.attached()
+    profile = pb.Profile(role="Clerk", capabilities=["memory"])
+    request = pb.UpdateEmployeeRequest(employee="sales-ae", profile=profile, autonomy=pb.AUTONOMY_SUPERVISED)
+    updated = await plane.stub.UpdateEmployee(request, timeout=10)
+    assert (updated.profile.role, updated.autonomy) == ("Clerk", pb.AUTONOMY_SUPERVISED)
+    message = await plane.stub.SendMessage(
+        pb.SendMessageRequest(employee="sales-ae", text="Write a file x.txt with hello", wait_ms=20_000), timeout=30
+    )
+    assert message.state == "waiting"
+    assert not (workspace(plane, before) / "x.txt").exists()
+    now = await plane.stub.GetEmployee(pb.GetEmployeeRequest(employee="sales-ae"), timeout=10)
+    assert (now.pid, now.epoch) == (before.pid, before.epoch)
+
+
+async def test_lists_come_in_pages(plane: Plane):
+    names = [f"e{number}" for number in range(5)]
+    for name in names:
+        await plane.stub.CreateEmployee(pb.CreateEmployeeRequest(name=name, profile_name="sales-ae"), timeout=10)
+        await plane.stub.SendMessage(pb.SendMessageRequest(employee=name, text=name), timeout=10)
+    employees: list[pb.Employee] = []
+    messages: list[pb.Message] = []
+    employee_token = message_token = ""
+    for _ in range(3):
+        page = await plane.stub.ListEmployees(
+            pb.ListEmployeesRequest(page_size=2, page_token=employee_token), timeout=10
+        )
+        employees, employee_token = [*employees, *page.employees], page.next_page_token
+        page = await plane.stub.ListMessages(pb.ListMessagesRequest(page_size=2, page_token=message_token), timeout=10)
+        messages, message_token = [*messages, *page.messages], page.next_page_token
+    assert [employee.name for employee in employees] == names
+    assert [message.text for message in messages] == names[::-1]
+    assert employee_token == message_token == ""
+
+
+async def test_a_deleted_employees_role_is_gone(plane: Plane):
+    employee = await plane.attached()
+    role = f"empla_e_{employee.employee_id.replace('-', '')}"
+    assert await plane.pool.fetchval("SELECT count(*) FROM pg_roles WHERE rolname = $1", role) == 1
+    await plane.stub.DeleteEmployee(pb.DeleteEmployeeRequest(employee="sales-ae"), timeout=30)
+    assert await plane.pool.fetchval("SELECT count(*) FROM pg_roles WHERE rolname = $1", role) == 0

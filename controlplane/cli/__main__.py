@@ -1,0 +1,5 @@
+"""`python -m controlplane.cli` is the command `empla`."""
+
+from controlplane.cli import main
+
+main()
