@@ -44,16 +44,16 @@ def document(path: str, text: str, *, truncated: bool = False) -> Document:
 
 def _quotable(found: list[Sentence], text: str) -> list[Sentence]:
     """Without what tries to instruct its reader, to the end of its line: it must not be repeated as if it were a fact."""
-    orders = "\n".join(_orders(line) for line in text.splitlines())
-    return [sentence for sentence in found if sentence.text not in orders]
+    orders = {_clean(order) for line in text.splitlines() for order in _orders(line)}
+    return [one for one in found if one.text not in orders and not is_instruction(one.text)]
 
 
-def _orders(line: str) -> str:
+def _orders(line: str) -> list[str]:
     if line.startswith(("<data", "</data")):
-        return line
+        return [line]
     said = sentences(line) if is_instruction(line) else []
     first = next((index for index, sentence in enumerate(said) if is_instruction(sentence)), len(said))
-    return "\n".join(said[first:])
+    return said[first:]
 
 
 @dataclass
