@@ -31,6 +31,7 @@ def test_empla_commands_work_as_printed(system: System, words: list[str]):
 
 
 def test_the_files_example_is_answered_from_the_file(system: System):
+    (system.workspace() / "notes.md").unlink(missing_ok=True)
     questions = [words[2] for words in EMPLA if words[0] == "send"]
     answers = [system.json("send", "sales-ae", question)["reply"] for question in questions]
     assert "notes.md" in answers[1]
