@@ -8,6 +8,7 @@ SELECT epoch FROM employee_epochs WHERE employee_id = $1;
 
 -- name: claim
 -- Gives new messages to this epoch with the first attempt of their first step begun; those of others stay as they are.
+-- One that this epoch has claimed and not begun to move is claimed again: the answer to the first claim may have been lost.
 WITH fence AS MATERIALIZED (
   SELECT employee_id FROM employee_epochs WHERE employee_id = $2 AND epoch = $3 FOR KEY SHARE
 )
@@ -15,7 +16,7 @@ UPDATE inbound_messages m
 SET epoch = $3, attempt = 1, started_at = now()
 FROM fence
 WHERE m.message_id = ANY ($1::uuid[]) AND m.employee_id = fence.employee_id
-  AND m.processing_state = 'received' AND m.epoch IS NULL
+  AND m.processing_state = 'received' AND (m.epoch IS NULL OR m.epoch = $3)
 RETURNING m.message_id, extract(epoch FROM m.queued_at)::float8 AS queued_at;
 
 -- name: transition
