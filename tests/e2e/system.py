@@ -228,6 +228,7 @@ def until[T](look: Callable[[], T | None], what: str, *, seconds: float = PATIEN
 
 def kill(pid: int) -> None:
     """SIGKILL, until the process is gone or only its parent has still to hear of it."""
+    assert pid > 1, "there is no such process"
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     until(lambda: not is_alive(pid), f"process {pid} is gone")
