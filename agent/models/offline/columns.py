@@ -81,8 +81,8 @@ def attribute(question: Question, records: Sequence[Record], used: Iterable[str]
 
 def naming(question: Question, labels: Sequence[str]) -> str | None:
     """The column that holds what the question calls the things, as products do for a list that begins with a number."""
-    wanted = {stem(word) for word in question.noun.split()}
-    return next((label for label in labels if label and set(stems(label)) <= wanted), None)
+    wanted = [stem(word) for word in question.noun.split()[-1:]]
+    return next((label for label in labels if wanted and stems(label) == wanted), None)
 
 
 def _is_number(record: Record, label: str) -> bool:

@@ -43,6 +43,11 @@ class Selection:
         """How well the question fits; under 1 is a guess."""
         return max((reading.score for reading in self.readings), default=0.0)
 
+    @property
+    def topic(self) -> float:
+        """How well the lists say themselves that they are about what is asked; under 1 they do not."""
+        return max((reading.topic for reading in self.readings), default=0.0)
+
     def states(self) -> list[str]:
         """The state words asked for, such as open, with "not" before those ruled out."""
         filters = [f for reading in self.readings for f in reading.filters if f.kind == "state"]
@@ -199,7 +204,7 @@ def _is_able(question: Question, reading: Reading) -> bool:
         return False
     if question.operation in _RECKONING:
         dated = question.by_date and date_label(question, records) is not None
-        return dated or number_label(question, records) is not None
+        return dated or question.by_date or number_label(question, records) is not None
     return True
 
 

@@ -81,6 +81,16 @@ def _count(selection: Selection) -> str:
     return f"{_where(selection)} {verb} {count or 'no (0)'} {_things(selection, count)}{_bound(selection)}{tail}."
 
 
+def _share(selection: Selection) -> str | None:
+    if not selection.pool or not selection.filtered:
+        return None
+    share = Amount(Decimal(100 * len(selection.chosen)) / len(selection.pool), percent=True).shown(1)
+    kind = " ".join(selection.states()) or "of that kind"
+    counts = f"{len(selection.chosen)} of {len(selection.pool)} in {_where(selection)}"
+    names = f": {_names(selection.chosen)}" if selection.chosen else ""
+    return f"{share} are {kind} ({counts}{names})."
+
+
 def _bound(selection: Selection) -> str:
     text = re.search(
         r"\b(?:over|above|under|below|more than|less than|at least|at most|between|before|after|since|"
@@ -158,6 +168,8 @@ def _extreme(selection: Selection) -> str | None:
     if dated and dated[1]:
         ordered = sorted(dated[1], key=lambda pair: pair[1], reverse=largest)
         label, ranked = dated[0], [(record, day.isoformat()) for record, day in ordered[selection.question.rank - 1 :]]
+    elif selection.question.by_date:
+        return _by_place(selection)
     else:
         found = numbers(selection)
         if not found or not found[1]:
@@ -167,6 +179,15 @@ def _extreme(selection: Selection) -> str | None:
             return None
         label, ranked = found[0], _with_ties(by_value, selection.question.limit)
     return _ranking(selection, label, ranked)
+
+
+def _by_place(selection: Selection) -> str | None:
+    """The last or the first as the file lists them, where there are no dates to go by."""
+    if not selection.chosen:
+        return None
+    place = "last" if selection.question.operation == "max" else "first"
+    record = selection.chosen[-1 if place == "last" else 0]
+    return f"There are no dates to go by; the {place} one listed in {_where(selection)} is {described(record)}."
 
 
 def _with_ties(ordered: Sequence[tuple[Record, Amount]], limit: int) -> list[tuple[Record, str]]:
@@ -243,6 +264,7 @@ def _spelled(record: Record) -> str:
 
 _ANSWERS: dict[Operation, Callable[[Selection], str | None]] = {
     "count": _count,
+    "share": _share,
     "sum": _sum,
     "average": _middle,
     "median": _middle,

@@ -8,9 +8,10 @@ from typing import Literal
 
 from agent.models.offline.dates import Span, span
 from agent.models.offline.numbers import amounts
+from agent.models.offline.vocabulary import rephrased
 from agent.models.offline.words import NUMBER_WORDS, STOP, words
 
-Operation = Literal["count", "sum", "average", "median", "max", "min", "list", "lookup", "check"]
+Operation = Literal["count", "share", "sum", "average", "median", "max", "min", "list", "lookup", "check"]
 
 _LARGEST = (
     r"highest|largest|biggest|greatest|most expensive|most valuable|most important|priciest|longest|maximum|max|best"
@@ -21,6 +22,7 @@ _EARLIEST = r"earliest|oldest|soonest|first due|next due|first|next"
 _COUNT = r"\b(?:how many|number of|count|how often)\b"
 _SUM = r"\b(?:total|sum|altogether|combined|overall|add(?:s|ed)? up|in all|all together|aggregate)\b|\bhow much\b"
 _OPERATIONS: tuple[tuple[Operation, str], ...] = (
+    ("share", r"\b(?:percent(?:age)?|share|proportion|fraction|%) of\b"),
     ("count", _COUNT),
     ("average", r"\b(?:average|mean|avg|on average|typical)\b"),
     ("median", r"\bmedian\b"),
@@ -36,10 +38,12 @@ _CHECK = re.compile(r"^(?:is|are|was|were|does|do|has|have|did|am)\b")
 _ASKING = re.compile(r"\b(?:which|what|list|show|name|who|give|display|enumerate|whose|tell|where|when)\b")
 _NOUN_END = (
     r"are|is|was|were|do|does|did|have|has|had|in|with|that|which|who|from|we|i|you|it|they|there|listed|still|on|for|"
-    r"by|at|over|under|above|below|worth|can|will|marked|currently|according|per|and|where|whose|remain|remaining|exist"
+    r"by|at|over|under|above|below|worth|can|will|marked|currently|according|per|and|where|whose|remain|remaining|exist|"
+    r"started|joined|hired|due|closing|ending|starting|expiring|before|after|since|between"
 )
 _NOUN = re.compile(
-    rf"(?:how many(?: of)?|number of|count(?: up)?(?: of)?|which|what|list|show me|show|name|every|each|all|"
+    rf"(?:how many(?: of)?|(?:number|percentage|percent|share|proportion) of|count(?: up)?(?: of)?|which|"
+    rf"what|list|show me|show|name|every|each|all|"
     rf"(?:{_LARGEST}|{_SMALLEST}|{_LATEST}|{_EARLIEST})|of)\s+(?:all\s+|the\s+|our\s+|my\s+|your\s+|of\s+|different\s+)*"
     rf"(?P<noun>[\w'-]+(?:\s+[\w'-]+){{0,3}}?)(?=\s+(?:{_NOUN_END})\b|\s*[?.!,:;]|\s*$)"
 )
@@ -142,7 +146,9 @@ class Question:
 
 def question(text: str) -> Question:
     """Read `text`, from which file names should be taken out, as a question."""
-    lower = " ".join(text.casefold().replace("’", "'").split())
+    # A capital inside the sentence makes Max a name, not the most of something.
+    plain = re.sub(r"(?<=\w )(Max|Min)\b", r"\1_", text.replace("’", "'"))
+    lower = rephrased(" ".join(plain.casefold().split()))
     compared, rest = _compared(lower)
     sold_out = _NO_STOCK.search(lower)
     if sold_out:

@@ -8,11 +8,14 @@ from agent.models.offline.numbers import amount
 from agent.models.offline.questions import Question
 from agent.models.offline.records import Document, Group, Record
 from agent.models.offline.states import is_literal, is_state_word, labelled_state, matches, state
+from agent.models.offline.tables import NUMBERING
 from agent.models.offline.vocabulary import COLUMNS, NEGATIONS, family
 from agent.models.offline.words import STOP, alike, stem, stems, word_set, words
 
 _GENERIC = word_set("""inc ltd gmbh corp co llc ag sa group company deal customer team""")
-_THINGS = {*COLUMNS["name"], "opportunity", "lead", "contract", "order", "person", "people", "row", "entry", "record"}
+_THINGS = word_set(
+    "opportunity lead contract order person people row entry record employee member colleague candidate supplier"
+) | set(COLUMNS["name"])
 _LONGEST_VALUE = 6
 NAME = "\0name"
 """Stands for the label of a record's name, which may have none."""
@@ -108,7 +111,11 @@ def _cells(group: Group, asked: set[str]) -> list[tuple[str, tuple[str, ...]]]:
     for record in group.records:
         for label, value in [(NAME, record.name), *((k, v) for k, v in record.fields if k)]:
             split = tuple(words(value))
-            if 0 < len(split) <= _LONGEST_VALUE and not asked.isdisjoint(split) and amount(value) is None:
+            if (
+                0 < len(split) <= _LONGEST_VALUE
+                and not asked.isdisjoint(split)
+                and (amount(value) is None or label in NUMBERING)
+            ):
                 cells[(label, split)] = None
     return list(cells)
 

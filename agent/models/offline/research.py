@@ -29,7 +29,7 @@ _NO_QUERIES = word_set(
     working second third value values expensive count number sum everyone"""
 )
 _COUNTED = re.compile(r"\b(\d{1,6}|" + "|".join(NUMBER_WORDS) + r")\s+((?:[\w-]+\s+){0,2}[\w-]+)", re.IGNORECASE)
-_ABOUT_LISTS = ("count", "sum", "average", "median", "max", "min", "list")
+_ABOUT_LISTS = ("count", "share", "sum", "average", "median", "max", "min", "list")
 
 
 class Research:
@@ -42,11 +42,11 @@ class Research:
     def answer(self, text: str, files: Sequence[str] = ()) -> str | None:
         """The answer to `text`, from `files` when some are named, else from memory and then from files that fit."""
         if files:
-            return self._from_files(text, files)
+            return self._from_files(text, files, named=True)
         asked = question(text)
         if asked.operation in _ABOUT_LISTS:
-            return self._from_files(text, self.likely_files(text)) or self._from_memory(text)
-        return self._from_memory(text) or self._from_files(text, self.likely_files(text))
+            return self._from_files(text, self.likely_files(text), named=False) or self._from_memory(text)
+        return self._from_memory(text) or self._from_files(text, self.likely_files(text), named=False)
 
     def number(self, text: str, files: Sequence[str] = ()) -> Amount | None:
         """The number that answers `text`, None when the files have none."""
@@ -81,16 +81,17 @@ class Research:
         fitting = [path for path, score in scores.most_common(_MOST_FILES) if score > 0]
         return fitting or (list(scores) if len(scores) <= _FEW_FILES else [])
 
-    def _from_files(self, text: str, files: Sequence[str]) -> str | None:
+    def _from_files(self, text: str, files: Sequence[str], *, named: bool) -> str | None:
         documents = self._documents(files)
         asked = question(without(text, files))
         selection = select(asked, documents)
         listed = phrased(selection) if selection else None
         fact = best_fact(asked.text, [passage for document in documents for passage in _passages(document)])
-        if selection and listed and _is_sure(selection) and not (fact and _tells_more(fact, selection)):
+        sure = selection is not None and _is_sure(selection, named=named)
+        if selection and listed and sure and not (fact and _tells_more(fact, selection)):
             return listed
         stated = f"{closed(fact.text)} (from {fact.source})" if fact and asked.operation != "list" else None
-        return _counted(asked, documents) or stated or listed
+        return _counted(asked, documents) or stated or (listed if named else _guessed(asked, listed))
 
     def _documents(self, files: Sequence[str]) -> list[Document]:
         return self._desk.together(*(lambda path=path: self._desk.read(path) for path in files[:_MOST_FILES]))
@@ -135,6 +136,7 @@ class Research:
         quoted = re.findall(r"(?<!\w)[\"“'`]([^\"”'`]{2,60})[\"”'`](?!\w)", text)
         names = re.findall(r"(?<!^)\b[A-Z][\w&-]*(?:\s+[A-Z][\w&-]*)*", text)
         useful = {word for word in words(text) if word not in STOP | _NO_QUERIES and len(word) > 3}
+        useful = {re.sub(r"(?<=\w{4})(?:ed|ing)$", "", word) for word in useful}
         plain = sorted(useful, key=lambda word: (-len(word), word))
         wanted = [*quoted, *(name for name in names if name.casefold() not in STOP), *(stem(word) for word in plain)]
         return list({query.casefold(): query for query in reversed(wanted)}.values())[::-1]
@@ -152,14 +154,27 @@ def _parts(sentence: Sentence) -> tuple[str, tuple[str, ...]]:
     return sentence.text, sentence.headings
 
 
-def _is_sure(selection: Selection) -> bool:
-    return selection.score >= (1 if selection.question.operation in _ABOUT_LISTS else 2)
+def _is_sure(selection: Selection, *, named: bool) -> bool:
+    """Whether the lists are what is meant; in files that were only searched for, the topic must be said too."""
+    if selection.question.operation not in _ABOUT_LISTS:
+        return selection.score >= 2
+    told = selection.topic >= 1 or any(f.kind == "value" for reading in selection.readings for f in reading.filters)
+    return selection.score >= 1 and (named or told)
+
+
+def _guessed(asked: Question, listed: str | None) -> str | None:
+    """An answer from lists that may be about something else, said as such."""
+    if listed is None or asked.operation not in _ABOUT_LISTS:
+        return None
+    return f"No file says that it is about {asked.noun or 'this'}. The nearest I found: {listed}"
 
 
 def _tells_more(fact: Fact, selection: Selection) -> bool:
     """Whether a sentence that has all words of the question beats a list that none of its columns answers."""
     if selection.question.operation in ("max", "min"):
         return selection.question.by_date and fact.score >= 1
+    if selection.states():
+        return False
     loose = selection.question.operation == "lookup" and wanted_attribute(selection) is None
     return loose and fact.score >= 1
 

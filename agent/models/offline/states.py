@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from agent.models.offline.records import Record
-from agent.models.offline.vocabulary import DONE, GENERIC_DONE, GENERIC_OPEN, NEGATIONS, OPEN, STATUS_LABELS
+from agent.models.offline.vocabulary import DONE, GENERIC_DONE, GENERIC_OPEN, NEGATIONS, OPEN, STATUS_LABELS, rephrased
 from agent.models.offline.words import contains_phrase, stems, word_set, words
 
 _PAST = re.compile(r"[(,;]|\b(?:was|were|until|since|from|formerly|previously|before|reopened)\b")
@@ -12,8 +12,6 @@ _YES = word_set("""yes y true x ✓ ✔ 1 ja""")
 _NO = word_set("""no n false 0 - nein""")
 _STRONG = GENERIC_OPEN | DONE - {"signed", "checked", "dead", "fixed", "paid"}
 """Words that tell a state even in the middle of a sentence."""
-
-_PHRASES = {"in progress": "ongoing", "to do": "todo", "not started": "open", "not done": "open", "on hold": "waiting"}
 
 
 def state(record: Record) -> str:
@@ -24,7 +22,7 @@ def state(record: Record) -> str:
         return "done" if record.done else "open"
     parts = [value.casefold() for key, value in record.fields[1:] if not key and _has_state(value)]
     headings = [heading.casefold() for heading in reversed(record.headings) if _has_state(heading)]
-    whole = [record.text.casefold()] if _STRONG & set(words(_rephrased(record.text.casefold()))) else []
+    whole = [record.text.casefold()] if _STRONG & set(words(rephrased(record.text.casefold()))) else []
     return next(iter([*parts, *headings, *whole]), "")
 
 
@@ -47,7 +45,7 @@ def matches(record: Record, wanted: str, literal: bool) -> bool:
     if answer is not None:
         return answer
     said = state(record)
-    current = words(_PAST.split(_rephrased(said))[0] or said)
+    current = words(_PAST.split(rephrased(said))[0] or said)
     if _negated(current):
         opposite = [word for word in current if word not in NEGATIONS]
         return bool(opposite) and not _means(opposite, wanted, literal)
@@ -56,7 +54,7 @@ def matches(record: Record, wanted: str, literal: bool) -> bool:
 
 def is_literal(records: Iterable[Record], wanted: str) -> bool:
     """Whether some record uses the very word `wanted` for its state."""
-    return any(contains_phrase(words(_PAST.split(_rephrased(state(r)))[0]), [wanted]) for r in records)
+    return any(contains_phrase(words(_PAST.split(rephrased(state(r)))[0]), [wanted]) for r in records)
 
 
 def is_state_word(word: str) -> bool:
@@ -76,13 +74,7 @@ def _negated(current: Sequence[str]) -> bool:
 
 
 def _has_state(text: str) -> bool:
-    return any(is_state_word(word) for word in words(_rephrased(text.casefold())))
-
-
-def _rephrased(text: str) -> str:
-    for phrase, word in _PHRASES.items():
-        text = text.replace(phrase, word)
-    return text
+    return any(is_state_word(word) for word in words(rephrased(text.casefold())))
 
 
 def _yes_or_no(record: Record, wanted: str) -> bool | None:

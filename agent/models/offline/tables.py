@@ -54,6 +54,8 @@ def json_groups(text: str) -> tuple[Group, ...] | None:
 
 
 def _delimiter(lines: Sequence[str], *, strict: bool) -> str | None:
+    # 1,200 is one cell.
+    lines = [re.sub(r"(?<=\d),(?=\d{3}\b)", "", line) for line in lines] if strict else lines
     for delimiter in _DELIMITERS:
         counts = [len(row) for row in csv.reader(lines[:50], delimiter=delimiter)] if lines else []
         if counts and counts[0] > 1 and (len(set(counts)) == 1 if strict else True):
@@ -80,12 +82,13 @@ def _name(fields: Sequence[tuple[str, str]]) -> str:
     """The cell that names a row: one whose column says so, else the first that is text, as many begin with a number."""
     named = [value for key, value in fields if value and key in _NAMING]
     called = [value for key, value in fields if value and family(key) == "name"]
-    texts = [value for key, value in fields if value and key not in _NUMBERING and amount(value) is None]
+    texts = [value for key, value in fields if value and key not in NUMBERING and amount(value) is None]
     return next(iter([*named, *called, *texts, *(value for _, value in fields)]), "")
 
 
 _NAMING = ("name", "full name", "title", "deal")
-_NUMBERING = ("id", "#", "no", "no.", "nr", "sku", "code", "number", "key", "ref", "date")
+NUMBERING = ("id", "#", "no", "no.", "nr", "sku", "code", "number", "key", "ref", "date")
+"""Labels of columns that number the rows or date them, but do not say what they are."""
 
 
 def _cells(line: str) -> list[str]:

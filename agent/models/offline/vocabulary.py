@@ -62,6 +62,16 @@ NEGATIONS = word_set(
 )
 
 
+_PHRASES = {"in progress": "ongoing", "to do": "todo", "not started": "open", "not done": "open", "on hold": "waiting"}
+
+
+def rephrased(text: str) -> str:
+    """`text` with states that are phrases as one word."""
+    for phrase, word in _PHRASES.items():
+        text = text.replace(phrase, word)
+    return text
+
+
 def family(label: str) -> str | None:
     """The family of meaning that a column's label belongs to, None when it is in none."""
     parts = stems(label)

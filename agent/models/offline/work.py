@@ -7,6 +7,7 @@ from dataclasses import replace
 from agent.models.offline import wording
 from agent.models.offline.arithmetic import ArithmeticRefused, calculate
 from agent.models.offline.asks import Ask, Kind, ask
+from agent.models.offline.calendar import about_days
 from agent.models.offline.clauses import Clause, clauses
 from agent.models.offline.desk import Desk, ToolFailed
 from agent.models.offline.files import file_names, resolved, similar
@@ -151,7 +152,7 @@ class Worker:
         return " ".join(f"{path} has {count:,} {plural(asked.body, count)}." for path, count in counts.items())
 
     def _question(self, asked: Ask) -> str:
-        if not asked.files and (result := _calculated(asked.text)):
+        if not asked.files and (result := about_days(asked.text) or _calculated(asked.text)):
             return result
         if share := wording.SHARE_OF.match(asked.text):
             return self._share_of(share["share"], share["rest"], asked.files) or self._unanswered(asked)
