@@ -1,6 +1,5 @@
 """The HTTP port: webhooks, probes and the status page."""
 
-import asyncio
 import ipaddress
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -126,9 +125,10 @@ async def _healthz(_: web.Request) -> web.StreamResponse:
 
 async def _readiness(pool: Pool) -> web.StreamResponse:
     try:
+        # The pool waits for a query that it cancels: only its own timeouts bound that as well.
         with translated():
-            async with asyncio.timeout(READY_SECONDS):
-                await pool.fetchval("SELECT 1")
+            async with pool.acquire(timeout=READY_SECONDS) as connection:
+                await connection.fetchval("SELECT 1", timeout=READY_SECONDS)
     except StoreUnavailable:
         return unavailable("STORE_UNAVAILABLE", "the database does not answer")
     return web.json_response({"status": "ready"})

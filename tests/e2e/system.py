@@ -111,6 +111,18 @@ class System:
         finally:
             away.rename(data)
 
+    @contextmanager
+    def frozen_database(self) -> Iterator[None]:
+        """The database takes connections and queries and answers none."""
+        frozen = [pid for pid, command in self.processes().items() if "postgres" in command]
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in frozen:
+                os.kill(pid, signal.SIGCONT)
+
     @property
     def printed(self) -> str:
         return self._output.read_text()
@@ -199,9 +211,11 @@ class System:
 
         return until(ended, f"message {message_id} has ended")
 
-    def request(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, Any]:
+    def request(
+        self, method: str, path: str, body: bytes = b"", *, timeout: float = PATIENCE, **headers: str
+    ) -> tuple[int, Any]:
         """One HTTP request; the answer's status and JSON."""
-        connection = http.client.HTTPConnection(self.http_address, timeout=PATIENCE)
+        connection = http.client.HTTPConnection(self.http_address, timeout=timeout)
         try:
             connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
             answer = connection.getresponse()
@@ -213,8 +227,8 @@ class System:
         """One signed webhook."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         timestamp = str(int(time.time()))
-        headers = {"X_Empla_Timestamp": timestamp, "X_Empla_Signature": signature(secret, timestamp, raw)}
-        return self.request("POST", path, raw, **headers)
+        made = signature(secret, timestamp, raw)
+        return self.request("POST", path, raw, X_Empla_Timestamp=timestamp, X_Empla_Signature=made)
 
 
 def until[T](look: Callable[[], T | None], what: str, *, seconds: float = PATIENCE) -> T:

@@ -1,6 +1,7 @@
 """Whatever dies in the middle of a message, it is answered once, and what was done for it is not done again."""
 
 from collections.abc import Callable
+from unittest.mock import ANY
 from uuid import uuid4
 
 import pytest
@@ -104,6 +105,13 @@ def test_while_the_database_is_away_nothing_is_acknowledged_and_then_all_goes_on
     assert system.send("Hello").state == "answered"
     after = system.attached()
     assert (after.pid, after.epoch) == (before.pid, before.epoch)
+
+
+def test_a_database_that_does_not_answer_is_noticed(system: System):
+    with system.frozen_database():
+        assert system.request("GET", "/readyz", timeout=15) == (503, ANY)
+    assert system.request("GET", "/readyz") == (200, {"status": "ready"})
+    assert system.send("Hello").state == "answered"
 
 
 def _refused(inbox: Inbox) -> tuple[int, dict[str, str]] | None:
