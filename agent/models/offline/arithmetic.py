@@ -133,7 +133,7 @@ def _series(kind: str, items: list[str]) -> str:
 def _result(value: Decimal, parser: "_Parser", *, percent: bool) -> Amount:
     if parser.operations == 0:
         raise NotArithmetic
-    if value.adjusted() > _MOST_DIGITS:
+    if value and value.adjusted() > _MOST_DIGITS:
         raise ArithmeticRefused(f"the result has more than {_MOST_DIGITS} digits")
     return Amount(value, "" if percent else parser.currency, percent)
 

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 
 _CURRENCY = r"[$€£¥₹]|\b(?:USD|EUR|GBP|CHF|JPY|INR|AUD|CAD|euros?|dollars?|pounds?)\b"
 _AMOUNT = re.compile(
@@ -15,6 +15,10 @@ _AMOUNT = re.compile(
 _SCALES = {"thousand": 3, "k": 3, "million": 6, "mio": 6, "m": 6, "mn": 6, "billion": 9, "b": 9, "bn": 9, "mrd": 9}
 _SCALES |= {"trillion": 12, "tn": 12, "kn": 3}
 _SIGNS = {"euro": "€", "eur": "€", "dollar": "$", "usd": "$", "us$": "$", "pound": "£", "gbp": "£", "jpy": "¥"}
+_WIDE = Context(prec=120)
+_MOST_DIGITS = 40
+"""A longer run of digits is a key or a dump, no amount."""
+
 _DATE = re.compile(r"\b\d{4}-\d{1,2}-\d{1,2}\b|\b\d{1,2}[./]\d{1,2}[./]\d{2,4}\b|\b\d{1,2}:\d{2}\b")
 
 
@@ -43,7 +47,7 @@ class Amount:
 
 def amounts(text: str) -> list[Amount]:
     """All amounts in `text`, in order; dates, times and numbers inside words do not count."""
-    return [_amount(match) for match in _AMOUNT.finditer(_DATE.sub(" ", text))]
+    return [_amount(match) for match in _AMOUNT.finditer(_DATE.sub(" ", text)) if _is_readable(match)]
 
 
 def amount(text: str) -> Amount | None:
@@ -51,7 +55,7 @@ def amount(text: str) -> Amount | None:
     stripped = text.strip().strip("*_`~≈").strip()
     negative = re.fullmatch(r"\((.+)\)", stripped)
     match = _AMOUNT.fullmatch(negative[1].strip() if negative else stripped)
-    if match is None or _DATE.fullmatch(stripped):
+    if match is None or not _is_readable(match) or _DATE.fullmatch(stripped):
         return None
     found = _amount(match)
     return found.of(-found.value) if negative else found
@@ -65,9 +69,13 @@ def is_date(text: str) -> bool:
 def take(text: str) -> tuple[Amount, int] | None:
     """The amount at the very start of `text` and its length, sign excluded."""
     match = _AMOUNT.match(text)
-    if match is None or match["sign"]:
+    if match is None or not _is_readable(match) or match["sign"]:
         return None
     return _amount(match), match.end()
+
+
+def _is_readable(match: re.Match[str]) -> bool:
+    return len(match["digits"]) <= _MOST_DIGITS
 
 
 def _amount(match: re.Match[str]) -> Amount:
@@ -94,7 +102,8 @@ def _decimal(digits: str, money: bool) -> Decimal:
 
 
 def _digits(value: Decimal, places: int, *, fixed: bool) -> str:
-    rounded = value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP) if value.is_finite() else value
-    if rounded == rounded.to_integral_value():
-        return f"{rounded.to_integral_value():,f}"
+    # The context that others may have set is too narrow for the largest sums.
+    rounded = value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP, _WIDE)
+    if rounded == rounded.to_integral_value(context=_WIDE):
+        return f"{rounded.to_integral_value(context=_WIDE):,f}"
     return f"{rounded:,f}" if fixed else f"{rounded:,f}".rstrip("0")

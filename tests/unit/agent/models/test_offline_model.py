@@ -330,7 +330,16 @@ def test_no_text_breaks_it(message: str, content: str, wording: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["." * 30_000, "(" * 9_000, "a " * 15_000, '"' * 20_000, "| " * 9_000, "write " + "to " * 9_000 + "x.md"]
+    "text",
+    [
+        "." * 30_000,
+        "(" * 9_000,
+        "a " * 15_000,
+        '"' * 20_000,
+        "| " * 9_000,
+        "deal,value\nAcme," + "9" * 9_000,
+        "write " + "to " * 9_000 + "x.md",
+    ],
 )
 async def test_no_text_holds_it_up(text: str) -> None:
     office = Office({"a.md": text, "b.csv": text})
