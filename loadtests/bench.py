@@ -5,24 +5,39 @@ from typing import Any
 
 import click
 
-from loadtests import report, transitions
+from loadtests import report, transitions, webhook_reply
 from loadtests.report import Figure
+
+ROWS = ("transitions", "webhook", "slow-model")
 
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Seconds instead of minutes: shows that it runs, says little.")
-def bench(*, quick: bool) -> None:
+@click.option("--only", type=click.Choice(ROWS), multiple=True, help="Some rows only; may be repeated.")
+def bench(*, quick: bool, only: tuple[str, ...]) -> None:
     """Measure the system's figures on this machine."""
-    figures, facts = asyncio.run(_measure(quick=quick))
+    facts: dict[str, Any] = {"quick": quick, **report.machine()}
+    figures: list[Figure] = []
+    for row in only or ROWS:
+        click.echo(f"measuring: {row} …", err=True)
+        figures += _measure(row, facts, quick=quick)
+    if "postgresql" in facts:
+        click.echo("PostgreSQL: " + ", ".join(f"{name} = {value}" for name, value in facts["postgresql"].items()))
     click.echo(report.table(figures))
     click.echo(f"\nwritten to {report.write(figures, facts)}")
 
 
-async def _measure(*, quick: bool) -> tuple[list[Figure], dict[str, Any]]:
-    facts: dict[str, Any] = {"quick": quick, **report.machine()}
-    steps, durable = await transitions.measure(transitions.QUICK if quick else transitions.FULL)
-    click.echo("PostgreSQL: " + ", ".join(f"{name} = {value}" for name, value in durable.items()))
-    return steps, facts | {"postgresql": durable}
+def _measure(row: str, facts: dict[str, Any], *, quick: bool) -> list[Figure]:
+    lengths = webhook_reply.QUICK if quick else webhook_reply.FULL
+    match row:
+        case "transitions":
+            steps = transitions.QUICK if quick else transitions.FULL
+            figures, facts["postgresql"] = asyncio.run(transitions.measure(steps))
+            return figures
+        case "webhook":
+            return webhook_reply.measure(lengths)
+        case _:
+            return webhook_reply.measure_with_slow_model(lengths)
 
 
 if __name__ == "__main__":
