@@ -42,7 +42,7 @@ WHERE employee_id = $1 AND deleted_at IS NULL;
 -- name: live_messages
 -- How many messages of an employee have not ended.
 SELECT count(*) FROM inbound_messages
-WHERE employee_id = $1 AND processing_state NOT IN ('answered', 'collected', 'withheld', 'failed');
+WHERE employee_id = $1 AND ended_at IS NULL;
 
 -- name: delete
 -- Makes the name free; rows of its messages stay.

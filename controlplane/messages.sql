@@ -29,8 +29,9 @@ WHERE message_id = ANY ($1::uuid[]) ORDER BY queued_at, part;
 -- Every attempt of every step of a message.
 SELECT a.*, w.intent_index,
   greatest(0, extract(epoch FROM a.started_at - a.queued_at) * 1000)::float8 AS queued_ms
-FROM step_attempts a LEFT JOIN message_workers w ON w.worker_id = a.unit_id
-WHERE a.message_id = $1 ORDER BY a.finished_at, a.started_at, a.step;
+FROM inbound_messages m JOIN step_attempts a USING (message_id, employee_id, tenant_id)
+LEFT JOIN message_workers w ON w.worker_id = a.unit_id
+WHERE m.message_id = $1 ORDER BY a.finished_at, a.started_at, a.step;
 
 -- name: effects
 -- Every action that was begun for a message.
@@ -56,15 +57,15 @@ SELECT r.*, e.name AS employee FROM reviews r JOIN employees e ON e.employee_id 
 WHERE r.review_id = $1 AND ($2::uuid IS NULL OR r.tenant_id = $2);
 
 -- name: latency
--- Milliseconds from received to sent, of the messages answered in the last hour.
+-- Milliseconds from received to sent, of the last 10,000 messages, those that were answered in the last hour.
 SELECT count(*)::int AS count, percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY ms) AS ms
-FROM (SELECT extract(epoch FROM ended_at - received_at) * 1000 AS ms FROM inbound_messages
-  WHERE ($1::uuid IS NULL OR tenant_id = $1) AND processing_state = 'answered' AND received_at > now() - interval '1 hour'
-  ORDER BY sequence DESC LIMIT 10000) answered;
+FROM (SELECT extract(epoch FROM ended_at - received_at) * 1000 AS ms, processing_state, received_at FROM inbound_messages
+  WHERE ($1::uuid IS NULL OR tenant_id = $1) ORDER BY sequence DESC LIMIT 10000) recent
+WHERE processing_state = 'answered' AND received_at > now() - interval '1 hour';
 
 -- name: counts
 -- How much waits.
 SELECT (SELECT count(*) FROM reviews WHERE state = 'open' AND ($1::uuid IS NULL OR tenant_id = $1))::int AS open_reviews,
-  (SELECT count(*) FROM inbound_messages WHERE processing_state NOT IN ('answered', 'collected', 'withheld', 'failed')
+  (SELECT count(*) FROM inbound_messages WHERE ended_at IS NULL
    AND ($1::uuid IS NULL OR tenant_id = $1))::int AS live_messages,
   (SELECT count(*) FROM outbox WHERE state IN ('queued', 'sending') AND ($1::uuid IS NULL OR tenant_id = $1))::int AS queued_outbox;

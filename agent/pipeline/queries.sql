@@ -103,7 +103,7 @@ WITH fence AS MATERIALIZED (
   SELECT employee_id, tenant_id FROM employee_epochs WHERE employee_id = $1 AND epoch = $2 FOR KEY SHARE
 ), left_message AS MATERIALIZED (
   SELECT m.* FROM inbound_messages m JOIN fence USING (employee_id)
-  WHERE m.processing_state IN ('received', 'analyzing', 'working', 'merging', 'waiting') AND m.epoch < $2
+  WHERE m.ended_at IS NULL AND m.processing_state <> 'sending' AND m.epoch < $2
   FOR NO KEY UPDATE OF m
 ), left_worker AS MATERIALIZED (
   SELECT w.* FROM message_workers w JOIN fence USING (employee_id)
@@ -146,7 +146,7 @@ SELECT m.message_id, m.conversation_id, m.sender, m.processing_state AS state, m
   extract(epoch FROM m.queued_at)::float8 AS queued_at, extract(epoch FROM m.next_at)::float8 AS next_at,
   m.trace_context, b.body, b.metadata
 FROM inbound_messages m JOIN message_bodies b USING (message_id)
-WHERE m.employee_id = $1 AND m.epoch = $2 AND m.processing_state IN ('received', 'analyzing', 'working', 'merging')
+WHERE m.employee_id = $1 AND m.epoch = $2 AND m.ended_at IS NULL AND m.processing_state NOT IN ('sending', 'waiting')
 ORDER BY m.sequence LIMIT $3;
 
 -- name: live_workers
@@ -168,7 +168,7 @@ WITH fence AS MATERIALIZED (
   UPDATE inbound_messages m SET started_at = NULL, attempt = m.attempt + 1
   FROM fence, inbound_messages o
   WHERE m.employee_id = fence.employee_id AND m.epoch = $2 AND o.message_id = m.message_id AND m.started_at IS NOT NULL
-    AND m.processing_state IN ('received', 'analyzing', 'merging')
+    AND m.ended_at IS NULL AND m.processing_state IN ('received', 'analyzing', 'merging')
   RETURNING m.message_id AS unit_id, m.message_id, m.tenant_id, m.employee_id, m.step, o.attempt, o.queued_at, o.started_at,
     CASE m.processing_state WHEN 'received' THEN 'receive' WHEN 'merging' THEN 'merge' ELSE 'analyze' END AS stage
 ), worker AS (

@@ -145,7 +145,7 @@ class _ToolLoop:
     async def _act(self, response: ModelResponse) -> None:
         results = [await self._call(position, call) for position, call in enumerate(response.calls)]
         self._messages += [
-            ChatMessage(role="assistant", text=response.text, calls=response.calls),
+            response.turn(),
             ChatMessage(role="tool", results=tuple(results)),
         ]
         self.index += 1

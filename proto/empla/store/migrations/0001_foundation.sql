@@ -265,12 +265,14 @@ CREATE TABLE inbound_messages (
   trace_context    text NOT NULL DEFAULT '',    -- W3C traceparent
   received_at      timestamptz NOT NULL DEFAULT now(),
   ended_at         timestamptz,
+  CHECK ((ended_at IS NOT NULL) = (processing_state IN ('answered', 'collected', 'withheld', 'failed'))),
   UNIQUE (tenant_id, channel_id, event_id),
   UNIQUE (message_id, employee_id, tenant_id),
   FOREIGN KEY (employee_id, tenant_id) REFERENCES employees (employee_id, tenant_id)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_analyze_scale_factor = 0.02);
-CREATE INDEX inbound_messages_live ON inbound_messages (employee_id, sequence)
-  WHERE processing_state NOT IN ('answered', 'collected', 'withheld', 'failed');
+-- Live is what has no end yet. An index that read the state would be written anew at every transition: its column changes each time.
+CREATE INDEX inbound_messages_live ON inbound_messages (employee_id, sequence) WHERE ended_at IS NULL;
+CREATE INDEX inbound_messages_by_age ON inbound_messages (sequence DESC);
 CREATE INDEX inbound_messages_by_employee ON inbound_messages (employee_id, sequence DESC);
 CREATE INDEX inbound_messages_by_tenant ON inbound_messages (tenant_id, sequence DESC);
 CREATE INDEX inbound_messages_by_conversation ON inbound_messages (conversation_id, sequence DESC);
@@ -318,7 +320,9 @@ CREATE TRIGGER legal_edge BEFORE UPDATE OF state, step ON message_workers FOR EA
   WHEN (NOT is_legal_edge('worker', OLD.state, OLD.step, NEW.state, NEW.step))
   EXECUTE FUNCTION refuse_edge('worker');
 
--- One row for each attempt of each step. `unit_id` is the message, or the worker for steps of a worker.
+-- One row for each attempt of each step. `unit_id` is the message, or the worker for steps of a worker. There is no foreign key
+-- to the message: its check would be the largest part of a transition's cost. A row is written together with the move of its unit,
+-- and readers take only those that carry the message's own employee.
 CREATE TABLE step_attempts (
   unit_id     uuid NOT NULL,
   step        text NOT NULL,
@@ -341,9 +345,7 @@ CREATE TABLE step_attempts (
   cost_micros bigint NOT NULL DEFAULT 0,
   output      jsonb, -- what the step produced; a retry or a successor reads it instead of doing it again
   span_id     text NOT NULL DEFAULT '',
-  PRIMARY KEY (unit_id, step, attempt),
-  FOREIGN KEY (message_id, employee_id, tenant_id)
-    REFERENCES inbound_messages (message_id, employee_id, tenant_id) ON DELETE CASCADE
+  PRIMARY KEY (unit_id, step, attempt)
 );
 CREATE INDEX step_attempts_by_message ON step_attempts (message_id, finished_at);
 
