@@ -1,6 +1,7 @@
 """Files that list deals, made up anew for each test: random names, values and layouts, and the true answers."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hypothesis import strategies as st
@@ -84,7 +85,7 @@ class _Writer:
     def __init__(self, draw: st.DrawFn) -> None:
         self.draw = draw
         self.money = draw(st.sampled_from(MONEY))
-        self.case = draw(st.sampled_from((str, str.capitalize, str.upper)))
+        self.case: Callable[[str], str] = draw(st.sampled_from((str, str.capitalize, str.upper)))
         self.noun = draw(st.sampled_from(("Deal", "Name", "Customer", "Company", "Opportunity", "Account")))
         self.status = draw(st.sampled_from(("Status", "Stage", "State")))
         self.value = draw(st.sampled_from(("Value", "Amount", "Size", "Deal value")))

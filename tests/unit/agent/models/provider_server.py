@@ -97,7 +97,14 @@ def anthropic_start(*, cached: int = 0) -> str:
         "cache_read_input_tokens": cached,
         "cache_creation_input_tokens": 3,
     }
-    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": None}
+    message: dict[str, object] = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "m",
+        "content": [],
+        "stop_reason": None,
+    }
     return anthropic_event("message_start", message={**message, "stop_sequence": None, "usage": usage})
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -57,7 +58,7 @@ async def model(provider: ProviderServer) -> AsyncIterator[AnthropicModel]:
     await model.aclose()
 
 
-async def fails(model: AnthropicModel, provider: ProviderServer, reply: Reply, **fields: object) -> ModelError:
+async def fails(model: AnthropicModel, provider: ProviderServer, reply: Reply, **fields: Any) -> ModelError:
     provider.replies.append(reply)
     with pytest.raises(ModelError) as caught:
         await model.generate(request(**fields))
