@@ -12,7 +12,14 @@ from workstation.interface import ABSENT, Entry
 from workstation.local.openat2 import rename_new
 from workstation.local.threads import Stop
 from workstation.local.tree import remove_tree
-from workstation.local.workspace import Workspace, describe_named, require_file, require_version, stat_named
+from workstation.local.workspace import (
+    Workspace,
+    describe_named,
+    require_file,
+    require_version,
+    stat_named,
+    version_conflict,
+)
 from workstation.paths import encode
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -135,9 +142,8 @@ class FileReplacement(Replacement):
             return self._rename(replace=replace)
         try:
             return self._rename(replace=False)
-        except FileExistsError:  # jailed code was faster than the check before
-            self._check()
-            raise
+        except FileExistsError as error:  # jailed code was faster than the check before
+            raise version_conflict(stat_named(self.parent, self.name), ABSENT, self.path) from error
 
     def _check(self) -> os.stat_result | None:
         current = stat_named(self.parent, self.name)

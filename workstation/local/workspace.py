@@ -128,12 +128,17 @@ def require_file(status: os.stat_result, path: bytes) -> None:
 
 def require_version(status: os.stat_result | None, expected: str | None, path: bytes) -> None:
     """Raise `VersionConflict` unless what is there (None: nothing) is the expected version; None expects anything."""
-    actual = None if status is None else version_of(status)
-    if expected is None or expected == (ABSENT if actual is None else actual):
-        return
+    actual = ABSENT if status is None else version_of(status)
+    if expected is not None and expected != actual:
+        raise version_conflict(status, expected, path)
+
+
+def version_conflict(status: os.stat_result | None, expected: str, path: bytes) -> VersionConflict:
+    """The conflict of an expected version with what is there; None when that is nothing, or gone again."""
     shown = encode(path)
-    found = "is gone" if actual is None else "exists" if expected == ABSENT else "has changed"
-    raise VersionConflict(f"{shown} {found} meanwhile", path=shown, expected=expected, actual=actual)
+    found = "exists" if expected == ABSENT else "is gone" if status is None else "has changed"
+    actual = None if status is None else version_of(status)
+    return VersionConflict(f"{shown} {found} meanwhile", path=shown, expected=expected, actual=actual)
 
 
 def _reopen_file(handle: int, path: bytes, flags: int) -> int:

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 type Swapping = Callable[[Path, Path], AbstractContextManager[None]]
+type Creating = Swapping
 type Growing = Callable[[Path], AbstractContextManager[None]]
 
 DIE_WITH_THE_TESTS = """
-import ctypes, itertools, os, sys
+import ctypes, os, sys
 ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
 """
 
@@ -26,11 +27,28 @@ while True:
 
 GROW = """
 print("begun", flush=True)
-for number in itertools.count():
+for number in range(20_000):
     try:
         os.makedirs(f"{sys.argv[1]}/below/{number}")
     except OSError:
         pass
+"""
+
+CREATE = """
+import time
+print("begun", flush=True)
+while True:
+    try:
+        fd = os.open(sys.argv[1], os.O_CREAT | os.O_EXCL)
+    except FileExistsError:
+        continue
+    time.sleep(0.0001)
+    if not os.fstat(fd).st_nlink:
+        os.mkdir(sys.argv[2])
+        break
+    os.close(fd)
+    os.unlink(sys.argv[1])
+    time.sleep(0.0003)
 """
 
 
@@ -54,5 +72,11 @@ def swapping() -> Swapping:
 
 @pytest.fixture
 def growing() -> Growing:
-    """Make directories below a path, and the path itself, all the time."""
+    """Make many directories below a path, and the path itself, as fast as can be."""
     return lambda path: adversary(GROW, path)
+
+
+@pytest.fixture
+def creating() -> Creating:
+    """Create and remove a file all the time; make the second path once somebody replaced it in between."""
+    return lambda path, sign: adversary(CREATE, path, sign)

@@ -20,10 +20,11 @@ from workstation.errors import (
     LimitExceeded,
     NotFound,
     PathOutsideWorkspace,
+    VersionConflict,
     WorkstationError,
     WrongKind,
 )
-from workstation.interface import EntryKind, FileSystem, FileSystemLimits, SearchEnd, SearchHit, SearchQuery
+from workstation.interface import ABSENT, EntryKind, FileSystem, FileSystemLimits, SearchEnd, SearchHit, SearchQuery
 from workstation.local.files import LocalFileSystem
 
 GIB = 1 << 30
@@ -177,7 +178,7 @@ class TestLinks:
         outcomes = set()
         with swapping(root / "real", root / "planted"):
             for attempt in range(20_000):
-                if attempt > 400 and "done" in outcomes:
+                if attempt > 200 and "done" in outcomes:
                     break
                 try:
                     result = await calls[name]()
@@ -188,6 +189,25 @@ class TestLinks:
         assert "done" in outcomes
         for copied in root.glob("copy*/*"):
             assert copied.parent.is_symlink() or copied.read_text() == "mine"
+
+
+class TestRaces:
+    async def test_what_must_be_absent_replaces_nothing(
+        self, jailed: FileSystem, root: Path, creating: Adversary
+    ) -> None:
+        written = 0
+        with creating(root / "file", root / "overwritten"):
+            for attempt in range(30_000):
+                if attempt > 1000 and written > 50:
+                    break
+                try:
+                    entry = await jailed.write("file", b"mine", expected_version=ABSENT, durable=False)
+                except VersionConflict:
+                    continue
+                written += 1
+                await jailed.remove("file", expected_version=entry.version)
+        assert written > 0
+        assert not (root / "overwritten").exists()
 
 
 class TestSpecialFiles:
@@ -439,9 +459,9 @@ class TestTrees:
 
     async def test_removing_a_tree_that_grows_ends(self, root: Path, growing: Adversary) -> None:
         (root / "tree").mkdir()
-        async with LocalFileSystem(root, limits=FileSystemLimits(tree_seconds=0.5)) as files:
+        async with LocalFileSystem(root, limits=FileSystemLimits(tree_seconds=0.2)) as files:
             with growing(root / "tree"):
-                for _ in range(5):
+                for _ in range(4):
                     try:
                         await files.remove("tree", recursive=True)
                     except (DirectoryNotEmpty, NotFound, LimitExceeded):
