@@ -85,7 +85,8 @@ class _Writer:
     def __init__(self, draw: st.DrawFn) -> None:
         self.draw = draw
         self.money = draw(st.sampled_from(MONEY))
-        self.case: Callable[[str], str] = draw(st.sampled_from((str, str.capitalize, str.upper)))
+        cases: tuple[Callable[[str], str], ...] = (str, str.capitalize, str.upper)
+        self.case = draw(st.sampled_from(cases))
         self.noun = draw(st.sampled_from(("Deal", "Name", "Customer", "Company", "Opportunity", "Account")))
         self.status = draw(st.sampled_from(("Status", "Stage", "State")))
         self.value = draw(st.sampled_from(("Value", "Amount", "Size", "Deal value")))
