@@ -28,7 +28,7 @@ class Stop:
         if self._event.is_set():
             raise WorkstationUnavailable("the workstation was closed, or the call was cancelled")
         if self._seconds is not None and time.monotonic() - self._started > self._seconds:
-            message = f"not done after {self._seconds:g} s, and left as far as it came"
+            message = f"not done after {self._seconds:g} s"
             raise LimitExceeded(message, limit=self._limit, allowed=self._seconds)
 
 
