@@ -12,7 +12,7 @@ class AdvisoryQuota:
     """Keeps our own writes within `limit` bytes on disk (None: no limit).
 
     What jailed programs write is noticed when the tree is next measured: at first use, and whenever the count says
-    full.
+    full. While a file is replaced, both it and its successor count.
     """
 
     def __init__(self, limit: int | None, measure: Callable[[Stop], int]) -> None:
