@@ -7,13 +7,14 @@ an open review; it is never blindly repeated.
 import asyncio
 import logging
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
 from controlplane.callbacks import Ambiguous, Blocked, CallbackError, NotSent, Receipt, Rejected
-from empla import telemetry
+from empla import notices, telemetry
 from empla.store.connect import Pool, load_queries, translated
 from empla.store.errors import StoreUnavailable
 from empla.store.ids import new_id
@@ -65,7 +66,9 @@ def may_leave(row: Any) -> Verdict | None:
         return Verdict("withheld", "withheld", "shadow mode")
     if _SECRET.search(row["body"]):
         return Verdict("held", "waiting", "the text looks as if it held a secret key", "draft")
-    if row["kind"] != "notice" and (row["autonomy"] == "supervised" or row["proposal"] == "review"):
+    if row["channel"] not in ("api", "webhook"):
+        return Verdict("failed", "failed", "there is no channel to send it on", "needs_manual_intervention")
+    if row["body"] != notices.FAILURE and (row["autonomy"] == "supervised" or row["proposal"] == "review"):
         return Verdict("held", "waiting", "a person approves this reply", "draft")
     if row["channel"] == "webhook" and not row["callback_url"]:
         return Verdict("withheld", "withheld", "the channel has no callback URL; the reply can be read through the API")
@@ -79,29 +82,45 @@ class Sender:
         self._pool, self._transport, self._on_ended, self._instance = pool, transport, on_ended, instance
         self._news = asyncio.Event()
         self._busy = asyncio.Semaphore(MAX_PARALLEL)
+        self._running: dict[UUID, asyncio.Task[None]] = {}
 
     def look(self) -> None:
         """There may be something to send."""
         self._news.set()
 
     async def run(self) -> None:
-        """Send until cancelled. A look at the table every 2 s finds what nobody spoke of."""
+        """Send until cancelled; what is being sent then is seen to its end.
+
+        A look at the table every 2 s finds what nobody spoke of, and what another control plane left half sent.
+        """
         async with asyncio.TaskGroup() as sendings:
-            while True:
-                try:
-                    more = await self._round(sendings)
-                except StoreUnavailable as error:
-                    log.warning("the database is away, sending waits: %s", error)
-                    more = False
-                if not more:
-                    await self._wait()
+            try:
+                await self._rounds(sendings)
+            except asyncio.CancelledError:
+                if self._running:
+                    await asyncio.wait(self._running.values(), timeout=LONGEST_SENDING_SECONDS)
+                raise
+
+    async def _rounds(self, sendings: asyncio.TaskGroup) -> None:
+        recovered = time.monotonic()
+        while True:
+            try:
+                more = await self._round(sendings)
+                if time.monotonic() - recovered > POLL_SECONDS:
+                    recovered = time.monotonic()
+                    await self._recover()
+            except StoreUnavailable as error:
+                log.warning("the database is away, sending waits: %s", error)
+                more = False
+            if not more:
+                await self._wait()
 
     async def _wait(self) -> None:
         try:
             async with asyncio.timeout(POLL_SECONDS):
                 await self._news.wait()
         except TimeoutError:
-            await self._recover()
+            return
 
     async def _round(self, sendings: asyncio.TaskGroup) -> bool:
         """One look: whether it found as much as it asked for."""
@@ -118,7 +137,8 @@ class Sender:
                 await self._settle_patiently(row["outbox_id"], verdict)
             elif row["outbox_id"] in claimed:
                 await self._busy.acquire()
-                sendings.create_task(self._send(row), name=f"send {row['outbox_id']}")
+                task = sendings.create_task(self._send(row), name=f"send {row['outbox_id']}")
+                self._running[row["outbox_id"]] = task
         return len(rows) == BATCH
 
     async def _send(self, row: Any) -> None:
@@ -127,6 +147,7 @@ class Sender:
                 verdict = await self._call(row)
             await self._settle_patiently(row["outbox_id"], verdict)
         finally:
+            del self._running[row["outbox_id"]]
             self._busy.release()
 
     async def _call(self, row: Any) -> Verdict:
@@ -136,6 +157,9 @@ class Sender:
             receipt = await self._transport.post(row["callback_url"], row["secret"], row["outbox_id"], _payload(row))
         except CallbackError as error:
             return _after(error, row["attempt"] + 1)
+        except Exception as error:
+            log.exception("sending %s failed in an unforeseen way", row["outbox_id"])
+            return _after(Ambiguous(f"{type(error).__name__}: {error}"), row["attempt"] + 1)
         return Verdict("sent", "answered", receipt=receipt.as_json())
 
     async def _settle_patiently(self, outbox_id: UUID, verdict: Verdict) -> None:
@@ -169,16 +193,13 @@ class Sender:
             self._on_ended(message_id)
 
     async def _recover(self) -> None:
-        """Sendings that another control plane left behind: an API reply never left, anything else may have."""
-        try:
-            with translated():
-                rows = await self._pool.fetch(SQL.abandoned, self._instance, LONGEST_SENDING_SECONDS)
-        except StoreUnavailable:
-            return  # the next round says so
+        """Sendings that nobody has in hand any more: an API reply never left, anything else may have."""
+        with translated():
+            rows = await self._pool.fetch(SQL.abandoned, list(self._running), LONGEST_SENDING_SECONDS)
         for row in rows:
             unknown = Verdict("unknown_after_send", "waiting", "interrupted while it was sent", "unknown_after_send")
             again = Verdict("queued", "sending", "interrupted before it was sent", retry_after=0)
-            await self._settle(row["outbox_id"], again if row["channel"] == "api" else unknown)
+            await self._settle_patiently(row["outbox_id"], again if row["channel"] == "api" else unknown)
 
 
 def _payload(row: Any) -> dict[str, Any]:

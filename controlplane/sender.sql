@@ -50,7 +50,7 @@ WITH settled AS (
 SELECT message_id FROM settled;
 
 -- name: abandoned
--- Sendings whose control plane is gone: begun before the longest sending could still run, and not by this one.
+-- Sendings that this control plane has not in hand, begun so long ago that no other can have them either.
 SELECT o.outbox_id, c.kind AS channel FROM outbox o
 LEFT JOIN inbound_messages m ON m.message_id = o.message_id LEFT JOIN channels c ON c.channel_id = m.channel_id
-WHERE o.state = 'sending' AND o.claimed_by <> $1 AND o.started_at < now() - make_interval(secs => $2);
+WHERE o.state = 'sending' AND NOT o.outbox_id = ANY ($1::uuid[]) AND o.started_at < now() - make_interval(secs => $2);

@@ -11,11 +11,11 @@ from uuid import UUID
 
 from agent.errors import StepFailed, Superseded
 from agent.models.interface import ModelError, ModelResponse
-from agent.pipeline.merge import FAILURE_NOTICE, outbox_row
+from agent.pipeline.merge import outbox_row
 from agent.pipeline.progress import Progress
 from agent.pipeline.step import Done, Step, Work
 from agent.pipeline.units import Move, Outcome, Place, Record, Unit
-from empla import telemetry
+from empla import notices, telemetry
 from empla.store.errors import StoreUnavailable
 from empla.store.ids import new_id
 from empla.v1 import control_pb2
@@ -88,7 +88,7 @@ def gave_up(step: Step, work: Work, unit: Unit, error: Exception, record: Record
         reason=f"{type(error).__name__}: {error}"[:1000],
         ends=whole,
         reviews=[review],
-        outbox=[outbox_row(work, "notice", FAILURE_NOTICE)] if whole else [],
+        outbox=[outbox_row(work, "notice", notices.FAILURE)] if whole else [],
     )
 
 

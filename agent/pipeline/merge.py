@@ -6,9 +6,9 @@ from uuid import UUID
 
 from agent.pipeline.step import Done, Step, Work
 from agent.pipeline.units import Place, Unit
+from empla import notices
 from empla.store.ids import new_id
 
-FAILURE_NOTICE = "I could not finish this on my own. A person has been asked to look at it and will get back to you."
 PARTIAL_NOTICE = "I could not finish one part of this on my own; a person has been asked to look at it."
 
 
@@ -37,7 +37,7 @@ def merge(work: Work, workers: Sequence[Unit]) -> Done:
     """One reply of what the workers of a message came to; a notice when none has a draft."""
     done = [unit for unit in workers if unit.place.state == "done"]
     if not done:
-        notice = outbox_row(work, "notice", FAILURE_NOTICE)
+        notice = outbox_row(work, "notice", notices.FAILURE)
         return Done(Place("failed", "merge"), reason="no part could be answered", ends=True, outbox=[notice])
     parts = [work.output("draft_generation", unit.unit_id)["text"] for unit in done]
     if len(done) < len(workers):

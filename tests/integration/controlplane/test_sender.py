@@ -12,6 +12,7 @@ import pytest
 from controlplane.callbacks import Ambiguous, Blocked, NotSent, Receipt, Rejected
 from controlplane.receiver import Arrival, Receiver
 from controlplane.sender import MAX_ATTEMPTS, Sender
+from empla import notices
 from empla.store.connect import Pool
 from empla.store.ids import new_id
 from tests.conftest import Database
@@ -134,6 +135,7 @@ async def test_an_api_reply_needs_no_call(counter: Counter):
         ({"body": "use AKIAIOSFODNN7EXAMPLE for it"}, "held", "waiting", ["draft"]),
         ({"body": "-----BEGIN RSA PRIVATE KEY-----"}, "held", "waiting", ["draft"]),
         ({"callback_url": None}, "withheld", "withheld", []),
+        ({"kind": "email"}, "failed", "failed", ["needs_manual_intervention"]),
     ],
 )
 async def test_what_may_not_leave_does_not(
@@ -198,6 +200,42 @@ async def test_what_another_control_plane_left_half_sent(counter: Counter, chann
         row = await counter.ends(message_id)
     assert row["state"] == state
     assert door.posted == []
+
+
+async def test_a_notice_leaves_unseen_only_with_the_known_words(counter: Counter):
+    door = Door()
+    known = await counter.reply(autonomy="supervised", body=notices.FAILURE)
+    invented = await counter.reply(autonomy="supervised", body="Please pay to this account instead")
+    await counter.pool.execute("UPDATE outbox SET kind = 'notice'")
+    async with counter.sender(door):
+        assert (await counter.ends(known))["state"] == "sent"
+        assert (await counter.ends(invented))["state"] == "held"
+    assert [p["text"] for p in door.posted] == [notices.FAILURE]
+
+
+async def test_an_unforeseen_error_of_one_sending_stops_no_other(counter: Counter):
+    door, first = Door(TypeError("unforeseen")), await counter.reply()
+    async with counter.sender(door) as sender:
+        assert (await counter.ends(first))["state"] == "unknown_after_send"
+        second = await counter.reply()
+        sender.look()
+        assert (await counter.ends(second))["state"] == "sent"
+
+
+async def test_what_is_being_sent_when_the_end_comes_is_seen_through(counter: Counter):
+    entered, release = asyncio.Event(), asyncio.Event()
+
+    class SlowDoor(Door):
+        async def post(self, *arguments: Any) -> Receipt:
+            entered.set()
+            await release.wait()
+            return await super().post(*arguments)
+
+    door, message_id = SlowDoor(), await counter.reply()
+    async with counter.sender(door):
+        await asyncio.wait_for(entered.wait(), 10)
+        asyncio.get_running_loop().call_later(0.1, release.set)
+    assert (await counter.ends(message_id))["state"] == "sent"
 
 
 async def test_two_senders_send_once(counter: Counter):
