@@ -16,7 +16,8 @@ from uuid import UUID
 
 import grpc
 import grpc.aio
-from google.protobuf.json_format import ParseDict
+from google.protobuf.json_format import ParseDict, ParseError
+from google.protobuf.message import DecodeError, EncodeError
 from google.protobuf.struct_pb2 import Struct
 
 from controlplane.auth import hashed
@@ -82,6 +83,8 @@ class Stream:
     news: asyncio.Event = field(default_factory=asyncio.Event)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     unacknowledged: set[UUID] = field(default_factory=set)
+    impossible: set[UUID] = field(default_factory=set)
+    """Rows that no frame can carry."""
     heartbeat: pb.Heartbeat | None = None
     heartbeat_at: float = field(default_factory=time.time)
 
@@ -207,20 +210,37 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
             await stream.news.wait()
             # Cleared before the table is read, so that what arrives meanwhile is looked for again.
             stream.news.clear()
-            room = WINDOW - len(stream.unacknowledged)
-            if room <= 0:
-                continue
             try:
                 with translated():
-                    rows = await self._pool.fetch(
-                        SQL.undelivered, stream.launch.employee_id, list(stream.unacknowledged), room
-                    )
+                    rows = await self._undelivered(stream)
             except StoreUnavailable as error:
                 log.warning("the database is away, deliveries wait: %s", error)
                 continue  # the sweep looks again
             for row in rows:
-                stream.unacknowledged.add(row["message_id"])
-                stream.send(pb.ControlFrame(deliver=as_deliver(row)))
+                _carry(row, stream)
+
+    async def _undelivered(self, stream: Stream) -> list[Any]:
+        waiting = stream.unacknowledged
+        if len(waiting) >= WINDOW:  # acknowledgements may be lost: the table knows what was claimed
+            unclaimed = await self._pool.fetch(SQL.unclaimed, list(waiting))
+            waiting &= {row["message_id"] for row in unclaimed}
+        if len(waiting) >= WINDOW:
+            return []
+        known = [*waiting, *stream.impossible]
+        return await self._pool.fetch(SQL.undelivered, stream.launch.employee_id, known, WINDOW - len(waiting))
+
+
+def _carry(row: Any, stream: Stream) -> None:
+    """Send a row of `undelivered`; one that no frame can carry is skipped, for it would end every stream."""
+    try:
+        frame = pb.ControlFrame(deliver=as_deliver(row))
+        pb.ControlFrame.FromString(frame.SerializeToString())  # what nests too deep is written, and never read
+    except (ParseError, EncodeError, DecodeError, ValueError, TypeError, OverflowError):
+        log.exception("message %s cannot be delivered", row["message_id"])
+        stream.impossible.add(row["message_id"])
+        return
+    stream.unacknowledged.add(row["message_id"])
+    stream.send(frame)
 
 
 def _message_id(text: str) -> UUID:

@@ -1,12 +1,16 @@
 """The Receiver: a verified message is stored once, and only then acknowledged. Stateless."""
 
 import hashlib
-from collections.abc import Callable
+import json
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 import asyncpg
+from google.protobuf.json_format import ParseDict, ParseError
+from google.protobuf.struct_pb2 import Struct
 
 from controlplane.errors import Conflict, Invalid, TooLarge, Unknown
 from empla import telemetry
@@ -17,6 +21,9 @@ SQL = load_queries("controlplane", "receiver.sql")
 
 MAX_TEXT_BYTES = 256 * 1024
 MAX_NAME = 500
+MAX_METADATA_BYTES = 16 * 1024
+MAX_METADATA_DEPTH = 16
+"""Levels of nesting. Protobuf reads 100 messages deep, and a level of a Struct takes three of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,20 +103,64 @@ class Receiver:
 
 
 def _check(arrival: Arrival) -> None:
-    if len(arrival.text.encode()) > MAX_TEXT_BYTES:
+    named = {name: getattr(arrival, name) for name in ("text", "event_id", "sender", "conversation")}
+    wrong = {name: why for name, value in named.items() if (why := _unstorable(value))}
+    for name in ("event_id", "sender", "conversation"):
+        if len(named[name]) > MAX_NAME:
+            wrong[name] = f"must have at most {MAX_NAME} characters"
+    for name in ("text", "event_id", "sender"):
+        if not named[name]:
+            wrong[name] = "empty"
+    if "text" not in wrong and len(arrival.text.encode()) > MAX_TEXT_BYTES:
         raise TooLarge(f"the text is over {MAX_TEXT_BYTES} bytes", fields={"text": "too long"})
-    wrong = {
-        name: why
-        for name, value, why in (
-            ("text", arrival.text, "empty"),
-            ("event_id", arrival.event_id, f"must have 1 to {MAX_NAME} characters"),
-            ("sender", arrival.sender, f"must have 1 to {MAX_NAME} characters"),
-        )
-        if not value or (name != "text" and len(value) > MAX_NAME)
-    }
-    if len(arrival.conversation) > MAX_NAME:
-        wrong["conversation"] = f"must have at most {MAX_NAME} characters"
-    if any("\0" in value for value in (arrival.text, arrival.event_id, arrival.sender, arrival.conversation)):
-        wrong["text"] = "holds a NUL character"
+    if why := _unfit(arrival.metadata):
+        wrong["metadata"] = why
     if wrong:
         raise Invalid("; ".join(f"{name}: {why}" for name, why in wrong.items()), fields=wrong)
+    if len(json.dumps(arrival.metadata)) > MAX_METADATA_BYTES:
+        raise TooLarge(f"the metadata is over {MAX_METADATA_BYTES} bytes", fields={"metadata": "too long"})
+
+
+def _unfit(metadata: dict[str, Any]) -> str:
+    """Why the table or the frame to the employee could not carry `metadata`; '' when they can."""
+    if why := next(_complaints(metadata), ""):
+        return why
+    try:
+        ParseDict(metadata, Struct()).SerializeToString()
+    except (ParseError, TypeError) as error:
+        return f"is no JSON object: {error}"
+    return ""
+
+
+def _complaints(value: Any, depth: int = 1) -> Iterator[str]:
+    if depth > MAX_METADATA_DEPTH:
+        yield f"is nested over {MAX_METADATA_DEPTH} levels deep"
+    elif isinstance(value, str):
+        yield from filter(None, [_unstorable(value)])
+    elif isinstance(value, int | float) and not _is_number(value):
+        yield "holds a number that a double cannot hold"
+    elif isinstance(value, dict | list):
+        for member in (*value, *value.values()) if isinstance(value, dict) else value:
+            yield from _complaints(member, depth + 1)
+
+
+def _is_number(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer of more than 308 digits
+        return False
+
+
+def _unstorable(text: str) -> str:
+    """Why PostgreSQL could not store `text`; '' when it can."""
+    if "\0" in text:
+        return "holds a NUL character"
+    return "" if text.isascii() or _is_unicode(text) else "holds half of a surrogate pair"
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

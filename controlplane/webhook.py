@@ -5,10 +5,9 @@ Verified before it is parsed, stored before it is acknowledged. `X-Empla-Signatu
 """
 
 import asyncio
-import json
 import re
 import time
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from aiohttp import web
@@ -20,7 +19,6 @@ from controlplane.problems import unavailable
 from controlplane.receiver import Arrival, Receiver
 from empla import telemetry
 
-MAX_METADATA_BYTES = 16 * 1024
 MAX_IN_FLIGHT = 256
 BODY_SECONDS = 10.0
 _MAX_FIELDS_NAMED = 10
@@ -49,8 +47,8 @@ class FindsEmployees(Protocol):
 class Delivery(BaseModel):
     """The body. `event_id` names the delivery: the same one again is the same message.
 
-    `employee` is needed where the channel has no employee of its own. `metadata` is the channel's, at most 16 KiB;
-    `auto_submitted` and `from_self` have a meaning to employees.
+    `employee` is needed where the channel has no employee of its own. `metadata` is the channel's, at most 16 KiB and 16
+    levels; `auto_submitted` and `from_self` have a meaning to employees.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -106,7 +104,7 @@ class Webhook:
             sender=delivery.sender,
             text=delivery.text,
             conversation=delivery.conversation,
-            metadata=_checked_metadata(delivery.metadata),
+            metadata=delivery.metadata,
         )
 
     async def _employee(self, channel: Channel, reference: str) -> UUID:
@@ -169,13 +167,3 @@ def _malformed(error: ValidationError) -> Invalid:
     fields = {".".join(map(str, one["loc"]))[:_MAX_NAME] or "body": one["msg"] for one in found}
     detail = "; ".join(f"{name}: {why}" for name, why in fields.items())
     return Invalid(f"the body does not fit: {detail}", reason="MALFORMED", fields=fields)
-
-
-def _checked_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
-    try:
-        size = len(json.dumps(metadata, allow_nan=False))
-    except ValueError as error:  # NaN, an infinity, or a number with thousands of digits
-        raise Invalid("the metadata holds a number that is none in JSON", fields={"metadata": str(error)}) from error
-    if size > MAX_METADATA_BYTES:
-        raise TooLarge(f"the metadata is over {MAX_METADATA_BYTES} bytes", fields={"metadata": "too long"})
-    return metadata

@@ -148,6 +148,33 @@ async def test_an_acknowledgement_makes_room(seat: Seat):
         assert (await attached.delivered()).body == f"message {WINDOW}"
 
 
+async def test_what_was_claimed_makes_room_when_its_acknowledgement_is_lost(seat: Seat):
+    for number in range(WINDOW + 1):
+        await seat.send(f"message {number}")
+    async with seat.attach() as attached:
+        await attached.frame()
+        first, *_ = [await attached.delivered() for _ in range(WINDOW)]
+        await seat.claim(first.message_id)
+        assert (await attached.delivered()).body == f"message {WINDOW}"
+
+
+async def test_a_row_that_no_frame_can_carry_is_skipped_and_logged_once(seat: Seat, caplog: pytest.LogCaptureFixture):
+    deep = "{" + '"a":{' * 49 + "}" * 50
+    impossible = [deep, '{"a": %s}' % ("9" * 400), '{"a":{' + '"a":{' * 32 + "}" * 34]
+    for metadata in impossible:
+        await seat.plane.pool.execute(
+            "UPDATE message_bodies SET metadata = $2::text::jsonb WHERE message_id = $1",
+            UUID(await seat.send()),
+            metadata,
+        )
+    async with seat.attach() as attached:
+        await attached.frame()
+        for text in ("before", "after"):
+            message_id = await seat.send(text)
+            assert (await attached.delivered()).message_id == message_id
+    assert len([record for record in caplog.records if "cannot be delivered" in record.message]) == len(impossible)
+
+
 async def test_a_second_stream_of_the_same_launch_replaces_the_first(seat: Seat):
     async with seat.attach() as first:
         await first.frame()
