@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import Protocol
 
@@ -18,8 +19,12 @@ log = logging.getLogger(__name__)
 
 MAX_WAITING_FRAMES = 4096
 RECONNECT_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
-WELCOME_SECONDS = 10.0
-_FOR_GOOD = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.INVALID_ARGUMENT}
+_FOR_GOOD = {
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.NOT_FOUND,  # the employee has been deleted
+}
 
 
 class Gateway(Protocol):
@@ -43,13 +48,13 @@ class GrpcGateway:
     def __init__(self, target: str, credential: str, identity: Identity, *, build: str, pid: int) -> None:
         self._target, self._credential = target, credential
         self._hello = pb.Hello(employee_id=str(identity.employee_id), epoch=identity.epoch, build=build, pid=pid)
-        self._outgoing: asyncio.Queue[pb.AgentFrame] = asyncio.Queue(MAX_WAITING_FRAMES)
+        self._outgoing: deque[pb.AgentFrame] = deque(maxlen=MAX_WAITING_FRAMES)
+        self._news = asyncio.Event()
 
     def send(self, frame: pb.AgentFrame) -> None:
         """Queue a frame; when the queue is full the oldest is dropped, for the newest says more."""
-        while self._outgoing.full():
-            self._outgoing.get_nowait()
-        self._outgoing.put_nowait(frame)
+        self._outgoing.append(frame)
+        self._news.set()
 
     async def frames(self) -> AsyncIterator[pb.ControlFrame]:
         """See `Gateway.frames`."""
@@ -57,21 +62,31 @@ class GrpcGateway:
         async with rpc.dialing(self._target, self._credential) as channel:
             stub = gateway_pb2_grpc.EmployeeGatewayStub(channel)
             while True:
+                ended = asyncio.Event()
                 try:
-                    async for frame in stub.Attach(self._upward()):
+                    async for frame in stub.Attach(self._upward(ended)):
                         failures = 0
                         _raise_if_superseded(frame)
                         yield frame
                 except grpc.aio.AioRpcError as error:
                     _raise_if_final(error)
                     log.warning("the control plane is away: %s", error.details())
+                finally:
+                    # The ended call still waits for its next frame; it must not take one from the call that follows.
+                    ended.set()
+                    self._news.set()
                 await asyncio.sleep(RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)])
                 failures += 1
 
-    async def _upward(self) -> AsyncIterator[pb.AgentFrame]:
+    async def _upward(self, ended: asyncio.Event) -> AsyncIterator[pb.AgentFrame]:
         yield pb.AgentFrame(hello=self._hello)
-        while True:
-            yield await self._outgoing.get()
+        while not ended.is_set():
+            if self._outgoing:
+                yield self._outgoing.popleft()
+            else:
+                self._news.clear()
+                await self._news.wait()
+        self._news.set()  # for the call that follows, should this have been the one to wake
 
 
 def _raise_if_superseded(frame: pb.ControlFrame) -> None:

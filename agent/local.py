@@ -1,11 +1,13 @@
 """The gateway's twin for running an employee without a control plane: messages in, their ends out, all in this process."""
 
 import asyncio
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator
 from uuid import UUID
 
 from empla.v1 import gateway_pb2 as pb
+
+MAX_PROGRESS = 10_000
 
 
 class LocalGateway:
@@ -18,7 +20,7 @@ class LocalGateway:
         self._ends: defaultdict[UUID, asyncio.Event] = defaultdict(asyncio.Event)
         self._states: dict[UUID, str] = {}
         self.acknowledged: set[UUID] = set()
-        self.progress: list[pb.Progress] = []
+        self.progress: deque[pb.Progress] = deque(maxlen=MAX_PROGRESS)
 
     async def frames(self) -> AsyncIterator[pb.ControlFrame]:
         """See `Gateway.frames`."""

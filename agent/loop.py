@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -78,6 +79,11 @@ class ProactiveLoop:
             except TimeoutError:
                 log.warning("a cycle took longer than %g s and was cancelled", self.times.max_cycle)
                 pause = self.times.error_backoff
+            except Superseded:
+                raise
+            except Exception:
+                log.exception("a cycle failed")
+                pause = self.times.error_backoff
             await self._sleep(pause)
 
     async def cycle(self) -> str:
@@ -99,7 +105,10 @@ class ProactiveLoop:
         except StoreUnavailable:
             raise
         except BaseException as error:
-            await self._execute(SQL.fail_cycle, cycle_id, f"{type(error).__name__}: {error}"[:1000])
+            with suppress(
+                StoreUnavailable
+            ):  # the next cycle closes it; a cancellation must not turn into another error
+                await self._execute(SQL.fail_cycle, cycle_id, f"{type(error).__name__}: {error}"[:1000])
             raise
         return outcome
 

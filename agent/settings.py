@@ -16,7 +16,7 @@ class AgentSettings(BaseSettings):
     A launcher that forks hands the same fields over in memory, so that no secret stands in an environment.
     """
 
-    model_config = SettingsConfigDict(env_prefix="EMPLA_AGENT_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="EMPLA_AGENT_", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     employee_id: UUID
     tenant_id: UUID

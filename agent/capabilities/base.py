@@ -26,15 +26,15 @@ log = logging.getLogger(__name__)
 class Action:
     """One thing a capability can do.
 
-    `name` is what a model calls ([a-z0-9_]); `reads_only` says that doing it twice changes nothing; `deadline` is in
-    seconds.
+    `name` is what a model calls ([a-z0-9_]); `repeatable` says that doing it twice is the same as doing it once, as with
+    all that only reads; `deadline` is in seconds.
     """
 
     name: str
     description: str
     takes: type[BaseModel]
     gives: type[BaseModel]
-    reads_only: bool
+    repeatable: bool
     deadline: float = 30.0
 
     def as_tool(self) -> Tool:
@@ -107,7 +107,7 @@ class BaseCapability(ABC):
         earlier = await effects.begin(key, capability=self.name, action=action, arguments=arguments)
         if earlier is not None and earlier.state in ("succeeded", "failed"):
             return _replayed(earlier)
-        if earlier is not None and not action.reads_only:
+        if earlier is not None and not action.repeatable:
             if earlier.state == "intended":
                 await effects.end(key, state="ambiguous")
             raise EffectAmbiguous(
@@ -122,9 +122,11 @@ class BaseCapability(ABC):
                 output = await self._execute_action_impl(action.name, arguments)
         except TimeoutError as error:
             late = ActionTimedOut(f"{action.name} did not end within {action.deadline:g} s")
-            # What a timed-out write left behind is unknown; the record says so and nothing repeats it.
-            await effects.end(key, state="failed" if action.reads_only else "ambiguous", error=late)
-            raise late from error
+            await effects.end(key, state="failed" if action.repeatable else "ambiguous", error=late)
+            if action.repeatable:
+                raise late from error
+            # What it left behind is unknown. A model that read of a failure would do it again.
+            raise EffectAmbiguous(f"{late}; a person must say what it did") from error
         except CapabilityError as error:
             await effects.end(key, state="failed", error=error)
             raise

@@ -49,8 +49,8 @@ class MemoryCapability(BaseCapability):
 
     name: ClassVar[str] = "memory"
     actions: ClassVar[tuple[Action, ...]] = (
-        Action("remember", "Keep a fact for later conversations.", Remember, Remembered, reads_only=False),
-        Action("recall", "Find facts kept earlier, by words.", Recall, Recalled, reads_only=True),
+        Action("remember", "Keep a fact for later conversations.", Remember, Remembered, repeatable=True),
+        Action("recall", "Find facts kept earlier, by words.", Recall, Recalled, repeatable=True),
     )
 
     def __init__(self, memories: Memories) -> None:

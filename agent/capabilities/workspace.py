@@ -122,13 +122,13 @@ class WorkspaceCapability(BaseCapability):
 
     name: ClassVar[str] = "workspace"
     actions: ClassVar[tuple[Action, ...]] = (
-        Action("list_files", "List a directory of the workspace.", ListFiles, ListedFiles, reads_only=True),
-        Action("read_file", "Read a text file, in pieces if it is long.", ReadFile, FileText, reads_only=True),
-        Action("search_files", "Find lines that contain a text.", SearchFiles, Matches, reads_only=True),
-        Action("write_file", "Create a file, or replace all it contains.", WriteFile, WrittenFile, reads_only=False),
-        Action("append_file", "Add text to the end of a file.", WriteFile, WrittenFile, reads_only=False),
-        Action("move_file", "Give a file another path.", MoveFile, WrittenFile, reads_only=False),
-        Action("remove_file", "Remove one file.", FilePath, Removed, reads_only=False),
+        Action("list_files", "List a directory of the workspace.", ListFiles, ListedFiles, repeatable=True),
+        Action("read_file", "Read a text file, in pieces if it is long.", ReadFile, FileText, repeatable=True),
+        Action("search_files", "Find lines that contain a text.", SearchFiles, Matches, repeatable=True),
+        Action("write_file", "Create a file, or replace all it contains.", WriteFile, WrittenFile, repeatable=False),
+        Action("append_file", "Add text to the end of a file.", WriteFile, WrittenFile, repeatable=False),
+        Action("move_file", "Give a file another path.", MoveFile, WrittenFile, repeatable=False),
+        Action("remove_file", "Remove one file.", FilePath, Removed, repeatable=False),
     )
 
     def __init__(self, files: FileSystem) -> None:

@@ -10,11 +10,12 @@ The error tree (all are `ModelError`; `retryable` says whether the same request 
     └── ModelRefused            key, model name or request are not accepted                  never
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 
 class ModelError(Exception):
@@ -53,6 +54,18 @@ class ModelRefused(ModelError):
     """The provider does not accept the key, the model name or the request; trying again cannot help."""
 
 
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def _storable(value: Any) -> Any:
+    """`value` with each NUL and lone surrogate as U+FFFD: what a model says is stored, and no database takes those."""
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_storable(key): _storable(one) for key, one in value.items()}
+    return [_storable(one) for one in value] if isinstance(value, list | tuple) else value
+
+
 class ToolCall(BaseModel):
     """One action the model wants done. `call_id` is the provider's; `name` and `arguments` fit a `Tool`."""
 
@@ -60,7 +73,7 @@ class ToolCall(BaseModel):
 
     call_id: str
     name: str
-    arguments: dict[str, JsonValue]
+    arguments: Annotated[dict[str, JsonValue], BeforeValidator(_storable)]
 
 
 class ToolResult(BaseModel):
@@ -114,7 +127,7 @@ class ModelResponse(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    text: str = ""
+    text: Annotated[str, BeforeValidator(_storable)] = ""
     calls: tuple[ToolCall, ...] = ()
     model: str
     usage: Usage = Usage()

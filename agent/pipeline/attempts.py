@@ -40,7 +40,7 @@ async def attempt(step: Step, work: Work, unit: Unit, progress: Progress) -> Mov
         except Superseded:
             raise
         except Exception as error:  # noqa: BLE001 - the boundary of a unit of work: recorded, and tried again or given to a person
-            return _after_failure(step, work, unit, error, clock)
+            return _after_error(step, work, unit, error, clock.record("failed", error=error))
     work.outputs[unit.unit_id, step.name] = done.output
     return clock.move(done)
 
@@ -56,16 +56,28 @@ async def _run_while_store_is_away(step: Step, work: Work, unit_id: UUID) -> Don
             await asyncio.sleep(STORE_RETRY_SECONDS)
 
 
-def _after_failure(step: Step, work: Work, unit: Unit, error: Exception, clock: "_Clock") -> Move:
-    log.warning("step %s failed", step.name, exc_info=error, extra={"message_id": str(unit.message_id)})
+def _after_error(step: Step, work: Work, unit: Unit, error: Exception, record: Record) -> Move:
+    # A provider that is down says the same for every message; its stack says nothing more.
+    foreseen = isinstance(error, ModelError | StepFailed)
+    ids = {"message_id": str(unit.message_id)}
+    log.warning("step %s failed: %s", step.name, error, exc_info=None if foreseen else error, extra=ids)
     final = isinstance(error, StepFailed) or (isinstance(error, ModelError) and not error.retryable)
     if final or unit.failures >= step.retries:
-        return gave_up(step, work, unit, error, clock.record("failed", error=error))
+        return gave_up(step, work, unit, error, record)
     delay = random.uniform(0, min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 2**unit.failures))  # noqa: S311 - jitter
     asked = getattr(error, "retry_after", None)
     wait = min(MAX_BACKOFF_SECONDS, max(delay, asked or 0))
-    move = Move(unit=unit, to=unit.place, begins=False, record=clock.record("failed", error=error))
+    move = Move(unit=unit, to=unit.place, begins=False, record=record)
     return replace(move, next_at=move.at + wait)
+
+
+def unstorable(step: Step, work: Work, unit: Unit, error: Exception) -> Move:
+    """The move after an attempt whose output the database does not take."""
+    work.outputs.pop((unit.unit_id, step.name), None)
+    record = Record(
+        stage=step.stage, outcome="failed", duration_ms=0, error_class=type(error).__name__, error=str(error)[:4000]
+    )
+    return _after_error(step, work, unit, error, record)
 
 
 def gave_up(step: Step, work: Work, unit: Unit, error: Exception, record: Record | None = None) -> Move:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from agent.errors import StepFailed, Superseded, TransitionRefused
 from agent.identity import Identity
-from agent.pipeline.attempts import attempt, gave_up
+from agent.pipeline.attempts import attempt, gave_up, unstorable
 from agent.pipeline.merge import merging
 from agent.pipeline.progress import Progress
 from agent.pipeline.step import Incoming, Step, Work
@@ -31,6 +31,7 @@ MAX_CLAIMED = 256
 MAX_PARALLEL = 32
 MAX_TAKEN_OVER = 10_000
 STORE_RETRY_SECONDS = 0.5
+RELEASE_TRIES = 6
 WORKED_ON = ("received", "analyzing", "working", "merging")
 
 
@@ -94,8 +95,19 @@ class Coordinator:
         await asyncio.gather(*cut, return_exceptions=True)
         if cut:
             log.warning("drain: %d messages are left for the next launch", len(cut))
-            with translated():
-                await self._pool.execute(SQL.release, self._identity.employee_id, self._identity.epoch)
+            await self._release()
+
+    async def _release(self) -> None:
+        """Note that the drain cut attempts short, so that they count as no failure; not at any price."""
+        for _ in range(RELEASE_TRIES):
+            try:
+                with translated():
+                    await self._pool.execute(SQL.release, self._identity.employee_id, self._identity.epoch)
+            except StoreUnavailable as error:
+                log.warning("the database is away, giving work back waits: %s", error)
+                await asyncio.sleep(STORE_RETRY_SECONDS)
+            else:
+                return
 
     # Ways in
 
@@ -152,6 +164,8 @@ class Coordinator:
         """Wait for the message's turn in its conversation, then move it as far as this process can."""
         try:
             await turn.wait()
+            if self._draining:  # what has not begun is for the next launch
+                raise asyncio.CancelledError
             async with self._parallel:
                 unit = await self._advance_message(unit, work, workers)
             self._hand_over(unit.message_id, unit.place.state)
@@ -166,7 +180,7 @@ class Coordinator:
                 workers = await self._work(work, workers)
                 unit = await self._transitions.commit(Move(unit=unit, to=Place("merging", "merge"), begins=True))
             else:
-                step = self._steps.get(unit.place.step) or merging(workers)
+                step = merging(workers) if unit.place.state == "merging" else self._steps[unit.place.step]
                 move = await self._step(step, unit, work)
                 unit, workers = move.after, _forked(move) or workers
         return unit
@@ -192,7 +206,17 @@ class Coordinator:
             if unit.started_at is None:
                 unit = await self._transitions.commit(Move(unit=unit, to=unit.place, begins=True))
             move = await attempt(step, work, unit, self._progress)
-        await self._transitions.commit(move)
+        return await self._commit(step, work, unit, move)
+
+    async def _commit(self, step: Step, work: Work, unit: Unit, move: Move) -> Move:
+        """Commit `move`, or the failure of its attempt when the database does not take what the step made."""
+        try:
+            await self._transitions.commit(move)
+        except (Superseded, TransitionRefused):
+            raise
+        except Exception as error:  # noqa: BLE001 - the boundary of a unit of work
+            move = unstorable(step, work, unit, error)
+            await self._transitions.commit(move)
         return move
 
     # Who is here

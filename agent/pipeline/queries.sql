@@ -202,19 +202,20 @@ SELECT $1, $2, $3, tenant_id, employee_id, epoch, $4 FROM
 RETURNING response_index;
 
 -- name: begin_effect
--- Records the intent to act, once for each (unit, response, call); an earlier record of the same call is returned instead.
+-- Records the intent to act, once for each (unit, response, call); an earlier record of the same call is returned instead, and
+-- whether it is this very attempt's, by the time it was begun: the answer to a statement may be lost.
 WITH fence AS MATERIALIZED (
   SELECT employee_id, tenant_id, epoch FROM employee_epochs WHERE employee_id = $5 AND epoch = $6 FOR KEY SHARE
 ), intended AS (
   INSERT INTO effects (unit_id, response_index, call_index, message_id, tenant_id, employee_id, epoch, capability, action,
-    arguments, reads_only)
-  SELECT $1, $2, $3, $4, tenant_id, employee_id, epoch, $7, $8, $9, $10 FROM fence
+    arguments, repeatable, started_at)
+  SELECT $1, $2, $3, $4, tenant_id, employee_id, epoch, $7, $8, $9, $10, $11 FROM fence
   ON CONFLICT DO NOTHING
-  RETURNING 'new' AS state
+  RETURNING 'intended' AS state
 )
-SELECT state, NULL::jsonb AS result, '' AS error_class, '' AS error FROM intended
+SELECT state, NULL::jsonb AS result, '' AS error, true AS mine FROM intended
 UNION ALL
-SELECT e.state, e.result, e.error_class, e.error FROM effects e, fence
+SELECT e.state, e.result, e.error, e.state = 'intended' AND e.epoch = $6 AND e.started_at = $11 FROM effects e, fence
 WHERE e.unit_id = $1 AND e.response_index = $2 AND e.call_index = $3;
 
 -- name: end_effect

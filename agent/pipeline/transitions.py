@@ -71,19 +71,22 @@ class Transitions:
         uncertain = False
         for delay in _delays():
             try:
-                await self._write(move)
+                await self._write_once(move, uncertain=uncertain)
             except StoreUnavailable as error:
                 log.warning("the database is away, a transition waits: %s", error)
                 uncertain = True
                 await asyncio.sleep(delay)
-            except TransitionRefused:
-                # The statement before may have been committed although its answer was lost.
-                if not (uncertain and await self._took_effect(move)):
-                    raise
-                break
             else:
                 break
         return move.after
+
+    async def _write_once(self, move: Move, *, uncertain: bool) -> None:
+        """Write `move`; with `uncertain`, an earlier try may have been committed although its answer was lost."""
+        try:
+            await self._write(move)
+        except TransitionRefused:
+            if not (uncertain and await self._took_effect(move)):
+                raise
 
     async def _write(self, move: Move) -> None:
         entry = _Entry(move)
@@ -115,8 +118,8 @@ class Transitions:
         except asyncpg.PostgresError as error:
             if len(batch) == 1:
                 _settle(batch, error)
-            for entry in batch if len(batch) > 1 else ():  # one bad move must not fail its neighbours
-                await self._write_batch([entry])
+            else:
+                await self._write_each(batch)
         except BaseException:
             # Whoever writes for the others may be cancelled; they must not wait for an answer that never comes.
             _settle(batch, StoreUnavailable("the transition was interrupted"))
@@ -124,6 +127,13 @@ class Transitions:
         finally:
             for entry in batch:
                 entry.done = True
+
+    async def _write_each(self, batch: list[_Entry]) -> None:
+        """One bad move must not fail its neighbours."""
+        _settle(batch, StoreUnavailable("the transition was interrupted"))
+        for entry in batch:
+            entry.error = None
+            await self._write_batch([entry])
 
     async def _refusal(self) -> Exception:
         with translated():

@@ -51,32 +51,29 @@ class Worker:
         """Let the model act until it has its answer. What an earlier attempt did is replayed, not done again."""
         loop = _ToolLoop(self, work, unit_id)
         answer, spent = await loop.run()
-        output = {"answer": answer.text, "responses": loop.index, "calls": loop.calls}
+        output = {
+            "answer": answer.text.strip(),
+            "cut": answer.stop_reason == "length",
+            "responses": loop.index,
+            "calls": loop.calls,
+        }
         return Done(Place("running", "draft_generation"), output, spent)
 
     async def draft_generation(self, work: Work, unit_id: UUID) -> Done:
-        """The reply as it would leave, checked: it says something, and is not longer than a message may be."""
-        answer: str = work.output("action_planning", unit_id)["answer"].strip()
-        spent: tuple[ModelResponse, ...] = ()
-        if not answer:
-            request = ModelRequest(
-                system=self.instructions + "\n\nWrite the reply itself, in at most three sentences.",
-                messages=(*opening(work),),
-                max_tokens=1024,
-                deadline=50,
-            )
-            response = await self.model.generate(request, self.progress.text(work.message.message_id))
-            answer, spent = response.text.strip(), (response,)
-        if not answer:
+        """The reply as it would leave, checked: it says something, is whole, and not longer than a message may be."""
+        planned = work.output("action_planning", unit_id)
+        if not planned["answer"]:
             raise StepFailed("the model gave no reply")
-        cut = len(answer) > MAX_REPLY_CHARACTERS
-        return Done(Place("running", "routing"), {"text": answer[:MAX_REPLY_CHARACTERS], "cut": cut}, spent)
+        cut = planned["cut"] or len(planned["answer"]) > MAX_REPLY_CHARACTERS
+        text = planned["answer"][:MAX_REPLY_CHARACTERS] + (" …" if cut else "")
+        return Done(Place("running", "routing"), {"text": text, "cut": cut})
 
     async def routing(self, work: Work, unit_id: UUID) -> Done:
         """Propose how the reply leaves. The Sender decides, from tables that this process cannot write."""
         suspicious = work.output("security_filter")["injection_score"] > 0
         acted = work.output("action_planning", unit_id)["calls"] > 0
-        review = self.supervised or (suspicious and acted)
+        cut = work.output("draft_generation", unit_id)["cut"]
+        review = self.supervised or cut or (suspicious and acted)
         return Done(Place("done"), {"proposal": "review" if review else "send", "suspicious": suspicious}, ends=True)
 
 
@@ -96,6 +93,7 @@ class _ToolLoop:
         self._effects = StoredEffects(worker.pool, worker.identity)
         self._messages = opening(work)
         self._seen: Counter[str] = Counter()
+        self._asked_again = False
         self.index = 0
         self.calls = 0
 
@@ -107,16 +105,26 @@ class _ToolLoop:
         while self.index < MAX_RESPONSES:
             response = await self._ask()
             spent.append(response)
-            if not response.calls:
+            if response.calls:
+                await self._commit(response)
+                await self._act(response)
+            elif response.text.strip() or self._asked_again:
                 return response, tuple(spent)
-            await self._commit(response)
-            await self._act(response)
+            else:
+                self._ask_for_words(response)
         raise StepFailed(f"the model was still acting after {MAX_RESPONSES} responses")
 
     async def _transcript(self) -> list[ModelResponse]:
         with translated():
             rows = await self._worker.pool.fetch(SQL.responses, self._unit_id)
         return [ModelResponse.model_validate(row["response"]) for row in rows]
+
+    def _ask_for_words(self, silent: ModelResponse) -> None:
+        """A model that has acted and says nothing is asked once for the reply itself."""
+        self._asked_again = True
+        if silent.provider_state:
+            self._messages.append(silent.turn())
+        self._messages.append(ChatMessage(role="user", text="Write the reply to the message now."))
 
     async def _ask(self) -> ModelResponse:
         request = ModelRequest(

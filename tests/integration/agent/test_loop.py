@@ -124,3 +124,21 @@ async def test_an_answered_message_is_remembered_by_the_living_employee(office: 
         async with asyncio.timeout(20):
             while not await office.pool.fetchval("SELECT count(*) FROM memories WHERE kind = 'episodic'"):
                 await asyncio.sleep(0.02)
+
+
+async def test_a_failing_cycle_is_recorded_and_the_loop_goes_on(office: Office, monkeypatch: pytest.MonkeyPatch):
+    await happened(office)
+    async with looping(office, error_backoff=0.05, cycle=0.05) as (_, loop, memories):
+        keep = memories.remember
+        monkeypatch.setattr(memories, "remember", _broken)
+        running = asyncio.create_task(loop.run())
+        try:
+            async with asyncio.timeout(20):
+                while ("done", "failed") not in await cycles(office):
+                    await asyncio.sleep(0.01)
+                monkeypatch.setattr(memories, "remember", keep)
+                while ("done", "acted") not in await cycles(office):
+                    await asyncio.sleep(0.01)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)

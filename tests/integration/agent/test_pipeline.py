@@ -3,9 +3,15 @@
 import asyncio
 from uuid import UUID
 
+from agent.capabilities.base import EffectKey, RecordedEffect
+from agent.capabilities.workspace import WorkspaceCapability
 from agent.models.interface import ModelRequest, ModelResponse, ModelUnavailable, ToolCall
 from agent.models.offline import OfflineModel
 from agent.models.scripted import ScriptedModel, Step, echo
+from agent.pipeline.effects import StoredEffects
+from empla import notices
+from empla.store.connect import connect
+from empla.store.roles import employee_dsn
 from tests.integration.agent.conftest import Office
 
 WHOLE_WAY = [
@@ -125,3 +131,81 @@ async def test_a_replayed_call_is_not_done_again(office: Office):
     assert (office.workspace / "log.txt").read_text() == "once\n"
     assert asked == 3
     assert ("action_planning", "failed") in await office.attempts(message_id)
+
+
+def scripted(*answers: Step) -> ScriptedModel:
+    """A model that classifies by rules and then answers so."""
+    left = list(answers)
+    return ScriptedModel(lambda request: echo(request) if request.output is not None else left.pop(0))
+
+
+async def test_what_no_database_takes_is_replaced_in_what_a_model_says(office: Office):
+    async with office.employee(scripted("a\0b")) as gateway:
+        message_id, state = await answered(office, gateway, "Hello?")
+    assert state == "sending"
+    assert await office.replies(message_id) == ["a\ufffdb"]
+
+
+async def test_an_output_that_cannot_be_stored_fails_its_message_alone(office: Office):
+    """Whatever the database refuses fails the step of that message, and nothing else."""
+    async with office.employee(scripted("fine", "fine")) as gateway:
+        _, state = await answered(office, gateway, "Hello?")
+        assert state == "sending"
+        broken = await office.store("Hello again?")
+        await office.pool.execute("ALTER TABLE step_attempts ADD CHECK (output ->> 'text' <> 'Hello again?')")
+        await office.deliver_all(gateway)
+        assert await asyncio.wait_for(gateway.handed_over(broken), 20) == "failed"
+        _, later = await answered(office, gateway, "And now?")
+        assert later == "sending"
+    assert await office.attempts(broken) == [("security_filter", "failed")] * 3
+
+
+async def test_a_silent_model_is_asked_once_for_words(office: Office):
+    async with office.employee(scripted(ModelResponse(text=" ", model="m"), "here they are")) as gateway:
+        message_id, state = await answered(office, gateway, "Hello?")
+    assert (state, await office.replies(message_id)) == ("sending", ["here they are"])
+
+
+async def test_a_model_that_stays_silent_is_a_case_for_a_person(office: Office):
+    async with office.employee(scripted("", "")) as gateway:
+        message_id, state = await answered(office, gateway, "Hello?")
+    assert state == "failed"
+    [notice] = await office.replies(message_id)
+    assert notice == notices.FAILURE
+
+
+async def test_an_answer_that_was_cut_off_is_shown_to_a_person_first(office: Office):
+    async with office.employee(scripted(ModelResponse(text="It costs 1", model="m", stop_reason="length"))) as gateway:
+        message_id, _ = await answered(office, gateway, "Hello?")
+    [row] = await office.pool.fetch("SELECT body, proposal FROM outbox WHERE message_id = $1", message_id)
+    assert (row["body"], row["proposal"]) == ("It costs 1 …", "review")
+
+
+async def test_a_database_that_goes_away_while_an_action_runs_leaves_no_doubt_about_it(office: Office):
+    """The connections break between the action and its record; the result is recorded all the same."""
+    identity = await office.launch()
+    message_id = await office.store("Hello?")
+    key, action = EffectKey(message_id, message_id, 0, 0), WorkspaceCapability.actions[4]
+    dsn = employee_dsn(office.database.dsn, identity.employee_id, "password")
+    async with connect(dsn, application_name="tests") as pool:
+        effects = StoredEffects(pool, identity)
+        assert await effects.begin(key, capability="workspace", action=action, arguments={}) is None
+        async with connect(office.database.superuser_dsn, application_name="tests") as superuser:
+            role = f"empla_e_{identity.employee_id.hex}"
+            await superuser.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", role)
+        await effects.end(key, state="succeeded", result={"done": True})
+        again = await effects.begin(key, capability="workspace", action=action, arguments={})
+    assert again == RecordedEffect("succeeded", {"done": True}, "")
+
+
+async def test_an_intent_of_another_attempt_is_told_apart_from_ones_own(office: Office):
+    identity = await office.launch()
+    message_id = await office.store("Hello?")
+    key, action = EffectKey(message_id, message_id, 0, 0), WorkspaceCapability.actions[4]
+    dsn = employee_dsn(office.database.dsn, identity.employee_id, "password")
+    async with connect(dsn, application_name="tests") as pool:
+        effects = StoredEffects(pool, identity)
+        assert await effects.begin(key, capability="workspace", action=action, arguments={}) is None
+        assert await effects.begin(key, capability="workspace", action=action, arguments={}) == RecordedEffect(
+            "intended"
+        )

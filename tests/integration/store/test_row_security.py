@@ -48,7 +48,7 @@ async def _fill(pool: Pool, tenant_id: UUID, employee_id: UUID, channel_id: UUID
          "started_at, duration_ms, outcome) VALUES ($1, 'x', 1, $1, $2, $3, 'receive', now(), now(), 1, 'succeeded')",),
         ("INSERT INTO model_responses VALUES ($1, 0, $1, $2, $3, 1, '{}')",),
         ("INSERT INTO effects (unit_id, response_index, call_index, message_id, tenant_id, employee_id, epoch, capability, "
-         "action, arguments, reads_only) VALUES ($1, 0, 0, $1, $2, $3, 1, 'c', 'a', '{}', true)",),
+         "action, arguments, repeatable) VALUES ($1, 0, 0, $1, $2, $3, 1, 'c', 'a', '{}', true)",),
         ("INSERT INTO outbox (outbox_id, message_id, tenant_id, employee_id, kind, body, epoch) "
          "VALUES ($4, $1, $2, $3, 'reply', 'text', 1)", ids["outbox"]),
         ("INSERT INTO reviews (review_id, message_id, tenant_id, employee_id, kind) "

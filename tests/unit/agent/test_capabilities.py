@@ -30,8 +30,8 @@ class Give(BaseModel):
 class Till(BaseCapability):
     name: ClassVar[str] = "till"
     actions: ClassVar[tuple[Action, ...]] = (
-        Action("take", "Take money.", Take, Give, reads_only=False, deadline=0.05),
-        Action("look", "Look.", Take, Give, reads_only=True, deadline=0.05),
+        Action("take", "Take money.", Take, Give, repeatable=False, deadline=0.05),
+        Action("look", "Look.", Take, Give, repeatable=True, deadline=0.05),
     )
 
     def __init__(self) -> None:
@@ -104,10 +104,12 @@ async def test_what_only_reads_is_simply_done_again():
     assert effects.said == ["intended", "succeeded"]
 
 
-@pytest.mark.parametrize(("action", "state"), [("take", "ambiguous"), ("look", "failed")])
-async def test_a_late_action_is_ended_and_a_late_write_is_ambiguous(action: str, state: str):
+@pytest.mark.parametrize(
+    ("action", "error", "state"), [("take", EffectAmbiguous, "ambiguous"), ("look", ActionTimedOut, "failed")]
+)
+async def test_a_late_action_is_ended_and_a_late_write_is_for_a_person(action: str, error: type[Exception], state: str):
     effects = KeptEffects()
-    with pytest.raises(ActionTimedOut):
+    with pytest.raises(error):
         await execute(Till(), action, 5000, effects)
     assert effects.said == ["intended", state]
 
