@@ -92,7 +92,8 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
 
     async def DeleteEmployee(self, request: pb.DeleteEmployeeRequest, context: Any) -> pb.DeleteEmployeeResponse:
         record = await self._find(request.employee)
-        await self._parts.employees.delete(record.employee_id, force=request.force)
+        for message_id in await self._parts.employees.delete(record.employee_id, force=request.force):
+            self._parts.followers.changed(message_id)
         await self._parts.lifecycle.stop(record.employee_id, DEFAULT_DRAIN_SECONDS)
         await self._parts.employees.drop_role(record.employee_id)
         return pb.DeleteEmployeeResponse()

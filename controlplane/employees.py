@@ -10,7 +10,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 
 from controlplane.errors import AlreadyThere, Invalid, NotNow, Unknown
 from controlplane.profiles import checked_profile
-from empla.store.connect import Pool, load_queries, translated
+from empla.store.connect import AnyConnection, Pool, load_queries, translated
 from empla.store.ids import new_id
 from empla.store.roles import drop_employee_role
 from empla.v1 import control_pb2
@@ -24,6 +24,7 @@ AUTONOMY = {
 }
 _AUTONOMY_NAMES = {value: name for name, value in AUTONOMY.items()}
 DEFAULT_TENANT = "default"
+DELETED = "the employee was deleted"
 _NO_ID = UUID(int=0)
 
 
@@ -125,19 +126,39 @@ class Employees:
         with translated():
             await self._pool.execute(SQL.update, employee_id, fields, _AUTONOMY_NAMES.get(autonomy))
 
-    async def delete(self, employee_id: UUID, *, force: bool) -> None:
-        """Make the name free; raises `NotNow` while messages are in work, unless `force`."""
+    async def delete(self, employee_id: UUID, *, force: bool) -> list[UUID]:
+        """Make the name free; raises `NotNow` while messages are in work, unless `force`.
+
+        With `force` its process is superseded and its messages fail, each with an open review; they are returned. What
+        waits in the outbox is withheld, except notices; a reply on its way is left to the Sender, who ends its message.
+        """
         with translated():
-            live = await self._pool.fetchval(SQL.live_messages, employee_id)
-            if live and not force:
-                raise NotNow(f"{live} messages have not ended; use force to delete the employee all the same")
-            await self._pool.execute(SQL.delete, employee_id)
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(SQL.hold_launch, employee_id)
+                await connection.execute(SQL.hold_outbox, employee_id)
+                if not await connection.fetchval(SQL.hold_employee, employee_id):
+                    return []
+                live = await connection.fetchval(SQL.live_messages, employee_id)
+                if live and not force:
+                    raise NotNow(f"{live} messages have not ended; use force to delete the employee all the same")
+                ended = await _end_work(connection, employee_id) if force else []
+                await connection.execute(SQL.delete, employee_id)
+                return ended
 
     async def drop_role(self, employee_id: UUID) -> None:
         """Remove the database role of an employee that is deleted and stopped."""
         with translated():
             async with self._pool.acquire() as connection:
                 await drop_employee_role(connection, employee_id)
+
+
+async def _end_work(connection: AnyConnection, employee_id: UUID) -> list[UUID]:
+    await connection.execute(SQL.supersede, employee_id)
+    await connection.execute(SQL.withhold_outbox, employee_id, DELETED)
+    ended = [row["message_id"] for row in await connection.fetch(SQL.end_messages, employee_id, DELETED)]
+    await connection.execute(SQL.expire_reviews, employee_id, ended)
+    await connection.execute(SQL.open_reviews, [new_id() for _ in ended], ended)
+    return ended
 
 
 def _as_id(reference: str) -> UUID | None:

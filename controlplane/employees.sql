@@ -39,10 +39,51 @@ UPDATE employees SET desired_state = $2, updated_at = now() WHERE employee_id = 
 UPDATE employees SET profile = coalesce($2, profile), autonomy = coalesce($3, autonomy), updated_at = now()
 WHERE employee_id = $1 AND deleted_at IS NULL;
 
+-- name: hold_launch
+-- First lock of a deletion: waits for writes of the employee's process and keeps out later ones. The order of the three is that
+-- of everybody who takes two of them.
+SELECT FROM employee_epochs WHERE employee_id = $1 FOR UPDATE;
+
+-- name: hold_outbox
+-- Second lock: waits for the Sender's writes.
+SELECT FROM outbox WHERE employee_id = $1 AND state IN ('queued', 'held', 'sending') ORDER BY outbox_id FOR UPDATE;
+
+-- name: hold_employee
+-- Third lock: waits for messages that are being stored and keeps out later ones. Nothing: the employee is deleted.
+SELECT true FROM employees WHERE employee_id = $1 AND deleted_at IS NULL FOR UPDATE;
+
 -- name: live_messages
 -- How many messages of an employee have not ended.
 SELECT count(*) FROM inbound_messages
 WHERE employee_id = $1 AND ended_at IS NULL;
+
+-- name: supersede
+-- Refuses whatever the employee's process still writes; it stops itself.
+UPDATE employee_epochs SET epoch = epoch + 1, credential_hash = NULL WHERE employee_id = $1;
+
+-- name: withhold_outbox
+-- Nothing that was not begun is sent any more, except notices: their senders are owed them.
+UPDATE outbox SET state = 'withheld', reason = $2, ended_at = now()
+WHERE employee_id = $1 AND state IN ('queued', 'held') AND kind <> 'notice';
+
+-- name: end_messages
+-- Fails every live message but those whose reply is on its way: the Sender ends them.
+UPDATE inbound_messages m SET processing_state = 'failed', reason = $2, ended_at = now(), started_at = NULL, next_at = NULL
+WHERE employee_id = $1 AND ended_at IS NULL AND NOT EXISTS (
+  SELECT FROM outbox o WHERE o.message_id = m.message_id AND o.state = 'sending' AND m.processing_state = 'sending')
+RETURNING message_id;
+
+-- name: expire_reviews
+-- Nobody is left to go on from a decision. Whether an unknown sending arrived, and what failed before, people still want to settle.
+UPDATE reviews r SET state = 'expired', resolved_at = now()
+WHERE employee_id = $1 AND state = 'open' AND kind <> 'unknown_after_send'
+  AND (message_id IS NULL OR message_id = ANY ($2::uuid[]));
+
+-- name: open_reviews
+-- One review for each message that a deletion ended.
+INSERT INTO reviews (review_id, tenant_id, employee_id, message_id, kind, reason)
+SELECT a.review_id, m.tenant_id, m.employee_id, m.message_id, 'needs_manual_intervention', m.reason
+FROM unnest($1::uuid[], $2::uuid[]) AS a (review_id, message_id) JOIN inbound_messages m USING (message_id);
 
 -- name: delete
 -- Makes the name free; rows of its messages stay.

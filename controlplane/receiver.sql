@@ -3,6 +3,7 @@
 -- is deleted, or another delivery of the event is being committed at this moment.
 WITH live AS (
   SELECT employee_id, tenant_id FROM employees WHERE employee_id = $4 AND tenant_id = $2 AND deleted_at IS NULL
+  FOR KEY SHARE -- or a message slips into a deletion after that has looked for messages
 ), known AS (
   SELECT m.message_id, m.employee_id, c.external_id, b.metadata ->> 'content' AS content
   FROM inbound_messages m JOIN conversations c USING (conversation_id) JOIN message_bodies b USING (message_id)

@@ -291,7 +291,8 @@ class ControlPlaneServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteEmployee(self, request, context):
-        """Stops the employee and makes its name free. FAILED_PRECONDITION while messages are in work, unless `force`.
+        """Stops the employee and makes its name free. FAILED_PRECONDITION while messages are in work, unless `force`: then they fail,
+        each with an open review, and what waits in the outbox is withheld; notices, and a reply that is on its way, still leave.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

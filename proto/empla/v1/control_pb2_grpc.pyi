@@ -52,7 +52,9 @@ class ControlPlaneStub:
     UpdateEmployee: _grpc.UnaryUnaryMultiCallable[_control_pb2.UpdateEmployeeRequest, _control_pb2.Employee]
     """Replaces profile or autonomy. A running employee takes the new configuration without a restart."""
     DeleteEmployee: _grpc.UnaryUnaryMultiCallable[_control_pb2.DeleteEmployeeRequest, _control_pb2.DeleteEmployeeResponse]
-    """Stops the employee and makes its name free. FAILED_PRECONDITION while messages are in work, unless `force`."""
+    """Stops the employee and makes its name free. FAILED_PRECONDITION while messages are in work, unless `force`: then they fail,
+    each with an open review, and what waits in the outbox is withheld; notices, and a reply that is on its way, still leave.
+    """
     StartEmployee: _grpc.UnaryUnaryMultiCallable[_control_pb2.StartEmployeeRequest, _control_pb2.Employee]
     """Sets the desired state and answers at once; the employee attaches a moment later."""
     StopEmployee: _grpc.UnaryUnaryMultiCallable[_control_pb2.StopEmployeeRequest, _control_pb2.Employee]
@@ -129,7 +131,9 @@ class ControlPlaneAsyncStub(ControlPlaneStub):
     UpdateEmployee: _aio.UnaryUnaryMultiCallable[_control_pb2.UpdateEmployeeRequest, _control_pb2.Employee]  # type: ignore[assignment]
     """Replaces profile or autonomy. A running employee takes the new configuration without a restart."""
     DeleteEmployee: _aio.UnaryUnaryMultiCallable[_control_pb2.DeleteEmployeeRequest, _control_pb2.DeleteEmployeeResponse]  # type: ignore[assignment]
-    """Stops the employee and makes its name free. FAILED_PRECONDITION while messages are in work, unless `force`."""
+    """Stops the employee and makes its name free. FAILED_PRECONDITION while messages are in work, unless `force`: then they fail,
+    each with an open review, and what waits in the outbox is withheld; notices, and a reply that is on its way, still leave.
+    """
     StartEmployee: _aio.UnaryUnaryMultiCallable[_control_pb2.StartEmployeeRequest, _control_pb2.Employee]  # type: ignore[assignment]
     """Sets the desired state and answers at once; the employee attaches a moment later."""
     StopEmployee: _aio.UnaryUnaryMultiCallable[_control_pb2.StopEmployeeRequest, _control_pb2.Employee]  # type: ignore[assignment]
@@ -233,7 +237,9 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.DeleteEmployeeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.DeleteEmployeeResponse, _abc.Awaitable[_control_pb2.DeleteEmployeeResponse]]:
-        """Stops the employee and makes its name free. FAILED_PRECONDITION while messages are in work, unless `force`."""
+        """Stops the employee and makes its name free. FAILED_PRECONDITION while messages are in work, unless `force`: then they fail,
+        each with an open review, and what waits in the outbox is withheld; notices, and a reply that is on its way, still leave.
+        """
 
     @_abc_1.abstractmethod
     def StartEmployee(

@@ -3,13 +3,21 @@
 import asyncio
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import grpc
 import grpc.aio
 import pytest
 
+from controlplane.employees import Employees
+from controlplane.errors import NotNow, Unknown
+from controlplane.messages import Messages
+from controlplane.receiver import Arrival, Receiver
 from empla import rpc
+from empla.store.connect import Pool
 from empla.v1 import control_pb2 as pb
+from tests.conftest import Database
+from tests.factories import add_channel, add_employee, add_tenant
 from tests.integration.controlplane.conftest import Plane
 
 
@@ -198,6 +206,100 @@ async def test_lists_come_in_pages(plane: Plane):
     assert [employee.name for employee in employees] == names
     assert [message.text for message in messages] == names[::-1]
     assert employee_token == message_token == ""
+
+
+async def test_deleting_an_employee_by_force_ends_its_messages_with_a_review_each(plane: Plane):
+    await plane.stub.CreateEmployee(pb.CreateEmployeeRequest(name="gone", profile_name="sales-ae"), timeout=10)
+    call = plane.stub.Converse(pb.ConverseRequest(employee="gone", text="hello"), timeout=30)
+    message_id = (await call.read()).accepted.message_id
+    other = await plane.stub.SendMessage(pb.SendMessageRequest(employee="gone", text="me too"), timeout=10)
+    await plane.pool.execute(
+        "INSERT INTO outbox (outbox_id, tenant_id, employee_id, message_id, kind, body, epoch, state) "
+        "SELECT gen_random_uuid(), tenant_id, employee_id, message_id, 'reply', 'draft', 1, 'held' FROM inbound_messages "
+        "WHERE message_id = $1",
+        UUID(other.message_id),
+    )
+    await plane.stub.DeleteEmployee(pb.DeleteEmployeeRequest(employee="gone", force=True), timeout=10)
+    failed = [event async for event in call][-1].failed
+    assert (failed.message_id, failed.state, failed.reason) == (message_id, "failed", "the employee was deleted")
+    other = await plane.stub.GetMessage(pb.GetMessageRequest(message_id=other.message_id), timeout=10)
+    assert (other.state, other.replies[0].state) == ("failed", "withheld")
+    for message in (failed, other):
+        assert [(r.kind, r.state) for r in message.reviews] == [("needs_manual_intervention", "open")]
+
+
+@pytest.mark.parametrize(
+    ("state", "step"),
+    [
+        ("analyzing", "context_retrieval"),
+        ("analyzing", "classification"),
+        ("working", ""),
+        ("merging", "merge"),
+        *(("waiting", step) for step in ("security_filter", "classification", "work", "send")),
+        ("sending", "send"),
+    ],
+)
+async def test_a_deletion_ends_a_message_wherever_it_stands(database: Database, state: str, step: str):
+    async with database.connect() as pool:
+        employees = Employees(pool)
+        employee_id, message_id = await a_message(pool, state, step)
+        before = await pool.fetchval("SELECT epoch FROM employee_epochs")
+        with pytest.raises(NotNow):
+            await employees.delete(employee_id, force=False)
+        assert await employees.delete(employee_id, force=True) == [message_id]
+        row = await pool.fetchrow("SELECT * FROM inbound_messages")
+        assert row is not None
+        assert (row["processing_state"], row["step"], row["ended_at"] is None) == ("failed", step, False)
+        assert await pool.fetchval("SELECT epoch FROM employee_epochs") == before + 1
+        assert await employees.delete(employee_id, force=True) == []
+
+
+async def test_a_reply_on_its_way_is_left_to_the_sender(database: Database):
+    async with database.connect() as pool:
+        employee_id, message_id = await a_message(pool, "sending", "send")
+        await pool.execute(
+            "INSERT INTO outbox (outbox_id, tenant_id, employee_id, message_id, kind, body, epoch, state) "
+            "SELECT gen_random_uuid(), tenant_id, employee_id, message_id, 'reply', 'x', 1, 'sending' FROM inbound_messages"
+        )
+        assert await Employees(pool).delete(employee_id, force=True) == []
+        assert await Messages(pool).state(message_id) == "sending"
+
+
+async def test_no_message_slips_into_a_deletion(database: Database):
+    async with database.connect() as pool:
+        tenant_id = await add_tenant(pool)
+        channel_id = await add_channel(pool, tenant_id)
+        receiver = Receiver(pool, lambda *_: None)
+        for number in range(20):
+            employee_id = await add_employee(pool, tenant_id, f"e{number}")
+            arrival = Arrival(
+                tenant_id=tenant_id,
+                channel_id=channel_id,
+                employee_id=employee_id,
+                event_id=f"{number}",
+                sender="a",
+                text="b",
+            )
+            stored, deleted = await asyncio.gather(
+                receiver.store(arrival), Employees(pool).delete(employee_id, force=False), return_exceptions=True
+            )
+            # Whichever came first, the other is refused.
+            assert isinstance(stored, Unknown) != isinstance(deleted, NotNow), (stored, deleted)
+
+
+async def a_message(pool: Pool, state: str, step: str) -> tuple[UUID, UUID]:
+    tenant_id = await add_tenant(pool)
+    employee_id = await add_employee(pool, tenant_id)
+    channel_id = await add_channel(pool, tenant_id, employee_id)
+    arrival = Arrival(
+        tenant_id=tenant_id, channel_id=channel_id, employee_id=employee_id, event_id="1", sender="a", text="b"
+    )
+    message_id = (await Receiver(pool, lambda *_: None).store(arrival)).message_id
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("ALTER TABLE inbound_messages DISABLE TRIGGER legal_edge")
+        await connection.execute("UPDATE inbound_messages SET processing_state = $1, step = $2", state, step)
+        await connection.execute("ALTER TABLE inbound_messages ENABLE TRIGGER legal_edge")
+    return employee_id, message_id
 
 
 async def test_a_deleted_employees_role_is_gone(plane: Plane):

@@ -198,6 +198,14 @@ INSERT INTO state_edges VALUES
   ('message', 'merging',   'merge',             'sending',   'send',              'employee'),
   ('message', 'merging',   'merge',             'withheld',  '',                  'employee'),
   ('message', 'merging',   'merge',             'failed',    'merge',             'employee'),
+  ('message', 'received',  'security_filter',   'failed',    'security_filter',   'controlplane'), -- the employee was deleted:
+  ('message', 'waiting',   'security_filter',   'failed',    'security_filter',   'controlplane'), -- these eight
+  ('message', 'analyzing', 'context_retrieval', 'failed',    'context_retrieval', 'controlplane'),
+  ('message', 'analyzing', 'classification',    'failed',    'classification',    'controlplane'),
+  ('message', 'waiting',   'classification',    'failed',    'classification',    'controlplane'),
+  ('message', 'working',   '',                  'failed',    '',                  'controlplane'),
+  ('message', 'waiting',   'work',              'failed',    'work',              'controlplane'),
+  ('message', 'merging',   'merge',             'failed',    'merge',             'controlplane'),
   ('message', 'sending',   'send',              'answered',  '',                  'controlplane'),
   ('message', 'sending',   'send',              'withheld',  '',                  'controlplane'),
   ('message', 'sending',   'send',              'waiting',   'send',              'controlplane'),
