@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from agent.models.offline.words import contains_phrase, stem, word_set, words
 
-_NAME = re.compile(r"(?<![\w@/.:-])((?:[\w-]+/)*[\w][\w.-]*\.[A-Za-z][A-Za-z0-9]{0,7})\b(?![@/])")
+_NAME = re.compile(r"(?<![\w@/.:-])((?:\.{1,2}/|/)*(?:[\w-]+/)*[\w][\w.-]*\.[A-Za-z][A-Za-z0-9]{0,7})\b(?![@/])")
 _QUOTED = re.compile(r"[\"'`“‘]([^\"'`“”‘’\n]{1,120}?\.[A-Za-z][A-Za-z0-9]{0,7})[\"'`”’]")
 _DOMAINS = word_set("""com org net io de fr es co uk eu ai app dev gov edu info biz us ch at it nl""")
 _ABBREVIATIONS = frozenset(("e.g", "i.e", "z.b", "a.m", "p.m", "d.h", "u.s", "u.k"))

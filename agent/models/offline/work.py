@@ -275,6 +275,8 @@ def _lines_with(document: Document, text: str) -> list[str]:
 
 
 def _missing(name: str, known: Sequence[str]) -> str:
+    if name.startswith(("/", "../")):
+        return f"I cannot reach {name}: it lies outside my workspace."
     close = similar(name, known)
     if close:
         return f"I could not find {name}. The nearest I have: {joined(close)}."
