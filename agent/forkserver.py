@@ -15,7 +15,6 @@ A child is {"pid", "start_time", "employee_id", "epoch"}; start time (clock tick
 """
 
 import array
-import contextlib
 import ctypes
 import gc
 import importlib
@@ -25,12 +24,15 @@ import resource
 import signal
 import socket
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import Any
 
 MAX_REQUEST = 256 * 1024
 MAX_EXITS = 1000
+PAUSE_SECONDS = 0.01
+"""After a failure, so that one that lasts (no descriptors left) does not take a whole processor."""
 PRELOAD = ("grpc.aio", "asyncpg", "pydantic", "agent.employee", "agent.__main__", "agent.models.offline")
 SDKS = {"anthropic": "agent.models.anthropic", "openai": "agent.models.openai"}
 KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -47,20 +49,25 @@ class ForkServer:
         self._listener.listen(64)
         self._children: dict[int, dict[str, Any]] = {}
         self._exits: dict[int, int] = {}
+        self._stopping = False
 
     def serve(self) -> None:
         """Answer until told to stop."""
-        while True:
-            connection, _ = self._listener.accept()
-            with connection:
-                connection.settimeout(5)
-                with contextlib.suppress(OSError, ValueError):  # a broken client is its own problem
-                    request = json.loads(connection.recv(MAX_REQUEST))
-                    self._reap()
-                    answer, named = self._answer(request, connection)
-                    self._reply(connection, answer, named)
-                    if request["op"] == "stop":
-                        return
+        while not self._stopping:
+            try:
+                connection, _ = self._listener.accept()
+                with connection:
+                    self._serve(connection)
+            except Exception as error:  # noqa: BLE001 - whatever a client sends costs it its connection, never us our children
+                print(f"a request failed: {error!r}", file=sys.stderr, flush=True)
+                time.sleep(PAUSE_SECONDS)
+
+    def _serve(self, connection: socket.socket) -> None:
+        connection.settimeout(5)
+        request = json.loads(connection.recv(MAX_REQUEST))
+        self._reap()
+        answer, named = self._answer(request, connection)
+        self._reply(connection, answer, named)
 
     def _answer(self, request: dict[str, Any], connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
         match request["op"]:
@@ -74,22 +81,21 @@ class ForkServer:
                 return {"children": list(self._children.values())}, []
             case "exit":
                 return {"code": self._exits.get(request["pid"])}, []
+            case "stop":
+                self._stopping = True
+                return {}, []
             case _:
                 return {}, []
 
     def _spawn(self, request: dict[str, Any], connection: socket.socket) -> int:
+        # Read before the fork: a request without them must not leave a child that nobody knows.
+        child = {name: request["settings"][name] for name in ("employee_id", "epoch")}
         pid = os.fork()
         if pid == 0:
             connection.close()
             self._listener.close()
             _become_employee(request)
-        settings = request["settings"]
-        self._children[pid] = {
-            "pid": pid,
-            "start_time": _start_time(pid),
-            "employee_id": settings["employee_id"],
-            "epoch": settings["epoch"],
-        }
+        self._children[pid] = {"pid": pid, "start_time": _start_time(pid), **child}
         return pid
 
     def _reply(self, connection: socket.socket, answer: dict[str, Any], named: list[int]) -> None:
@@ -157,6 +163,7 @@ def main() -> None:
     """`python -m agent.forkserver SOCKET [PROVIDER …]`: import, then serve. Prints `ready` when it does."""
     path, providers = sys.argv[1], sys.argv[2:]
     os.umask(0o077)
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0)  # another process of this account must not read our memory
     # Ctrl-C in the terminal is for the control plane, which then drains the employees.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in (*PRELOAD, *(SDKS[provider] for provider in providers)):

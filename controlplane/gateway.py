@@ -87,6 +87,8 @@ class Stream:
     """Rows that no frame can carry."""
     heartbeat: pb.Heartbeat | None = None
     heartbeat_at: float = field(default_factory=time.time)
+    seen_at: float = field(default_factory=time.monotonic)
+    """The last sign of life on a clock that nobody sets, to judge by; `heartbeat_at` is for people."""
 
     def send(self, frame: pb.ControlFrame) -> None:
         """Queue a frame; an employee that reads too slowly loses its stream and comes back."""
@@ -197,6 +199,7 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
                     stream.news.set()
                 case "heartbeat":
                     stream.heartbeat, stream.heartbeat_at = frame.heartbeat, time.time()
+                    stream.seen_at = time.monotonic()
                 case "progress":
                     self._followers.progress(_message_id(frame.progress.message_id), frame.progress)
                 case "outbox_ready":

@@ -9,7 +9,7 @@ import logging
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from uuid import UUID
 
 from controlplane.auth import hashed, new_secret
 from controlplane.employees import SQL, EmployeeRecord, Employees
-from controlplane.gateway import Streams, credential
+from controlplane.errors import LaunchFailed, Unknown
+from controlplane.gateway import Stream, Streams, credential
 from controlplane.launchers.interface import EmployeeProcess, Launcher, LaunchSpec
 from empla.store.connect import Pool, translated
 from empla.store.errors import StoreUnavailable
@@ -28,24 +29,53 @@ from empla.v1 import gateway_pb2 as pb
 log = logging.getLogger(__name__)
 
 RECONCILE_SECONDS = 5.0
+SLEPT_SECONDS = 3 * RECONCILE_SECONDS
+"""Rounds further apart than this mean that the control plane itself stood still, and employees could not be heard."""
 BACKOFF_SECONDS = 0.2
 MAX_BACKOFF_SECONDS = 60.0
+MAX_DOUBLINGS = 10
+"""With so many the wait is over its maximum."""
 STEADY_SECONDS = 60.0
 """A process that lived this long starts over with no back-off."""
 TERM_SECONDS = 3.0
 MISSED_HEARTBEATS = 6
 MAX_PARALLEL_LAUNCHES = 8
+PAGE = 1000
+
+
+@dataclass
+class Backoff:
+    """When something that failed may be tried again; times are monotonic."""
+
+    failures: int = 0
+    not_before: float = 0.0
+
+    def failed(self, *, lived: float = 0.0) -> None:
+        """The first further try comes at once, each later one after twice the wait, with jitter."""
+        if lived > STEADY_SECONDS:
+            self.failures = 0
+        wait = BACKOFF_SECONDS * 2 ** min(self.failures, MAX_DOUBLINGS) if self.failures else 0.0
+        self.failures += 1
+        jitter = random.uniform(0.5, 1)  # noqa: S311 - nothing to guess here
+        self.not_before = time.monotonic() + min(MAX_BACKOFF_SECONDS, wait) * jitter
+
+    def reset(self) -> None:
+        """Forget what failed."""
+        self.failures, self.not_before = 0, 0.0
 
 
 @dataclass
 class Observed:
-    """What this control plane knows of one employee's process."""
+    """What this control plane knows of one employee's process; times are monotonic."""
 
     process: EmployeeProcess | None = None
+    unsure: bool = False
+    """A launch failed without telling whether a process came of it."""
+    stream: Stream | None = None
+    """The last stream of the process, which may have ended."""
     launched_at: float = 0.0
-    failures: int = 0
     restarts: int = 0
-    not_before: float = 0.0
+    backoff: Backoff = field(default_factory=Backoff)
     stopping: bool = False
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -75,47 +105,50 @@ class Lifecycle:
         streams: Streams,
         launcher: Launcher,
         settings: LaunchSettings,
-        on_change: Callable[[UUID], None],
     ) -> None:
         self._pool, self._employees, self._streams = pool, employees, streams
-        self._launcher, self._settings, self._on_change = launcher, settings, on_change
+        self._launcher, self._settings = launcher, settings
         self._observed: dict[UUID, Observed] = {}
         self._news = asyncio.Event()
         self._launches = asyncio.Semaphore(MAX_PARALLEL_LAUNCHES)
         self._group: asyncio.TaskGroup | None = None
         self._closing = False
+        self._round_at = self._heard_since = time.monotonic()
 
     def look(self) -> None:
         """Something changed: compare now."""
         self._news.set()
 
+    def start_now(self, employee_id: UUID) -> None:
+        """An operator asks for a start: what failed before no longer delays it."""
+        if known := self._observed.get(employee_id):
+            known.backoff.reset()
+        self.look()
+
     async def run(self) -> None:
         """Adopt what runs, then reconcile until cancelled."""
         async with asyncio.TaskGroup() as self._group:
-            for process in await self._launcher.running():
-                self._adopt(process)
+            await self._adopt_running()
             while True:
                 self._news.clear()
                 try:
-                    await self._reconcile(self._group)
+                    await self._reconcile()
                 except StoreUnavailable as error:
+                    self._heard_since = time.monotonic()  # whoever lost its stream cannot attach without a database
                     log.warning("the database is away, employees stay as they are: %s", error)
+                except Exception:
+                    log.exception("employees stay as they are until the next round")
                 await self._rest()
 
     def observed(self, record: EmployeeRecord) -> control_pb2.ObservedState.ValueType:
         """What is to be seen of an employee."""
         known = self._observed.get(record.employee_id, Observed())
-        stream = self._streams.get(record.employee_id)
         if known.process is None:
-            wanted = record.desired_state == "running"
-            return (
-                control_pb2.OBSERVED_STATE_BACKING_OFF
-                if wanted and known.failures
-                else control_pb2.OBSERVED_STATE_STOPPED
-            )
+            failing = record.desired_state == "running" and known.backoff.failures
+            return control_pb2.OBSERVED_STATE_BACKING_OFF if failing else control_pb2.OBSERVED_STATE_STOPPED
         if known.stopping:
             return control_pb2.OBSERVED_STATE_STOPPING
-        if stream is not None and stream.launch.epoch == known.process.epoch:
+        if self._stream_of(known.process) is not None:
             return control_pb2.OBSERVED_STATE_ATTACHED
         starting = time.monotonic() - known.launched_at < self._lost_after
         return control_pb2.OBSERVED_STATE_STARTING if starting else control_pb2.OBSERVED_STATE_LOST
@@ -126,10 +159,15 @@ class Lifecycle:
         return (known.process.pid if known.process else 0), known.restarts
 
     async def stop(self, employee_id: UUID, drain_seconds: float) -> None:
-        """Drain, then end the employee's process; returns when it is gone for certain."""
+        """Drain, then end the employee's process; returns when it is gone for certain. Ends a back-off too.
+
+        Raises `LaunchFailed` when after a failed launch nobody can tell whether there is a process.
+        """
         known = self._observed.get(employee_id)
         if known is not None:
             async with known.busy:
+                known.backoff.reset()
+                await self._find(employee_id, known, adoptable=None)
                 await self._stop(known, drain_seconds)
 
     async def stop_all(self) -> None:
@@ -137,11 +175,20 @@ class Lifecycle:
         self._closing = True
         async with asyncio.TaskGroup() as group:
             for employee_id in list(self._observed):
-                group.create_task(self.stop(employee_id, self._settings.drain_seconds))
+                work = self.stop(employee_id, self._settings.drain_seconds)
+                group.create_task(_logged(work, f"stop {employee_id}"))
 
     @property
     def _lost_after(self) -> float:
         return max(15.0, MISSED_HEARTBEATS * self._settings.heartbeat_ms / 1000)
+
+    def _stream_of(self, process: EmployeeProcess) -> Stream | None:
+        stream = self._streams.get(process.employee_id)
+        return stream if stream is not None and stream.launch.epoch == process.epoch else None
+
+    def _task(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        assert self._group is not None
+        self._group.create_task(_logged(work, name), name=name)
 
     async def _rest(self) -> None:
         try:
@@ -153,46 +200,109 @@ class Lifecycle:
     def _until_next(self) -> float:
         """Until the next back-off ends, at most the usual interval."""
         now = time.monotonic()
-        waits = [o.not_before - now for o in self._observed.values() if o.process is None and o.not_before > now]
-        return min([RECONCILE_SECONDS, *waits])
+        ends = [known.backoff.not_before for known in self._observed.values() if known.process is None]
+        return min([RECONCILE_SECONDS, *(end - now for end in ends if end > now)])
 
-    async def _reconcile(self, group: asyncio.TaskGroup) -> None:
+    # Comparing
+
+    async def _reconcile(self) -> None:
         if self._closing:
             return
-        for record in await self._employees.list_of(None, limit=10_000):
+        records = await self._everybody()
+        now = time.monotonic()
+        if now - self._round_at > SLEPT_SECONDS:
+            self._heard_since = now
+        self._round_at = now
+        for record in records:
             known = self._observed.setdefault(record.employee_id, Observed())
+            if not known.busy.locked():
+                self._compare(record, known)
+        self._forget(self._observed.keys() - {record.employee_id for record in records})
+
+    async def _everybody(self) -> list[EmployeeRecord]:
+        records = page = await self._employees.list_of(None, limit=PAGE)
+        while len(page) == PAGE:
+            page = await self._employees.list_of(None, after=(page[-1].name, page[-1].employee_id), limit=PAGE)
+            records = records + page
+        return records
+
+    def _compare(self, record: EmployeeRecord, known: Observed) -> None:
+        wanted = record.desired_state == "running"
+        if not wanted:
+            if known.process is not None or known.unsure:
+                self._task(self.stop(record.employee_id, self._settings.drain_seconds), f"stop {record.name}")
+        elif known.process is None:
+            if time.monotonic() >= known.backoff.not_before:
+                self._task(self._start(record.employee_id, known), f"start {record.name}")
+        elif self._is_hung(known.process, known):
+            log.warning("employee %s gives no sign of life; it is killed", record.name)
+            known.process.kill(signal.SIGKILL)
+
+    def _is_hung(self, process: EmployeeProcess, known: Observed) -> bool:
+        """Attached once in time, and beating: otherwise it is of no use to anybody."""
+        known.stream = self._stream_of(process) or known.stream
+        seen_at = known.stream.seen_at if known.stream else 0.0
+        return time.monotonic() - max(seen_at, known.launched_at, self._heard_since) > self._lost_after
+
+    def _forget(self, deleted: set[UUID]) -> None:
+        for employee_id in deleted:
+            known = self._observed[employee_id]
             if known.busy.locked():
                 continue
-            wanted = record.desired_state == "running"
-            if wanted and known.process is None and time.monotonic() >= known.not_before:
-                group.create_task(self._start(record, known), name=f"start {record.name}")
-            elif known.process is not None and not wanted:
-                group.create_task(self.stop(record.employee_id, self._settings.drain_seconds))
-            elif known.process is not None and self._is_hung(record.employee_id, known):
-                log.warning("employee %s gives no sign of life; it is killed", record.name)
-                known.process.kill(signal.SIGKILL)
+            if known.process is not None or known.unsure:
+                self._task(self.stop(employee_id, self._settings.drain_seconds), f"stop deleted {employee_id}")
+            else:
+                del self._observed[employee_id]
 
-    def _is_hung(self, employee_id: UUID, known: Observed) -> bool:
-        """Attached once in time, and beating: otherwise it is of no use to anybody."""
-        stream = self._streams.get(employee_id)
-        last = time.time() - stream.heartbeat_at if stream else time.monotonic() - known.launched_at
-        return last > self._lost_after
+    # Starting
 
-    async def _start(self, record: EmployeeRecord, known: Observed) -> None:
+    async def _start(self, employee_id: UUID, known: Observed) -> None:
         async with known.busy, self._launches:
             if known.process is not None or self._closing:
                 return
-            try:
-                process = await self._launch(record)
-            except Exception:
-                log.exception("employee %s cannot be started", record.name)
-                self._back_off(known)
-                return
             known.launched_at = time.monotonic()
-            self._watch(process, known)
-        self._on_change(record.employee_id)
+            try:
+                # The record that a round saw is old by now; the employee may be stopped or deleted since.
+                record = await self._employees.by_id(employee_id)
+                await self._find(employee_id, known, adoptable=record.epoch)
+                if record.desired_state == "running" and known.process is None:
+                    await self._launch(record, known)
+            except Unknown:
+                return
+            except (LaunchFailed, StoreUnavailable) as error:
+                log.warning("employee %s cannot be started: %s", employee_id, error)
+                self._back_off(known)
+            except Exception:
+                log.exception("employee %s cannot be started", employee_id)
+                self._back_off(known)
 
-    async def _launch(self, record: EmployeeRecord) -> EmployeeProcess:
+    async def _find(self, employee_id: UUID, known: Observed, *, adoptable: int | None) -> None:
+        """After a launch that seemed to fail: adopt its process if it has the epoch `adoptable`, kill any other."""
+        if not known.unsure:
+            return
+        for process in await self._launcher.running(employee_id):
+            if process.epoch == adoptable and known.process is None:
+                self._adopt(process, known)
+            else:
+                await _killed(process)
+        known.unsure = False
+
+    async def _launch(self, record: EmployeeRecord, known: Observed) -> None:
+        spec = await self._spec(record)
+        known.unsure = True
+        process = await self._launcher.launch(spec)
+        # From here on there is a process: whatever else goes wrong, it is watched.
+        known.unsure = False
+        self._watch(process, known)
+        log.info("employee %s is launched: epoch %d, pid %d", record.name, process.epoch, process.pid)
+        try:
+            with translated():
+                await self._pool.execute(SQL.launched, record.employee_id, process.epoch, process.identity())
+        except StoreUnavailable as error:
+            log.warning("the launch of pid %d is not on record: %s", process.pid, error)
+
+    async def _spec(self, record: EmployeeRecord) -> LaunchSpec:
+        """Begin the next epoch, with a credential, a database password and a workspace."""
         secret, password = new_secret(), new_secret()
         workspace = self._settings.workspaces / str(record.employee_id)
         await asyncio.to_thread(workspace.mkdir, mode=0o700, parents=True, exist_ok=True)
@@ -210,49 +320,68 @@ class Lifecycle:
             "workspace": str(workspace),
             **_model_of(record, self._settings.model),
         }
-        log_file = self._settings.logs / f"{record.employee_id}.log"
-        process = await self._launcher.launch(LaunchSpec(record.employee_id, epoch, settings, log_file))
-        with translated():
-            await self._pool.execute(SQL.launched, record.employee_id, epoch, process.identity())
-        log.info("employee %s is launched: epoch %d, pid %d", record.name, epoch, process.pid)
-        return process
+        return LaunchSpec(record.employee_id, epoch, settings, self._settings.logs / f"{record.employee_id}.log")
 
-    def _adopt(self, process: EmployeeProcess) -> None:
+    async def _adopt_running(self) -> None:
+        """Take over what an earlier control plane left. Until that is known, nobody may be started."""
+        backoff = Backoff()
+        while True:
+            try:
+                epochs = {record.employee_id: record.epoch for record in await self._everybody()}
+                for process in await self._launcher.running():
+                    self._take(process, epochs.get(process.employee_id))
+            except (LaunchFailed, StoreUnavailable) as error:
+                log.warning("running employees cannot be adopted yet: %s", error)
+            except Exception:
+                log.exception("running employees cannot be adopted yet")
+            else:
+                return
+            backoff.failed()
+            await asyncio.sleep(backoff.not_before - time.monotonic())
+
+    def _take(self, process: EmployeeProcess, epoch: int | None) -> None:
         known = self._observed.setdefault(process.employee_id, Observed())
+        if process.epoch == epoch:
+            self._adopt(process, known)
+        else:
+            self._task(self._end(process, known), f"end pid {process.pid}")
+
+    async def _end(self, process: EmployeeProcess, known: Observed) -> None:
+        """Kill a process of a former launch or of a deleted employee; nobody is started meanwhile."""
+        async with known.busy:
+            await _killed(process)
+
+    def _adopt(self, process: EmployeeProcess, known: Observed) -> None:
         known.launched_at = time.monotonic()
         self._watch(process, known)
         log.info("adopted employee %s: epoch %d, pid %d", process.employee_id, process.epoch, process.pid)
 
+    # Watching and stopping
+
     def _watch(self, process: EmployeeProcess, known: Observed) -> None:
-        assert self._group is not None
-        known.process = process
+        known.process, known.stream = process, None
         known.gone.clear()
-        self._group.create_task(self._until_gone(process, known), name=f"watch {process.pid}")
+        self._task(self._until_gone(process, known), f"watch {process.pid}")
 
     async def _until_gone(self, process: EmployeeProcess, known: Observed) -> None:
         code = await process.wait()
         log.info("employee %s, pid %d, is gone: exit code %s", process.employee_id, process.pid, code)
-        known.process = None
-        known.gone.set()
-        if not known.stopping:
-            known.restarts += 1
-            self._back_off(known)
+        if known.process is process:
+            known.process = None
+            known.gone.set()
+            if not known.stopping:
+                known.restarts += 1
+                self._back_off(known, lived=time.monotonic() - known.launched_at)
+        self._news.set()
         try:
             with translated():
                 await self._pool.execute(SQL.ended, process.employee_id, process.epoch)
         except StoreUnavailable as error:
             log.warning("the end of pid %d is not on record: %s", process.pid, error)
-        self._on_change(process.employee_id)
-        self._news.set()
 
-    def _back_off(self, known: Observed) -> None:
-        """The first restart comes at once, each further one after twice the wait, with jitter."""
-        if time.monotonic() - known.launched_at > STEADY_SECONDS:
-            known.failures = 0
-        wait = 0.0 if known.failures == 0 else BACKOFF_SECONDS * 2**known.failures
-        known.failures += 1
-        known.not_before = time.monotonic() + min(MAX_BACKOFF_SECONDS, wait) * random.uniform(0.5, 1)  # noqa: S311 - jitter
-        self._news.set()
+    def _back_off(self, known: Observed, *, lived: float = 0.0) -> None:
+        known.backoff.failed(lived=lived)
+        self._news.set()  # the reconciler's rest ends with the back-off
 
     async def _stop(self, known: Observed, drain_seconds: float) -> None:
         process = known.process
@@ -260,7 +389,7 @@ class Lifecycle:
             return
         known.stopping = True
         try:
-            stream = self._streams.get(process.employee_id)
+            stream = self._stream_of(process)
             if stream is not None:
                 stream.send(pb.ControlFrame(drain=pb.Drain(deadline_ms=round(drain_seconds * 1000))))
                 await _gone(known, drain_seconds + TERM_SECONDS)
@@ -269,7 +398,21 @@ class Lifecycle:
                     process.kill(number)
                     await _gone(known, TERM_SECONDS)
         finally:
-            known.stopping, known.failures = False, 0
+            known.stopping = False
+
+
+async def _logged(work: Coroutine[Any, Any, None], name: str) -> None:
+    """One employee's trouble ends its own task, not those of all."""
+    try:
+        await work
+    except Exception:
+        log.exception("%s failed", name)
+
+
+async def _killed(process: EmployeeProcess) -> None:
+    log.warning("pid %d of employee %s has no place here; it is killed", process.pid, process.employee_id)
+    process.kill(signal.SIGKILL)
+    await process.wait()
 
 
 async def _gone(known: Observed, seconds: float) -> None:

@@ -85,7 +85,6 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
             streams=streams,
             launcher=launcher,
             settings=_launch_settings(settings, dsn),
-            on_change=lambda _: None,
         )
         channels, messages = Channels(pool), Messages(pool)
         control = ControlPlane(  # type: ignore[abstract]

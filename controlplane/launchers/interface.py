@@ -46,6 +46,6 @@ class Launcher(Protocol):
         """Start a process; raises `LaunchFailed`."""
         ...
 
-    async def running(self) -> Sequence[EmployeeProcess]:
-        """What was started before by an earlier control plane and still runs."""
+    async def running(self, employee_id: UUID | None = None) -> Sequence[EmployeeProcess]:
+        """What was started before and still runs, of one employee or of all; raises `LaunchFailed`."""
         ...

@@ -18,6 +18,11 @@ from controlplane.launchers.interface import LaunchSpec
 
 READY_SECONDS = 60.0
 ANSWER_SECONDS = 10.0
+KEPT_ENVIRONMENT = frozenset(
+    {"PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH"}
+)
+"""What the parent needs of our environment, besides PYTHON*. The rest holds secrets, and a process's first environment
+stays in its memory and that of its children for good."""
 MAX_ANSWER = 1024 * 1024
 
 
@@ -49,6 +54,11 @@ class ForkedProcess:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._descriptor, signal_number)
 
+    def release(self) -> None:
+        """Let go of a process that nobody is going to watch."""
+        if not self._gone.is_set():
+            self._on_exit(asyncio.get_running_loop())
+
     def _on_exit(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.remove_reader(self._descriptor)
         os.close(self._descriptor)
@@ -71,16 +81,21 @@ class ProcessLauncher:
     async def launch(self, spec: LaunchSpec) -> ForkedProcess:
         """Fork an employee; raises `LaunchFailed`."""
         request = {"op": "spawn", "log": str(spec.log), "settings": spec.settings}
-        answer, descriptors = await self._ask(request)
-        return ForkedProcess(self, answer["children"][0], descriptors[0])
+        (process,) = await self._opened(request)
+        return process
 
-    async def running(self) -> Sequence[ForkedProcess]:
-        """The parent's living children."""
+    async def running(self, employee_id: UUID | None = None) -> Sequence[ForkedProcess]:
+        """The parent's living children, those of one employee or all; raises `LaunchFailed`."""
         answer, _ = await self._ask({"op": "list"})
-        processes = []
-        for child in answer["children"]:
-            opened, descriptors = await self._ask({"op": "open", "pid": child["pid"]})
-            processes += [ForkedProcess(self, c, d) for c, d in zip(opened["children"], descriptors, strict=True)]
+        named = [c["pid"] for c in answer["children"] if employee_id is None or c["employee_id"] == str(employee_id)]
+        processes: list[ForkedProcess] = []
+        try:
+            for pid in named:
+                processes += await self._opened({"op": "open", "pid": pid})
+        except BaseException:
+            for process in processes:
+                process.release()
+            raise
         return processes
 
     async def exit_code(self, pid: int) -> int | None:
@@ -89,7 +104,7 @@ class ProcessLauncher:
             answer, _ = await asyncio.to_thread(_ask, self._path, {"op": "exit", "pid": pid})
         except (OSError, ValueError):
             return None
-        code: int | None = answer["code"]
+        code: int | None = answer.get("code")
         return code
 
     async def stop(self) -> None:
@@ -97,7 +112,16 @@ class ProcessLauncher:
         with contextlib.suppress(OSError, ValueError):
             await asyncio.to_thread(_ask, self._path, {"op": "stop"})
         if self._parent is not None:
-            await self._parent.wait()
+            await _ended(self._parent)
+
+    async def _opened(self, request: dict[str, Any]) -> list[ForkedProcess]:
+        answer, descriptors = await self._ask(request)
+        children = answer.get("children", [])
+        if len(children) != len(descriptors) or (request["op"] == "spawn" and not children):
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise LaunchFailed("the parent process of the employees gave no hold of a child")
+        return [ForkedProcess(self, child, descriptor) for child, descriptor in zip(children, descriptors, strict=True)]
 
     async def _ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
         try:
@@ -144,6 +168,7 @@ async def _start_parent(path: Path, log: Path, providers: Sequence[str]) -> asyn
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=output,
+            env={name: value for name, value in os.environ.items() if _is_kept(name)},
             start_new_session=True,
         )
     finally:
@@ -157,6 +182,15 @@ async def _start_parent(path: Path, log: Path, providers: Sequence[str]) -> asyn
     return parent
 
 
+async def _ended(parent: asyncio.subprocess.Process) -> None:
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await parent.wait()
+    except TimeoutError:
+        parent.kill()
+        await parent.wait()
+
+
 async def _until_ready(parent: asyncio.subprocess.Process, log: Path) -> None:
     assert parent.stdout is not None
     try:
@@ -166,6 +200,10 @@ async def _until_ready(parent: asyncio.subprocess.Process, log: Path) -> None:
         raise LaunchFailed(f"the parent process of the employees did not start within {READY_SECONDS:g} s") from error
     if line.strip() != b"ready":
         raise LaunchFailed(f"the parent process of the employees did not start; see {log}")
+
+
+def _is_kept(name: str) -> bool:
+    return name in KEPT_ENVIRONMENT or name.startswith("PYTHON")
 
 
 def _prepare(path: Path, log: Path) -> int:

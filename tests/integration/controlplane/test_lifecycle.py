@@ -1,0 +1,345 @@
+"""The reconciler over a real database, with a launcher whose processes are the test's to end and to lose."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from controlplane import lifecycle
+from controlplane.employees import DEFAULT_TENANT, SQL, EmployeeRecord, Employees
+from controlplane.errors import LaunchFailed
+from controlplane.gateway import Launch, Stream, Streams
+from controlplane.launchers.interface import LaunchSpec
+from controlplane.lifecycle import LaunchSettings, Lifecycle
+from controlplane.profiles import shipped_profile
+from empla.store.connect import Pool
+from empla.store.errors import StoreUnavailable
+from empla.v1 import control_pb2 as pb
+from tests.conftest import Database
+
+
+class ScriptedProcess:
+    def __init__(self, employee_id: UUID, epoch: int, pid: int) -> None:
+        self.employee_id, self.epoch, self.pid = employee_id, epoch, pid
+        self.signals: list[int] = []
+        self.stubborn = False
+        self.gone = asyncio.Event()
+
+    def identity(self) -> dict[str, Any]:
+        return {"pid": self.pid}
+
+    async def wait(self) -> int | None:
+        await self.gone.wait()
+        return 0
+
+    def kill(self, signal_number: int) -> None:
+        self.signals.append(signal_number)
+        if not self.stubborn:
+            self.gone.set()
+
+
+@dataclass
+class ScriptedLauncher:
+    """Launches processes in name only; `failing` launches fail, and `lost` ones fail after the process is there."""
+
+    failing: bool = False
+    lost: bool = False
+    deaf: int = 0
+    """How many times `running` fails."""
+    name: str = "scripted"
+    calls: int = 0
+    processes: list[ScriptedProcess] = field(default_factory=list)
+    on_launch: Callable[[LaunchSpec], Awaitable[None]] | None = None
+
+    async def launch(self, spec: LaunchSpec) -> ScriptedProcess:
+        self.calls += 1
+        if self.on_launch:
+            await self.on_launch(spec)
+        if self.failing:
+            raise LaunchFailed("no room")
+        process = ScriptedProcess(spec.employee_id, spec.epoch, 1000 + len(self.processes))
+        self.processes.append(process)
+        if self.lost:
+            raise LaunchFailed("timed out")
+        return process
+
+    async def running(self, employee_id: UUID | None = None) -> Sequence[ScriptedProcess]:
+        if self.deaf:
+            self.deaf -= 1
+            raise LaunchFailed("no answer")
+        return [p for p in self.alive if employee_id in (None, p.employee_id)]
+
+    @property
+    def alive(self) -> list[ScriptedProcess]:
+        return [process for process in self.processes if not process.gone.is_set()]
+
+
+@dataclass
+class Site:
+    """One control plane's lifecycle and what it works with."""
+
+    pool: Pool
+    employees: Employees
+    streams: Streams
+    launcher: ScriptedLauncher
+    lifecycle: Lifecycle
+
+    async def employee(self, name: str = "ada", *, running: bool = True) -> EmployeeRecord:
+        tenant_id = await self.employees.ensure_tenant(DEFAULT_TENANT)
+        profile = await asyncio.to_thread(shipped_profile, "sales-ae")
+        return await self.employees.create(tenant_id, name, profile, running=running)
+
+    async def left_over(self, record: EmployeeRecord, epoch: int) -> ScriptedProcess:
+        """A process that an earlier control plane launched."""
+        process = ScriptedProcess(record.employee_id, epoch, 500 + len(self.launcher.processes))
+        self.launcher.processes.append(process)
+        return process
+
+    @asynccontextmanager
+    async def reconciling(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.lifecycle.run())
+        try:
+            yield
+            assert not task.done(), "the reconciler has ended"
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+async def site(database: Database, short_directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    monkeypatch.setattr(lifecycle, "RECONCILE_SECONDS", 0.05)
+    async with database.connect() as pool:
+        employees, streams, launcher = Employees(pool), Streams(on_change=lambda _: None), ScriptedLauncher()
+        settings = LaunchSettings(
+            gateway="127.0.0.1:1",
+            database_url=database.dsn,
+            workspaces=short_directory / "workspaces",
+            logs=short_directory,
+            drain_seconds=0.1,
+            heartbeat_ms=1000,
+            model={},
+        )
+        reconciler = Lifecycle(pool=pool, employees=employees, streams=streams, launcher=launcher, settings=settings)
+        yield Site(pool, employees, streams, launcher, reconciler)
+
+
+async def until(condition: Callable[[], Any], seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_launch_that_fails_is_tried_ever_more_rarely(site: Site):
+    site.launcher.failing = True
+    record = await site.employee()
+    async with site.reconciling():
+        await until(lambda: site.launcher.calls >= 2)
+        await asyncio.sleep(0.7)
+        assert site.launcher.calls <= 4
+        assert site.lifecycle.observed(record) == pb.OBSERVED_STATE_BACKING_OFF
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_an_operators_start_or_restart_ends_a_back_off(site: Site, restart: bool):
+    record = await site.employee()
+    known = site.lifecycle._observed[record.employee_id] = lifecycle.Observed()
+    known.backoff.failures, known.backoff.not_before = 12, time.monotonic() + 60
+    async with site.reconciling():
+        await asyncio.sleep(0.2)
+        assert site.launcher.calls == 0
+        if restart:
+            await site.lifecycle.stop(record.employee_id, 0)
+            site.lifecycle.look()
+        else:
+            site.lifecycle.start_now(record.employee_id)
+        await until(lambda: known.process)
+
+
+async def test_a_launch_whose_answer_is_lost_has_no_second_process(site: Site):
+    site.launcher.lost = True
+    record = await site.employee()
+    async with site.reconciling():
+        await until(lambda: site.lifecycle.process_of(record.employee_id)[0])
+        await asyncio.sleep(0.3)
+        assert site.launcher.calls == 1
+        assert site.lifecycle.process_of(record.employee_id)[0] == site.launcher.alive[0].pid
+
+
+async def test_nobody_is_started_while_it_is_unknown_what_a_lost_launch_left(site: Site):
+    site.launcher.lost, site.launcher.deaf = True, 0
+
+    async def deafen(_: LaunchSpec) -> None:
+        site.launcher.deaf = 2
+
+    site.launcher.on_launch = deafen
+    record = await site.employee()
+    async with site.reconciling():
+        await until(lambda: site.lifecycle.process_of(record.employee_id)[0])
+        assert site.launcher.calls == 1
+
+
+async def test_stopping_ends_the_process_of_a_lost_launch(site: Site):
+    site.launcher.lost = True
+    record = await site.employee()
+
+    async def stop_wanted(_: LaunchSpec) -> None:
+        await site.employees.want(record.employee_id, "stopped")
+
+    site.launcher.on_launch = stop_wanted
+    async with site.reconciling():
+        await until(lambda: site.launcher.calls)
+        await until(lambda: not site.launcher.alive)
+
+
+async def test_a_launched_process_is_watched_even_when_the_database_went_away(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+):
+    execute = site.pool.execute
+
+    async def fail(query: str, *arguments: Any, **options: Any) -> Any:
+        if query == SQL.launched:
+            raise StoreUnavailable("gone")
+        return await execute(query, *arguments, **options)
+
+    monkeypatch.setattr(type(site.pool), "execute", lambda _, *arguments, **options: fail(*arguments, **options))
+    record = await site.employee()
+    async with site.reconciling():
+        await until(lambda: site.launcher.calls)
+        await asyncio.sleep(0.3)
+        assert site.launcher.calls == 1
+        assert site.lifecycle.process_of(record.employee_id)[0]
+
+
+async def test_what_runs_is_adopted_and_what_is_superseded_or_deleted_is_killed(site: Site):
+    current, old, deleted = [await site.employee(name) for name in ("current", "old", "deleted")]
+    await site.pool.execute("UPDATE employee_epochs SET epoch = 3")
+    processes = [await site.left_over(*of) for of in ((current, 3), (old, 2), (deleted, 3))]
+    await site.employees.delete(deleted.employee_id, force=True)
+    await site.employees.want(current.employee_id, "running")
+    async with site.reconciling():
+        await until(lambda: site.launcher.calls)
+        assert not processes[0].signals
+        assert site.lifecycle.process_of(current.employee_id)[0] == processes[0].pid
+        assert [process.signals for process in processes[1:]] == [[signal.SIGKILL]] * 2
+        await until(lambda: deleted.employee_id not in site.lifecycle._observed)
+        assert {p.employee_id for p in site.launcher.alive} == {current.employee_id, old.employee_id}
+
+
+async def test_a_successor_waits_for_the_superseded_process(site: Site):
+    record = await site.employee()
+    process = await site.left_over(record, record.epoch + 5)
+    process.stubborn = True
+    async with site.reconciling():
+        await until(lambda: process.signals)
+        await asyncio.sleep(0.2)
+        assert site.launcher.calls == 0
+        process.gone.set()
+        await until(lambda: site.launcher.calls)
+
+
+async def test_adoption_is_tried_again_and_nobody_started_before(site: Site):
+    record = await site.employee()
+    process = await site.left_over(record, record.epoch)
+    site.launcher.deaf = 2
+    async with site.reconciling():
+        await until(lambda: site.lifecycle.process_of(record.employee_id)[0] == process.pid)
+        assert site.launcher.calls == 0
+
+
+async def test_a_round_that_fails_is_not_the_last(site: Site):
+    record = await site.employee()
+    await site.pool.execute("""UPDATE employees SET profile = '{"role": 7}'""")
+    async with site.reconciling():
+        await asyncio.sleep(0.2)
+        await site.pool.execute("""UPDATE employees SET profile = '{"role": "Clerk"}'""")
+        await until(lambda: site.lifecycle.process_of(record.employee_id)[0])
+
+
+async def test_a_deleted_employee_is_stopped_and_forgotten(site: Site):
+    record = await site.employee()
+    async with site.reconciling():
+        await until(lambda: site.launcher.alive)
+        await site.employees.delete(record.employee_id, force=True)
+        await until(lambda: not site.launcher.alive)
+        await until(lambda: not site.lifecycle._observed)
+        assert site.launcher.calls == 1
+
+
+@pytest.mark.parametrize("change", ["stopped", "deleted"])
+async def test_a_start_looks_at_the_record_once_more(site: Site, change: str):
+    record = await site.employee()
+    known = lifecycle.Observed()
+    if change == "deleted":
+        await site.employees.delete(record.employee_id, force=True)
+    else:
+        await site.employees.want(record.employee_id, "stopped")
+    await site.lifecycle._start(record.employee_id, known)
+    assert site.launcher.calls == 0
+    roles = await site.pool.fetchval(
+        "SELECT count(*) FROM pg_roles WHERE rolname = $1", f"empla_e_{record.employee_id.hex}"
+    )
+    assert roles == 0
+
+
+def judged(site: Site, process: ScriptedProcess, known: lifecycle.Observed) -> bool:
+    return site.lifecycle._is_hung(process, known)
+
+
+async def test_an_employee_is_judged_by_its_last_sign_of_life(site: Site):
+    now = time.monotonic()
+    site.lifecycle._heard_since = 0
+    record = await site.employee()
+    process = ScriptedProcess(record.employee_id, 1, 1)
+    known = lifecycle.Observed(process=process, launched_at=now - 3600)
+    stream = Stream(Launch(record.employee_id, 1), "test", seen_at=now - 1, heartbeat_at=0.0)
+    with site.streams.holding(stream):
+        assert not judged(site, process, known)
+    assert not judged(site, process, known), "its stream is away for an instant"
+    stream.seen_at = now - 16
+    assert judged(site, process, known)
+
+
+async def test_nobody_is_judged_after_the_control_plane_itself_stood_still(site: Site):
+    record = await site.employee()
+    async with site.reconciling():
+        await until(lambda: site.launcher.alive)
+        known = site.lifecycle._observed[record.employee_id]
+        known.launched_at -= 3600
+        site.lifecycle._round_at -= 3600
+        site.lifecycle._heard_since -= 3600
+        await asyncio.sleep(0.3)
+        assert not site.launcher.processes[0].signals
+        site.lifecycle._heard_since -= 3600
+        await until(lambda: site.launcher.processes[0].signals == [signal.SIGKILL])
+
+
+async def test_nobody_is_judged_until_some_time_after_the_database_is_back(site: Site, monkeypatch: pytest.MonkeyPatch):
+    record = await site.employee()
+    async with site.reconciling():
+        await until(lambda: site.launcher.alive)
+        known = site.lifecycle._observed[record.employee_id]
+        await until(lambda: not known.busy.locked())
+        before = site.employees.list_of
+        away = True
+
+        async def list_of(*arguments: Any, **options: Any) -> list[EmployeeRecord]:
+            if away:
+                raise StoreUnavailable("gone")
+            return await before(*arguments, **options)
+
+        monkeypatch.setattr(site.employees, "list_of", list_of)
+        known.launched_at -= 3600
+        site.lifecycle._heard_since -= 3600
+        site.lifecycle.look()
+        await asyncio.sleep(0.2)
+        away = False
+        await asyncio.sleep(0.2)
+        assert not site.launcher.processes[0].signals
