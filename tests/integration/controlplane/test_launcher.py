@@ -1,0 +1,143 @@
+"""The process launcher with its real warm parent."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from controlplane.errors import LaunchFailed
+from controlplane.launchers.interface import LaunchSpec
+from controlplane.launchers.process import ProcessLauncher
+from empla.store.ids import new_id
+
+MARKER = "marker-of-a-secret"
+
+
+@pytest.fixture
+async def launcher(short_directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ProcessLauncher]:
+    monkeypatch.setenv("EMPLA_DATABASE_URL", f"postgresql://{MARKER}")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", MARKER)
+    monkeypatch.setenv("LC_CTYPE", "C.UTF-8")
+    launcher = ProcessLauncher(short_directory, short_directory / "forkserver.log", [])
+    try:
+        yield launcher
+    finally:
+        await launcher.stop()
+
+
+def spec(directory: Path) -> LaunchSpec:
+    """An employee that tries for as long as it lives to reach a control plane that is not there."""
+    employee_id = new_id()
+    settings = {
+        "employee_id": str(employee_id),
+        "tenant_id": str(new_id()),
+        "epoch": 1,
+        "credential": f"{employee_id}:1:secret",
+        "gateway": "127.0.0.1:1",
+        "database_url": "postgresql://nobody@127.0.0.1:1/empla",
+        "workspace": str(directory),
+        "model_provider": "offline",
+    }
+    return LaunchSpec(employee_id, 1, settings, directory / "employee.log")
+
+
+async def environment(pid: int) -> bytes:
+    return await asyncio.to_thread(Path(f"/proc/{pid}/environ").read_bytes)
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+async def test_no_secret_of_ours_is_in_the_environment_of_a_parent_or_an_employee(
+    launcher: ProcessLauncher, short_directory: Path
+):
+    process = await launcher.launch(spec(short_directory))
+    parent = await asyncio.to_thread(parent_of, process.pid)
+    for pid in (process.pid, parent):
+        found = await environment(pid)
+        assert MARKER.encode() not in found
+        assert b"LC_CTYPE=C.UTF-8" in found
+
+
+async def test_running_finds_all_children_or_those_of_one_employee(launcher: ProcessLauncher, short_directory: Path):
+    first, second = [await launcher.launch(spec(short_directory)) for _ in range(2)]
+    assert {p.pid for p in await launcher.running()} == {first.pid, second.pid}
+    (found,) = await launcher.running(second.employee_id)
+    assert (found.pid, found.epoch, found.identity()) == (second.pid, 1, second.identity())
+    assert await launcher.running(new_id()) == []
+    second.kill(signal.SIGKILL)
+    async with asyncio.timeout(10):
+        assert await second.wait() == await found.wait() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"{}",
+        b"garbage",
+        b"\xff",
+        b"[]",
+        b"7",
+        b"[" * 100_000,
+        b'{"op": "open"}',
+        b'{"op": "exit", "pid": []}',
+        b'{"op": "spawn"}',
+        b'{"op": "spawn", "settings": {"epoch": 1}}',
+        b'{"op": "spawn", "settings": 3}',
+    ],
+    ids=lambda request: request[:40].decode(errors="replace"),
+)
+async def test_a_broken_request_costs_nobody_else_anything(
+    launcher: ProcessLauncher, short_directory: Path, request_: bytes
+):
+    process = await launcher.launch(spec(short_directory))
+    assert await asyncio.to_thread(sent, short_directory / "forkserver.sock", request_) == b""
+    assert [p.pid for p in await launcher.running()] == [process.pid]
+
+
+def sent(path: Path, request: bytes) -> bytes:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+        connection.settimeout(10)
+        connection.connect(str(path))
+        connection.send(request)
+        try:
+            return connection.recv(1000)
+        except ConnectionResetError:
+            return b""
+
+
+async def test_a_launch_whose_answer_nobody_reads_leaves_a_child_that_is_found(
+    launcher: ProcessLauncher, short_directory: Path
+):
+    await launcher.running()
+    wanted = spec(short_directory)
+    request = {"op": "spawn", "log": str(wanted.log), "settings": wanted.settings}
+
+    def leave() -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+            connection.connect(str(short_directory / "forkserver.sock"))
+            connection.send(json.dumps(request).encode())
+
+    await asyncio.to_thread(leave)
+    (found,) = await launcher.running(wanted.employee_id)
+    assert found.epoch == 1
+
+
+async def test_a_parent_that_does_not_answer_is_a_failed_launch(
+    launcher: ProcessLauncher, short_directory: Path, monkeypatch: pytest.MonkeyPatch
+):
+    process = await launcher.launch(spec(short_directory))
+    parent = await asyncio.to_thread(parent_of, process.pid)
+    monkeypatch.setattr("controlplane.launchers.process.ANSWER_SECONDS", 0.3)
+    os.kill(parent, signal.SIGSTOP)
+    try:
+        with pytest.raises(LaunchFailed):
+            await launcher.running()
+    finally:
+        os.kill(parent, signal.SIGCONT)
