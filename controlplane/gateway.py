@@ -188,6 +188,9 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
             except StoreUnavailable as error:
                 log.warning("the database is away: %s", error)
                 continue
+            except Exception:
+                log.exception("messages that no stream was told of wait for the next round")
+                continue
             for row in rows:
                 self._streams.look(row["employee_id"])
 

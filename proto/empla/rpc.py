@@ -6,6 +6,7 @@ INTERNAL.
 """
 
 import inspect
+import ipaddress
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -40,6 +41,7 @@ _SERVER_OPTIONS = [
 ]
 _CHANNEL_OPTIONS = [
     *_LIMITS,
+    ("grpc.enable_http_proxy", 0),  # gRPC sends even loopback through http_proxy, where the environment sets it
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -92,6 +94,24 @@ class StatusError(Exception):
         return rpc_status.to_status(status_pb2.Status(code=code, message=self.message, details=packed))
 
 
+class NotLocal(OSError):
+    """The address leads off this machine, and what is sent there would be in clear."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(f"{address} is not on this machine: use a loopback address or unix:, for nothing is encrypted")
+
+
+def is_local(address: str) -> bool:
+    """Whether `host:port` or `unix:/path` never leaves this machine; other names are not resolved and count as foreign."""
+    if address.startswith("unix:"):
+        return True
+    host = address.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def reason_of(error: grpc.RpcError) -> str:
     """The ErrorInfo reason that came with `error`, or '' when there is none."""
     status = rpc_status.from_call(error)  # type: ignore[arg-type]
@@ -105,8 +125,10 @@ def reason_of(error: grpc.RpcError) -> str:
 def bearer(metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
     """The bearer token of a call's metadata; raises `StatusError` UNAUTHENTICATED when there is none."""
     for key, value in metadata or ():
-        if key == "authorization" and isinstance(value, str) and value.startswith("Bearer "):
-            return value.removeprefix("Bearer ")
+        if key == "authorization" and isinstance(value, str):
+            scheme, _, token = value.partition(" ")
+            if scheme == "Bearer" and token.strip():
+                return token.strip()
     raise StatusError(
         grpc.StatusCode.UNAUTHENTICATED, "TOKEN_MISSING", "send the metadata `authorization: Bearer <token>`"
     )
@@ -227,9 +249,12 @@ async def serving(
 ) -> AsyncIterator[str]:
     """Serve `services` (full name → how to register) with health and reflection; yields the address that is bound.
 
-    `address` is `host:port` (port 0: any) or `unix:/path`. Raises OSError when it is taken. Leaving the block stops
+    `address` is `host:port` (port 0: any) or `unix:/path`. Raises OSError when it is taken, `NotLocal` when it
+    can be reached from elsewhere. Leaving the block stops
     taking calls and gives the running ones `grace` seconds.
     """
+    if not is_local(address):
+        raise NotLocal(address)
     server = grpc.aio.server(interceptors=[Guard(authenticate, translate)], options=_SERVER_OPTIONS)
     status = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(status, server)
@@ -290,7 +315,12 @@ def outgoing_metadata(token: str) -> Sequence[tuple[str, str]]:
 
 @asynccontextmanager
 async def dialing(target: str, token: str) -> AsyncIterator[grpc.aio.Channel]:
-    """A channel to `target` whose calls carry `token`; it connects when first used and reconnects by itself."""
+    """A channel to `target` whose calls carry `token`; it connects when first used and reconnects by itself.
+
+    Raises `NotLocal` rather than show the token to a network.
+    """
+    if not is_local(target):
+        raise NotLocal(target)
     kinds = (_OutgoingUnary, _OutgoingDownload, _OutgoingUpload, _OutgoingStream)
     channel = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS, interceptors=[kind(token) for kind in kinds])
     try:

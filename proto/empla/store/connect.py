@@ -26,7 +26,8 @@ CLOSE_TIMEOUT = 5.0
 _UNAVAILABLE = (
     OSError,  # includes TimeoutError: the server, or a lock in it, did not answer in time
     asyncpg.PostgresConnectionError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,  # too many connections, a full disk, no memory
+    asyncpg.ReadOnlySQLTransactionError,  # after a fail-over, until the connections lead to the new primary
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -173,6 +174,20 @@ async def test_a_row_that_no_frame_can_carry_is_skipped_and_logged_once(seat: Se
             message_id = await seat.send(text)
             assert (await attached.delivered()).message_id == message_id
     assert len([record for record in caplog.records if "cannot be delivered" in record.message]) == len(impossible)
+
+
+async def test_the_sweep_outlives_an_error_that_nobody_foresaw(
+    seat: Seat, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr("controlplane.gateway.SWEEP_SECONDS", 0.05)
+    with monkeypatch.context() as broken:
+        broken.setattr("controlplane.gateway.SQL", SimpleNamespace(employees_with_undelivered="SELECT 1 / 0"))
+        await asyncio.sleep(2.5)
+    assert "wait for the next round" in caplog.text
+    async with seat.attach() as attached:
+        await attached.frame()
+        message_id = await seat.send()
+        assert (await attached.delivered()).message_id == message_id
 
 
 async def test_a_second_stream_of_the_same_launch_replaces_the_first(seat: Seat):
