@@ -77,7 +77,6 @@ class Observed:
     restarts: int = 0
     backoff: Backoff = field(default_factory=Backoff)
     stopping: bool = False
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -360,7 +359,6 @@ class Lifecycle:
 
     def _watch(self, process: EmployeeProcess, known: Observed) -> None:
         known.process, known.stream = process, None
-        known.gone.clear()
         self._task(self._until_gone(process, known), f"watch {process.pid}")
 
     async def _until_gone(self, process: EmployeeProcess, known: Observed) -> None:
@@ -368,7 +366,6 @@ class Lifecycle:
         log.info("employee %s, pid %d, is gone: exit code %s", process.employee_id, process.pid, code)
         if known.process is process:
             known.process = None
-            known.gone.set()
             if not known.stopping:
                 known.restarts += 1
                 self._back_off(known, lived=time.monotonic() - known.launched_at)
@@ -392,11 +389,11 @@ class Lifecycle:
             stream = self._stream_of(process)
             if stream is not None:
                 stream.send(pb.ControlFrame(drain=pb.Drain(deadline_ms=round(drain_seconds * 1000))))
-                await _gone(known, drain_seconds + TERM_SECONDS)
+                await _gone(process, known, drain_seconds + TERM_SECONDS)
             for number in (signal.SIGTERM, signal.SIGKILL):
                 if known.process is process:
                     process.kill(number)
-                    await _gone(known, TERM_SECONDS)
+                    await _gone(process, known, TERM_SECONDS)
         finally:
             known.stopping = False
 
@@ -415,13 +412,15 @@ async def _killed(process: EmployeeProcess) -> None:
     await process.wait()
 
 
-async def _gone(known: Observed, seconds: float) -> None:
-    """Until the watcher has seen the end, or the time is over."""
+async def _gone(process: EmployeeProcess, known: Observed, seconds: float) -> None:
+    """Until the process is gone, which no longer counts as a failure, or the time is over."""
     try:
         async with asyncio.timeout(seconds):
-            await known.gone.wait()
+            await process.wait()
     except TimeoutError:
         return
+    if known.process is process:
+        known.process = None
 
 
 def _model_of(record: EmployeeRecord, machine: dict[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 import asyncio
 import fcntl
+import logging
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -14,18 +15,23 @@ import click
 
 from controlplane.auth import new_secret
 from controlplane.employees import DEFAULT_TENANT
-from controlplane.errors import AlreadyThere
+from controlplane.errors import AlreadyThere, ControlError
 from controlplane.profiles import shipped_profile
 from controlplane.server import Running, control_plane
 from controlplane.settings import Settings
 from empla import telemetry
 from empla.store.embedded import EmbeddedPostgres
-from empla.store.errors import StoreError
+from empla.store.errors import StoreError, StoreUnavailable
 from empla.v1 import control_pb2
+
+log = logging.getLogger(__name__)
 
 FIRST_EMPLOYEE = "sales-ae"
 ATTACH_SECONDS = 30.0
 CHAT_END_SECONDS = 3.0
+RETRY_SECONDS = 0.5
+MIN_TOKEN = 32
+"""Characters: a shorter token was cut off, or is one that can be guessed."""
 
 
 @click.command()
@@ -39,29 +45,70 @@ def up(chat: bool | None) -> None:
     try:
         _make_home(settings.home)
         offer = sys.stdin.isatty() and sys.stdout.isatty() if chat is None else chat
-        with _log_file(settings.home / "logs" / "controlplane.log") as log, _only_one(settings.home):
-            telemetry.start("empla-controlplane", level=settings.log_level, stream=log)
-            asyncio.run(_up(settings, offer_chat=offer))
-    except (OSError, StoreError) as error:
+        log_path = settings.home / "logs" / "controlplane.log"
+        with _log_file(log_path) as stream, _only_one(settings.home):
+            telemetry.start("empla-controlplane", level=settings.log_level, stream=stream)
+            with _reported(log_path):
+                asyncio.run(_up(settings, offer_chat=offer))
+    except OSError as error:
         raise click.ClickException(str(error)) from error
+
+
+@contextmanager
+def _reported(log_path: Path) -> Iterator[None]:
+    """The boundary of the program: an error is one line for whoever reads the terminal, all of it is in the log."""
+    try:
+        yield
+    except click.ClickException:
+        raise
+    except Exception as error:
+        log.exception("empla up ends with an error")
+        cause = _first(error)
+        if isinstance(cause, click.ClickException):
+            raise cause from error
+        if isinstance(cause, OSError | StoreError | ControlError):
+            raise click.ClickException(f"{cause} (details in {log_path})") from error
+        raise click.ClickException(f"{type(cause).__name__}: {cause} (details in {log_path})") from error
+
+
+def _first(error: Exception) -> Exception:
+    """The error itself, or the first one of a group."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _up(settings: Settings, *, offer_chat: bool) -> None:
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    click.echo("empla: starting …")
-    async with _database(settings) as dsn:
-        token = await asyncio.to_thread(_token, settings.token_file)
-        async with control_plane(settings, dsn, token) as running:
-            await _first_employee(running)
-            if await _until_attached(running, stop):
-                _greet(settings, running, token)
-                await _stay(stop, offer_chat=offer_chat)
-            click.echo("empla: shutting down …")
+    _say("empla: starting …")
+    token = await asyncio.to_thread(_token, settings.token_file)
+    async with _database(settings) as dsn, control_plane(settings, dsn, token) as running, _employees_end(running):
+        await _first_employee(running, stop)
+        if await _until_attached(running, stop):
+            _greet(settings, running, token)
+            await _stay(stop, offer_chat=offer_chat)
+    _say("empla: stopped; everything is kept for the next start")
+
+
+@asynccontextmanager
+async def _employees_end(running: Running) -> AsyncIterator[None]:
+    """However the block ends, no employee outlives it."""
+    try:
+        yield
+    finally:
+        _say("empla: shutting down …")
+        try:
             await running.lifecycle.stop_all()
+        finally:
             await running.launcher.stop()
-    click.echo("empla: stopped; everything is kept for the next start")
+
+
+def _say(text: str, *, err: bool = False) -> None:
+    """Print, unless the terminal was closed: that is no reason to end otherwise than in order."""
+    with suppress(OSError):
+        click.echo(text, err=err)
 
 
 @asynccontextmanager
@@ -81,8 +128,19 @@ async def _end(task: asyncio.Task[None]) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def _first_employee(running: Running) -> None:
-    """On the first start there is nobody yet."""
+async def _first_employee(running: Running, stop: asyncio.Event) -> None:
+    """On the first start there is nobody yet; waits for a database that is away."""
+    while not stop.is_set():
+        try:
+            await _ensure_first_employee(running)
+        except StoreUnavailable as error:
+            log.warning("the first employee waits for the database: %s", error)
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return
+
+
+async def _ensure_first_employee(running: Running) -> None:
     tenant_id = await running.employees.ensure_tenant(DEFAULT_TENANT)
     if not await running.employees.list_of(tenant_id, limit=1):
         try:
@@ -98,13 +156,21 @@ async def _until_attached(running: Running, stop: asyncio.Event) -> bool:
     try:
         async with asyncio.timeout(ATTACH_SECONDS):
             while not stop.is_set():
-                wanted = [e for e in await running.employees.list_of(None) if e.desired_state == "running"]
-                if all(running.lifecycle.observed(e) == control_pb2.OBSERVED_STATE_ATTACHED for e in wanted):
+                if await _all_attached(running):
                     break
                 await asyncio.sleep(0.05)
     except TimeoutError:
-        click.echo("empla: not every employee is attached yet; `empla employee list` shows which", err=True)
+        _say("empla: not every employee is attached yet; `empla employee list` shows which", err=True)
     return not stop.is_set()
+
+
+async def _all_attached(running: Running) -> bool:
+    try:
+        records = await running.employees.list_of(None)
+    except StoreUnavailable:
+        return False
+    states = [running.lifecycle.observed(record) for record in records if record.desired_state == "running"]
+    return all(state == control_pb2.OBSERVED_STATE_ATTACHED for state in states)
 
 
 def _greet(settings: Settings, running: Running, token: str) -> None:
@@ -127,7 +193,7 @@ def _greet(settings: Settings, running: Running, token: str) -> None:
         lines.insert(
             1, "  model         offline rules, for no key is set: ANTHROPIC_API_KEY or OPENAI_API_KEY gives a real one"
         )
-    click.echo("\n".join(lines))
+    _say("\n".join(lines))
 
 
 async def _stay(stop: asyncio.Event, *, offer_chat: bool) -> None:
@@ -155,13 +221,27 @@ def _make_home(home: Path) -> None:
 def _token(path: Path) -> str:
     """The operator token of this machine, made on the first start, readable by the owner only."""
     try:
-        return path.read_text().strip()
+        token = path.read_text().strip()
     except FileNotFoundError:
         token = new_secret()
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(token + "\n")
-        return token
+        _write_token(path, token)
+    if len(token) < MIN_TOKEN:
+        raise click.ClickException(
+            f"the token in {path} has fewer than {MIN_TOKEN} characters; remove the file and the next start makes a new one"
+        )
+    return token
+
+
+def _write_token(path: Path, token: str) -> None:
+    """Complete or not at all, whenever this process or the machine ends."""
+    temporary = path.with_name(f"{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(token + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
 
 
 @contextmanager
