@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -63,41 +63,20 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
         Callbacks(settings.callback_networks) as callbacks,
     ):
         launcher = ProcessLauncher(settings.home / "run", settings.log_directory / "forkserver.log", _sdks(settings))
-        tokens, employees = Tokens(pool), Employees(pool)
+        tokens, parts = Tokens(pool), _parts(settings, dsn, pool, launcher)
         await tokens.ensure("local operator", token, "admin")
-        await employees.ensure_tenant(DEFAULT_TENANT)
-        followers = Followers()
-        streams = Streams(on_change=lambda _: None)
-        sender = Sender(pool, callbacks, followers.changed, instance=f"{os.uname().nodename}:{os.getpid()}:{new_id()}")
+        await parts.employees.ensure_tenant(DEFAULT_TENANT)
+        instance = f"{os.uname().nodename}:{os.getpid()}:{new_id()}"
+        sender = Sender(pool, callbacks, parts.followers.changed, instance=instance)
         # What this build leaves out is abstract to the type checker and UNIMPLEMENTED on the wire.
+        control = ControlPlane(parts)  # type: ignore[abstract]
         gateway = EmployeeGateway(  # type: ignore[abstract]
             pool=pool,
-            employees=employees,
-            streams=streams,
-            followers=followers,
+            employees=parts.employees,
+            streams=parts.streams,
+            followers=parts.followers,
             outbox=sender,
             heartbeat_ms=settings.heartbeat_ms,
-        )
-        receiver = Receiver(pool, on_stored=lambda employee_id, _: streams.look(employee_id))
-        lifecycle = Lifecycle(
-            pool=pool,
-            employees=employees,
-            streams=streams,
-            launcher=launcher,
-            settings=_launch_settings(settings, dsn),
-        )
-        channels, messages = Channels(pool), Messages(pool)
-        control = ControlPlane(  # type: ignore[abstract]
-            Parts(
-                employees=employees,
-                channels=channels,
-                receiver=receiver,
-                messages=messages,
-                followers=followers,
-                streams=streams,
-                lifecycle=lifecycle,
-                logs=Logs(settings.log_directory),
-            )
         )
         services = {
             CONTROL: partial(control_pb2_grpc.add_ControlPlaneServicer_to_server, control),
@@ -110,23 +89,50 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
             serving_http(
                 settings.http_address,
                 pool=pool,
-                receiver=receiver,
-                channels=channels,
-                employees=employees,
+                receiver=parts.receiver,
+                channels=parts.channels,
+                employees=parts.employees,
                 tokens=tokens,
                 overview=control.overview,
                 max_body_bytes=settings.max_body_bytes,
             ) as http_address,
-            asyncio.TaskGroup() as group,
+            _at_work(parts.streams, sender.run(), gateway.sweep(), parts.lifecycle.run()),
         ):
-            tasks = [group.create_task(work) for work in (sender.run(), gateway.sweep(), lifecycle.run())]
-            try:
-                yield Running(grpc_address, http_address, employees, lifecycle, launcher)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                for stream in streams.all():  # the employees find the next control plane by themselves
-                    stream.closed.set()
+            yield Running(grpc_address, http_address, parts.employees, parts.lifecycle, launcher)
+
+
+def _parts(settings: Settings, dsn: str, pool: Pool, launcher: ProcessLauncher) -> Parts:
+    employees, streams = Employees(pool), Streams(on_change=lambda _: None)
+    return Parts(
+        employees=employees,
+        channels=Channels(pool),
+        receiver=Receiver(pool, on_stored=lambda employee_id, _: streams.look(employee_id)),
+        messages=Messages(pool),
+        followers=Followers(),
+        streams=streams,
+        lifecycle=Lifecycle(
+            pool=pool,
+            employees=employees,
+            streams=streams,
+            launcher=launcher,
+            settings=_launch_settings(settings, dsn),
+        ),
+        logs=Logs(settings.log_directory),
+    )
+
+
+@asynccontextmanager
+async def _at_work(streams: Streams, *work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """What the control plane does by itself, for the length of the block; an error of one part ends them all."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one) for one in work]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            for stream in streams.all():  # the employees find the next control plane by themselves
+                stream.closed.set()
 
 
 def _authenticate(pool: Pool, tokens: Tokens) -> rpc.Authenticate:

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -107,8 +107,12 @@ async def _employees_end(running: Running) -> AsyncIterator[None]:
 
 def _say(text: str, *, err: bool = False) -> None:
     """Print, unless the terminal was closed: that is no reason to end otherwise than in order."""
-    with suppress(OSError):
+    try:
         click.echo(text, err=err)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2 if err else 1)  # or what is buffered fails once more when Python ends
+        os.close(nowhere)
 
 
 @asynccontextmanager
