@@ -66,10 +66,6 @@ async def _fill(pool: Pool, tenant_id: UUID, employee_id: UUID, channel_id: UUID
         "INSERT INTO memories (memory_id, tenant_id, employee_id, kind, content) VALUES ($3, $1, $2, 'semantic', 'x')",
         *me, new_id(),
     )  # fmt: skip
-    await pool.execute(
-        "INSERT INTO employee_health (employee_id, tenant_id, epoch, heartbeat_at, state) VALUES ($2, $1, 1, now(), 'idle')",
-        *me,
-    )
 
 
 @pytest.fixture
@@ -189,3 +185,22 @@ async def test_the_sides_cannot_make_each_others_moves(neighbours: Neighbours):
         await neighbours.owner.execute(mine, neighbours.mine)
     assert refused.value.sqlstate == "EM001"
     await neighbours.employee.execute(mine, neighbours.mine)
+
+
+async def test_a_neighbours_unit_cannot_be_occupied(neighbours: Neighbours):
+    """Whoever knows a foreign unit's id writes rows of its own with it, and stops none of the owner's."""
+    unit_id, mine, other = new_id(), neighbours.mine, neighbours.other
+    tenant_id = await neighbours.owner.fetchval("SELECT tenant_id FROM employees LIMIT 1")
+    for connection, employee_id in ((neighbours.employee, mine), (neighbours.owner, other)):
+        message_id = await neighbours.owner.fetchval(
+            "SELECT message_id FROM inbound_messages WHERE employee_id = $1", employee_id
+        )
+        row = (unit_id, message_id, tenant_id, employee_id)
+        for statement in (
+            "INSERT INTO step_attempts (unit_id, step, attempt, message_id, tenant_id, employee_id, stage, queued_at, "
+            "started_at, duration_ms, outcome) VALUES ($1, 'x', 1, $2, $3, $4, 'work', now(), now(), 1, 'succeeded')",
+            "INSERT INTO model_responses VALUES ($1, 0, $2, $3, $4, 1, '{}')",
+            "INSERT INTO effects (unit_id, response_index, call_index, message_id, tenant_id, employee_id, epoch, "
+            "capability, action, arguments, repeatable) VALUES ($1, 0, 0, $2, $3, $4, 1, 'c', 'a', '{}', true)",
+        ):
+            await connection.execute(statement, *row)

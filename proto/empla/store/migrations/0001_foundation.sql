@@ -84,20 +84,6 @@ CREATE TABLE employee_epochs (
   FOREIGN KEY (employee_id, tenant_id) REFERENCES employees (employee_id, tenant_id)
 ) WITH (fillfactor = 70);
 
-CREATE TABLE employee_health (
-  employee_id  uuid PRIMARY KEY REFERENCES employees ON DELETE CASCADE,
-  tenant_id    uuid NOT NULL,
-  epoch        bigint NOT NULL,
-  heartbeat_at timestamptz NOT NULL,
-  state        text NOT NULL,
-  stage        text NOT NULL DEFAULT '',
-  in_flight    integer NOT NULL DEFAULT 0,
-  memory_bytes bigint NOT NULL DEFAULT 0,
-  loop_lag_ms  real NOT NULL DEFAULT 0,
-  build        text NOT NULL DEFAULT '',
-  reported     jsonb NOT NULL DEFAULT '{}'
-) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01);
-
 -- Where messages come from
 
 CREATE TABLE channels (
@@ -361,7 +347,7 @@ CREATE TABLE step_attempts (
   cost_micros bigint NOT NULL DEFAULT 0,
   output      jsonb, -- what the step produced; a retry or a successor reads it instead of doing it again
   span_id     text NOT NULL DEFAULT '',
-  PRIMARY KEY (unit_id, step, attempt)
+  PRIMARY KEY (employee_id, unit_id, step, attempt) -- an employee that guesses another's unit cannot occupy its rows
 );
 CREATE INDEX step_attempts_by_message ON step_attempts (message_id, finished_at);
 
@@ -375,7 +361,7 @@ CREATE TABLE model_responses (
   epoch          bigint NOT NULL,
   response       jsonb NOT NULL,
   created_at     timestamptz NOT NULL DEFAULT now(),
-  PRIMARY KEY (unit_id, response_index),
+  PRIMARY KEY (employee_id, unit_id, response_index),
   FOREIGN KEY (message_id, employee_id, tenant_id)
     REFERENCES inbound_messages (message_id, employee_id, tenant_id) ON DELETE CASCADE
 );
@@ -399,7 +385,7 @@ CREATE TABLE effects (
   error          text NOT NULL DEFAULT '',
   started_at     timestamptz NOT NULL DEFAULT now(),
   finished_at    timestamptz,
-  PRIMARY KEY (unit_id, response_index, call_index),
+  PRIMARY KEY (employee_id, unit_id, response_index, call_index),
   FOREIGN KEY (message_id, employee_id, tenant_id)
     REFERENCES inbound_messages (message_id, employee_id, tenant_id) ON DELETE CASCADE,
   FOREIGN KEY (employee_id, tenant_id) REFERENCES employees (employee_id, tenant_id)
@@ -560,7 +546,7 @@ END $$;
 DO $$
 DECLARE name text;
 BEGIN
-  FOREACH name IN ARRAY ARRAY['tenants', 'operator_tokens', 'audit_log', 'employees', 'employee_health', 'channels', 'routing_rules']
+  FOREACH name IN ARRAY ARRAY['tenants', 'operator_tokens', 'audit_log', 'employees', 'channels', 'routing_rules']
   LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
   END LOOP;
