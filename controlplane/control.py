@@ -15,13 +15,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from controlplane.auth import Operator
 from controlplane.channels import Channel, Channels
-from controlplane.employees import AUTONOMY, DEFAULT_TENANT, EmployeeRecord, Employees
+from controlplane.employees import AUTONOMY, DEFAULT_TENANT, EmployeeRecord, Employees, is_id
 from controlplane.errors import Forbidden, Invalid, NotNow, Unknown
 from controlplane.followers import Follower, Followers
 from controlplane.gateway import Streams, configuration
 from controlplane.lifecycle import Lifecycle
 from controlplane.logs import Logs
-from controlplane.messages import ENDED, Messages
+from controlplane.messages import ENDED, Messages, Room, fitting
 from controlplane.profiles import shipped_profile
 from controlplane.receiver import Arrival, Receiver, Stored
 from empla import rpc
@@ -32,6 +32,7 @@ from empla.v1 import control_pb2_grpc, gateway_pb2
 DEFAULT_PAGE = 50
 MAX_PAGE = 500
 MAX_WAIT_MS = 600_000
+MAX_KEY = 200
 DEFAULT_DRAIN_SECONDS = 10
 MAX_DRAIN_SECONDS = 3600
 RESTART_SECONDS = 30.0
@@ -77,8 +78,10 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         size = _page_size(request.page_size)
         scope = await self._scope(request.tenant)
         records = await self._parts.employees.list_of(scope, after=_after(request.page_token), limit=size)
-        following = f"{records[-1].name}/{records[-1].employee_id}" if len(records) == size else ""
-        return pb.ListEmployeesResponse(employees=map(self._employee, records), next_page_token=following)
+        page = fitting(map(self._employee, records))
+        more = len(page) < len(records) or len(records) == size
+        following = f"{page[-1].name}/{page[-1].employee_id}" if more else ""
+        return pb.ListEmployeesResponse(employees=page, next_page_token=following)
 
     async def UpdateEmployee(self, request: pb.UpdateEmployeeRequest, context: Any) -> pb.Employee:
         record = await self._find(request.employee)
@@ -127,9 +130,10 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
     async def SendMessage(self, request: pb.SendMessageRequest, context: Any) -> pb.Message:
         if request.wait_ms > MAX_WAIT_MS:
             raise Invalid("the wait is too long", fields={"wait_ms": f"at most {MAX_WAIT_MS}"})
-        stored = await self._store(request)
+        record = await self._find(request.employee)
+        stored = await self._store(record, request)
         end = time.monotonic() + request.wait_ms / 1000
-        with self._parts.followers.follow(stored.message_id) as follower:
+        with self._parts.followers.follow(stored.message_id, stored.employee_id) as follower:
             look = True
             while time.monotonic() < end:
                 if look and await self._parts.messages.state(stored.message_id) in SETTLED:
@@ -138,9 +142,9 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         return await self._parts.messages.get(stored.message_id, None)
 
     async def Converse(self, request: pb.ConverseRequest, context: Any) -> AsyncIterator[pb.ConverseEvent]:
-        message_id = new_id()
-        with self._parts.followers.follow(message_id) as follower:
-            stored = await self._store(request, message_id)
+        record, message_id = await self._find(request.employee), new_id()
+        with self._parts.followers.follow(message_id, record.employee_id) as follower:
+            stored = await self._store(record, request, message_id)
             yield pb.ConverseEvent(
                 accepted=pb.Accepted(
                     message_id=str(stored.message_id), conversation=stored.conversation, duplicate=stored.duplicate
@@ -150,7 +154,7 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
                 async for event in self._told(stored.message_id, follower):
                     yield event
                 return
-        with self._parts.followers.follow(stored.message_id) as follower:
+        with self._parts.followers.follow(stored.message_id, stored.employee_id) as follower:
             async for event in self._told(stored.message_id, follower):
                 yield event
 
@@ -188,11 +192,13 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         if request.kind not in ("", "webhook"):
             raise Invalid("this build has webhooks only", fields={"kind": "webhook"})
         tenant_id = await self._tenant(request.tenant)
-        employee = (await self._find(request.employee, request.tenant)).employee_id if request.employee else None
+        record = await self._find(request.employee, request.tenant) if request.employee else None
+        if record is not None and record.tenant_id != tenant_id:
+            raise Invalid("the employee is another tenant's", fields={"employee": "of the channel's tenant"})
         channel = await self._parts.channels.create_webhook(
             tenant_id=tenant_id,
             name=request.name,
-            employee_id=employee,
+            employee_id=record.employee_id if record is not None else None,
             callback_url=request.callback_url,
             secret=request.secret,
         )
@@ -210,13 +216,15 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         scope = operator.tenant_id if not tenant else await self._tenant_of(operator, tenant)
         counts = await self._parts.messages.counts(scope)
         last, _ = await self._parts.messages.page(scope, None, size=OVERVIEW_MESSAGES)
+        records = await self._parts.employees.list_of(scope, limit=MAX_PAGE)
+        room = Room()
         now = Timestamp()
         now.GetCurrentTime()
         return pb.Overview(
-            build=version("empla"),
+            build=await asyncio.to_thread(version, "empla"),
             now=now,
-            employees=map(self._employee, await self._parts.employees.list_of(scope, limit=MAX_PAGE)),
-            last_messages=last,
+            last_messages=fitting(last, room),
+            employees=fitting(map(self._glance, records), room),
             latency=await self._parts.messages.latency(scope),
             open_reviews=counts["open_reviews"],
             live_messages=counts["live_messages"],
@@ -227,7 +235,10 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
 
     async def _find(self, reference: str, tenant: str = "") -> EmployeeRecord:
         named, slash, name = reference.rpartition("/")
-        return await self._parts.employees.find(await self._tenant(named if slash else tenant), name)
+        tenant = named if slash else tenant
+        if not tenant and _operator().tenant_id is None and is_id(name):
+            return await self._parts.employees.by_id(UUID(name))
+        return await self._parts.employees.find(await self._tenant(tenant), name)
 
     async def _tenant(self, name: str) -> UUID:
         return await self._tenant_of(_operator(), name)
@@ -251,9 +262,13 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         return await self._tenant(tenant) if tenant else _operator().tenant_id
 
     async def _store(
-        self, request: pb.SendMessageRequest | pb.ConverseRequest, message_id: UUID | None = None
+        self,
+        record: EmployeeRecord,
+        request: pb.SendMessageRequest | pb.ConverseRequest,
+        message_id: UUID | None = None,
     ) -> Stored:
-        record = await self._find(request.employee)
+        if len(request.idempotency_key) > MAX_KEY:
+            raise Invalid("the key is too long", fields={"idempotency_key": f"at most {MAX_KEY} characters"})
         arrival = Arrival(
             tenant_id=record.tenant_id,
             channel_id=await self._parts.channels.api(record.tenant_id),
@@ -293,6 +308,11 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         raise NotNow(
             f"{record.name} has not attached within {RESTART_SECONDS:g} s; its log says why", reason="NOT_ATTACHED"
         )
+
+    def _glance(self, record: EmployeeRecord) -> pb.Employee:
+        employee = self._employee(record)
+        employee.profile.ClearField("instructions")
+        return employee
 
     def _employee(self, record: EmployeeRecord) -> pb.Employee:
         pid, restarts = self._parts.lifecycle.process_of(record.employee_id)

@@ -41,7 +41,6 @@ class EmployeeRecord:
     desired_state: str
     paused: bool
     epoch: int
-    process: dict[str, Any] | None
     created_at: datetime
     launched_at: datetime | None
 
@@ -89,7 +88,8 @@ class Employees:
 
     async def find(self, tenant_id: UUID, reference: str) -> EmployeeRecord:
         """The live employee of that name or id, if it is of that tenant; raises `Unknown`."""
-        found = await self._find(tenant_id, reference, _as_id(reference))
+        known = NAME.fullmatch(reference) or is_id(reference)
+        found = await self._find(tenant_id, reference, _as_id(reference)) if known else None
         if found is None or found.tenant_id != tenant_id:
             raise Unknown(f"there is no employee {reference!r}", reason="EMPLOYEE_UNKNOWN")
         return found
@@ -161,6 +161,11 @@ async def _end_work(connection: AnyConnection, employee_id: UUID) -> list[UUID]:
     return ended
 
 
+def is_id(reference: str) -> bool:
+    """Whether `reference` is an employee's id and no name."""
+    return _as_id(reference) is not None
+
+
 def _as_id(reference: str) -> UUID | None:
     try:
         return UUID(reference)
@@ -179,7 +184,6 @@ def _record(row: Any) -> EmployeeRecord:
         row["desired_state"],
         row["paused"],
         row["epoch"],
-        row["process"],
         row["created_at"],
         row["launched_at"],
     )

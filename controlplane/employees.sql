@@ -19,13 +19,13 @@ INSERT INTO employee_epochs (employee_id, tenant_id) SELECT employee_id, tenant_
 
 -- name: find
 -- A live employee by tenant and name, or by id.
-SELECT e.*, t.name AS tenant, p.epoch, p.process, p.launched_at, p.launcher
+SELECT e.*, t.name AS tenant, p.epoch, p.launched_at
 FROM employees e JOIN tenants t USING (tenant_id) JOIN employee_epochs p USING (employee_id)
 WHERE e.deleted_at IS NULL AND ((e.tenant_id = $1 AND e.name = $2) OR e.employee_id = $3);
 
 -- name: all
 -- Every live employee of a tenant, or of all.
-SELECT e.*, t.name AS tenant, p.epoch, p.process, p.launched_at, p.launcher
+SELECT e.*, t.name AS tenant, p.epoch, p.launched_at
 FROM employees e JOIN tenants t USING (tenant_id) JOIN employee_epochs p USING (employee_id)
 WHERE e.deleted_at IS NULL AND ($1::uuid IS NULL OR e.tenant_id = $1) AND (e.name, e.employee_id) > ($2, $3)
 ORDER BY e.name, e.employee_id LIMIT $4;

@@ -14,7 +14,8 @@ MAX_WAITING_EVENTS = 1000
 class Follower:
     """The events of one message, bounded: a slow reader loses deltas and steps, never the news that it ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, employee_id: UUID) -> None:
+        self.employee_id = employee_id
         self._events: asyncio.Queue[control_pb2.ConverseEvent] = asyncio.Queue(MAX_WAITING_EVENTS)
         self._changed = asyncio.Event()
         self._row_changed = False
@@ -53,9 +54,9 @@ class Followers:
         self._by_message: defaultdict[UUID, set[Follower]] = defaultdict(set)
 
     @contextmanager
-    def follow(self, message_id: UUID) -> Iterator[Follower]:
-        """Follow a message for the length of the block."""
-        follower = Follower()
+    def follow(self, message_id: UUID, employee_id: UUID) -> Iterator[Follower]:
+        """Follow a message of an employee for the length of the block."""
+        follower = Follower(employee_id)
         self._by_message[message_id].add(follower)
         try:
             yield follower
@@ -64,9 +65,9 @@ class Followers:
             if not self._by_message[message_id]:
                 del self._by_message[message_id]
 
-    def progress(self, message_id: UUID, progress: gateway_pb2.Progress) -> None:
-        """Pass on what an employee tells of a message."""
-        followers = self._by_message.get(message_id)
+    def progress(self, employee_id: UUID, message_id: UUID, progress: gateway_pb2.Progress) -> None:
+        """Pass on what an employee tells of a message, if it is its own."""
+        followers = [one for one in self._by_message.get(message_id, ()) if one.employee_id == employee_id]
         if not followers:
             return
         event = control_pb2.ConverseEvent()

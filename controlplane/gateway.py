@@ -204,7 +204,8 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
                     stream.heartbeat, stream.heartbeat_at = frame.heartbeat, time.time()
                     stream.seen_at = time.monotonic()
                 case "progress":
-                    self._followers.progress(_message_id(frame.progress.message_id), frame.progress)
+                    message_id = _message_id(frame.progress.message_id)
+                    self._followers.progress(stream.launch.employee_id, message_id, frame.progress)
                 case "outbox_ready":
                     self._outbox.look()
                     self._followers.changed(_message_id(frame.outbox_ready.message_id))

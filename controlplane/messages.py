@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from google.protobuf.json_format import ParseDict
+from google.protobuf.json_format import ParseDict, ParseError
+from google.protobuf.message import Message as ProtoMessage
 from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -20,7 +22,39 @@ ENDED = ("answered", "collected", "withheld", "failed")
 STAGES = ("receive", "analyze", "work", "merge", "send")
 MAX_RESULT = 4_000
 MAX_ARGUMENTS = 2_000
+MAX_ERROR = 2_000
+LISTED_CHARACTERS = 2_000
+"""How much of a text a list carries."""
+MAX_TEXT = 256 * 1024
+MAX_OUTPUT_BYTES = 64 * 1024
+MAX_PARTS_BYTES = 3 * 1024 * 1024
+"""What the parts of an answer may take together, so that it stays under the frame of 4 MiB."""
 _NEWEST = 2**63 - 1
+
+
+class Room:
+    """The bytes that are left for an answer's parts."""
+
+    def __init__(self) -> None:
+        self._left = MAX_PARTS_BYTES
+
+    def takes(self, size: int) -> bool:
+        """Whether `size` bytes fit; then they are taken."""
+        if size > self._left:
+            return False
+        self._left -= size
+        return True
+
+
+def fitting[M: ProtoMessage](items: Iterable[M], room: Room | None = None) -> list[M]:
+    """The first of `items` that one answer has room for, at least one; the rest is for the next page."""
+    room = room or Room()
+    carried: list[M] = []
+    for item in items:
+        if not room.takes(item.ByteSize()) and carried:
+            break
+        carried.append(item)
+    return carried
 
 
 class Messages:
@@ -38,27 +72,17 @@ class Messages:
         return state
 
     async def get(self, message_id: UUID, tenant_id: UUID | None) -> control_pb2.Message:
-        """A message with its whole trace; raises `Unknown`."""
+        """A message with its trace, whatever of that is too large left out with a mark; raises `Unknown`."""
         with translated():
             async with self._pool.acquire() as connection:
                 row = await connection.fetchrow(SQL.message, message_id, tenant_id)
                 if row is None:
                     raise Unknown(f"there is no message {message_id}")
-                replies = await connection.fetch(SQL.replies, [message_id])
+                replies = await connection.fetch(SQL.replies, [message_id], MAX_TEXT)
                 attempts = await connection.fetch(SQL.attempts, message_id)
                 effects = await connection.fetch(SQL.effects, message_id)
                 reviews = await connection.fetch(SQL.reviews, message_id)
-        message = _message(row, replies)
-        message.attempts.extend(_attempt(a) for a in attempts)
-        message.effects.extend(_effect(e) for e in effects)
-        message.reviews.extend(review(r) for r in reviews)
-        message.stages.extend(_stages(attempts))
-        for attempt in attempts:
-            if attempt["outcome"] == "succeeded":
-                message.step_timings_ms[attempt["step"]] = attempt["duration_ms"]
-            if attempt["step"] == "classification" and attempt["output"]:
-                ParseDict(attempt["output"], message.classification)
-        return message
+        return _traced(_message(row, replies), attempts, effects, reviews)
 
     async def page(
         self, tenant_id: UUID | None, employee_id: UUID | None, *, state: str = "", size: int = 50, token: str = ""
@@ -66,10 +90,10 @@ class Messages:
         """A page of messages, newest first, without traces; and the token of the next page."""
         before = _before(token)
         with translated():
-            rows = await self._pool.fetch(SQL.page, tenant_id, employee_id, state, before, size)
-            replies = await self._pool.fetch(SQL.replies, [row["message_id"] for row in rows])
-        messages = [_message(row, [r for r in replies if r["message_id"] == row["message_id"]]) for row in rows]
-        return messages, str(rows[-1]["sequence"]) if len(rows) == size else ""
+            rows = await self._pool.fetch(SQL.page, tenant_id, employee_id, state, before, size, LISTED_CHARACTERS)
+            replies = await self._pool.fetch(SQL.replies, [row["message_id"] for row in rows], LISTED_CHARACTERS)
+        page = fitting(_message(row, [r for r in replies if r["message_id"] == row["message_id"]]) for row in rows)
+        return page, str(rows[len(page) - 1]["sequence"]) if len(page) < len(rows) or len(rows) == size else ""
 
     async def reviews(
         self, tenant_id: UUID | None, employee_id: UUID | None, *, ended: bool, size: int, token: str
@@ -78,8 +102,8 @@ class Messages:
         after = _review_id(token)
         with translated():
             rows = await self._pool.fetch(SQL.open_reviews, tenant_id, employee_id, ended, after, size)
-        following = str(rows[-1]["review_id"]) if len(rows) == size else ""
-        return [review(row) for row in rows], following
+        page = fitting(_in_room(review(row), Room()) for row in rows)
+        return page, page[-1].review_id if len(page) < len(rows) or len(rows) == size else ""
 
     async def review(self, review_id: UUID, tenant_id: UUID | None) -> control_pb2.Review:
         """One review; raises `Unknown`."""
@@ -87,7 +111,7 @@ class Messages:
             row = await self._pool.fetchrow(SQL.review, review_id, tenant_id)
         if row is None:
             raise Unknown(f"there is no review {review_id}")
-        return review(row)
+        return _in_room(review(row), Room())
 
     async def latency(self, tenant_id: UUID | None) -> control_pb2.Latency:
         """Of the messages answered in the last hour (at most the last 10,000)."""
@@ -104,9 +128,11 @@ class Messages:
 
 
 def _before(token: str) -> int:
-    if token and not token.isdigit():
+    if not token:
+        return _NEWEST
+    if not (token.isascii() and token.isdigit() and len(token) < 20 and int(token) <= _NEWEST):
         raise Invalid("the page token is none of ours", fields={"page_token": "unknown"})
-    return int(token) if token else _NEWEST
+    return int(token)
 
 
 def _review_id(token: str) -> UUID:
@@ -149,7 +175,51 @@ def _message(row: Any, replies: Iterable[Any]) -> control_pb2.Message:
     return message
 
 
-def _attempt(row: Any) -> control_pb2.Attempt:
+def _traced(
+    message: control_pb2.Message, attempts: list[Any], effects: list[Any], reviews: list[Any]
+) -> control_pb2.Message:
+    room = Room()
+    for reply in message.replies:
+        if not room.takes(reply.ByteSize()):
+            reply.text = reply.text[:LISTED_CHARACTERS]
+    message.reviews.extend(_in_room(review(r), room) for r in reviews)
+    message.attempts.extend(_attempt(a, room) for a in attempts)
+    message.effects.extend(_effect(e, room) for e in effects)
+    message.stages.extend(_stages(attempts))
+    for attempt in attempts:
+        if attempt["outcome"] == "succeeded":
+            message.step_timings_ms[attempt["step"]] = attempt["duration_ms"]
+    found = next((a for a in reversed(message.attempts) if a.step == "classification" and a.HasField("output")), None)
+    if found is not None and room.takes(found.output.ByteSize()):
+        message.classification.CopyFrom(found.output.struct_value)
+    return message
+
+
+def _in_room(shown: control_pb2.Review, room: Room) -> control_pb2.Review:
+    if not room.takes(shown.ByteSize()):
+        shown.payload.Clear()
+        shown.payload["omitted"] = "too large for this answer"
+    return shown
+
+
+def _output(output: Any, room: Room) -> Value | None:
+    if output is None:
+        return None
+    size = len(json.dumps(output))
+    if size <= MAX_OUTPUT_BYTES:
+        with suppress(ParseError):  # nested too deep
+            shown = ParseDict(output, Value())
+            if room.takes(shown.ByteSize()):
+                return shown
+    return Value(string_value=f"(omitted: {size} bytes)")
+
+
+def _shortened(value: Any, limit: int, room: Room) -> str:
+    text = json.dumps(value, ensure_ascii=False)[:limit]
+    return text if room.takes(len(text.encode())) else "(omitted)"
+
+
+def _attempt(row: Any, room: Room) -> control_pb2.Attempt:
     return control_pb2.Attempt(
         stage=row["stage"],
         step=row["step"],
@@ -159,24 +229,24 @@ def _attempt(row: Any) -> control_pb2.Attempt:
         queued_ms=row["queued_ms"],
         duration_ms=row["duration_ms"],
         error_class=row["error_class"],
-        error=row["error"],
+        error=row["error"][:MAX_ERROR],
         model=row["model"],
         tokens_in=row["tokens_in"],
         tokens_out=row["tokens_out"],
         cost_micros=row["cost_micros"],
-        output=ParseDict(row["output"], Value()) if row["output"] is not None else None,
+        output=_output(row["output"], room),
         intent_index=-1 if row["intent_index"] is None else row["intent_index"],
     )
 
 
-def _effect(row: Any) -> control_pb2.Effect:
+def _effect(row: Any, room: Room) -> control_pb2.Effect:
     return control_pb2.Effect(
         capability=row["capability"],
         action=row["action"],
-        arguments_json=json.dumps(row["arguments"], ensure_ascii=False)[:MAX_ARGUMENTS],
+        arguments_json=_shortened(row["arguments"], MAX_ARGUMENTS, room),
         state=row["state"],
-        result_json="" if row["result"] is None else json.dumps(row["result"], ensure_ascii=False)[:MAX_RESULT],
-        error=row["error"],
+        result_json="" if row["result"] is None else _shortened(row["result"], MAX_RESULT, room),
+        error=row["error"][:MAX_ERROR],
         started_at=_time(row["started_at"]),
         duration_ms=row["duration_ms"],
     )

@@ -11,8 +11,8 @@ WHERE m.message_id = $1 AND ($2::uuid IS NULL OR m.tenant_id = $2);
 SELECT processing_state FROM inbound_messages WHERE message_id = $1;
 
 -- name: page
--- Messages of a tenant or of one employee, newest first, those before a sequence number.
-SELECT m.*, b.body, e.name AS employee, c.name AS channel, v.external_id AS conversation,
+-- Messages of a tenant or of one employee, newest first, those before a sequence number, with the beginnings of their bodies.
+SELECT m.*, left(b.body, $6) AS body, e.name AS employee, c.name AS channel, v.external_id AS conversation,
   (extract(epoch FROM coalesce(m.ended_at, clock_timestamp()) - m.received_at) * 1000)::float8 AS elapsed_ms
 FROM inbound_messages m JOIN message_bodies b USING (message_id) JOIN employees e ON e.employee_id = m.employee_id
 JOIN channels c ON c.channel_id = m.channel_id JOIN conversations v ON v.conversation_id = m.conversation_id
@@ -21,8 +21,8 @@ WHERE ($1::uuid IS NULL OR m.tenant_id = $1) AND ($2::uuid IS NULL OR m.employee
 ORDER BY m.sequence DESC LIMIT $5;
 
 -- name: replies
--- What was written in answer to some messages.
-SELECT outbox_id, message_id, kind, body, state, reason, ended_at FROM outbox
+-- The beginnings of what was written in answer to some messages.
+SELECT outbox_id, message_id, kind, left(body, $2) AS body, state, reason, ended_at FROM outbox
 WHERE message_id = ANY ($1::uuid[]) ORDER BY queued_at, part;
 
 -- name: attempts

@@ -7,14 +7,15 @@ Authentication: `authorization: Bearer <operator token>` on every RPC; without i
 UNAUTHENTICATED. A token whose scope is too low, or that belongs to another tenant: PERMISSION_DENIED.
 
 Names: `employee` is an employee's name within the token's tenant, `tenant/name`, or an employee id. Tokens that hold for
-every tenant mean the tenant `default` where they name none. Unknown things: NOT_FOUND.
+every tenant mean the tenant `default` where they name none; an id needs none. Unknown things: NOT_FOUND.
 
 Errors are canonical codes with google.rpc details: BadRequest names the field, ErrorInfo (domain `empla`) gives a stable
 reason, RetryInfo says when to try again. The database being away is UNAVAILABLE with RetryInfo. An RPC that this build does
 not serve is UNIMPLEMENTED.
 
 Units: durations in milliseconds where a field ends in `_ms`, money in millionths of a US dollar (`_micros`), sizes in bytes.
-Lists: `page_size` is at most 500 (0 means 50); `page_token` is opaque and taken from the answer before.
+Lists: `page_size` is at most 500 (0 means 50); `page_token` is opaque and taken from the answer before. A page ends early
+where the next entry would not fit into one frame (4 MiB).
 """
 
 from collections import abc as _abc
@@ -1134,7 +1135,9 @@ class Attempt(_message.Message):
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
-    def output(self) -> _struct_pb2.Value: ...
+    def output(self) -> _struct_pb2.Value:
+        """"(omitted: … bytes)" where it is too large"""
+
     def __init__(
         self,
         *,

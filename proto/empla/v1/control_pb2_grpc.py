@@ -351,14 +351,15 @@ class ControlPlaneServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetMessage(self, request, context):
-        """One message with its whole trace.
+        """One message with its trace. What is too large for one frame is shortened or marked as omitted: an attempt's output over
+        64 KiB, a reply over 256 KiB, and whatever of outputs, effects and reviews is over 3 MiB together.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListMessages(self, request, context):
-        """Newest first, without traces.
+        """Newest first, without traces; texts and replies are cut to 2000 characters.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -555,7 +556,7 @@ class ControlPlaneServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetOverview(self, request, context):
-        """One look at everything: employees, the last messages, latency, open reviews.
+        """One look at everything: employees (without their instructions), the last messages (cut as in lists), latency, open reviews.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -7,14 +7,15 @@ Authentication: `authorization: Bearer <operator token>` on every RPC; without i
 UNAUTHENTICATED. A token whose scope is too low, or that belongs to another tenant: PERMISSION_DENIED.
 
 Names: `employee` is an employee's name within the token's tenant, `tenant/name`, or an employee id. Tokens that hold for
-every tenant mean the tenant `default` where they name none. Unknown things: NOT_FOUND.
+every tenant mean the tenant `default` where they name none; an id needs none. Unknown things: NOT_FOUND.
 
 Errors are canonical codes with google.rpc details: BadRequest names the field, ErrorInfo (domain `empla`) gives a stable
 reason, RetryInfo says when to try again. The database being away is UNAVAILABLE with RetryInfo. An RPC that this build does
 not serve is UNIMPLEMENTED.
 
 Units: durations in milliseconds where a field ends in `_ms`, money in millionths of a US dollar (`_micros`), sizes in bytes.
-Lists: `page_size` is at most 500 (0 means 50); `page_token` is opaque and taken from the answer before.
+Lists: `page_size` is at most 500 (0 means 50); `page_token` is opaque and taken from the answer before. A page ends early
+where the next entry would not fit into one frame (4 MiB).
 """
 
 from collections import abc as _abc
@@ -75,9 +76,11 @@ class ControlPlaneStub:
     not cancel the message.
     """
     GetMessage: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetMessageRequest, _control_pb2.Message]
-    """One message with its whole trace."""
+    """One message with its trace. What is too large for one frame is shortened or marked as omitted: an attempt's output over
+    64 KiB, a reply over 256 KiB, and whatever of outputs, effects and reviews is over 3 MiB together.
+    """
     ListMessages: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListMessagesRequest, _control_pb2.ListMessagesResponse]
-    """Newest first, without traces."""
+    """Newest first, without traces; texts and replies are cut to 2000 characters."""
     CancelMessage: _grpc.UnaryUnaryMultiCallable[_control_pb2.CancelMessageRequest, _control_pb2.Message]
     """Asks the employee to stop working on a message; FAILED_PRECONDITION when it has ended or is being sent."""
     ListReviews: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListReviewsRequest, _control_pb2.ListReviewsResponse]
@@ -119,7 +122,7 @@ class ControlPlaneStub:
     """The first message names the path, the others carry data; the file appears whole or not at all."""
     RemoveFile: _grpc.UnaryUnaryMultiCallable[_control_pb2.RemoveFileRequest, _control_pb2.RemoveFileResponse]
     GetOverview: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetOverviewRequest, _control_pb2.Overview]
-    """One look at everything: employees, the last messages, latency, open reviews."""
+    """One look at everything: employees (without their instructions), the last messages (cut as in lists), latency, open reviews."""
 
 @_typing.type_check_only
 class ControlPlaneAsyncStub(ControlPlaneStub):
@@ -154,9 +157,11 @@ class ControlPlaneAsyncStub(ControlPlaneStub):
     not cancel the message.
     """
     GetMessage: _aio.UnaryUnaryMultiCallable[_control_pb2.GetMessageRequest, _control_pb2.Message]  # type: ignore[assignment]
-    """One message with its whole trace."""
+    """One message with its trace. What is too large for one frame is shortened or marked as omitted: an attempt's output over
+    64 KiB, a reply over 256 KiB, and whatever of outputs, effects and reviews is over 3 MiB together.
+    """
     ListMessages: _aio.UnaryUnaryMultiCallable[_control_pb2.ListMessagesRequest, _control_pb2.ListMessagesResponse]  # type: ignore[assignment]
-    """Newest first, without traces."""
+    """Newest first, without traces; texts and replies are cut to 2000 characters."""
     CancelMessage: _aio.UnaryUnaryMultiCallable[_control_pb2.CancelMessageRequest, _control_pb2.Message]  # type: ignore[assignment]
     """Asks the employee to stop working on a message; FAILED_PRECONDITION when it has ended or is being sent."""
     ListReviews: _aio.UnaryUnaryMultiCallable[_control_pb2.ListReviewsRequest, _control_pb2.ListReviewsResponse]  # type: ignore[assignment]
@@ -198,7 +203,7 @@ class ControlPlaneAsyncStub(ControlPlaneStub):
     """The first message names the path, the others carry data; the file appears whole or not at all."""
     RemoveFile: _aio.UnaryUnaryMultiCallable[_control_pb2.RemoveFileRequest, _control_pb2.RemoveFileResponse]  # type: ignore[assignment]
     GetOverview: _aio.UnaryUnaryMultiCallable[_control_pb2.GetOverviewRequest, _control_pb2.Overview]  # type: ignore[assignment]
-    """One look at everything: employees, the last messages, latency, open reviews."""
+    """One look at everything: employees (without their instructions), the last messages (cut as in lists), latency, open reviews."""
 
 class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -308,7 +313,9 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.GetMessageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.Message, _abc.Awaitable[_control_pb2.Message]]:
-        """One message with its whole trace."""
+        """One message with its trace. What is too large for one frame is shortened or marked as omitted: an attempt's output over
+        64 KiB, a reply over 256 KiB, and whatever of outputs, effects and reviews is over 3 MiB together.
+        """
 
     @_abc_1.abstractmethod
     def ListMessages(
@@ -316,7 +323,7 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.ListMessagesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.ListMessagesResponse, _abc.Awaitable[_control_pb2.ListMessagesResponse]]:
-        """Newest first, without traces."""
+        """Newest first, without traces; texts and replies are cut to 2000 characters."""
 
     @_abc_1.abstractmethod
     def CancelMessage(
@@ -544,6 +551,6 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.GetOverviewRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.Overview, _abc.Awaitable[_control_pb2.Overview]]:
-        """One look at everything: employees, the last messages, latency, open reviews."""
+        """One look at everything: employees (without their instructions), the last messages (cut as in lists), latency, open reviews."""
 
 def add_ControlPlaneServicer_to_server(servicer: ControlPlaneServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -9,6 +9,7 @@ import grpc
 import grpc.aio
 import pytest
 
+from controlplane.auth import hashed, new_secret
 from controlplane.employees import Employees
 from controlplane.errors import NotNow, Unknown
 from controlplane.messages import Messages
@@ -16,6 +17,7 @@ from controlplane.receiver import Arrival, Receiver
 from empla import rpc
 from empla.store.connect import Pool
 from empla.v1 import control_pb2 as pb
+from empla.v1 import control_pb2_grpc
 from tests.conftest import Database
 from tests.factories import add_channel, add_employee, add_tenant
 from tests.integration.controlplane.conftest import Plane
@@ -148,6 +150,15 @@ async def test_stop_start_and_delete(plane: Plane):
         (pb.GetMessageRequest(message_id="nonsense"), "INVALID_ARGUMENT", "message_id"),
         (pb.GetMessageRequest(message_id="00000000-0000-0000-0000-000000000000"), "NOT_FOUND", ""),
         (pb.ListMessagesRequest(page_token="x"), "INVALID_ARGUMENT", "page_token"),
+        (pb.ListMessagesRequest(page_token="²"), "INVALID_ARGUMENT", "page_token"),
+        (pb.ListMessagesRequest(page_token=str(2**63)), "INVALID_ARGUMENT", "page_token"),
+        (pb.ListMessagesRequest(page_token="9" * 5000), "INVALID_ARGUMENT", "page_token"),
+        (
+            pb.SendMessageRequest(employee="there", text="x", idempotency_key="k" * 201),
+            "INVALID_ARGUMENT",
+            "idempotency_key",
+        ),
+        (pb.GetEmployeeRequest(employee="\0"), "NOT_FOUND", ""),
         (pb.ListReviewsRequest(page_token="x"), "INVALID_ARGUMENT", "page_token"),
         (pb.CreateChannelRequest(name="c", kind="webhook", callback_url="ftp://x"), "INVALID_ARGUMENT", "callback_url"),
         (pb.CreateChannelRequest(name="c", kind="webhook", secret="short"), "INVALID_ARGUMENT", "secret"),
@@ -300,6 +311,100 @@ async def a_message(pool: Pool, state: str, step: str) -> tuple[UUID, UUID]:
         await connection.execute("UPDATE inbound_messages SET processing_state = $1, step = $2", state, step)
         await connection.execute("ALTER TABLE inbound_messages ENABLE TRIGGER legal_edge")
     return employee_id, message_id
+
+
+async def test_an_id_needs_no_tenant_where_the_token_holds_for_all(plane: Plane):
+    tenant_id = await add_tenant(plane.pool, "other")
+    employee_id = str(await add_employee(plane.pool, tenant_id, "theirs"))
+    found = await plane.stub.GetEmployee(pb.GetEmployeeRequest(employee=employee_id), timeout=10)
+    assert (found.tenant, found.name) == ("other", "theirs")
+    for request in (
+        pb.CreateChannelRequest(name="c", kind="webhook", employee=employee_id),
+        pb.CreateChannelRequest(name="c", kind="webhook", employee="other/theirs"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await plane.stub.CreateChannel(request, timeout=10)
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    token = new_secret()
+    await plane.pool.execute(
+        "INSERT INTO operator_tokens (token_id, tenant_id, name, secret_hash, scope) "
+        "SELECT gen_random_uuid(), tenant_id, 'default only', $1, 'admin' FROM tenants WHERE name = 'default'",
+        hashed(token),
+    )
+    async with rpc.dialing(plane.running.grpc_address, token) as channel:
+        stub: Any = control_pb2_grpc.ControlPlaneStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as unknown:
+            await stub.GetEmployee(pb.GetEmployeeRequest(employee=employee_id), timeout=10)
+    assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_lists_of_large_messages_fit_into_a_frame(plane: Plane):
+    await plane.stub.CreateEmployee(pb.CreateEmployeeRequest(name="idle", profile_name="sales-ae"), timeout=10)
+    for number in range(22):
+        text = f"{number:02}" + "€" * 80_000
+        stored = await plane.stub.SendMessage(pb.SendMessageRequest(employee="idle", text=text), timeout=10)
+    await plane.pool.execute(
+        "INSERT INTO outbox (outbox_id, tenant_id, employee_id, message_id, kind, part, body, epoch, state) "
+        "SELECT gen_random_uuid(), tenant_id, employee_id, message_id, 'reply', part, "
+        "repeat('€', CASE WHEN message_id = $1 AND part < 15 THEN 80000 ELSE 2000 END), 1, 'sent' "
+        "FROM inbound_messages, generate_series(1, 30) part",
+        UUID(stored.message_id),
+    )
+    seen, token = [], ""
+    while True:
+        page = await plane.stub.ListMessages(pb.ListMessagesRequest(page_size=500, page_token=token), timeout=10)
+        assert {len(text) for m in page.messages for text in (m.text, *(r.text for r in m.replies))} == {2000}
+        seen, token = [*seen, *(m.text[:2] for m in page.messages)], page.next_page_token
+        if not token:
+            break
+    assert seen == [f"{number:02}" for number in reversed(range(22))]
+    overview = await plane.stub.GetOverview(pb.GetOverviewRequest(), timeout=10)
+    assert overview.employees[0].profile.role
+    assert not overview.employees[0].profile.instructions
+    whole = await plane.stub.GetMessage(pb.GetMessageRequest(message_id=stored.message_id), timeout=10)
+    assert len(whole.text) == 80_002
+    assert {len(reply.text) for reply in whole.replies} == {80_000, 2000}
+
+
+async def test_a_large_trace_fits_into_a_frame(plane: Plane):
+    await plane.stub.CreateEmployee(pb.CreateEmployeeRequest(name="idle", profile_name="sales-ae"), timeout=10)
+    stored = await plane.stub.SendMessage(pb.SendMessageRequest(employee="idle", text="hello"), timeout=10)
+    for attempt, step, output in (
+        (1, "routing", {"small": 1}),
+        (1, "classification", {"intents": ["x"]}),
+        *((n, "draft_generation", {"text": "€" * 15_000}) for n in range(1, 200)),
+        (1, "action_planning", {"text": "x" * 70_000}),
+    ):
+        await plane.pool.execute(
+            "INSERT INTO step_attempts (unit_id, step, attempt, message_id, tenant_id, employee_id, stage, queued_at, "
+            "started_at, duration_ms, outcome, output) SELECT message_id, $1, $2, message_id, tenant_id, employee_id, "
+            "'work', now(), now(), 1, 'succeeded', $3 FROM inbound_messages",
+            step,
+            attempt,
+            output,
+        )
+    await plane.pool.execute(
+        "INSERT INTO effects (unit_id, response_index, call_index, message_id, tenant_id, employee_id, epoch, capability, "
+        "action, arguments, repeatable, result) SELECT message_id, n, 0, message_id, tenant_id, employee_id, 1, 'c', 'a', "
+        "$1, true, $1 FROM inbound_messages, generate_series(1, 500) n",
+        {"text": "€" * 10_000},
+    )
+    await plane.pool.execute(
+        "INSERT INTO reviews (review_id, tenant_id, employee_id, message_id, kind, payload) SELECT gen_random_uuid(), "
+        "tenant_id, employee_id, message_id, 'draft', $1 FROM inbound_messages, generate_series(1, 5)",
+        {"text": "x" * 1_000_000},
+    )
+    message = await plane.stub.GetMessage(pb.GetMessageRequest(message_id=stored.message_id), timeout=10)
+    outputs = {a.step: a.output for a in message.attempts if a.attempt == 1}
+    assert outputs["routing"].struct_value["small"] == 1
+    assert outputs["action_planning"].string_value.startswith("(omitted")
+    assert message.classification["intents"][0] == "x"
+    assert (len(message.attempts), len(message.effects), len(message.reviews)) == (202, 500, 5)
+    assert sum("omitted" in review.payload for review in message.reviews) == 2
+    reviews = await plane.stub.ListReviews(pb.ListReviewsRequest(page_size=500), timeout=10)
+    assert len(reviews.reviews) == 3
+    rest = await plane.stub.ListReviews(pb.ListReviewsRequest(page_token=reviews.next_page_token), timeout=10)
+    assert len(rest.reviews) == 2
 
 
 async def test_a_deleted_employees_role_is_gone(plane: Plane):

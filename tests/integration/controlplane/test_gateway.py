@@ -176,6 +176,28 @@ async def test_a_row_that_no_frame_can_carry_is_skipped_and_logged_once(seat: Se
     assert len([record for record in caplog.records if "cannot be delivered" in record.message]) == len(impossible)
 
 
+async def test_progress_reaches_the_followers_of_the_employees_own_messages_only(seat: Seat):
+    await seat.plane.stub.CreateEmployee(
+        control_pb2.CreateEmployeeRequest(name="victim", profile_name="sales-ae"), timeout=10
+    )
+    async with seat.attach() as attached:
+        await attached.frame()
+        heard = []
+        for name in ("victim", "alone"):
+            converse = control_pb2.ConverseRequest(employee=name, text="hello")
+            call = seat.plane.stub.Converse(converse, timeout=30)
+            message_id = (await call.read()).accepted.message_id
+            delta = control_pb2.TextDelta(text=name)
+            await attached.call.write(pb.AgentFrame(progress=pb.Progress(message_id=message_id, text_delta=delta)))
+            try:
+                async with asyncio.timeout(1.5):
+                    heard.append((await call.read()).text_delta.text)
+            except TimeoutError:
+                heard.append("nothing")
+            call.cancel()
+    assert heard == ["nothing", "alone"]
+
+
 async def test_the_sweep_outlives_an_error_that_nobody_foresaw(
     seat: Seat, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
