@@ -1,6 +1,7 @@
 """The control API over real gRPC, with real employee processes."""
 
 import asyncio
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -10,12 +11,14 @@ import grpc.aio
 import pytest
 
 from controlplane.auth import hashed, new_secret
+from controlplane.employees import SQL as EMPLOYEES_SQL
 from controlplane.employees import Employees
 from controlplane.errors import NotNow, Unknown
 from controlplane.messages import Messages
 from controlplane.receiver import Arrival, Receiver
 from empla import rpc
 from empla.store.connect import Pool
+from empla.store.ids import new_id
 from empla.v1 import control_pb2 as pb
 from empla.v1 import control_pb2_grpc
 from tests.conftest import Database
@@ -277,25 +280,40 @@ async def test_a_reply_on_its_way_is_left_to_the_sender(database: Database):
 
 
 async def test_no_message_slips_into_a_deletion(database: Database):
-    async with database.connect() as pool:
+    async with database.connect() as pool, pool.acquire() as connection, asyncio.TaskGroup() as group:
         tenant_id = await add_tenant(pool)
         channel_id = await add_channel(pool, tenant_id)
-        receiver = Receiver(pool, lambda *_: None)
-        for number in range(20):
-            employee_id = await add_employee(pool, tenant_id, f"e{number}")
-            arrival = Arrival(
-                tenant_id=tenant_id,
-                channel_id=channel_id,
-                employee_id=employee_id,
-                event_id=f"{number}",
-                sender="a",
-                text="b",
+        employee_id = await add_employee(pool, tenant_id)
+        arrival = Arrival(
+            tenant_id=tenant_id, channel_id=channel_id, employee_id=employee_id, event_id="1", sender="a", text="b"
+        )
+        async with connection.transaction():
+            await connection.execute(EMPLOYEES_SQL.hold_employee, employee_id)
+            storing = group.create_task(refused_with(Unknown, Receiver(pool, lambda *_: None).store(arrival)))
+            await asyncio.sleep(0.3)
+            await connection.execute(EMPLOYEES_SQL.delete, employee_id)
+        await storing
+
+
+async def test_a_deletion_sees_the_message_that_is_being_stored(database: Database):
+    async with database.connect() as pool, pool.acquire() as connection, asyncio.TaskGroup() as group:
+        employee_id, _ = await a_message(pool, "received", "security_filter")
+        await pool.execute("UPDATE inbound_messages SET processing_state = 'failed', ended_at = now()")
+        async with connection.transaction():
+            await connection.execute(
+                "INSERT INTO inbound_messages (message_id, tenant_id, employee_id, channel_id, conversation_id, event_id, "
+                "sender) SELECT $1, tenant_id, employee_id, channel_id, conversation_id, '2', sender FROM inbound_messages",
+                new_id(),
             )
-            stored, deleted = await asyncio.gather(
-                receiver.store(arrival), Employees(pool).delete(employee_id, force=False), return_exceptions=True
-            )
-            # Whichever came first, the other is refused.
-            assert isinstance(stored, Unknown) != isinstance(deleted, NotNow), (stored, deleted)
+            deleting = group.create_task(refused_with(NotNow, Employees(pool).delete(employee_id, force=False)))
+            await asyncio.sleep(0.3)
+        await deleting
+        assert (await Employees(pool).by_id(employee_id)).employee_id == employee_id
+
+
+async def refused_with(error: type[Exception], work: Coroutine[Any, Any, object]) -> None:
+    with pytest.raises(error):
+        await work
 
 
 async def a_message(pool: Pool, state: str, step: str) -> tuple[UUID, UUID]:
