@@ -368,7 +368,8 @@ async def test_lists_of_large_messages_fit_into_a_frame(plane: Plane):
         "FROM inbound_messages, generate_series(1, 30) part",
         UUID(stored.message_id),
     )
-    seen, token = [], ""
+    seen: list[str] = []
+    token = ""
     while True:
         page = await plane.stub.ListMessages(pb.ListMessagesRequest(page_size=500, page_token=token), timeout=10)
         assert {len(text) for m in page.messages for text in (m.text, *(r.text for r in m.replies))} == {2000}

@@ -1,5 +1,7 @@
 """Who may be served and dialled in clear, and what counts as a token."""
 
+from typing import Any
+
 import grpc
 import pytest
 
@@ -45,7 +47,7 @@ async def test_loopback_goes_through_no_proxy(monkeypatch: pytest.MonkeyPatch):
         rpc.serving("127.0.0.1:0", {}, authenticate=nobody, translate=lambda _: None) as address,
         rpc.dialing(address, "token") as channel,
     ):
-        check = channel.unary_unary("/grpc.health.v1.Health/Check", response_deserializer=bytes)
+        check: Any = channel.unary_unary("/grpc.health.v1.Health/Check", response_deserializer=bytes)
         assert await check(b"", timeout=5) == b"\x08\x01"
 
 
