@@ -255,12 +255,26 @@ async def test_adoption_is_tried_again_and_nobody_started_before(site: Site):
 
 
 async def test_a_round_that_fails_is_not_the_last(site: Site):
+    await site.employee()
+    async with site.reconciling():
+        await until(lambda: site.launcher.alive)
+        await site.pool.execute("""UPDATE employees SET profile = '{"role": 7}'""")
+        site.launcher.alive[0].gone.set()
+        await asyncio.sleep(0.3)
+        assert not site.launcher.alive
+        await site.pool.execute("""UPDATE employees SET profile = '{"role": "Clerk"}'""")
+        await until(lambda: site.launcher.alive)
+
+
+async def test_what_cannot_be_read_delays_adoption_and_does_not_prevent_it(site: Site):
     record = await site.employee()
+    process = await site.left_over(record, record.epoch)
     await site.pool.execute("""UPDATE employees SET profile = '{"role": 7}'""")
     async with site.reconciling():
         await asyncio.sleep(0.2)
         await site.pool.execute("""UPDATE employees SET profile = '{"role": "Clerk"}'""")
-        await until(lambda: site.lifecycle.process_of(record.employee_id)[0])
+        await until(lambda: site.lifecycle.process_of(record.employee_id)[0] == process.pid)
+        assert site.launcher.calls == 0
 
 
 async def test_a_deleted_employee_is_stopped_and_forgotten(site: Site):
