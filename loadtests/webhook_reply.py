@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from uuid import uuid4
 
 import aiohttp
@@ -19,6 +20,7 @@ from controlplane.channels import verify
 from controlplane.cli.client import connected
 from loadtests.breakdown import breakdown
 from loadtests.database import temporary_home
+from loadtests.disk import probing
 from loadtests.report import Figure, percentile
 from loadtests.slow_model import SlowModel, serving_slow_model
 from loadtests.staff import Desk, hire
@@ -111,8 +113,8 @@ def measure(lengths: Lengths) -> list[Figure]:
     with temporary_home() as home, own_system(home, {"EMPLA_MODEL_PROVIDER": "scripted"}) as system:
         with connected(system.settings) as stub:
             desks = hire(stub, lengths.employees, f"http://127.0.0.1:{callback}/")
-        sent, wrong = asyncio.run(_load(system, desks, callback, lengths))
-        return [*_figures(sent, wrong), *breakdown(system, sent)]
+        sent, wrong, written = asyncio.run(_load_on_disk(system, desks, callback, lengths, home))
+        return [*_disk(written), *_figures(sent, wrong), *breakdown(system, sent)]
 
 
 def measure_with_slow_model(lengths: Lengths) -> list[Figure]:
@@ -139,6 +141,14 @@ async def _load(system: System, desks: list[Desk], callback: int, lengths: Lengt
         await _send_all(session, system, desks, replies, lengths, lengths.seconds)
         await replies.all(REPLY_SECONDS)
         return list(replies.sent.values())[before:], replies.wrong
+
+
+async def _load_on_disk(
+    system: System, desks: list[Desk], callback: int, lengths: Lengths, home: Path
+) -> tuple[list[Sent], int, list[float]]:
+    async with probing(home) as written:
+        sent, wrong = await _load(system, desks, callback, lengths)
+    return sent, wrong, written
 
 
 async def _load_with_slow_model(
@@ -195,6 +205,11 @@ async def _send(
         sent.acknowledged = time.perf_counter()
         answer.raise_for_status()
     sent.message_id = content["message_id"]
+
+
+def _disk(written: list[float]) -> list[Figure]:
+    name = "floor: 8 KiB written durably to the disk during this"
+    return [Figure(f"{name}, p{percent}", percentile(written, percent), "ms") for percent in (50, 99)]
 
 
 def _figures(sent: list[Sent], wrong: int) -> list[Figure]:
