@@ -104,7 +104,7 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
     async def StartEmployee(self, request: pb.StartEmployeeRequest, context: Any) -> pb.Employee:
         record = await self._find(request.employee)
         await self._parts.employees.want(record.employee_id, "running")
-        self._parts.lifecycle.look()
+        self._parts.lifecycle.start_now(record.employee_id)
         return self._employee(await self._parts.employees.by_id(record.employee_id))
 
     async def StopEmployee(self, request: pb.StopEmployeeRequest, context: Any) -> pb.Employee:

@@ -8,7 +8,7 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -102,9 +102,8 @@ class Stream:
 class Streams:
     """The streams that this control plane holds, one for each attached employee."""
 
-    def __init__(self, on_change: Callable[[UUID], None]) -> None:
+    def __init__(self) -> None:
         self._streams: dict[UUID, Stream] = {}
-        self._on_change = on_change
 
     def get(self, employee_id: UUID) -> Stream | None:
         """The employee's stream, if it is attached here."""
@@ -126,13 +125,11 @@ class Streams:
         if before := self._streams.get(employee_id):
             before.closed.set()
         self._streams[employee_id] = stream
-        self._on_change(employee_id)
         try:
             yield
         finally:
             if self._streams.get(employee_id) is stream:
                 del self._streams[employee_id]
-                self._on_change(employee_id)
 
 
 class OutboxListener(Protocol):

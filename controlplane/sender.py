@@ -112,6 +112,10 @@ class Sender:
             except StoreUnavailable as error:
                 log.warning("the database is away, sending waits: %s", error)
                 more = False
+            except Exception:
+                log.exception("a round of sending failed")
+                await asyncio.sleep(POLL_SECONDS)
+                more = False
             if not more:
                 await self._wait()
 

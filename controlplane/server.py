@@ -102,7 +102,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
 
 
 def _parts(settings: Settings, dsn: str, pool: Pool, launcher: ProcessLauncher) -> Parts:
-    employees, streams = Employees(pool), Streams(on_change=lambda _: None)
+    employees, streams = Employees(pool), Streams()
     return Parts(
         employees=employees,
         channels=Channels(pool),

@@ -192,7 +192,7 @@ FROM (SELECT * FROM message UNION ALL SELECT * FROM worker) cut;
 
 -- name: responses
 -- What the model has said so far for a unit, in order: a retry replays it.
-SELECT response_index, response FROM model_responses WHERE unit_id = $1 ORDER BY response_index;
+SELECT response_index, response FROM model_responses WHERE employee_id = $2 AND unit_id = $1 ORDER BY response_index;
 
 -- name: commit_response
 -- Makes a response durable before its calls run; fenced.
@@ -216,7 +216,7 @@ WITH fence AS MATERIALIZED (
 SELECT state, NULL::jsonb AS result, '' AS error, true AS mine FROM intended
 UNION ALL
 SELECT e.state, e.result, e.error, e.state = 'intended' AND e.epoch = $6 AND e.started_at = $11 FROM effects e, fence
-WHERE e.unit_id = $1 AND e.response_index = $2 AND e.call_index = $3;
+WHERE e.employee_id = fence.employee_id AND e.unit_id = $1 AND e.response_index = $2 AND e.call_index = $3;
 
 -- name: end_effect
 -- Records what came of an intent; fenced.

@@ -116,7 +116,7 @@ class _ToolLoop:
 
     async def _transcript(self) -> list[ModelResponse]:
         with translated():
-            rows = await self._worker.pool.fetch(SQL.responses, self._unit_id)
+            rows = await self._worker.pool.fetch(SQL.responses, self._unit_id, self._worker.identity.employee_id)
         return [ModelResponse.model_validate(row["response"]) for row in rows]
 
     def _ask_for_words(self, silent: ModelResponse) -> None:

@@ -69,6 +69,8 @@ def connected(settings: Settings | None = None) -> Iterator[control_pb2_grpc.Con
     """A stub whose calls carry the token and a deadline; gRPC's errors leave the block as a `Failure`."""
     settings = settings or load_settings()
     address, outgoing = settings.grpc_address, _Outgoing(read_token(settings))
+    if not rpc.is_local(address):
+        raise Failure(str(rpc.NotLocal(address)))
     with grpc.insecure_channel(address, options=_options(address)) as channel:
         try:
             yield control_pb2_grpc.ControlPlaneStub(grpc.intercept_channel(channel, outgoing))

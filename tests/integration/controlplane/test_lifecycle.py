@@ -117,7 +117,7 @@ class Site:
 async def site(database: Database, short_directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     monkeypatch.setattr(lifecycle, "RECONCILE_SECONDS", 0.05)
     async with database.connect() as pool:
-        employees, streams, launcher = Employees(pool), Streams(on_change=lambda _: None), ScriptedLauncher()
+        employees, streams, launcher = Employees(pool), Streams(), ScriptedLauncher()
         settings = LaunchSettings(
             gateway="127.0.0.1:1",
             database_url=database.dsn,
