@@ -26,7 +26,6 @@ class Figure:
     better: Literal["low", "high"] = "low"
     peer: str = ""
     peer_value: float | None = None
-    note: str = ""
 
     @property
     def met(self) -> bool | None:

@@ -114,7 +114,7 @@ def measure(lengths: Lengths) -> list[Figure]:
         with connected(system.settings) as stub:
             desks = hire(stub, lengths.employees, f"http://127.0.0.1:{callback}/")
         sent, wrong, written = asyncio.run(_load_on_disk(system, desks, callback, lengths, home))
-        return [*_disk(written), *_figures(sent, wrong), *breakdown(system, sent)]
+        return [*_disk(written), *_figures(sent, wrong, lengths), *breakdown(system, sent)]
 
 
 def measure_with_slow_model(lengths: Lengths) -> list[Figure]:
@@ -212,8 +212,8 @@ def _disk(written: list[float]) -> list[Figure]:
     return [Figure(f"{name}, p{percent}", percentile(written, percent), "ms") for percent in (50, 99)]
 
 
-def _figures(sent: list[Sent], wrong: int) -> list[Figure]:
-    name = "webhook → reply, 20 msg/s over 20 employees"
+def _figures(sent: list[Sent], wrong: int, lengths: Lengths) -> list[Figure]:
+    name = f"webhook → reply, {lengths.rate:g} msg/s over {lengths.employees} employees"
     answered = [one.reply_ms for one in sent if one.replied]
     acknowledged = [one.acknowledge_ms for one in sent]
     return [
