@@ -190,6 +190,7 @@ def incoming(deliver: pb.Deliver) -> Incoming:
         body=deliver.body,
         metadata=MessageToDict(deliver.metadata),
         trace_context=deliver.trace_context,
+        followed=deliver.channel == "api",  # nobody can follow a message of another channel while it is worked on
     )
 
 

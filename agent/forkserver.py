@@ -33,7 +33,15 @@ MAX_REQUEST = 256 * 1024
 MAX_EXITS = 1000
 PAUSE_SECONDS = 0.01
 """After a failure, so that one that lasts (no descriptors left) does not take a whole processor."""
-PRELOAD = ("grpc.aio", "asyncpg", "pydantic", "agent.employee", "agent.__main__", "agent.models.offline")
+PRELOAD = (
+    "importlib.metadata",
+    "grpc.aio",
+    "asyncpg",
+    "pydantic",
+    "agent.employee",
+    "agent.__main__",
+    "agent.models.offline",
+)
 SDKS = {"anthropic": "agent.models.anthropic", "openai": "agent.models.openai"}
 KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _PR_SET_PDEATHSIG = 1

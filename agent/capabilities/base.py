@@ -158,6 +158,8 @@ class CapabilityRegistry:
     def __init__(self, capabilities: list[BaseCapability], granted: frozenset[str] = frozenset()) -> None:
         self._capabilities, self.granted = capabilities, granted
         self._actions = {action.name: (owner, action) for owner in capabilities for action in owner.actions}
+        # Made once: a schema costs as much as several steps of a message.
+        self._tools = {owner.name: tuple(action.as_tool() for action in owner.actions) for owner in capabilities}
         if len(self._actions) != sum(len(owner.actions) for owner in capabilities):
             raise ValueError("two actions have the same name")
 
@@ -172,7 +174,7 @@ class CapabilityRegistry:
 
     def tools(self) -> tuple[Tool, ...]:
         """Every granted action, as a model sees it."""
-        return tuple(a.as_tool() for owner, a in self._actions.values() if owner.name in self.granted)
+        return tuple(tool for owner, tools in self._tools.items() if owner in self.granted for tool in tools)
 
     async def execute(
         self,

@@ -2,6 +2,9 @@
 
 import json
 import re
+from functools import lru_cache
+
+from pydantic import BaseModel
 
 from agent.models.interface import ChatMessage, ModelRequest
 
@@ -30,10 +33,22 @@ def estimate_text(text: str) -> int:
 
 def estimate_request(request: ModelRequest) -> int:
     """About how many input tokens `request` has, tools and schema included."""
-    tools = (json.dumps(tool.model_dump()) for tool in request.tools)
-    schema = json.dumps(request.output.model_json_schema()) if request.output else ""
+    schema = _schema(request.output) if request.output else ""
     turns = sum(_turn(message) for message in request.messages)
-    return turns + sum(map(estimate_text, (request.system, schema, *tools))) + _TURN_OVERHEAD
+    return (
+        turns
+        + sum(map(_recurring, (request.system, schema, *(tool.as_json for tool in request.tools))))
+        + _TURN_OVERHEAD
+    )
+
+
+# The same instructions, tools and schemas come with every request of an employee.
+_recurring = lru_cache(256)(estimate_text)
+
+
+@lru_cache(64)
+def _schema(output: type[BaseModel]) -> str:
+    return json.dumps(output.model_json_schema())
 
 
 def _turn(message: ChatMessage) -> int:

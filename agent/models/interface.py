@@ -13,6 +13,7 @@ The error tree (all are `ModelError`; `retryable` says whether the same request 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
@@ -110,6 +111,11 @@ class Tool(BaseModel):
     name: str
     description: str
     parameters: dict[str, JsonValue]
+
+    @cached_property
+    def as_json(self) -> str:
+        """The tool as text, made once."""
+        return self.model_dump_json()
 
 
 class Usage(BaseModel):

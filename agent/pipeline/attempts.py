@@ -148,7 +148,7 @@ class _Clock:
             outcome=outcome,
             duration_ms=duration_ms,
         )
-        self._progress.step(self._work.message.message_id, event)
+        self._progress.step(self._work.message, event)
 
 
 def _spent(responses: Iterable[ModelResponse]) -> dict[str, Any]:

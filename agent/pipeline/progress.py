@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from uuid import UUID
 
 from agent.models.interface import ToolCall
+from agent.pipeline.step import Incoming
 from empla.v1 import control_pb2, gateway_pb2
 
 MAX_ARGUMENTS = 2_000
@@ -27,11 +27,11 @@ class Progress:
     def __init__(self, send: Callable[[gateway_pb2.AgentFrame], None]) -> None:
         self._send = send
 
-    def step(self, message_id: UUID, event: control_pb2.StepEvent) -> None:
+    def step(self, message: Incoming, event: control_pb2.StepEvent) -> None:
         """A step begins (its event has no outcome) or ends."""
-        self._tell(gateway_pb2.Progress(message_id=str(message_id), step=event))
+        self._tell(message, gateway_pb2.Progress(message_id=str(message.message_id), step=event))
 
-    def text(self, message_id: UUID) -> Callable[[str], None]:
+    def text(self, message: Incoming) -> Callable[[str], None]:
         """A sink for the text of one model response; the first piece tells followers to forget what came before."""
         fresh = True
 
@@ -40,16 +40,16 @@ class Progress:
             for start in range(0, len(piece), MAX_DELTA):
                 delta = control_pb2.TextDelta(text=piece[start : start + MAX_DELTA], restart=fresh)
                 fresh = False
-                self._tell(gateway_pb2.Progress(message_id=str(message_id), text_delta=delta))
+                self._tell(message, gateway_pb2.Progress(message_id=str(message.message_id), text_delta=delta))
 
         return sink
 
     @contextmanager
-    def tool_call(self, message_id: UUID, call: ToolCall) -> Iterator[CallOutcome]:
+    def tool_call(self, message: Incoming, call: ToolCall) -> Iterator[CallOutcome]:
         """A tool call begins and, with the block, ends."""
         arguments = json.dumps(call.arguments, ensure_ascii=False)[:MAX_ARGUMENTS]
         started, outcome = time.perf_counter(), CallOutcome()
-        self._tool(message_id, control_pb2.ToolCallEvent(action=call.name, arguments_json=arguments))
+        self._tool(message, control_pb2.ToolCallEvent(action=call.name, arguments_json=arguments))
         try:
             yield outcome
         except BaseException:
@@ -62,10 +62,11 @@ class Progress:
                 outcome="failed" if outcome.failed else "succeeded",
                 duration_ms=(time.perf_counter() - started) * 1000,
             )
-            self._tool(message_id, ended)
+            self._tool(message, ended)
 
-    def _tool(self, message_id: UUID, event: control_pb2.ToolCallEvent) -> None:
-        self._tell(gateway_pb2.Progress(message_id=str(message_id), tool_call=event))
+    def _tool(self, message: Incoming, event: control_pb2.ToolCallEvent) -> None:
+        self._tell(message, gateway_pb2.Progress(message_id=str(message.message_id), tool_call=event))
 
-    def _tell(self, progress: gateway_pb2.Progress) -> None:
-        self._send(gateway_pb2.AgentFrame(progress=progress))
+    def _tell(self, message: Incoming, progress: gateway_pb2.Progress) -> None:
+        if message.followed:
+            self._send(gateway_pb2.AgentFrame(progress=progress))

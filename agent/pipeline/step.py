@@ -19,6 +19,7 @@ class Incoming:
     body: str
     metadata: dict[str, Any]
     trace_context: str = ""
+    followed: bool = True  # whether somebody may be following it live
 
 
 @dataclass(slots=True)

@@ -133,7 +133,7 @@ class _ToolLoop:
             tools=self._worker.capabilities.tools(),
             deadline=120,
         )
-        return await self._worker.model.generate(request, self._worker.progress.text(self._work.message.message_id))
+        return await self._worker.model.generate(request, self._worker.progress.text(self._work.message))
 
     async def _commit(self, response: ModelResponse) -> None:
         identity = self._worker.identity
@@ -167,7 +167,7 @@ class _ToolLoop:
         if self._seen[same] > MAX_SAME_CALL:
             return _refused(call, "you have made this very call before; use its result, or answer")
         self.calls += 1
-        with self._worker.progress.tool_call(self._work.message.message_id, call) as outcome:
+        with self._worker.progress.tool_call(self._work.message, call) as outcome:
             try:
                 result = await self._worker.capabilities.execute(call.name, call.arguments, key, self._effects)
             except CapabilityError as error:
