@@ -195,8 +195,9 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
         async for frame in frames:
             match frame.WhichOneof("frame"):
                 case "ack":
+                    if len(stream.unacknowledged) >= WINDOW:  # only then may more be waiting in the table
+                        stream.news.set()
                     stream.unacknowledged.discard(_message_id(frame.ack.message_id))
-                    stream.news.set()
                 case "heartbeat":
                     stream.heartbeat, stream.heartbeat_at = frame.heartbeat, time.time()
                     stream.seen_at = time.monotonic()

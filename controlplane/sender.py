@@ -22,7 +22,6 @@ from empla.store.ids import new_id
 log = logging.getLogger(__name__)
 
 SQL = load_queries("controlplane", "sender.sql")
-BATCH = 64
 MAX_PARALLEL = 64
 POLL_SECONDS = 2.0
 LONGEST_SENDING_SECONDS = 30.0
@@ -81,7 +80,6 @@ class Sender:
     def __init__(self, pool: Pool, transport: Transport, on_ended: Callable[[UUID], None], *, instance: str) -> None:
         self._pool, self._transport, self._on_ended, self._instance = pool, transport, on_ended, instance
         self._news = asyncio.Event()
-        self._busy = asyncio.Semaphore(MAX_PARALLEL)
         self._running: dict[UUID, asyncio.Task[None]] = {}
 
     def look(self) -> None:
@@ -129,21 +127,26 @@ class Sender:
     async def _round(self, sendings: asyncio.TaskGroup) -> bool:
         """One look: whether it found as much as it asked for."""
         self._news.clear()
+        room = MAX_PARALLEL - len(self._running)
+        if room == 0:
+            await asyncio.wait(self._running.values(), return_when=asyncio.FIRST_COMPLETED)
+            return True
         with translated():
-            rows = await self._pool.fetch(SQL.due, BATCH)
+            rows = await self._pool.fetch(SQL.due, room)
             verdicts = {row["outbox_id"]: may_leave(row) for row in rows}
             leaving = [outbox_id for outbox_id, verdict in verdicts.items() if verdict is None]
             claimed = set()
             if leaving:
                 claimed = {r["outbox_id"] for r in await self._pool.fetch(SQL.claim, leaving, self._instance)}
+        # What is claimed is begun at once: a claimed row that nobody sends looks as if it had perhaps been sent.
         for row in rows:
-            if verdict := verdicts[row["outbox_id"]]:
-                await self._settle_patiently(row["outbox_id"], verdict)
-            elif row["outbox_id"] in claimed:
-                await self._busy.acquire()
+            if row["outbox_id"] in claimed:
                 task = sendings.create_task(self._send(row), name=f"send {row['outbox_id']}")
                 self._running[row["outbox_id"]] = task
-        return len(rows) == BATCH
+        for outbox_id, verdict in verdicts.items():
+            if verdict is not None:
+                await self._settle_patiently(outbox_id, verdict)
+        return len(rows) == room
 
     async def _send(self, row: Any) -> None:
         try:
@@ -152,7 +155,6 @@ class Sender:
             await self._settle_patiently(row["outbox_id"], verdict)
         finally:
             del self._running[row["outbox_id"]]
-            self._busy.release()
 
     async def _call(self, row: Any) -> Verdict:
         if row["channel"] == "api":

@@ -11,7 +11,7 @@ import pytest
 
 from controlplane.callbacks import Ambiguous, Blocked, NotSent, Receipt, Rejected
 from controlplane.receiver import Arrival, Receiver
-from controlplane.sender import MAX_ATTEMPTS, Sender
+from controlplane.sender import MAX_ATTEMPTS, MAX_PARALLEL, Sender
 from empla import notices
 from empla.store.connect import Pool
 from empla.store.ids import new_id
@@ -236,6 +236,28 @@ async def test_what_is_being_sent_when_the_end_comes_is_seen_through(counter: Co
         await asyncio.wait_for(entered.wait(), 10)
         asyncio.get_running_loop().call_later(0.1, release.set)
     assert (await counter.ends(message_id))["state"] == "sent"
+
+
+async def test_more_replies_than_are_sent_at_once_all_leave_and_none_is_claimed_early(counter: Counter):
+    release = asyncio.Event()
+
+    class SlowDoor(Door):
+        async def post(self, *arguments: Any) -> Receipt:
+            entered.append(arguments[2])
+            await release.wait()
+            return await super().post(*arguments)
+
+    entered: list[UUID] = []
+    door, ids = SlowDoor(), [await counter.reply() for _ in range(MAX_PARALLEL + 3)]
+    async with counter.sender(door):
+        async with asyncio.timeout(20):
+            while len(entered) < MAX_PARALLEL:
+                await asyncio.sleep(0.02)
+        assert await counter.pool.fetchval("SELECT count(*) FROM outbox WHERE state = 'queued'") == 3
+        release.set()
+        for message_id in ids:
+            assert (await counter.ends(message_id))["state"] == "sent"
+    assert len(door.posted) == len(set(entered)) == MAX_PARALLEL + 3
 
 
 async def test_two_senders_send_once(counter: Counter):
