@@ -342,18 +342,25 @@ async def test_nobody_is_judged_until_some_time_after_the_database_is_back(site:
         known = site.lifecycle._observed[record.employee_id]
         await until(lambda: not known.busy.locked())
         before = site.employees.list_of
-        away = True
+        away, rounds = True, 0
 
         async def list_of(*arguments: Any, **options: Any) -> list[EmployeeRecord]:
+            nonlocal rounds
+            rounds += 1
             if away:
                 raise StoreUnavailable("gone")
             return await before(*arguments, **options)
 
+        async def further(count: int) -> None:
+            """Until so many more rounds are over, and with them one that was under way."""
+            last = rounds + count + 1
+            await until(lambda: rounds >= last)
+
         monkeypatch.setattr(site.employees, "list_of", list_of)
+        await further(1)
         known.launched_at -= 3600
         site.lifecycle._heard_since -= 3600
-        site.lifecycle.look()
-        await asyncio.sleep(0.2)
+        await further(1)
         away = False
-        await asyncio.sleep(0.2)
+        await further(2)
         assert not site.launcher.processes[0].signals
