@@ -4,12 +4,13 @@ Another implementation joins by one entry in `IMPLEMENTATIONS`.
 """
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from blockbuster import BlockBuster
 
 from workstation.interface import FileSystem, FileSystemLimits
 from workstation.local.files import LocalFileSystem
@@ -51,6 +52,27 @@ def make_workspace(place: Path, number: int) -> Path:
 def planted(short_directory: Path) -> Path:
     """The workspace as the host sees it, for planting there what a jailed program might."""
     return make_workspace(short_directory / "workspace", 0)
+
+
+@pytest.fixture
+def outside(planted: Path) -> Iterator[Path]:
+    """A directory beside the workspace with a secret that nobody may read or change."""
+    directory = planted.parent / "outside"
+    directory.mkdir()
+    (directory / "file").write_text("secret")
+    yield directory
+    assert {path.name: path.read_text() for path in directory.iterdir()} == {"file": "secret"}
+
+
+@pytest.fixture
+def nothing_blocks() -> Iterator[None]:
+    """No call on files blocks the event loop, not even for a moment that elsewhere is forgiven."""
+    detector = BlockBuster(["workstation"])
+    for name in [name for name in detector.functions if name.startswith("threading.Lock.")]:
+        del detector.functions[name]
+    detector.activate()
+    yield
+    detector.deactivate()
 
 
 @pytest.fixture

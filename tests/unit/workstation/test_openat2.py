@@ -3,12 +3,12 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.conformance.adversaries import swapping
 from workstation.errors import OpenAt2Missing, PathOutsideWorkspace
 from workstation.local.openat2 import check_openat2, open_beneath, rename_new
 
@@ -107,9 +107,7 @@ def test_the_kernels_other_errors_pass_through(jail_root: int) -> None:
         content(jail_root, b"inside/file/below")
 
 
-def test_a_directory_swapped_with_a_link_leads_nowhere_else(
-    jail_root: int, tmp_path: Path, swapping: Callable[[Path, Path], AbstractContextManager[None]]
-) -> None:
+def test_a_directory_swapped_with_a_link_leads_nowhere_else(jail_root: int, tmp_path: Path) -> None:
     (tmp_path / "root" / "planted").symlink_to("../outside")
     seen = set()
     with swapping(tmp_path / "root" / "inside", tmp_path / "root" / "planted"):

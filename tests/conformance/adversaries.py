@@ -1,16 +1,11 @@
 """Adversaries: programs beside the tests that change a workspace as fast as they can, as jailed ones might."""
 
+import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-
-import pytest
-
-type Swapping = Callable[[Path, Path], AbstractContextManager[None]]
-type Creating = Swapping
-type Growing = Callable[[Path], AbstractContextManager[None]]
 
 DIE_WITH_THE_TESTS = """
 import ctypes, os, sys
@@ -64,19 +59,29 @@ def adversary(script: str, *arguments: Path) -> Iterator[None]:
             running.kill()
 
 
-@pytest.fixture
-def swapping() -> Swapping:
+def swapping(first: Path, second: Path) -> AbstractContextManager[None]:
     """Exchange two names all the time."""
-    return lambda first, second: adversary(SWAP, first, second)
+    return adversary(SWAP, first, second)
 
 
-@pytest.fixture
-def growing() -> Growing:
+def growing(path: Path) -> AbstractContextManager[None]:
     """Make many directories below a path, and the path itself, as fast as can be."""
-    return lambda path: adversary(GROW, path)
+    return adversary(GROW, path)
 
 
-@pytest.fixture
-def creating() -> Creating:
+def creating(path: Path, sign: Path) -> AbstractContextManager[None]:
     """Create and remove a file all the time; make the second path once somebody replaced it in between."""
-    return lambda path, sign: adversary(CREATE, path, sign)
+    return adversary(CREATE, path, sign)
+
+
+def plant_deep(root: Path, depth: int, name: str) -> None:
+    """Make `depth` directories below each other, and a `file` in every hundredth."""
+    fd = os.open(root, os.O_PATH)
+    for level in range(depth):
+        os.mkdir(name, dir_fd=fd)
+        if level % 100 == 0:
+            os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
+        below = os.open(name, os.O_PATH, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.close(fd)
