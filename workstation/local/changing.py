@@ -76,6 +76,8 @@ def append(workspace: Workspace, path: bytes, data: bytes, *, durable: bool, sto
     with failures(path), workspace.place(path) as (parent, name):
         fd, created = _open_for_append(parent, name, path)
         try:
+            if created:
+                workspace.give(fd)
             require_size(workspace, path, os.fstat(fd).st_size + len(data))
             workspace.quota.take(len(data), path, stop)
             with workspace.changes:
@@ -92,7 +94,7 @@ def append(workspace: Workspace, path: bytes, data: bytes, *, durable: bool, sto
 def make_directory(workspace: Workspace, path: bytes) -> Entry:
     """Make one directory."""
     with failures(path), workspace.place(path) as (parent, name):
-        os.mkdir(name, dir_fd=parent)
+        _make(workspace, parent, name)
         return describe_named(parent, name, path)
 
 
@@ -176,11 +178,16 @@ def _ends_of_names(path: bytes) -> list[int]:
 def _make_missing(workspace: Workspace, path: bytes) -> None:
     with workspace.place(path) as (parent, name):
         try:
-            os.mkdir(name, dir_fd=parent)
+            _make(workspace, parent, name)
         except FileExistsError:
             status = stat_named(parent, name)
             if status is not None and kind_of(status) not in (EntryKind.DIRECTORY, EntryKind.SYMLINK):
                 raise WrongKind(f"{encode(path)} is not a directory", path=encode(path)) from None
+
+
+def _make(workspace: Workspace, parent: int, name: bytes) -> None:
+    os.mkdir(name, dir_fd=parent)
+    workspace.give_named(parent, name)
 
 
 def _describe_directory(workspace: Workspace, path: bytes) -> Entry:

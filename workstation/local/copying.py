@@ -59,6 +59,7 @@ def _copy_file(workspace: Workspace, fd: int, source: bytes, target: bytes, *, r
 def _copy_link(workspace: Workspace, points_to: bytes, target: bytes, *, replace: bool) -> Entry:
     with failures(target), Replacement(workspace, target) as copy_of:
         os.symlink(points_to, copy_of.temporary, dir_fd=copy_of.parent)
+        workspace.give_named(copy_of.parent, copy_of.temporary)
         return copy_of.publish(replace=replace)
 
 
@@ -70,6 +71,7 @@ def _copy_tree(workspace: Workspace, source: bytes, target: bytes, *, replace: b
     ):
         os.mkdir(copy_of.temporary, dir_fd=copy_of.parent)
         with directory_beneath(copy_of.parent, copy_of.temporary, links=False) as bottom:
+            workspace.give(bottom)
             _TreeCopy(workspace, source, top, bottom, stop).run()
         return copy_of.publish(replace=replace)
 
@@ -105,9 +107,11 @@ class _TreeCopy:
             kind = kind_of(found.status)
             if kind is EntryKind.DIRECTORY:
                 os.mkdir(name, dir_fd=target)
+                self._workspace.give_named(target, name)
             elif kind is EntryKind.SYMLINK:
                 points_to = _link_target(source, name, join(self._source, found.path))
                 os.symlink(points_to, name, dir_fd=target)
+                self._workspace.give_named(target, name)
             else:
                 self._copy_file(source, target, name, join(self._source, found.path))
 
@@ -120,6 +124,7 @@ class _TreeCopy:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             writing = os.open(name, flags, stat.S_IMODE(status.st_mode) & 0o777, dir_fd=target)
             try:
+                self._workspace.give(writing)
                 _copy_data(reading, writing, path, self._stop)
             finally:
                 os.close(writing)

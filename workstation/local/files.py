@@ -31,7 +31,7 @@ from workstation.local.quota import AdvisoryQuota
 from workstation.local.searching import Search, check_query
 from workstation.local.threads import Stop, Threads
 from workstation.local.tree import measure
-from workstation.local.workspace import Workspace, directory_beneath
+from workstation.local.workspace import Workspace, directory_beneath, owner_of
 
 _INLINE = 64 << 10
 """Bytes that are read without a thread: that takes less time than handing the work over."""
@@ -41,7 +41,8 @@ class LocalFileSystem:
     """A `FileSystem` over the directory `root`, open as an async context manager.
 
     The kernel keeps every path beneath `root`. Jailed programs may share the directory and change anything in it at any
-    moment. `quota_bytes` is advisory: it holds for what goes through here, and notices the rest when measuring.
+    moment; when we are root, what is made here is given to the directory's owner, so that they can. `quota_bytes` is
+    advisory: it holds for what goes through here, and notices the rest when measuring.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class LocalFileSystem:
         root = _open_root(self._root)
         quota = AdvisoryQuota(self._quota_bytes, lambda stop: measure(root, self._limits, stop)[0])
         self._threads = Threads()
-        self._opened = Workspace(root, self._limits, quota)
+        self._opened = Workspace(root, self._limits, quota, owner_of(root))
         return self
 
     async def __aexit__(

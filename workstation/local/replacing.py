@@ -99,6 +99,7 @@ class FileReplacement(Replacement):
         self._check()
         self.fd = os.open(self.temporary, _CREATE, 0o666, dir_fd=self.parent)
         self._resources.callback(os.close, self.fd)
+        self.workspace.give(self.fd)
 
     def write(self, data: bytes, stop: Stop) -> None:
         """Add `data`; raises `FileTooLarge` or `QuotaExceeded` before any of it is written."""

@@ -27,11 +27,15 @@ _LIST_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """A root descriptor, the limits, the quota, and the lock in which versions are compared and names changed."""
+    """A root descriptor, the limits, the quota, and the lock in which versions are compared and names changed.
+
+    `owner` is whom everything made here is given to, as uid and gid; None when that is ourselves.
+    """
 
     root: int
     limits: FileSystemLimits
     quota: AdvisoryQuota
+    owner: tuple[int, int] | None = None
     changes: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
@@ -42,6 +46,34 @@ class Workspace:
         directory, name = split(path)
         with directory_beneath(self.root, directory) as parent:
             yield parent, name
+
+    def give(self, fd: int) -> None:
+        """Give the owner what we have just made; the descriptor may be an O_PATH one."""
+        if self.owner is not None:
+            os.chown(f"/proc/self/fd/{fd}", *self.owner)
+
+    def give_named(self, parent: int, name: bytes) -> None:
+        """Give the owner the directory or link that we have just made as `name` in `parent`.
+
+        Jailed code may have put something else there by now. That is in the workspace as well, unless it is a file with
+        several names, of which one may be outside: such a file keeps its owner.
+        """
+        if self.owner is None:
+            return
+        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        try:
+            status = os.fstat(fd)
+            if stat.S_ISDIR(status.st_mode) or status.st_nlink == 1:
+                self.give(fd)
+        finally:
+            os.close(fd)
+
+
+def owner_of(root: int) -> tuple[int, int] | None:
+    """Whom files beneath `root` must be given to: its owner, when that is another account and we are root."""
+    status = os.fstat(root)
+    owner = status.st_uid, status.st_gid
+    return owner if os.geteuid() == 0 and owner != (0, os.getegid()) else None
 
 
 @contextmanager
