@@ -1,21 +1,28 @@
-"""The workstations that must all behave alike, and a healthy neighbour beside each.
+"""The workstations that must all behave alike, and a healthy host and neighbour after each test.
 
 Another implementation joins by one entry in `IMPLEMENTATIONS`.
 """
 
+import importlib
+import itertools
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from blockbuster import BlockBuster
 
-from workstation.interface import FileSystem, FileSystemLimits
+from tests.conformance import matrix
+from tests.conformance.host import available_memory, jailed_processes
+from tests.conformance.programs import run
+from workstation.interface import Compute, ComputeCapabilities, ComputeLimits, FileSystem, FileSystemLimits
 from workstation.local.files import LocalFileSystem
 
 type OpenFiles = Callable[..., AbstractAsyncContextManager[FileSystem]]
+type OpenCompute = Callable[..., AbstractAsyncContextManager[Compute]]
 
 
 @dataclass(frozen=True)
@@ -23,27 +30,42 @@ class Implementation:
     """How one kind of workstation is opened over a directory of this machine."""
 
     files: Callable[[Path, FileSystemLimits, int | None], AbstractAsyncContextManager[FileSystem]]
+    compute: Callable[[Path, ComputeLimits | None], AbstractAsyncContextManager[Compute]]
+
+
+def local_compute(workspace: Path, limits: ComputeLimits | None) -> AbstractAsyncContextManager[Compute]:
+    opened = importlib.import_module("workstation.local.compute").LocalCompute(workspace, limits=limits)
+    assert isinstance(opened, AbstractAsyncContextManager)
+    return opened
 
 
 IMPLEMENTATIONS = {
     "local": Implementation(
-        files=lambda workspace, limits, quota: LocalFileSystem(workspace, limits=limits, quota_bytes=quota)
+        files=lambda workspace, limits, quota: LocalFileSystem(workspace, limits=limits, quota_bytes=quota),
+        compute=local_compute,
     )
 }
+
+_accounts = itertools.cycle(range(1_900_000_000 + (os.getpid() % 10_000) * 1000, 2_000_000_000))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print which case passed where."""
+    matrix.write(terminalreporter)
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)
 def implementation(request: pytest.FixtureRequest) -> Implementation:
     """The workstation under test."""
-    request.node.user_properties.append(("implementation", request.param))
+    request.node.user_properties.append((matrix.PROPERTY, request.param))
     return IMPLEMENTATIONS[request.param]
 
 
-def make_workspace(place: Path, number: int) -> Path:
+def make_workspace(place: Path) -> Path:
     """An empty workspace, which as root is given to an account that nothing else on this machine has."""
     place.mkdir(mode=0o700)
     if os.geteuid() == 0:
-        account = 1_900_000_000 + 8 * os.getpid() + number
+        account = next(_accounts)
         os.chown(place, account, account)
     return place
 
@@ -51,7 +73,7 @@ def make_workspace(place: Path, number: int) -> Path:
 @pytest.fixture
 def planted(short_directory: Path) -> Path:
     """The workspace as the host sees it, for planting there what a jailed program might."""
-    return make_workspace(short_directory / "workspace", 0)
+    return make_workspace(short_directory / "workspace")
 
 
 @pytest.fixture
@@ -92,3 +114,48 @@ async def files(open_files: OpenFiles) -> AsyncIterator[FileSystem]:
     """An open FileSystem over an empty workspace."""
     async with open_files() as opened:
         yield opened
+
+
+@pytest.fixture
+async def neighbour(implementation: Implementation, short_directory: Path) -> AsyncIterator[Compute]:
+    """A second Compute, of another employee, over a workspace of its own."""
+    async with implementation.compute(make_workspace(short_directory / "neighbour"), None) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def healthy(planted: Path, neighbour: Compute) -> AsyncIterator[None]:
+    """After the test and the end of its Compute nothing of it is left, and host and neighbour are well."""
+    yield
+    assert jailed_processes(planted) == []
+    assert (await run(neighbour, "true")).end.exit_code == 0
+    assert available_memory() > 256 << 20
+
+
+@pytest.fixture
+def open_compute(implementation: Implementation, planted: Path, healthy: None) -> OpenCompute:
+    """Open a Compute over the workspace; named limits take the place of its usual ones."""
+
+    @asynccontextmanager
+    async def opened(**changes: Any) -> AsyncIterator[Compute]:
+        limits = None
+        if changes:
+            async with implementation.compute(planted, None) as usual:
+                limits = replace((await usual.capabilities()).limits, **changes)
+        async with implementation.compute(planted, limits) as compute:
+            yield compute
+
+    return opened
+
+
+@pytest.fixture
+async def compute(open_compute: OpenCompute) -> AsyncIterator[Compute]:
+    """An open Compute over the workspace."""
+    async with open_compute() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def capabilities(compute: Compute) -> ComputeCapabilities:
+    """What the Compute under test says it can do."""
+    return await compute.capabilities()

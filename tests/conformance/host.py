@@ -1,0 +1,55 @@
+"""What the machine around the sandboxes sees of them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+
+def marked_processes(marker: str) -> list[int]:
+    """Processes with the marker in their arguments or their environment, as far as they can still run."""
+    return [pid for pid in _processes() if marker.encode() in _read(pid, "cmdline") + _read(pid, "environ")]
+
+
+def state_of(pid: int) -> str:
+    """One letter: R, S, T, Z, … as in proc(5)."""
+    return _read(pid, "stat").rpartition(b") ")[2][:1].decode()
+
+
+def jailed_processes(workspace: Path) -> list[int]:
+    """Processes that run as the account of this workspace: with root's tests nobody else has it.
+
+    Without root they have our own, and those in another PID namespace are meant.
+    """
+    account = workspace.stat().st_uid
+    return [pid for pid in _processes() if _account(pid) == account and (os.geteuid() == 0 or not _ours(pid))]
+
+
+def available_memory() -> int:
+    """Bytes that could still be had."""
+    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(lines["MemAvailable"].split()[0]) << 10
+
+
+def _processes() -> Iterator[int]:
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        if state_of(int(pid)) not in ("Z", "X", ""):
+            yield int(pid)
+
+
+def _account(pid: int) -> int | None:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return os.stat(f"/proc/{pid}/task").st_uid
+    return None
+
+
+def _ours(pid: int) -> bool:
+    with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+        return os.readlink(f"/proc/{pid}/ns/pid") == os.readlink("/proc/self/ns/pid")
+    return True
+
+
+def _read(pid: int, name: str) -> bytes:
+    with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    return b""
