@@ -152,15 +152,17 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Usage:
-    """What the workspace takes: bytes on disk (hard links once), entries, the quota in bytes, what the volume has left.
+    """What the workspace takes: bytes on disk (hard links once), entries; the quota in both; bytes that the volume has left.
 
-    With `truncated`, there is more than was counted.
+    An enforced quota of entries is the volume's number of inodes, of which it keeps some for itself. With `truncated`,
+    there is more than was counted.
     """
 
     bytes: int
     entries: int
     quota: QuotaKind
     quota_bytes: int | None
+    quota_entries: int | None
     available_bytes: int
     truncated: bool = False
 

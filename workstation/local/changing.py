@@ -1,5 +1,6 @@
 """Changes to the workspace, each as one blocking function that runs in a thread."""
 
+import errno
 import os
 import stat
 
@@ -7,7 +8,7 @@ from workstation.errors import AlreadyExists, NotFound, WrongKind
 from workstation.interface import Entry, EntryKind
 from workstation.local.failures import failures
 from workstation.local.openat2 import rename_new
-from workstation.local.replacing import FileReplacement, require_size, sync_directory
+from workstation.local.replacing import FileReplacement, bytes_alone, require_size, sync_directory
 from workstation.local.threads import Stop
 from workstation.local.tree import remove_tree
 from workstation.local.workspace import (
@@ -36,30 +37,35 @@ class Writing:
         self._path = path
         self._parents = parents
         self._durable = durable
-        self._file = FileReplacement(workspace, path, expected_version)
+        self._expected = expected_version
+        self._file: FileReplacement | None = None
 
     def start(self, stop: Stop) -> None:
         """Open a file beside the one to be replaced."""
         if self._parents:
             make_directories(self._workspace, split(self._path)[0], stop)
+        self._file = FileReplacement(self._workspace, self._path, stop, self._expected)
         with failures(self._path):
             self._file.open()
 
     def add(self, data: bytes, stop: Stop) -> None:
         """Write more content."""
+        assert self._file is not None
         with failures(self._path):
             self._file.write(data, stop)
 
     def finish(self, stop: Stop) -> Entry:
         """Put the new file in place."""
+        assert self._file is not None
         stop.check()
         with failures(self._path):
             return self._file.publish(durable=self._durable)
 
     def discard(self) -> None:
         """Leave nothing behind that is not in place."""
-        with failures(self._path):
-            self._file.discard()
+        if self._file is not None:
+            with failures(self._path):
+                self._file.discard()
 
     def at_once(self, data: bytes, stop: Stop) -> Entry:
         """Do all of it."""
@@ -74,27 +80,28 @@ class Writing:
 def append(workspace: Workspace, path: bytes, data: bytes, *, durable: bool, stop: Stop) -> Entry:
     """Add `data` to the end of a file, which is made if missing."""
     with failures(path), workspace.place(path) as (parent, name):
-        fd, created = _open_for_append(parent, name, path)
-        try:
-            if created:
-                workspace.give(fd)
-            require_size(workspace, path, os.fstat(fd).st_size + len(data))
-            workspace.quota.take(len(data), path, stop)
-            with workspace.changes:
-                _write_all(fd, data)
-            if durable:
-                os.fsync(fd)
+        missing = stat_named(parent, name) is None
+        with workspace.quota.claim(path, stop, count=len(data), entries=missing):
+            fd, created = _open_for_append(parent, name, path)
+            try:
                 if created:
-                    sync_directory(parent)
-            return describe(path, os.fstat(fd))
-        finally:
-            os.close(fd)
+                    workspace.give(fd)
+                require_size(workspace, path, os.fstat(fd).st_size + len(data))
+                with workspace.changes:
+                    _write_all(fd, data)
+                if durable:
+                    os.fsync(fd)
+                    if created:
+                        sync_directory(parent)
+                return describe(path, os.fstat(fd))
+            finally:
+                os.close(fd)
 
 
-def make_directory(workspace: Workspace, path: bytes) -> Entry:
+def make_directory(workspace: Workspace, path: bytes, stop: Stop) -> Entry:
     """Make one directory."""
     with failures(path), workspace.place(path) as (parent, name):
-        _make(workspace, parent, name)
+        _make(workspace, parent, name, path, stop)
         return describe_named(parent, name, path)
 
 
@@ -106,7 +113,7 @@ def make_directories(workspace: Workspace, path: bytes, stop: Stop) -> Entry:
         except FileNotFoundError:
             for end in _ends_of_names(path):
                 stop.check()
-                _make_missing(workspace, path[:end])
+                _make_missing(workspace, path[:end], stop)
             return _describe_directory(workspace, path)
 
 
@@ -139,10 +146,11 @@ def remove(workspace: Workspace, path: bytes, expected_version: str | None, *, r
             raise NotFound(f"there is no {encode(path)}", path=encode(path))
         if not stat.S_ISDIR(status.st_mode):
             os.unlink(name, dir_fd=parent)
-            workspace.quota.give(status.st_blocks * 512 if status.st_nlink == 1 else 0)
+            workspace.quota.give(bytes_alone(status), entries=1)
             return 1
         if not recursive:
             os.rmdir(name, dir_fd=parent)
+            workspace.quota.give(0, entries=1)
             return 1
     with failures(path), workspace.place(path) as (parent, name):
         try:
@@ -175,18 +183,21 @@ def _ends_of_names(path: bytes) -> list[int]:
     return [*(index for index, byte in enumerate(path) if byte == ord("/")), len(path)]
 
 
-def _make_missing(workspace: Workspace, path: bytes) -> None:
+def _make_missing(workspace: Workspace, path: bytes, stop: Stop) -> None:
     with workspace.place(path) as (parent, name):
         try:
-            _make(workspace, parent, name)
+            _make(workspace, parent, name, path, stop)
         except FileExistsError:
             status = stat_named(parent, name)
             if status is not None and kind_of(status) not in (EntryKind.DIRECTORY, EntryKind.SYMLINK):
                 raise WrongKind(f"{encode(path)} is not a directory", path=encode(path)) from None
 
 
-def _make(workspace: Workspace, parent: int, name: bytes) -> None:
-    os.mkdir(name, dir_fd=parent)
+def _make(workspace: Workspace, parent: int, name: bytes, path: bytes, stop: Stop) -> None:
+    if stat_named(parent, name) is not None:  # no room is needed, and none might be left
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    with workspace.quota.claim(path, stop, entries=1):
+        os.mkdir(name, dir_fd=parent)
     workspace.give_named(parent, name)
 
 

@@ -34,7 +34,7 @@ def copy(workspace: Workspace, source: bytes, target: bytes, *, replace: bool, s
         if kind is EntryKind.DIRECTORY:
             return _copy_tree(workspace, source, target, replace=replace, stop=stop)
         if kind is EntryKind.SYMLINK:
-            return _copy_link(workspace, _link_target(parent, name, source), target, replace=replace)
+            return _copy_link(workspace, _link_target(parent, name, source), target, replace=replace, stop=stop)
         fd = open_named_file(parent, name, source, os.O_RDONLY)
         try:
             return _copy_file(workspace, fd, source, target, replace=replace, stop=stop)
@@ -49,15 +49,16 @@ def _require_free(workspace: Workspace, path: bytes) -> None:
 
 
 def _copy_file(workspace: Workspace, fd: int, source: bytes, target: bytes, *, replace: bool, stop: Stop) -> Entry:
-    with failures(target), FileReplacement(workspace, target) as copy_of:
+    with failures(target), FileReplacement(workspace, target, stop) as copy_of:
         status = os.fstat(fd)
-        copy_of.claim(status.st_size, status.st_blocks * 512, stop)
+        require_size(workspace, target, status.st_size)
+        copy_of.claim(status.st_blocks * 512, stop)
         _copy_data(fd, copy_of.fd, source, stop)
         return copy_of.publish(replace=replace, mode=status.st_mode)
 
 
-def _copy_link(workspace: Workspace, points_to: bytes, target: bytes, *, replace: bool) -> Entry:
-    with failures(target), Replacement(workspace, target) as copy_of:
+def _copy_link(workspace: Workspace, points_to: bytes, target: bytes, *, replace: bool, stop: Stop) -> Entry:
+    with failures(target), Replacement(workspace, target, stop) as copy_of:
         os.symlink(points_to, copy_of.temporary, dir_fd=copy_of.parent)
         workspace.give_named(copy_of.parent, copy_of.temporary)
         return copy_of.publish(replace=replace)
@@ -67,7 +68,7 @@ def _copy_tree(workspace: Workspace, source: bytes, target: bytes, *, replace: b
     with (
         directory_beneath(workspace.root, source) as top,
         failures(target),
-        Replacement(workspace, target) as copy_of,
+        Replacement(workspace, target, stop) as copy_of,
     ):
         os.mkdir(copy_of.temporary, dir_fd=copy_of.parent)
         with directory_beneath(copy_of.parent, copy_of.temporary, links=False) as bottom:
@@ -105,15 +106,17 @@ class _TreeCopy:
             directory_beneath(self._bottom, directory, links=False) as target,
         ):
             kind = kind_of(found.status)
+            path = join(self._source, found.path)
+            self._workspace.quota.take(0, path, self._stop, entries=1)
             if kind is EntryKind.DIRECTORY:
                 os.mkdir(name, dir_fd=target)
                 self._workspace.give_named(target, name)
             elif kind is EntryKind.SYMLINK:
-                points_to = _link_target(source, name, join(self._source, found.path))
+                points_to = _link_target(source, name, path)
                 os.symlink(points_to, name, dir_fd=target)
                 self._workspace.give_named(target, name)
             else:
-                self._copy_file(source, target, name, join(self._source, found.path))
+                self._copy_file(source, target, name, path)
 
     def _copy_file(self, source: int, target: int, name: bytes, path: bytes) -> None:
         reading = open_named_file(source, name, path, os.O_RDONLY)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +32,7 @@ from workstation.local.quota import AdvisoryQuota
 from workstation.local.searching import Search, check_query
 from workstation.local.threads import Stop, Threads
 from workstation.local.tree import measure
+from workstation.local.volume import is_own_volume
 from workstation.local.workspace import Workspace, directory_beneath, owner_of
 
 _INLINE = 64 << 10
@@ -41,25 +43,39 @@ class LocalFileSystem:
     """A `FileSystem` over the directory `root`, open as an async context manager.
 
     The kernel keeps every path beneath `root`. Jailed programs may share the directory and change anything in it at any
-    moment; when we are root, what is made here is given to the directory's owner, so that they can. `quota_bytes` is
-    advisory: it holds for what goes through here, and notices the rest when measuring.
+    moment; when we are root, what is made here is given to the directory's owner, so that they can.
+
+    `quota_bytes` and `quota_entries` are advisory: they hold for what goes through here, and notice the rest when
+    measuring. Where the directory is a volume of its own, that volume's size is the quota instead.
     """
 
     def __init__(
-        self, root: str | Path, *, limits: FileSystemLimits | None = None, quota_bytes: int | None = None
+        self,
+        root: str | Path,
+        *,
+        limits: FileSystemLimits | None = None,
+        quota_bytes: int | None = None,
+        quota_entries: int | None = None,
     ) -> None:
         self._root = Path(root)
         self._limits = limits or FileSystemLimits()
         self._quota_bytes = quota_bytes
+        self._quota_entries = quota_entries
+        self._own_volume = False
         self._threads = Threads()
         self._opened: Workspace | None = None
 
     async def __aenter__(self) -> Self:
         """Open the root; raises `WorkstationUnavailable`, or `Unsupported` on a kernel without openat2 or /proc."""
         root = _open_root(self._root)
-        quota = AdvisoryQuota(self._quota_bytes, lambda stop: measure(root, self._limits, stop)[0])
+        try:
+            with failures(b"."):
+                self._own_volume = await asyncio.to_thread(is_own_volume, root)
+        except BaseException:
+            os.close(root)
+            raise
         self._threads = Threads()
-        self._opened = Workspace(root, self._limits, quota, owner_of(root))
+        self._opened = Workspace(root, self._limits, self._advisory_quota(root), owner_of(root))
         return self
 
     async def __aexit__(
@@ -162,7 +178,7 @@ class LocalFileSystem:
         raw, workspace = self._resolve(path), self._workspace
         if parents:
             return await self._threads.run(lambda stop: changing.make_directories(workspace, raw, stop))
-        return await self._threads.run(lambda _: changing.make_directory(workspace, raw))
+        return await self._threads.run(lambda stop: changing.make_directory(workspace, raw, stop))
 
     async def move(self, source: str, target: str, *, replace: bool = False) -> Entry:
         """Give an entry another path; see `FileSystem.move`."""
@@ -203,13 +219,17 @@ class LocalFileSystem:
     async def usage(self) -> Usage:
         """Count what the workspace takes; see `FileSystem.usage`."""
         root = self._workspace.root
+        quota_bytes, quota_entries = self._quota_bytes, self._quota_entries
         allocated, entries, truncated = await self._threads.run(lambda stop: measure(root, self._limits, stop))
         volume = os.fstatvfs(root)
+        if self._own_volume:
+            quota_bytes, quota_entries = volume.f_blocks * volume.f_frsize, volume.f_files or None
         return Usage(
             bytes=allocated,
             entries=entries,
             quota=self._quota_kind,
-            quota_bytes=self._quota_bytes,
+            quota_bytes=quota_bytes,
+            quota_entries=quota_entries,
             available_bytes=volume.f_bavail * volume.f_frsize,
             truncated=truncated,
         )
@@ -222,7 +242,22 @@ class LocalFileSystem:
 
     @property
     def _quota_kind(self) -> QuotaKind:
-        return QuotaKind.NONE if self._quota_bytes is None else QuotaKind.ADVISORY
+        if self._own_volume:
+            return QuotaKind.ENFORCED
+        limited = self._quota_bytes is not None or self._quota_entries is not None
+        return QuotaKind.ADVISORY if limited else QuotaKind.NONE
+
+    def _advisory_quota(self, root: int) -> AdvisoryQuota:
+        most = max(self._limits.tree_entries, self._quota_entries or 0)
+        limits = replace(self._limits, tree_entries=most)  # else a larger quota of entries would never be used up
+
+        def measured(stop: Stop) -> tuple[int, int]:
+            allocated, entries, _ = measure(root, limits, stop)
+            return allocated, entries
+
+        if self._own_volume:
+            return AdvisoryQuota(None, measured)
+        return AdvisoryQuota(self._quota_bytes, measured, entries=self._quota_entries)
 
     def _resolve(self, path: str) -> bytes:
         return paths.resolve(path, limit=self._limits.path_bytes)

@@ -28,19 +28,25 @@ _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 class Replacement:
     """Something that grows as `temporary` in the directory `parent` until `publish` gives it its name.
 
-    `discard`, or leaving the block, leaves nothing behind that was not published.
+    `discard`, or leaving the block, leaves nothing behind that was not published, nor a claim on the quota.
     """
 
-    def __init__(self, workspace: Workspace, path: bytes) -> None:
+    def __init__(self, workspace: Workspace, path: bytes, stop: Stop) -> None:
         self.workspace = workspace
         self.path = path
+        self._stop = stop
+        self._claimed = (0, 0)
         self.parent = -1
         self.name = b""
         self.temporary = f".empla-{secrets.token_hex(8)}.tmp".encode()
         self._resources = ExitStack()
 
     def __enter__(self) -> Self:
-        self.open()
+        try:
+            self.open()
+        except BaseException:
+            self.discard()
+            raise
         return self
 
     def __exit__(
@@ -49,9 +55,17 @@ class Replacement:
         self.discard()
 
     def open(self) -> None:
-        """Open the directory; a subclass creates `temporary` in it."""
+        """Open the directory and claim an entry in it; a subclass creates `temporary` there."""
         self.parent, self.name = self._resources.enter_context(self.workspace.place(self.path))
+        self._check()
+        self.claim(0, self._stop, entries=1)
+        self._resources.callback(self._return_claim)
         self._resources.callback(self._remove_temporary)
+
+    def claim(self, count: int, stop: Stop, *, entries: int = 0) -> None:
+        """Claim bytes and entries until this is published or discarded; raises `QuotaExceeded`."""
+        self.workspace.quota.take(count, self.path, stop, entries=entries)
+        self._claimed = self._claimed[0] + count, self._claimed[1] + entries
 
     def publish(self, *, replace: bool) -> Entry:
         """Give it its name; without `replace`, FileExistsError if that is taken."""
@@ -68,9 +82,17 @@ class Replacement:
             os.rename(self.temporary, self.name, src_dir_fd=self.parent, dst_dir_fd=self.parent)
         else:
             rename_new(self.parent, self.temporary, self.parent, self.name)
-        if replaced is not None and replaced.st_nlink == 1:
-            self.workspace.quota.give(replaced.st_blocks * 512)
+        self._claimed = (0, 0)
+        if replaced is not None:
+            self.workspace.quota.give(bytes_alone(replaced), entries=1)
         return describe_named(self.parent, self.name, self.path)
+
+    def _check(self) -> os.stat_result | None:
+        """What has the name now; a subclass raises unless that may be replaced."""
+        return stat_named(self.parent, self.name)
+
+    def _return_claim(self) -> None:
+        self.workspace.quota.give(self._claimed[0], entries=self._claimed[1])
 
     def _remove_temporary(self) -> None:
         status = stat_named(self.parent, self.temporary)
@@ -86,35 +108,28 @@ class Replacement:
 class FileReplacement(Replacement):
     """A file that grows by `write`; `expected_version` is checked when it opens and again when it is published."""
 
-    def __init__(self, workspace: Workspace, path: bytes, expected_version: str | None = None) -> None:
-        super().__init__(workspace, path)
+    def __init__(self, workspace: Workspace, path: bytes, stop: Stop, expected_version: str | None = None) -> None:
+        super().__init__(workspace, path, stop)
         self.fd = -1
         self._expected = expected_version
         self._size = 0
-        self._claimed = 0
 
     def open(self) -> None:
         """Create the temporary file; raises `WrongKind` unless a file, or nothing, has the name now."""
         super().open()
-        self._check()
         self.fd = os.open(self.temporary, _CREATE, 0o666, dir_fd=self.parent)
         self._resources.callback(os.close, self.fd)
         self.workspace.give(self.fd)
 
     def write(self, data: bytes, stop: Stop) -> None:
         """Add `data`; raises `FileTooLarge` or `QuotaExceeded` before any of it is written."""
-        self.claim(self._size + len(data), len(data), stop)
+        require_size(self.workspace, self.path, self._size + len(data))
+        self.claim(len(data), stop)
         self._size += len(data)
         rest = memoryview(data)
         while rest:
             stop.check()
             rest = rest[os.write(self.fd, rest[: 8 << 20]) :]
-
-    def claim(self, size: int, count: int, stop: Stop) -> None:
-        """See that a file of `size` bytes is allowed and that `count` of them more fit the quota."""
-        require_size(self.workspace, self.path, size)
-        self.workspace.quota.take(count, self.path, stop)
-        self._claimed += count
 
     def publish(self, *, replace: bool = True, mode: int | None = None, durable: bool = False) -> Entry:
         """Give it its name and `mode`, by default that of the file it replaces; `durable` waits for the disk."""
@@ -127,16 +142,9 @@ class FileReplacement(Replacement):
             if mode is not None:
                 os.fchmod(self.fd, mode & 0o777)
             entry = self._rename_expected(replace=replace)
-            self._claimed = 0
         if durable:
             sync_directory(self.parent)
         return entry
-
-    def discard(self) -> None:
-        """Close, remove what was not published and return its claim on the quota."""
-        super().discard()
-        self.workspace.quota.give(self._claimed)
-        self._claimed = 0
 
     def _rename_expected(self, *, replace: bool) -> Entry:
         if self._expected != ABSENT:
@@ -147,11 +155,17 @@ class FileReplacement(Replacement):
             raise version_conflict(stat_named(self.parent, self.name), ABSENT, self.path) from error
 
     def _check(self) -> os.stat_result | None:
-        current = stat_named(self.parent, self.name)
+        current = super()._check()
         require_version(current, self._expected, self.path)
         if current is not None:
             require_file(current, self.path)
         return current
+
+
+def bytes_alone(status: os.stat_result) -> int:
+    """What goes from the disk with this name: nothing while the file has another, and never more than was claimed."""
+    alone = status.st_nlink == 1 and stat.S_ISREG(status.st_mode)
+    return min(status.st_size, status.st_blocks * 512) if alone else 0
 
 
 def require_size(workspace: Workspace, path: bytes, size: int) -> None:

@@ -900,6 +900,7 @@ class FileUsage(_message.Message):
     QUOTA_BYTES_FIELD_NUMBER: _builtins.int
     AVAILABLE_BYTES_FIELD_NUMBER: _builtins.int
     TRUNCATED_FIELD_NUMBER: _builtins.int
+    QUOTA_ENTRIES_FIELD_NUMBER: _builtins.int
     bytes: _builtins.int
     """on disk, hard-linked files once"""
     entries: _builtins.int
@@ -909,6 +910,8 @@ class FileUsage(_message.Message):
     """left on the volume"""
     truncated: _builtins.bool
     """there is more than was counted"""
+    quota_entries: _builtins.int
+    """if enforced: inodes of the volume, which keeps some for itself"""
     def __init__(
         self,
         *,
@@ -918,14 +921,20 @@ class FileUsage(_message.Message):
         quota_bytes: _builtins.int | None = ...,
         available_bytes: _builtins.int = ...,
         truncated: _builtins.bool = ...,
+        quota_entries: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_quota_bytes", b"_quota_bytes", "quota_bytes", b"quota_bytes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_quota_bytes", b"_quota_bytes", "_quota_entries", b"_quota_entries", "quota_bytes", b"quota_bytes", "quota_entries", b"quota_entries"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_quota_bytes", b"_quota_bytes", "available_bytes", b"available_bytes", "bytes", b"bytes", "entries", b"entries", "quota", b"quota", "quota_bytes", b"quota_bytes", "truncated", b"truncated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_quota_bytes", b"_quota_bytes", "_quota_entries", b"_quota_entries", "available_bytes", b"available_bytes", "bytes", b"bytes", "entries", b"entries", "quota", b"quota", "quota_bytes", b"quota_bytes", "quota_entries", b"quota_entries", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__quota_bytes: _TypeAlias = _typing.Literal["quota_bytes"]  # noqa: Y015
     _WhichOneofArgType__quota_bytes: _TypeAlias = _typing.Literal["_quota_bytes", b"_quota_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__quota_entries: _TypeAlias = _typing.Literal["quota_entries"]  # noqa: Y015
+    _WhichOneofArgType__quota_entries: _TypeAlias = _typing.Literal["_quota_entries", b"_quota_entries"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__quota_bytes) -> _WhichOneofReturnType__quota_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quota_entries) -> _WhichOneofReturnType__quota_entries | None: ...
 
 Global___FileUsage: _TypeAlias = FileUsage  # noqa: Y015
 
