@@ -1,0 +1,308 @@
+"""Control groups: what a jail's whole tree of processes may use, what it did use, and whether it ran out of memory.
+
+One group a jail, made below the one this process lives in (so that limits of a container or a service hold too), on
+cgroup v2 or on the four v1 hierarchies that do the same. The names and meanings of the files are the kernel's:
+https://docs.kernel.org/admin-guide/cgroup-v2.html and https://docs.kernel.org/admin-guide/cgroup-v1/.
+"""
+
+import errno
+import itertools
+import os
+import re
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from workstation.errors import SandboxUnavailable
+
+V1_CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
+V2_CONTROLLERS = ("memory", "pids", "cpu")
+_PERIOD_US = 100_000
+_NAME = re.compile(r"empla-jail-(\d+)-\d+")
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLimits:
+    """Bounds of a tree of processes; `cpus` is a share of processors."""
+
+    memory_bytes: int
+    processes: int
+    cpus: float
+
+
+class Group(ABC):
+    """The control group of one jail."""
+
+    def __init__(self, directories: tuple[Path, ...]) -> None:
+        self._directories = directories
+        self._limits: GroupLimits | None = None
+
+    @property
+    def entrances(self) -> tuple[str, ...]:
+        """The files to which a process writes its id to be in the group."""
+        return tuple(str(directory / "cgroup.procs") for directory in self._directories)
+
+    def limit(self, limits: GroupLimits) -> None:
+        """Set bounds; only ever lower ones than before."""
+        before = self._limits
+        if before is None or limits.memory_bytes != before.memory_bytes:
+            self._limit_memory(limits.memory_bytes)
+        if before is None or limits.processes != before.processes:
+            self._limit_processes(limits.processes)
+        if before is None or limits.cpus != before.cpus:
+            self._limit_cpus(limits.cpus)
+        self._limits = limits
+
+    def pids(self) -> list[int]:
+        """Who is in the group."""
+        return [int(pid) for pid in (self._directories[0] / "cgroup.procs").read_text().split()]
+
+    def remove(self) -> bool:
+        """Remove the group; False while somebody is still in it."""
+        for directory in self._directories:
+            try:
+                directory.rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                return False
+        return True
+
+    def oom_descriptor(self) -> int | None:
+        """A new descriptor that becomes readable when memory runs out; None where the kernel then kills all by itself."""
+        return None
+
+    @abstractmethod
+    def _limit_memory(self, count: int) -> None: ...
+
+    @abstractmethod
+    def _limit_processes(self, count: int) -> None: ...
+
+    @abstractmethod
+    def _limit_cpus(self, cpus: float) -> None: ...
+
+    @abstractmethod
+    def cpu_seconds(self) -> float:
+        """Processor time of all who are or were in the group."""
+
+    @abstractmethod
+    def memory_bytes(self) -> int:
+        """What the group takes now."""
+
+    @abstractmethod
+    def peak_memory_bytes(self) -> int:
+        """The most it took at once."""
+
+    @abstractmethod
+    def out_of_memory(self) -> bool:
+        """Whether somebody in it was killed because the group's memory was used up."""
+
+
+class _GroupV1(Group):
+    def __init__(self, directories: tuple[Path, ...]) -> None:
+        super().__init__(directories)
+        self._memory, self._pids, self._cpu, self._cpuacct = directories
+
+    def _limit_memory(self, count: int) -> None:
+        # Memory with swap may never be less than memory alone: first the one that is in the way.
+        names = ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]
+        for name in names if self._limits is None or count < self._limits.memory_bytes else reversed(names):
+            with suppress(FileNotFoundError):  # a kernel without swap accounting
+                _write(self._memory / name, count)
+
+    def oom_descriptor(self) -> int | None:
+        event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        control = os.open(self._memory / "memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _write(self._memory / "cgroup.event_control", f"{event} {control}")
+        finally:
+            os.close(control)
+        return event
+
+    def _limit_processes(self, count: int) -> None:
+        _write(self._pids / "pids.max", count)
+
+    def _limit_cpus(self, cpus: float) -> None:
+        _write(self._cpu / "cpu.cfs_period_us", _PERIOD_US)
+        _write(self._cpu / "cpu.cfs_quota_us", int(cpus * _PERIOD_US))
+
+    def cpu_seconds(self) -> float:
+        return int(_read(self._cpuacct / "cpuacct.usage")) / 1e9
+
+    def memory_bytes(self) -> int:
+        return int(_read(self._memory / "memory.usage_in_bytes"))
+
+    def peak_memory_bytes(self) -> int:
+        return int(_read(self._memory / "memory.max_usage_in_bytes"))
+
+    def out_of_memory(self) -> bool:
+        return _fields(self._memory / "memory.oom_control").get("oom_kill", 0) > 0
+
+
+class _GroupV2(Group):
+    def __init__(self, directories: tuple[Path, ...]) -> None:
+        super().__init__(directories)
+        (self._directory,) = directories
+
+    def _limit_memory(self, count: int) -> None:
+        _write(self._directory / "memory.max", count)
+        _write(self._directory / "memory.oom.group", 1)
+        with suppress(FileNotFoundError):  # a kernel without swap
+            _write(self._directory / "memory.swap.max", 0)
+
+    def _limit_processes(self, count: int) -> None:
+        _write(self._directory / "pids.max", count)
+
+    def _limit_cpus(self, cpus: float) -> None:
+        _write(self._directory / "cpu.max", f"{int(cpus * _PERIOD_US)} {_PERIOD_US}")
+
+    def cpu_seconds(self) -> float:
+        return _fields(self._directory / "cpu.stat")["usage_usec"] / 1e6
+
+    def memory_bytes(self) -> int:
+        return int(_read(self._directory / "memory.current"))
+
+    def peak_memory_bytes(self) -> int:
+        try:
+            return int(_read(self._directory / "memory.peak"))
+        except FileNotFoundError:  # before Linux 5.19
+            return self.memory_bytes()
+
+    def out_of_memory(self) -> bool:
+        return _fields(self._directory / "memory.events").get("oom_kill", 0) > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cgroups:
+    """Where the groups of jails are made: one directory on v2, one for each of `V1_CONTROLLERS` on v1."""
+
+    parents: tuple[Path, ...]
+    version: int
+
+    def create(self) -> Group:
+        """Make a group; raises `SandboxUnavailable`."""
+        name = f"empla-jail-{os.getpid()}-{next(_numbers)}"
+        directories = tuple(parent / name for parent in self.parents)
+        made: list[Path] = []
+        try:
+            for directory in directories:
+                directory.mkdir()
+                made.append(directory)
+        except OSError as error:
+            for directory in made:
+                directory.rmdir()
+            raise SandboxUnavailable(f"no control group can be made: {error}") from error
+        return _GroupV1(directories) if self.version == 1 else _GroupV2(directories)
+
+    def sweep(self) -> None:
+        """End the jails that owners who are gone left behind, and remove their groups."""
+        for parent in self.parents:
+            for directory in parent.glob("empla-jail-*"):
+                owner = _NAME.fullmatch(directory.name)
+                if owner and not Path(f"/proc/{owner[1]}").exists():
+                    with suppress(
+                        OSError
+                    ):  # somebody else sweeps too, or it is not empty yet: the next sweep will do it
+                        for pid in (directory / "cgroup.procs").read_text().split():
+                            os.kill(int(pid), signal.SIGKILL)
+                        directory.rmdir()
+
+
+def find_cgroups(mounts: str | None = None, membership: str | None = None) -> Cgroups:
+    """Find where groups can be made, by this process's `/proc/self/mountinfo` and `/proc/self/cgroup`.
+
+    Raises `SandboxUnavailable` naming what is missing.
+    """
+    mounted = dict(_mounted(Path("/proc/self/mountinfo").read_text() if mounts is None else mounts))
+    own = dict(_membership(Path("/proc/self/cgroup").read_text() if membership is None else membership))
+    if all(name in mounted for name in V1_CONTROLLERS):
+        places = tuple(_below(mounted[name], own.get(name, "/")) for name in V1_CONTROLLERS)
+        _require_writable(places)
+        return Cgroups(places, 1)
+    if "" not in mounted:
+        raise SandboxUnavailable("no control groups are mounted at /sys/fs/cgroup; programs cannot be bounded without")
+    place = _below(mounted[""], own.get("", "/"))
+    _require_writable((place,))
+    return Cgroups((_delegated(place),), 2)
+
+
+def _mounted(mountinfo: str) -> Iterator[tuple[str, tuple[Path, str]]]:
+    """(controller, (mount point, its root in the hierarchy)) of each cgroup mount; '' is version 2."""
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        root, place = before.split()[3:5]
+        kind, _, options = after.split()[:3]
+        if kind == "cgroup2":
+            yield "", (Path(place), root)
+        elif kind == "cgroup":
+            for name in options.split(","):
+                yield name, (Path(place), root)
+
+
+def _membership(lines: str) -> Iterator[tuple[str, str]]:
+    for line in lines.splitlines():
+        _, names, path = line.split(":", 2)
+        for name in names.split(","):
+            yield name, path
+
+
+def _below(mount: tuple[Path, str], own: str) -> Path:
+    place, root = mount
+    if own.startswith(root):
+        own = own[len(root) :]
+    directory = place / own.lstrip("/")
+    return directory if directory.is_dir() else place
+
+
+def _require_writable(places: tuple[Path, ...]) -> None:
+    for place in places:
+        if not os.access(place, os.W_OK):
+            raise SandboxUnavailable(
+                f"control groups cannot be made in {place}: run as root, or in a delegated group "
+                "(systemd-run --user --scope -p Delegate=yes …), or give this account the directory"
+            )
+
+
+def _delegated(place: Path) -> Path:
+    """A v2 directory whose children have the controllers. Processes may only live in leaves: ours moves into one."""
+    wanted = " ".join(f"+{name}" for name in V2_CONTROLLERS)
+    try:
+        enabled = (place / "cgroup.subtree_control").read_text().split()
+        if not set(V2_CONTROLLERS) <= set(enabled):
+            if (place / "cgroup.type").exists():  # not the true root, where processes may stay
+                _move_all(place, place / "empla-main")
+            _write(place / "cgroup.subtree_control", wanted)
+        jails = place / "empla-jails"
+        jails.mkdir(exist_ok=True)
+        _write(jails / "cgroup.subtree_control", wanted)
+    except OSError as error:
+        raise SandboxUnavailable(
+            f"the control group {place} does not offer {', '.join(V2_CONTROLLERS)} ({error}): "
+            "start empla in a delegated group (systemd: Delegate=yes)"
+        ) from error
+    return jails
+
+
+def _move_all(source: Path, target: Path) -> None:
+    target.mkdir(exist_ok=True)
+    for pid in (source / "cgroup.procs").read_text().split():
+        with suppress(ProcessLookupError):
+            _write(target / "cgroup.procs", pid)
+
+
+def _fields(path: Path) -> dict[str, int]:
+    return {name: int(value) for name, _, value in (line.partition(" ") for line in _read(path).splitlines())}
+
+
+def _read(path: Path) -> str:
+    return path.read_text()
+
+
+def _write(path: Path, value: object) -> None:
+    path.write_text(str(value))

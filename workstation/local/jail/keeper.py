@@ -1,0 +1,208 @@
+"""PID 1 of a jail: starts the one program or session it is told to, reaps everything, and says how it ended.
+
+It runs in the jail, with nothing but the interpreter: this file is compiled outside and handed in over the control
+socket (fd 0, SOCK_SEQPACKET). What comes in are marshalled tuples from outside, which is trusted; what goes out are short
+ASCII lines, which the outside does not trust:
+
+    ready | started | failed ERRNO | misplaced ERRNO | terminal | exited CODE | signaled NUMBER
+
+`failed` is a program that could not be executed, `misplaced` a working directory that could not be entered, `terminal`
+comes with the descriptor of the program's terminal.
+
+Nobody waits for this process: it never blocks save on its socket, and ends, with all that is in the jail, when that
+closes.
+"""
+
+# Cheap modules only: this start-up is what a cold jail costs more than nsjail alone.
+import _signal as signal  # type: ignore[import-not-found] # signal itself imports enum
+import _socket
+import errno
+import fcntl
+import marshal
+import os
+import select
+import sys
+from typing import Any
+
+_PACKET = 1 << 18
+_TIOCSCTTY = 0x540E
+_TIOCSWINSZ = 0x5414
+_SOL_SOCKET, _SCM_RIGHTS = _socket.SOL_SOCKET, _socket.SCM_RIGHTS
+_PRELOADED: dict[str, Any] = {}
+
+
+class suppress:  # noqa: N801 - contextlib's, whose import takes longer than all else here
+    """Swallow the named errors of a block."""
+
+    def __init__(self, *errors: type[BaseException]) -> None:
+        self._errors = errors
+
+    def __enter__(self) -> None:
+        """Nothing to set up."""
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        """Say whether the error is one of ours."""
+        return kind is not None and issubclass(kind, self._errors)
+
+
+class Keeper:
+    """The loop of PID 1; see the module."""
+
+    def __init__(self, control: _socket.socket) -> None:
+        self._control = control
+        self._main = 0
+        self._wake, wake = os.pipe()
+        os.set_blocking(self._wake, False)
+        os.set_blocking(wake, False)
+        signal.set_wakeup_fd(wake)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def run(self) -> None:
+        """Serve until the outside closes the socket."""
+        poll = select.poll()
+        poll.register(self._control.fileno(), select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        self._say("ready")
+        while True:
+            for descriptor, _ in poll.poll():
+                if descriptor == self._wake:
+                    self._reap()
+                elif not self._obey():
+                    return
+
+    def _say(self, line: str) -> None:
+        self._control.send(line.encode())
+
+    def _obey(self) -> bool:
+        packet, ancillary, _, _ = self._control.recvmsg(_PACKET, 256, _socket.MSG_CMSG_CLOEXEC)
+        if not packet:
+            return False
+        given = [
+            fd for level, kind, data in ancillary if (level, kind) == (_SOL_SOCKET, _SCM_RIGHTS) for fd in _ints(data)
+        ]
+        command, *arguments = marshal.loads(packet)  # noqa: S302 - from outside, which built this jail
+        getattr(self, "_" + command)(given, *arguments)
+        for descriptor in given:
+            os.close(descriptor)
+        return True
+
+    def _preload(self, _: list[int], code: Any) -> None:
+        exec(code, _PRELOADED)  # noqa: S102 - our own code, compiled outside
+
+    def _exec(self, given: list[int], argv: list[bytes], cwd: bytes, env: dict[bytes, bytes], size: Any) -> None:
+        """Run a program on the `given` descriptors, or on a terminal of `size` (columns, rows)."""
+        outputs = given
+        if size is not None:
+            master, slave = os.openpty()
+            fcntl.ioctl(slave, _TIOCSWINSZ, b"".join(n.to_bytes(2, sys.byteorder) for n in (size[1], size[0], 0, 0)))
+            self._control.sendmsg([b"terminal"], [(_SOL_SOCKET, _SCM_RIGHTS, master.to_bytes(4, sys.byteorder))])
+            os.close(master)
+            given.append(slave)
+            outputs = [slave] * 3
+
+        def program(_: int) -> None:
+            if size is not None:
+                fcntl.ioctl(0, _TIOCSCTTY, 0)
+            os.execvpe(argv[0], argv, env)  # noqa: S606 - this is what a jail is for
+
+        self._begin(outputs, cwd, program)
+
+    def _session(self, given: list[int], cwd: bytes, env: dict[str, str], limit: int) -> None:
+        """Go on as an interpreter that is spoken to over the first of the `given` descriptors."""
+        channel, *outputs = given
+
+        def session(tell: int) -> None:
+            os.close(tell)
+            os.closerange(3, channel)  # nothing closes by itself where nothing is executed
+            os.closerange(channel + 1, 1024)
+            os.environ.clear()
+            os.environ.update(env)
+            sys.path[:0] = ["", *(p for p in env.get("PYTHONPATH", "").split(":") if p)]
+            _PRELOADED["serve"](channel, limit)
+
+        self._begin([os.open("/dev/null", os.O_RDONLY), *outputs], cwd, session)
+
+    def _begin(self, outputs: list[int], cwd: bytes, become: Any) -> None:
+        told, tell = os.pipe()
+        self._main = os.fork()
+        if self._main == 0:
+            failed = "misplaced"
+            try:
+                _stand_alone(outputs)
+                _enter(cwd)
+                failed = "failed"
+                become(tell)
+            except OSError as error:
+                os.write(tell, f"{failed} {error.errno}".encode())
+            finally:
+                os._exit(127)
+        os.close(tell)
+        failure = os.read(told, 64)  # ends when the child has become the program, or is gone
+        os.close(told)
+        self._say(failure.decode() or "started")
+
+    def _signal(self, _: list[int], number: int) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(-1, number)
+
+    def _interrupt(self, _: list[int]) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._main, signal.SIGINT)
+
+    def _reap(self) -> None:
+        with suppress(BlockingIOError):
+            os.read(self._wake, 4096)
+        pid = -1
+        while pid:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid and pid == self._main:
+                _end_all()
+                self._say(
+                    f"exited {os.WEXITSTATUS(status)}" if os.WIFEXITED(status) else f"signaled {os.WTERMSIG(status)}"
+                )
+                return
+
+
+def _stand_alone(outputs: list[int]) -> None:
+    """In the child: a session of its own, its three descriptors, signals as a program expects them."""
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores the last two
+        signal.signal(number, signal.SIG_DFL)
+    for target, source in enumerate(outputs):
+        os.dup2(source, target)
+
+
+def _enter(directory: bytes) -> None:
+    os.chdir(directory)
+    if not (os.getcwdb() + b"/").startswith(b"/workspace/"):  # by a link that leads out of it
+        raise OSError(errno.EXDEV, "outside of the workspace")
+
+
+def _end_all() -> None:
+    """Kill and reap all that the program left running, so that every pipe it held is closed."""
+    while True:
+        with suppress(ProcessLookupError):  # none but us; its children may still be there to be reaped
+            os.kill(-1, signal.SIGKILL)
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
+
+
+def _ints(data: bytes) -> list[int]:
+    return [int.from_bytes(data[i : i + 4], sys.byteorder) for i in range(0, len(data) - 3, 4)]
+
+
+def main(descriptor: int) -> None:
+    """Serve the control socket that came as `descriptor`."""
+    control = _socket.socket(fileno=os.dup(descriptor))  # a duplicate that programs do not inherit
+    devnull = os.open("/dev/null", os.O_RDWR)
+    for target in (0, 1, 2):
+        os.dup2(devnull, target)
+    os.close(devnull)
+    Keeper(control).run()

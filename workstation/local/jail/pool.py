@@ -1,0 +1,76 @@
+"""A few jails kept warm, so that a program or a session starts without waiting for one to be built.
+
+Each is used once. They cost some 10 MB each, so none is kept before the first use, nor long after the last.
+"""
+
+import asyncio
+import logging
+from collections import deque
+
+from workstation.errors import SandboxUnavailable
+from workstation.local.jail.jail import Jail, JailBuilder
+
+log = logging.getLogger(__name__)
+
+IDLE_SECONDS = 300.0
+PRELOAD_SECONDS = 0.2
+"""A jail that nobody took for so long learns what a session needs; sooner it would be in a program's way."""
+
+
+class WarmPool:
+    """Keeps `size` jails ready once one was taken; run `keep` as a task."""
+
+    def __init__(self, builder: JailBuilder, size: int) -> None:
+        self._builder = builder
+        self._size = size
+        self._ready: deque[Jail] = deque()
+        self._taken = asyncio.Event()
+
+    async def take(self) -> Jail:
+        """A jail of one's own: a warm one if there is one. Raises `SandboxUnavailable`."""
+        self._taken.set()
+        while self._ready:
+            jail = self._ready.popleft()
+            if jail.alive:
+                return jail
+            await jail.destroy()
+        return await self._builder.build()
+
+    async def keep(self) -> None:
+        """Build what is missing and drop what nobody wants, until cancelled."""
+        try:
+            while True:
+                await self._taken.wait()
+                await self._serve()
+        finally:
+            await self._drop()
+
+    async def _serve(self) -> None:
+        """While jails are being taken, see that there are some."""
+        while self._taken.is_set():
+            self._taken.clear()
+            await self._fill()
+            if await self._nobody_came(PRELOAD_SECONDS):
+                for jail in self._ready:
+                    jail.preload()
+                await self._nobody_came(IDLE_SECONDS)
+        await self._drop()
+
+    async def _nobody_came(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._taken.wait()
+        except TimeoutError:
+            return True
+        return False
+
+    async def _fill(self) -> None:
+        try:
+            while len(self._ready) < self._size:
+                self._ready.append(await self._builder.build())
+        except SandboxUnavailable as error:  # whoever takes the next one is told; here it is only a preparation
+            log.warning("no warm sandbox: %s", error)
+
+    async def _drop(self) -> None:
+        while self._ready:
+            await self._ready.popleft().destroy()

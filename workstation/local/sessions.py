@@ -1,0 +1,419 @@
+"""Stateful Python sessions: an interpreter in a jail of its own, spoken to in length-prefixed JSON over a socket.
+
+The interpreter runs untrusted code, so its word is not trusted either: frames are bounded and checked, and whatever
+makes no sense ends the session. Text that code prints comes through pipes and is taken from them before each frame,
+since the interpreter flushes before it speaks.
+"""
+
+import asyncio
+import base64
+import codecs
+import contextlib
+import json
+import os
+import platform
+import signal
+import socket
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+from workstation.errors import (
+    InvalidArgument,
+    LimitExceeded,
+    OutputExpired,
+    SessionBusy,
+    SessionLost,
+    SessionNotFound,
+    WorkstationError,
+)
+from workstation.interface import (
+    ComputeLimits,
+    EndReason,
+    ExecLimits,
+    OutputStream,
+    RichResult,
+    RunEnd,
+    Session,
+    SessionError,
+    SessionEvent,
+    SessionSpec,
+    SessionText,
+)
+from workstation.local.failures import translate
+from workstation.local.jail.cgroups import GroupLimits
+from workstation.local.jail.configuration import JailPlan
+from workstation.local.jail.jail import Jail
+from workstation.local.jail.pool import WarmPool
+from workstation.local.output import News
+from workstation.local.pipes import ReadEnd
+
+IDLE_SECONDS = 1800.0
+_KEPT_RUNS = 64
+_KEPT_BYTES = 32 << 20
+_FRAME_OVERHEAD = 1 << 20
+_ERROR_CHARACTERS = 64 << 10
+
+
+class _Run:
+    """One run: its events so far, for any number of readers."""
+
+    def __init__(self, run_id: str, code: str) -> None:
+        self.run_id, self.code = run_id, code
+        self.events: list[SessionEvent] = []
+        self.bytes = 0
+        self.readers = 0
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.cause: EndReason | None = None
+        self._started = time.monotonic()
+        self._news = News()
+
+    @property
+    def seconds(self) -> float:
+        """How long it runs, or ran."""
+        return time.monotonic() - self._started
+
+    def stop(self, why: EndReason) -> None:
+        """Ask for its end, for the first reason given."""
+        if not self.over.done():
+            self.cause = self.cause or why
+            if not self.stopping.done():
+                self.stopping.set_result(None)
+
+    def add(self, event: SessionEvent) -> None:
+        """Something came of it."""
+        self.events.append(event)
+        self.bytes += _size(event)
+        if isinstance(event, RunEnd):
+            self.over.set_result(None)
+        self._news.tell()
+
+    async def read(self) -> AsyncGenerator[SessionEvent]:
+        """All events from the first on, up to the end."""
+        position = 0
+        while True:
+            news = self._news.next
+            while position < len(self.events):
+                event = self.events[position]
+                position += 1
+                yield event
+                if isinstance(event, RunEnd):
+                    return
+            await news.wait()
+
+
+class _Interpreter:
+    """One session: `live` is its life, as a task. `lost` says why it is over, once it is."""
+
+    def __init__(self, session_id: str, spec: SessionSpec, limits: ExecLimits, cwd: bytes, most: ComputeLimits) -> None:
+        loop = asyncio.get_running_loop()
+        self.session_id, self._spec, self._limits, self._cwd, self._most = session_id, spec, limits, cwd, most
+        self.opened: asyncio.Future[None] = loop.create_future()
+        self.over: asyncio.Future[None] = loop.create_future()
+        self.lost = ""
+        self.current: _Run | None = None
+        self.runs: OrderedDict[str, _Run | None] = OrderedDict()
+        self._unheard: list[SessionText] = []
+        self._last_used = time.monotonic()
+        self._closing = ""
+        self._cpu = 0.0
+        self._jail: Jail | None = None
+
+    async def live(self, pool: WarmPool, environment: dict[str, str]) -> None:
+        """Start, listen until the end, leave nothing behind."""
+        try:
+            self._jail = await pool.take()
+            try:
+                await self._start(self._jail, environment)
+                await self._listen(self._jail)
+            finally:
+                self._end(self._jail)
+                await self._jail.destroy()
+        except WorkstationError as error:
+            self.lost = self.lost or str(error)
+            self.opened.set_exception(error)
+        finally:
+            self.over.set_result(None)
+
+    async def execute(self, run: _Run, timeout: float | None) -> None:
+        """Have the interpreter run it, and see to its end."""
+        jail, limits = self._jail, self._limits
+        assert jail is not None
+        self._cpu = jail.usage()[0]
+        frame = json.dumps({"run": run.code, "name": run.run_id}).encode()
+        self._writer.write(len(frame).to_bytes(4, "big") + frame)
+        seconds = min(timeout or limits.wall_seconds or 0.0, limits.wall_seconds or 0.0)
+        await asyncio.wait([run.over, run.stopping], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        run.stop(EndReason.TIMED_OUT)
+        if not run.over.done():
+            jail.interrupt()
+            await asyncio.wait([run.over], timeout=limits.grace_seconds)
+        if not run.over.done():
+            jail.kill()
+
+    def begin(self, run_id: str, code: str) -> _Run:
+        """Make the run that is next; text that came between runs is its first."""
+        run = _Run(run_id, code)
+        self.current = self.runs[run_id] = run
+        for text in self._unheard:
+            run.add(text)
+        self._unheard.clear()
+        self._forget()
+        return run
+
+    def close(self, why: str) -> None:
+        """End it."""
+        self._closing = self._closing or why
+        if self._jail is not None:
+            self._jail.kill()
+
+    async def _start(self, jail: Jail, environment: dict[str, str]) -> None:
+        jail.limit(GroupLimits(self._limits.memory_bytes or 0, self._limits.processes or 0, self._limits.cpus or 0.0))
+        mine, channel = socket.socketpair()
+        with contextlib.ExitStack() as theirs:
+            theirs.enter_context(channel)
+            self._reading, descriptors = {}, [channel.fileno()]
+            for stream in OutputStream:
+                source, end = os.pipe2(os.O_CLOEXEC)
+                theirs.callback(os.close, end)
+                descriptors.append(end)
+                self._reading[stream] = ReadEnd(source, self._taker(stream))
+            reader, self._writer = await asyncio.open_connection(sock=mine, limit=1 << 16)
+            self._reader = reader
+            begun = await jail.start_session(self._cwd, environment, descriptors, self._most.result_bytes)
+        if begun.errno:
+            raise translate(OSError(begun.errno, os.strerror(begun.errno)), self._cwd.removeprefix(b"/workspace/"))
+        if self._closing or jail.ended.done():
+            raise SessionLost(f"session {self.session_id} ended before it began", target=self.session_id)
+        self.opened.set_result(None)
+
+    async def _listen(self, jail: Jail) -> None:
+        """Take frames until there are no more, or one that makes no sense; close what nobody uses."""
+        idle = self._spec.idle_seconds or IDLE_SECONDS
+        frames = asyncio.ensure_future(self._frames())
+        ends: list[asyncio.Future[Any]] = [frames, jail.ended]
+        try:
+            while True:
+                await asyncio.wait(ends, timeout=idle, return_when=asyncio.FIRST_COMPLETED)
+                if frames.done() or jail.ended.done():
+                    break
+                if self.current is None and time.monotonic() - self._last_used >= idle:
+                    self.close(f"was closed after {idle:g} s without a run")
+        finally:
+            frames.cancel()
+            await asyncio.wait([frames])
+        if not await _soon(jail):
+            jail.kill()
+
+    async def _frames(self) -> None:
+        most = self._most.result_bytes * 4 // 3 + _FRAME_OVERHEAD
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, ValueError, KeyError, TypeError):
+            while (size := int.from_bytes(await self._reader.readexactly(4), "big")) <= most:
+                self._take(json.loads(await self._reader.readexactly(size)))
+
+    def _take(self, frame: dict[str, Any]) -> None:
+        run = self.current
+        if run is None:
+            raise ValueError("nothing runs")
+        for end in self._reading.values():
+            end.read()
+        if "result" in frame:
+            self._add(run, _rich(frame["result"], self._most.result_bytes))
+        elif "error" in frame:
+            run.add(_error(frame["error"]))
+        else:
+            self._last_used = time.monotonic()
+            self.current = None
+            run.add(self._run_end(run.cause or EndReason.EXITED, run, alive=True))
+
+    def _add(self, run: _Run, event: SessionEvent) -> None:
+        if run.bytes + _size(event) > (self._limits.output_bytes or 0):
+            run.stop(EndReason.OUTPUT_LIMIT)
+        else:
+            run.add(event)
+
+    def _taker(self, stream: OutputStream) -> Callable[[bytes], None]:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+        def take(data: bytes) -> None:
+            if not (text := decoder.decode(data)):
+                return
+            event = SessionText(stream=stream, text=text)
+            if self.current is not None:
+                self._add(self.current, event)
+            elif sum(map(_size, self._unheard)) < _ERROR_CHARACTERS:
+                self._unheard.append(event)
+
+        return take
+
+    def _end(self, jail: Jail) -> None:
+        """Say why it is over, to the run that is in work and to those who come later."""
+        report = jail.ended.result() if jail.ended.done() else None
+        reason = EndReason.LOST
+        if self._closing:
+            reason, self.lost = EndReason.CANCELLED, self._closing
+        elif jail.out_of_memory:
+            reason, self.lost = EndReason.OUT_OF_MEMORY, "used up its memory"
+        elif self.current is not None and self.current.cause is not None:
+            reason, self.lost = self.current.cause, "did not end when it was interrupted"
+        elif report is not None and report.exit_code is not None:
+            reason, self.lost = EndReason.EXITED, f"exited with code {report.exit_code}"
+        elif report is not None:
+            reason, self.lost = EndReason.SIGNALED, f"died: {signal.strsignal(report.signal or 0)}"
+        else:
+            self.lost = "its sandbox died"
+        for end in self._reading.values():
+            end.read()
+            end.close()
+        if self.current is not None:
+            self.current.add(self._run_end(reason, self.current, alive=False))
+            self.current = None
+        self._writer.close()
+
+    def _run_end(self, reason: EndReason, run: _Run, *, alive: bool) -> RunEnd:
+        assert self._jail is not None
+        cpu, memory = self._jail.usage()
+        return RunEnd(
+            reason=reason,
+            session_alive=alive,
+            cpu_seconds=max(0.0, cpu - self._cpu),
+            wall_seconds=run.seconds,
+            peak_memory_bytes=memory,
+        )
+
+    def _forget(self) -> None:
+        """Let go of what old runs gave; that they were is remembered, so that they are not run again."""
+        kept = [run for run in self.runs.values() if run is not None and run is not self.current]
+        while kept and (len(kept) > _KEPT_RUNS or sum(run.bytes for run in kept) > _KEPT_BYTES):
+            self.runs[kept.pop(0).run_id] = None
+        while len(self.runs) > 100 * _KEPT_RUNS:
+            self.runs.popitem(last=False)
+
+
+class Sessions:
+    """The sessions of one Compute."""
+
+    def __init__(self, pool: WarmPool, plan: JailPlan, limits: ComputeLimits, tasks: asyncio.TaskGroup) -> None:
+        self._pool, self._plan, self._limits, self._tasks = pool, plan, limits, tasks
+        self._sessions: dict[str, _Interpreter] = {}
+
+    @property
+    def count(self) -> int:
+        """How many are open."""
+        return sum(not session.lost for session in self._sessions.values())
+
+    async def open(
+        self, session_id: str, spec: SessionSpec, limits: ExecLimits, cwd: bytes, require_room: Callable[[], None]
+    ) -> Session:
+        """Open one, or answer the one that is open."""
+        session = self._sessions.get(session_id)
+        if session is None or session.lost:
+            require_room()
+            if self.count >= self._limits.sessions:
+                raise LimitExceeded(f"{self.count} sessions are open", limit="sessions", allowed=self._limits.sessions)
+            self._sessions.pop(session_id, None)
+            session = _Interpreter(session_id, spec, limits, cwd, self._limits)
+            self._sessions[session_id] = session
+            self._tasks.create_task(session.live(self._pool, self._plan.environment()), name=f"session {session_id}")
+            self._forget()
+        try:
+            await asyncio.shield(session.opened)
+        except WorkstationError:
+            if self._sessions.get(session_id) is session:
+                del self._sessions[session_id]
+            raise
+        return Session(session_id=session_id, python_version=platform.python_version())
+
+    async def run(self, session_id: str, run_id: str, code: str, timeout: float | None) -> AsyncGenerator[SessionEvent]:
+        """Run code, or stream what an earlier run of that id gave; who leaves last interrupts it."""
+        session = self._sessions.get(session_id)
+        if session is None:
+            raise SessionNotFound(f"there is no session {session_id}", target=session_id)
+        run = self._earlier(session, run_id, code) or self._begin(session, run_id, code, timeout)
+        run.readers += 1
+        try:
+            async for event in run.read():
+                yield event
+        finally:
+            run.readers -= 1
+            if not run.readers:
+                run.stop(EndReason.CANCELLED)
+
+    async def close(self, session_id: str) -> None:
+        """End one and wait until nothing of it is left."""
+        session = self._sessions.pop(session_id, None)
+        if session is not None:
+            session.close("was closed")
+            await asyncio.shield(session.over)
+
+    def stop(self) -> None:
+        """End all, without waiting."""
+        for session in self._sessions.values():
+            session.close("was closed")
+
+    def _earlier(self, session: _Interpreter, run_id: str, code: str) -> _Run | None:
+        if run_id not in session.runs:
+            return None
+        run = session.runs[run_id]
+        if run is None:
+            raise OutputExpired(
+                f"what the run {run_id} gave is no longer kept", target=session.session_id, stream="events", earliest=0
+            )
+        if run.code != code:
+            raise InvalidArgument(f"the run {run_id} was of other code")
+        return run
+
+    def _begin(self, session: _Interpreter, run_id: str, code: str, timeout: float | None) -> _Run:
+        if session.lost:
+            raise SessionLost(f"the session {session.session_id} {session.lost}", target=session.session_id)
+        if session.current is not None or not session.opened.done():
+            raise SessionBusy(f"the session {session.session_id} runs something", target=session.session_id)
+        most = self._limits.code_bytes
+        if len(_encoded(code)) > most:
+            raise LimitExceeded(f"code may have at most {most} bytes", limit="code_bytes", allowed=most)
+        run = session.begin(run_id, code)
+        self._tasks.create_task(session.execute(run, timeout), name=f"run {run_id}")
+        return run
+
+    def _forget(self) -> None:
+        lost = [session for session in self._sessions.values() if session.lost]
+        for session in lost[:-_KEPT_RUNS]:
+            del self._sessions[session.session_id]
+
+
+async def _soon(jail: Jail) -> bool:
+    """Whether the end is reported in a moment: an interpreter that died closes its channel just before."""
+    await asyncio.wait([jail.ended], timeout=1.0)
+    return jail.ended.done()
+
+
+def _encoded(code: str) -> bytes:
+    try:
+        return code.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidArgument(f"the code is not text: {error}") from error
+
+
+def _size(event: SessionEvent) -> int:
+    match event:
+        case SessionText():
+            return len(event.text)
+        case RichResult():
+            return sum(len(data) for _, data in event.data)
+        case _:
+            return 0
+
+
+def _rich(given: Any, most: int) -> RichResult:
+    """A result as the interpreter sent it; raises `ValueError` or `TypeError` for anything else."""
+    data = tuple((str(kind)[:200], base64.b64decode(content, validate=True)) for kind, content in given)
+    if not data or sum(len(content) for _, content in data) > most:
+        raise ValueError("no result, or a larger one than was allowed")
+    return RichResult(data=data)
+
+
+def _error(given: Any) -> SessionError:
+    name, message, trace = (str(given[key])[:_ERROR_CHARACTERS] for key in ("name", "message", "traceback"))
+    return SessionError(name=name, message=message, traceback=trace)
