@@ -71,10 +71,11 @@ def blocking_calls_fail() -> Iterator[None]:
     for name in [name for name in detector.functions if name.startswith("threading.Lock.")]:
         # Waiting for another thread's few instructions is how loggers and clients share memory with their threads.
         del detector.functions[name]
-    for module in Path(workstation.local.__path__[0]).glob("*.py"):
+    local = Path(workstation.local.__path__[0])
+    for module in local.rglob("*.py"):
         # A system call on a small local file takes less time than handing it to a thread.
         for function in detector.functions.values():
-            function.can_block_in(f"workstation/local/{module.name}", _EveryFunction())
+            function.can_block_in(f"workstation/local/{module.relative_to(local)}", _EveryFunction())
     detector.activate()
     try:
         yield

@@ -33,6 +33,7 @@ from workstation.local.jail.configuration import WORKSPACE, JailPlan
 from workstation.local.jail.jail import JailBuilder
 from workstation.local.jail.pool import WarmPool
 from workstation.local.sessions import Sessions
+from workstation.local.volume import is_own_volume
 
 log = logging.getLogger(__name__)
 
@@ -105,9 +106,13 @@ class LocalCompute:
 
     async def capabilities(self) -> ComputeCapabilities:
         """Say what works here; see `Compute.capabilities`."""
-        quota = QuotaKind.NONE
         return ComputeCapabilities(
-            isolation="nsjail", network=False, terminal=True, sessions=True, workspace_quota=quota, limits=self._limits
+            isolation="nsjail",
+            network=False,
+            terminal=True,
+            sessions=True,
+            workspace_quota=await asyncio.to_thread(_quota, self._plan.workspace),
+            limits=self._limits,
         )
 
     async def start(self, exec_id: str, spec: ExecSpec) -> ExecStatus:
@@ -275,6 +280,15 @@ class LocalCompute:
                 raise LimitExceeded(f"{field.name} may be at most {most:g}", limit=f"exec.{field.name}", allowed=most)
             bounds[field.name] = most if value is None else value
         return ExecLimits(**bounds)
+
+
+def _quota(workspace: Path) -> QuotaKind:
+    """Whose word it is how much programs may write: nobody's but the volume's."""
+    root = os.open(workspace, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return QuotaKind.ENFORCED if is_own_volume(root) else QuotaKind.NONE
+    finally:
+        os.close(root)
 
 
 def _group(limits: ExecLimits) -> GroupLimits:

@@ -254,7 +254,7 @@ class Execution:
     def _finish(self, jail: Jail, report: Report | None) -> None:
         cpu, memory = jail.usage()
         reason, message = self._reason(jail, report)
-        report = report or (Report() if reason is EndReason.LOST else Report(signal=signal.SIGKILL))
+        report = report or (Report() if reason is EndReason.LOST else Report(signal=int(signal.SIGKILL)))
         self.end = ExecEnd(
             reason=reason,
             exit_code=report.exit_code if reason is EndReason.EXITED else None,

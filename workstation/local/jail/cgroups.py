@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from workstation.errors import SandboxUnavailable
 
@@ -253,10 +253,11 @@ def _membership(lines: str) -> Iterator[tuple[str, str]]:
 
 
 def _below(mount: tuple[Path, str], own: str) -> Path:
+    """Where our own group is below its mount, which may show a part of the hierarchy only."""
     place, root = mount
-    if own.startswith(root):
-        own = own[len(root) :]
-    directory = place / own.lstrip("/")
+    path = PurePosixPath(own)
+    relative = path.relative_to(root) if path.is_relative_to(root) else PurePosixPath()
+    directory = place / relative
     return directory if directory.is_dir() else place
 
 

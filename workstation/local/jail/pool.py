@@ -13,6 +13,8 @@ from workstation.local.jail.jail import Jail, JailBuilder
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 300.0
+REFILL_SECONDS = 0.005
+"""Whoever took a jail is to start first: building the next one keeps this process busy for a moment."""
 PRELOAD_SECONDS = 0.2
 """A jail that nobody took for so long learns what a session needs; sooner it would be in a program's way."""
 
@@ -48,6 +50,7 @@ class WarmPool:
     async def _serve(self) -> None:
         """While jails are being taken, see that there are some."""
         while self._taken.is_set():
+            await asyncio.sleep(REFILL_SECONDS)
             self._taken.clear()
             await self._fill()
             if await self._nobody_came(PRELOAD_SECONDS):

@@ -1,0 +1,115 @@
+"""Where control groups are found, and which files are written to bound one, on either version."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from workstation.errors import SandboxUnavailable
+from workstation.local.jail.cgroups import GroupLimits, find_cgroups
+
+LIMITS = GroupLimits(memory_bytes=64 << 20, processes=7, cpus=0.5)
+
+
+def mountinfo(place: Path, kind: str, options: str, root: str = "/") -> str:
+    return f"36 25 0:31 {root} {place} rw,relatime shared:9 - {kind} {kind} {options}\n"
+
+
+@pytest.fixture
+def version_2(tmp_path: Path) -> Path:
+    """What the kernel shows of a version 2 hierarchy below its root, as far as plain files can."""
+    own = tmp_path / "service"
+    own.mkdir()
+    for name, text in {"cgroup.subtree_control": "", "cgroup.type": "domain\n", "cgroup.procs": ""}.items():
+        (own / name).write_text(text)
+    return tmp_path
+
+
+def test_version_1_groups_are_made_below_our_own(tmp_path: Path):
+    mounts, membership = "", ""
+    for name in ("memory", "pids", "cpu", "cpuacct"):
+        (tmp_path / name / "own").mkdir(parents=True)
+        mounts += mountinfo(tmp_path / name, "cgroup", f"rw,{name}")
+        membership += f"4:{name}:/own\n"
+    found = find_cgroups(mounts, membership)
+    assert found.version == 1
+    assert [place.name for place in found.parents] == ["own"] * 4
+
+
+def test_a_container_sees_its_own_part_of_the_hierarchy(tmp_path: Path):
+    mounts, membership = "", ""
+    for name in ("memory", "pids", "cpu", "cpuacct"):
+        (tmp_path / name).mkdir()
+        mounts += mountinfo(tmp_path / name, "cgroup", f"rw,{name}", root="/docker/1")
+        membership += f"4:{name}:/docker/1\n"
+    assert [place.name for place in find_cgroups(mounts, membership).parents] == ["memory", "pids", "cpu", "cpuacct"]
+
+
+def test_version_2_hands_the_controllers_down(version_2: Path):
+    found = find_cgroups(mountinfo(version_2, "cgroup2", "rw"), "0::/service\n")
+    assert found.version == 2
+    assert found.parents == (version_2 / "service" / "empla-jails",)
+    for directory in (version_2 / "service", version_2 / "service" / "empla-jails"):
+        assert (directory / "cgroup.subtree_control").read_text().split() == ["+memory", "+pids", "+cpu"]
+
+
+def test_version_2_limits_a_group_and_has_all_of_it_killed_together(version_2: Path):
+    group = find_cgroups(mountinfo(version_2, "cgroup2", "rw"), "0::/service\n").create()
+    group.limit(LIMITS)
+    (directory,) = {Path(entrance).parent for entrance in group.entrances}
+    written = {path.name: path.read_text() for path in directory.iterdir()}
+    assert written["memory.max"] == str(64 << 20)
+    assert written["memory.oom.group"] == "1"
+    assert written["pids.max"] == "7"
+    assert written["cpu.max"] == "50000 100000"
+
+
+@pytest.mark.parametrize("mounts", ["", "36 25 0:31 / /proc rw - proc proc rw\n"])
+def test_without_control_groups_it_says_so(mounts: str):
+    with pytest.raises(SandboxUnavailable, match="control groups"):
+        find_cgroups(mounts, "0::/\n")
+
+
+def test_a_hierarchy_without_the_controllers_is_refused(tmp_path: Path):
+    with pytest.raises(SandboxUnavailable, match="Delegate"):
+        find_cgroups(mountinfo(tmp_path, "cgroup2", "rw"), "0::/\n")
+
+
+def test_groups_of_this_machine_hold():
+    """With the kernel itself: a process that is in the group is counted, bounded, and keeps the group from going."""
+    cgroups = find_cgroups()
+    group = cgroups.create()
+    try:
+        group.limit(LIMITS)
+        joining = 'for f in "$@"; do echo $$ >"$f"; done; echo in; read line; for i in 1 2 3 4 5 6 7 8 9; do sleep 9 >/dev/null 2>&1 & done'
+        with subprocess.Popen(
+            ["/bin/sh", "-c", joining, "sh", *group.entrances],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as shell:
+            assert shell.stdout is not None
+            assert shell.stdout.readline() == b"in\n"
+            assert group.pids() == [shell.pid]
+            assert not group.remove()
+            _, said = shell.communicate(b"\n")
+            assert b"fork" in said.lower()  # nine more are over the bound
+            assert group.cpu_seconds() > 0
+            assert group.peak_memory_bytes() > 0
+            assert not group.out_of_memory()
+            for pid in group.pids():
+                os.kill(pid, 9)
+    finally:
+        while not group.remove():
+            pass
+
+
+def test_groups_of_dead_owners_are_swept():
+    cgroups = find_cgroups()
+    with subprocess.Popen(["/bin/true"]) as gone:
+        pass
+    for parent in cgroups.parents:
+        (parent / f"empla-jail-{gone.pid}-1").mkdir()
+    cgroups.sweep()
+    assert not [place for parent in cgroups.parents for place in parent.glob(f"empla-jail-{gone.pid}-*")]
