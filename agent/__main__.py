@@ -59,7 +59,13 @@ async def _live(settings: AgentSettings) -> None:
         pid=os.getpid(),
     )
     employee = DigitalEmployee(
-        settings.identity, settings.database_url.get_secret_value(), settings.workspace, gateway, chosen.model
+        settings.identity,
+        settings.database_url.get_secret_value(),
+        settings.workspace,
+        gateway,
+        chosen.model,
+        quota_bytes=settings.quota_bytes,
+        quota_entries=settings.quota_entries,
     )
     try:
         await employee.start()

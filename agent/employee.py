@@ -51,6 +51,8 @@ class DigitalEmployee:
     workspace: Path
     gateway: Gateway
     model: Model
+    quota_bytes: int | None = None
+    quota_entries: int | None = None
 
     async def start(self) -> None:
         """Live until drained. Raises `Superseded` or `GatewayUnavailable` when there is no use in going on."""
@@ -106,7 +108,7 @@ class DigitalEmployee:
         profile = configuration.profile
         async with (
             connect(self.database_url, application_name=f"empla {configuration.name}") as pool,
-            LocalFileSystem(self.workspace) as files,
+            LocalFileSystem(self.workspace, quota_bytes=self.quota_bytes, quota_entries=self.quota_entries) as files,
         ):
             memories = Memories(pool, self.identity)
             capabilities = CapabilityRegistry([WorkspaceCapability(files), MemoryCapability(memories)])

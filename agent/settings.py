@@ -25,6 +25,8 @@ class AgentSettings(BaseSettings):
     gateway: str
     database_url: SecretStr
     workspace: Path
+    quota_bytes: int | None = None
+    quota_entries: int | None = None
     log_level: str = "INFO"
     model_provider: Provider = "auto"
     model_name: str = ""

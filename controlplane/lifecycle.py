@@ -20,6 +20,7 @@ from controlplane.employees import SQL, EmployeeRecord, Employees
 from controlplane.errors import LaunchFailed, Unknown
 from controlplane.gateway import Stream, Streams, credential
 from controlplane.launchers.interface import EmployeeProcess, Launcher, LaunchSpec
+from controlplane.launchers.workspaces import Workspaces
 from empla.store.connect import Pool, translated
 from empla.store.errors import StoreUnavailable
 from empla.store.roles import create_employee_role, employee_dsn
@@ -86,11 +87,12 @@ class LaunchSettings:
 
     gateway: str
     database_url: str
-    workspaces: Path
     logs: Path
     drain_seconds: float
     heartbeat_ms: int
     model: dict[str, Any]
+    quota_bytes: int | None = None
+    quota_entries: int | None = None
 
 
 class Lifecycle:
@@ -103,10 +105,11 @@ class Lifecycle:
         employees: Employees,
         streams: Streams,
         launcher: Launcher,
+        workspaces: Workspaces,
         settings: LaunchSettings,
     ) -> None:
         self._pool, self._employees, self._streams = pool, employees, streams
-        self._launcher, self._settings = launcher, settings
+        self._launcher, self._workspaces, self._settings = launcher, workspaces, settings
         self._observed: dict[UUID, Observed] = {}
         self._news = asyncio.Event()
         self._launches = asyncio.Semaphore(MAX_PARALLEL_LAUNCHES)
@@ -176,6 +179,7 @@ class Lifecycle:
             for employee_id in list(self._observed):
                 work = self.stop(employee_id, self._settings.drain_seconds)
                 group.create_task(_logged(work, f"stop {employee_id}"))
+        await self._workspaces.release_all()
 
     @property
     def _lost_after(self) -> float:
@@ -252,6 +256,7 @@ class Lifecycle:
                 self._task(self.stop(employee_id, self._settings.drain_seconds), f"stop deleted {employee_id}")
             else:
                 del self._observed[employee_id]
+                self._task(self._workspaces.release(employee_id), f"release the workspace of {employee_id}")
 
     # Starting
 
@@ -303,8 +308,7 @@ class Lifecycle:
     async def _spec(self, record: EmployeeRecord) -> LaunchSpec:
         """Begin the next epoch, with a credential, a database password and a workspace."""
         secret, password = new_secret(), new_secret()
-        workspace = self._settings.workspaces / str(record.employee_id)
-        await asyncio.to_thread(workspace.mkdir, mode=0o700, parents=True, exist_ok=True)
+        workspace = await self._workspaces.prepare(record.employee_id)
         with translated():
             async with self._pool.acquire() as connection, connection.transaction():
                 epoch = await connection.fetchval(SQL.launch, record.employee_id, hashed(secret), self._launcher.name)
@@ -317,6 +321,8 @@ class Lifecycle:
             "gateway": self._settings.gateway,
             "database_url": employee_dsn(self._settings.database_url, record.employee_id, password),
             "workspace": str(workspace),
+            "quota_bytes": self._settings.quota_bytes,
+            "quota_entries": self._settings.quota_entries,
             **_model_of(record, self._settings.model),
         }
         return LaunchSpec(record.employee_id, epoch, settings, self._settings.logs / f"{record.employee_id}.log")

@@ -19,6 +19,7 @@ from controlplane.followers import Followers
 from controlplane.gateway import EmployeeGateway, Streams, authenticate
 from controlplane.http import serving_http
 from controlplane.launchers.process import ProcessLauncher
+from controlplane.launchers.workspaces import Workspaces, open_workspaces
 from controlplane.lifecycle import LaunchSettings, Lifecycle
 from controlplane.logs import Logs
 from controlplane.messages import Messages
@@ -63,7 +64,10 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
         Callbacks(settings.callback_networks) as callbacks,
     ):
         launcher = ProcessLauncher(settings.home / "run", settings.log_directory / "forkserver.log", _sdks(settings))
-        tokens, parts = Tokens(pool), _parts(settings, dsn, pool, launcher)
+        workspaces = await open_workspaces(
+            settings.workspaces, settings.volumes, settings.workspace_quota_bytes, settings.workspace_quota_entries
+        )
+        tokens, parts = Tokens(pool), _parts(settings, dsn, pool, launcher, workspaces)
         await tokens.ensure("local operator", token, "admin")
         await parts.employees.ensure_tenant(DEFAULT_TENANT)
         instance = f"{os.uname().nodename}:{os.getpid()}:{new_id()}"
@@ -101,7 +105,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
             yield Running(grpc_address, http_address, parts.employees, parts.lifecycle, launcher)
 
 
-def _parts(settings: Settings, dsn: str, pool: Pool, launcher: ProcessLauncher) -> Parts:
+def _parts(settings: Settings, dsn: str, pool: Pool, launcher: ProcessLauncher, workspaces: Workspaces) -> Parts:
     employees, streams = Employees(pool), Streams()
     return Parts(
         employees=employees,
@@ -115,6 +119,7 @@ def _parts(settings: Settings, dsn: str, pool: Pool, launcher: ProcessLauncher) 
             employees=employees,
             streams=streams,
             launcher=launcher,
+            workspaces=workspaces,
             settings=_launch_settings(settings, dsn),
         ),
         logs=Logs(settings.log_directory),
@@ -167,9 +172,10 @@ def _launch_settings(settings: Settings, dsn: str) -> LaunchSettings:
     return LaunchSettings(
         gateway=settings.grpc_address,
         database_url=dsn,
-        workspaces=settings.workspaces,
         logs=settings.log_directory,
         drain_seconds=settings.drain_seconds,
         heartbeat_ms=settings.heartbeat_ms,
         model=model,
+        quota_bytes=settings.workspace_quota_bytes,
+        quota_entries=settings.workspace_quota_entries,
     )

@@ -6,6 +6,8 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from controlplane.launchers.volumes import SMALLEST_BYTES
+
 
 def _default_home() -> Path:
     # The embedded PostgreSQL runs as an account of its own when we are root, and that account cannot enter root's home.
@@ -25,6 +27,12 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(default=10, gt=0, description="How long employees may finish their work on shutdown.")
     heartbeat_ms: int = Field(default=5000, ge=100, le=60_000)
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024, description="The largest webhook body.")
+    workspace_quota_bytes: int | None = Field(
+        default=None,
+        ge=SMALLEST_BYTES,
+        description="What a workspace may take. As root, each is made a volume of this size; one that is there keeps its.",
+    )
+    workspace_quota_entries: int | None = Field(default=None, ge=1, description="How many files it may hold.")
     callback_networks: tuple[str, ...] = Field(
         default=("127.0.0.0/8", "::1/128"),
         description="Networks that are not public and to which registered callbacks may go all the same.",
@@ -52,3 +60,8 @@ class Settings(BaseSettings):
     def workspaces(self) -> Path:
         """One directory for each employee."""
         return self.home / "workspaces"
+
+    @property
+    def volumes(self) -> Path:
+        """One image for each workspace that is a volume."""
+        return self.home / "volumes"

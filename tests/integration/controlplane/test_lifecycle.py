@@ -17,6 +17,8 @@ from controlplane.employees import DEFAULT_TENANT, SQL, EmployeeRecord, Employee
 from controlplane.errors import LaunchFailed
 from controlplane.gateway import Launch, Stream, Streams
 from controlplane.launchers.interface import LaunchSpec
+from controlplane.launchers.volumes import SMALLEST_BYTES, Volumes
+from controlplane.launchers.workspaces import Workspaces
 from controlplane.lifecycle import LaunchSettings, Lifecycle
 from controlplane.profiles import shipped_profile
 from empla.store.connect import Pool
@@ -121,13 +123,20 @@ async def site(database: Database, short_directory: Path, monkeypatch: pytest.Mo
         settings = LaunchSettings(
             gateway="127.0.0.1:1",
             database_url=database.dsn,
-            workspaces=short_directory / "workspaces",
             logs=short_directory,
             drain_seconds=0.1,
             heartbeat_ms=1000,
             model={},
         )
-        reconciler = Lifecycle(pool=pool, employees=employees, streams=streams, launcher=launcher, settings=settings)
+        workspaces = Workspaces(short_directory / "workspaces", Volumes(short_directory / "volumes", None, None))
+        reconciler = Lifecycle(
+            pool=pool,
+            employees=employees,
+            streams=streams,
+            launcher=launcher,
+            workspaces=workspaces,
+            settings=settings,
+        )
         yield Site(pool, employees, streams, launcher, reconciler)
 
 
@@ -285,6 +294,42 @@ async def test_a_deleted_employee_is_stopped_and_forgotten(site: Site):
         await until(lambda: not site.launcher.alive)
         await until(lambda: not site.lifecycle._observed)
         assert site.launcher.calls == 1
+
+
+@pytest.mark.parametrize("end", ["deleted", "stop all"])
+async def test_a_volume_is_mounted_as_long_as_its_employee_may_need_it(site: Site, short_directory: Path, end: str):
+    volumes = Volumes(short_directory / "volumes", SMALLEST_BYTES, None)
+    site.lifecycle._workspaces = Workspaces(short_directory / "workspaces", volumes)
+    record = await site.employee()
+    place = short_directory / "workspaces" / str(record.employee_id)
+    at_launch: list[bool] = []
+
+    async def look(spec: LaunchSpec) -> None:
+        assert spec.settings["workspace"] == str(place.resolve())
+        at_launch.append(await asyncio.to_thread(place.is_mount))
+
+    site.launcher.on_launch = look
+    try:
+        async with site.reconciling():
+            await until(lambda: site.launcher.alive)
+            if end == "deleted":
+                await site.employees.delete(record.employee_id, force=True)
+                await until(lambda: not place.is_mount())
+            else:
+                await site.lifecycle.stop_all()
+        assert at_launch == [True]
+        assert not site.launcher.alive
+        assert not place.is_mount()
+    finally:
+        await site.lifecycle._workspaces.release_all()
+
+
+async def test_a_workspace_that_cannot_be_made_is_a_failed_launch_like_others(site: Site, short_directory: Path):
+    (short_directory / "workspaces").write_text("no directory")
+    record = await site.employee()
+    async with site.reconciling():
+        await until(lambda: site.lifecycle.observed(record) == pb.OBSERVED_STATE_BACKING_OFF)
+    assert site.launcher.calls == 0
 
 
 @pytest.mark.parametrize("change", ["stopped", "deleted"])
