@@ -70,16 +70,19 @@ class Volumes:
         if await asyncio.to_thread(place.is_mount):
             return
         image = self.image(name)
-        if not await asyncio.to_thread(image.exists):
+        size = await asyncio.to_thread(_size_of, image)
+        if size is None:
             if self._size is None:
                 return
             await self._make(image, self._size)
+        elif self._size not in (None, size):
+            log.warning("the volume %s keeps its %d bytes, whatever the quota is now", image, size)
         if await asyncio.to_thread(_holds_something, place):
             await self._move_in(image, place)
         await _mount(image, place)
 
     async def unmount(self, name: str, place: Path) -> None:
-        """Have it mounted no more; raises `LaunchFailed`, as when a program still uses it. What others mounted stays."""
+        """Have it mounted no more; raises `LaunchFailed`, as when a program still uses it. Without an image it is the operator's."""
         if await asyncio.to_thread(lambda: self.image(name).exists() and place.is_mount()):
             await run("umount", place, seconds=COMMAND_SECONDS)
 
@@ -125,6 +128,13 @@ def _make_sparse(path: Path, size: int) -> None:
         os.ftruncate(fd, size)
     finally:
         os.close(fd)
+
+
+def _size_of(image: Path) -> int | None:
+    try:
+        return image.stat().st_size
+    except FileNotFoundError:
+        return None
 
 
 def _holds_something(place: Path) -> bool:

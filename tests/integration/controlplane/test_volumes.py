@@ -10,14 +10,19 @@ from uuid import UUID
 
 import pytest
 
+from controlplane.auth import new_secret
 from controlplane.errors import LaunchFailed
 from controlplane.launchers import commands
 from controlplane.launchers import volumes as module
 from controlplane.launchers.volumes import SMALLEST_BYTES, Volumes
 from controlplane.launchers.workspaces import Workspaces, account_of, open_workspaces
+from controlplane.settings import Settings
 from empla.store.ids import new_id
+from empla.v1 import control_pb2 as pb
+from tests.conftest import Database
+from tests.integration.controlplane.conftest import serving
 from workstation.errors import QuotaExceeded
-from workstation.interface import FileSystem, QuotaKind
+from workstation.interface import QuotaKind
 from workstation.local.files import LocalFileSystem
 from workstation.local.volume import is_own_volume
 
@@ -182,6 +187,15 @@ class TestMounting:
         assert (await later.prepare(employee) / "kept").read_text() == "kept"
         assert mounted(await later.prepare(new_id())) == []
 
+    async def test_with_another_quota_one_keeps_its_size_and_the_log_says_so(
+        self, workspaces: Workspaces, employee: UUID, home: Path, caplog: pytest.LogCaptureFixture
+    ):
+        place = await workspaces.prepare(employee)
+        await workspaces.release(employee)
+        assert not caplog.messages
+        await Volumes(home / "volumes", 2 * SIZE, None).mount(str(employee), place)
+        assert f"keeps its {SIZE} bytes" in caplog.text
+
     async def test_one_that_cannot_be_made_or_mounted_is_a_failed_launch(
         self, home: Path, place: Path, employee: UUID, workspaces: Workspaces
     ):
@@ -313,9 +327,19 @@ class TestWhereThereAreNone:
         assert "EMPLA_WORKSPACE_QUOTA_BYTES" in caplog.text
 
 
-async def test_an_advisory_quota_holds_for_the_employee_itself(tmp_path: Path):
-    files: FileSystem
-    async with LocalFileSystem(tmp_path, quota_bytes=1000, quota_entries=3) as files:
-        assert (await files.capabilities()).quota is QuotaKind.ADVISORY
-        with pytest.raises(QuotaExceeded):
-            await files.write("large", b"x" * 2000)
+async def test_a_whole_employee_works_on_its_volume(plane_settings: Settings, database: Database, home: Path):
+    quota = {"workspace_quota_bytes": SIZE, "workspace_quota_entries": ENTRIES}
+    settings = plane_settings.model_copy(update=quota)
+    async with database.connect() as pool, serving(settings, database.dsn, new_secret(), pool) as plane:
+        try:
+            employee = await plane.attached()
+            place = settings.workspaces / employee.employee_id
+            request = pb.SendMessageRequest(employee="sales-ae", text="Write a file x.txt with hello", wait_ms=20_000)
+            assert (await plane.stub.SendMessage(request, timeout=30)).state == "answered"
+            (written,) = place.iterdir()
+            assert (written.name, written.stat().st_uid) == ("x.txt", account_of(UUID(employee.employee_id)))
+            assert mounted(place)
+        finally:
+            await plane.running.lifecycle.stop_all()
+            await plane.running.launcher.stop()
+    assert mounted(place) == []
