@@ -82,7 +82,10 @@ class Volumes:
         await _mount(image, place)
 
     async def unmount(self, name: str, place: Path) -> None:
-        """Have it mounted no more; raises `LaunchFailed`, as when a program still uses it. Without an image it is the operator's."""
+        """Have it mounted no more; raises `LaunchFailed`, as when a program still uses it.
+
+        What is mounted where we have no image is the operator's, and stays.
+        """
         if await asyncio.to_thread(lambda: self.image(name).exists() and place.is_mount()):
             await run("umount", place, seconds=COMMAND_SECONDS)
 

@@ -58,11 +58,14 @@ async def test_a_file_has_its_owner_before_it_has_its_name(root: Path) -> None:
         await files.write("slow", content())
 
 
-async def test_copies_belong_to_the_owner_whoever_owns_the_source(root: Path, files: FileSystem) -> None:
-    source = root / "source"
+async def test_copies_belong_to_the_owner_whoever_owns_the_source(
+    root: Path, files: FileSystem, short_directory: Path
+) -> None:
+    source, outside = root / "source", short_directory / "outside"
+    outside.touch()
     (source / "below").mkdir(parents=True)
     (source / "below" / "file").write_bytes(b"x")
-    (source / "link").symlink_to("/etc/passwd")
+    (source / "link").symlink_to(outside)
     await files.copy("source", "tree")
     await files.copy("source/below/file", "file")
     await files.copy("source/link", "link")
@@ -71,8 +74,7 @@ async def test_copies_belong_to_the_owner_whoever_owns_the_source(root: Path, fi
         *("tree", "tree/below", "tree/below/file", "tree/link", "file", "link"),
     }
     assert {(path.lstat().st_uid, path.lstat().st_gid) for path in copies} == {OWNER}
-    outside = Path("/etc/passwd").stat()
-    assert (outside.st_uid, outside.st_gid) == (0, 0)
+    assert (outside.stat().st_uid, outside.stat().st_gid) == (os.geteuid(), os.getegid())
 
 
 async def test_a_replaced_file_keeps_its_bits_and_gets_the_owner(root: Path, files: FileSystem) -> None:
@@ -117,7 +119,9 @@ def test_a_file_that_may_be_outside_as_well_keeps_its_owner(root: Path, short_di
     (root / "alone").write_bytes(b"x")
     descriptor = os.open(root, os.O_PATH)
     try:
-        workspace = Workspace(descriptor, FileSystemLimits(), AdvisoryQuota(None, lambda _: 0), owner_of(descriptor))
+        workspace = Workspace(
+            descriptor, FileSystemLimits(), AdvisoryQuota(None, lambda _: (0, 0)), owner_of(descriptor)
+        )
         workspace.give_named(descriptor, b"name")
         workspace.give_named(descriptor, b"alone")
     finally:
