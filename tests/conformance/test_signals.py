@@ -31,7 +31,7 @@ TREE = """
     signal.signal(int(sys.argv[1]), obey)
     os.write(1, b"ready\\n")
     while True:
-        time.sleep(1000)
+        time.sleep(0.05)  # a signal just before a longer sleep would be heard after it
 """
 
 ESCAPES = {
@@ -98,7 +98,8 @@ class TestSignals:
             import time
             try:
                 print("ready", flush=True)
-                time.sleep(1000)
+                while True:
+                    time.sleep(0.05)
             except KeyboardInterrupt:
                 print("interrupted")
         """

@@ -63,7 +63,8 @@ class TestTerminal:
             import time
             try:
                 print("ready", flush=True)
-                time.sleep(1000)
+                while True:
+                    time.sleep(0.05)
             except KeyboardInterrupt:
                 print("interrupted")
         """
