@@ -19,6 +19,7 @@ Beside each class stands its canonical gRPC code; the class's `reason` travels a
     │   ├── DirectoryNotEmpty       removing or replacing it needs more             FAILED_PRECONDITION
     │   ├── VersionConflict         somebody changed it meanwhile                   ABORTED
     │   ├── FileBusy                held by another program             retryable   UNAVAILABLE
+    │   ├── ArchiveInvalid          damaged, cut short, unsafe, or no archive       INVALID_ARGUMENT
     │   ├── FileTooLarge            more bytes than the limits allow                OUT_OF_RANGE
     │   ├── QuotaExceeded           the workspace or its volume is full             RESOURCE_EXHAUSTED
     │   └── StorageFailed           the storage below is broken                     DATA_LOSS
@@ -160,6 +161,12 @@ class FileBusy(FileSystemError):
 
     reason = "FILE_BUSY"
     retryable = True
+
+
+class ArchiveInvalid(FileSystemError):
+    """An archive that is damaged, cut short, of another kind, or has an entry that may not be unpacked."""
+
+    reason = "ARCHIVE_INVALID"
 
 
 class FileTooLarge(FileSystemError):

@@ -41,8 +41,13 @@ class QuotaKind(StrEnum):
 
 
 class ChangeKind(StrEnum):
-    """What happened to a watched entry; `overflow` says that changes were lost and the caller should look afresh."""
+    """What happened to a watched entry.
 
+    `begun` comes first, once: what happens from then on is reported. `overflow` says that changes were lost, or that
+    some directories are not followed, and the caller should look afresh.
+    """
+
+    BEGUN = "begun"
     CREATED = "created"
     MODIFIED = "modified"
     REMOVED = "removed"
@@ -144,10 +149,19 @@ class SearchEnd:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """Something happened to `path`."""
+    """Something happened to `path`; for `begun` and `overflow` that is the watched directory."""
 
     kind: ChangeKind
     path: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImportedArchive:
+    """What an archive became: entries made and the bytes of their content; entries of it that were left out."""
+
+    entries: int
+    bytes: int
+    left_out: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,13 +191,16 @@ class FileSystemLimits:
         read_bytes: the most `read_file` returns.
         file_bytes: the largest file that is written, appended to or copied, and the most that one `read` streams.
         list_entries: the longest page of `list`.
-        tree_entries: entries a copy, a search or a count of usage goes through.
+        tree_entries: entries a copy, an archive, a search or a count of usage goes through.
         tree_depth: directories below each other that those go down.
-        tree_seconds: how long a copy or a recursive remove may take.
+        tree_seconds: how long a copy, a recursive remove or unpacking an archive may take.
         search_hits: the most hits of one search.
         search_bytes: bytes that one search reads in all.
         search_file_bytes: bytes that a search reads of one file, from its start.
         search_seconds: how long one search may take.
+        archive_bytes: the largest archive, both as it comes and decompressed.
+        watch_directories: directories that one watch follows.
+        watch_changes: changes that wait for a slow consumer of a watch; the kernel may keep fewer.
     """
 
     path_bytes: int = 4095
@@ -198,6 +215,9 @@ class FileSystemLimits:
     search_bytes: int = 256 << 20
     search_file_bytes: int = 8 << 20
     search_seconds: float = 20.0
+    archive_bytes: int = 8 << 30
+    watch_directories: int = 10_000
+    watch_changes: int = 16_384
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -310,7 +330,39 @@ class FileSystem(Protocol):
         ...
 
     def watch(self, path: str = ".", *, recursive: bool = True) -> AsyncGenerator[Change]:
-        """Stream changes below `path` as they happen; `Unsupported` where `capabilities().watch` is false."""
+        """Stream changes in the directory `path`, with `recursive` in all below it, as they happen; `begun` comes first.
+
+        A rename is a removal and a creation, also one that takes the place of another entry, as `write` does; what a
+        new directory holds is reported as created, some of it perhaps twice. Equal changes in a row are one. Links are
+        not followed. Once the directory itself is removed or moved, its removal is reported and the stream ends.
+
+        Raises `WrongKind` for a file (watch its directory), `Unsupported` where `capabilities().watch` is false, and
+        `WorkstationUnavailable` when the machine has no watches left. Wrap it in `contextlib.aclosing` if you may stop.
+        """
+        ...
+
+    def export_archive(self, path: str = ".") -> AsyncGenerator[bytes]:
+        """Stream a file, or all that a directory holds, as an uncompressed tar archive (pax).
+
+        Links are archived as links, hard links as files of their own, holes as zeros. FIFOs, sockets and devices, which
+        hold nothing, are left out, and so is what vanishes meanwhile. A file that grows is archived as long as it was
+        when it was opened; one that shrinks ends the stream with `FileBusy`. An archive without an error is complete.
+        Raises `LimitExceeded` and `FileTooLarge` for what is too much, `PermissionDenied` for what cannot be read.
+        """
+        ...
+
+    async def import_archive(self, path: str, content: bytes | AsyncIterable[bytes]) -> ImportedArchive:
+        """Unpack a tar (also gzipped) or zip archive into the directory `path`.
+
+        A directory that is missing appears at once, complete. Into one that exists (such as `.`) each top-level entry
+        of the archive moves once all is unpacked; none replaces anything: `AlreadyExists`. If anything is wrong,
+        nothing changes. Permission bits of files and their modification times are kept, owners and setuid bits are not.
+        Devices, FIFOs and symbolic links that lead out of the workspace are left out, and counted.
+
+        Raises `ArchiveInvalid` for what is damaged, cut short or no archive, for names that are absolute or hold `..`,
+        and for hard links to anything but a file of the archive; `LimitExceeded`, `FileTooLarge` or `QuotaExceeded` for
+        what unpacks to too much.
+        """
         ...
 
     async def usage(self) -> Usage:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from workstation.local.searching import Search, check_query
 from workstation.local.threads import Stop, Threads
 from workstation.local.tree import measure
 from workstation.local.volume import is_own_volume
+from workstation.local.watching import Watches, Watching, inotify_works
 from workstation.local.workspace import Workspace, directory_beneath, owner_of
 
 _INLINE = 64 << 10
@@ -62,7 +64,9 @@ class LocalFileSystem:
         self._quota_bytes = quota_bytes
         self._quota_entries = quota_entries
         self._own_volume = False
+        self._watchable = False
         self._threads = Threads()
+        self._watches = Watches(self._threads)
         self._opened: Workspace | None = None
 
     async def __aenter__(self) -> Self:
@@ -71,10 +75,12 @@ class LocalFileSystem:
         try:
             with failures(b"."):
                 self._own_volume = await asyncio.to_thread(is_own_volume, root)
+                self._watchable = await asyncio.to_thread(inotify_works)
         except BaseException:
             os.close(root)
             raise
         self._threads = Threads()
+        self._watches = Watches(self._threads)
         self._opened = Workspace(root, self._limits, self._advisory_quota(root), owner_of(root))
         return self
 
@@ -84,12 +90,13 @@ class LocalFileSystem:
         """Stop what runs, wait for it, close."""
         workspace = self._workspace
         self._opened = None
+        self._watches.close()
         await self._threads.aclose()
         os.close(workspace.root)
 
     async def capabilities(self) -> FileSystemCapabilities:
-        """Say what works here; `watch` does not."""
-        return FileSystemCapabilities(watch=False, quota=self._quota_kind, limits=self._limits)
+        """Say what works here and within which limits."""
+        return FileSystemCapabilities(watch=self._watchable, quota=self._quota_kind, limits=self._limits)
 
     async def stat(self, path: str) -> Entry:
         """Describe what has that name; see `FileSystem.stat`."""
@@ -212,9 +219,11 @@ class LocalFileSystem:
             yield search.end
 
     async def watch(self, path: str = ".", *, recursive: bool = True) -> AsyncGenerator[Change]:
-        """Raise `Unsupported`: changes are not watched here."""
-        raise Unsupported(f"changes are not watched here, neither at {paths.show(path)} nor elsewhere")
-        yield  # what makes this a generator, so that the error comes where others do
+        """Stream changes in a directory; see `FileSystem.watch`."""
+        watching = Watching(self._workspace, self._resolve(path), recursive=recursive)
+        async with aclosing(self._watches.changes(watching)) as changes:
+            async for change in changes:
+                yield change
 
     async def usage(self) -> Usage:
         """Count what the workspace takes; see `FileSystem.usage`."""

@@ -1,6 +1,7 @@
 """What is built beside its place and appears there at once: nobody sees half a file or half a tree."""
 
 import os
+import re
 import secrets
 import stat
 from contextlib import ExitStack, suppress
@@ -22,6 +23,7 @@ from workstation.local.workspace import (
 )
 from workstation.paths import encode
 
+_TEMPORARY = re.compile(rb"\.empla-[0-9a-f]{16}\.tmp")
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -38,7 +40,7 @@ class Replacement:
         self._claimed = (0, 0)
         self.parent = -1
         self.name = b""
-        self.temporary = f".empla-{secrets.token_hex(8)}.tmp".encode()
+        self.temporary = temporary_name()
         self._resources = ExitStack()
 
     def __enter__(self) -> Self:
@@ -160,6 +162,16 @@ class FileReplacement(Replacement):
         if current is not None:
             require_file(current, self.path)
         return current
+
+
+def temporary_name() -> bytes:
+    """A name for what is not complete yet."""
+    return f".empla-{secrets.token_hex(8)}.tmp".encode()
+
+
+def is_temporary(name: bytes) -> bool:
+    """Whether this is how we name what is not complete yet; such names are neither watched nor archived."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def bytes_alone(status: os.stat_result) -> int:

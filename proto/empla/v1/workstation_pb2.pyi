@@ -281,6 +281,9 @@ class FileLimits(_message.Message):
     SEARCH_BYTES_FIELD_NUMBER: _builtins.int
     SEARCH_FILE_BYTES_FIELD_NUMBER: _builtins.int
     SEARCH_SECONDS_FIELD_NUMBER: _builtins.int
+    ARCHIVE_BYTES_FIELD_NUMBER: _builtins.int
+    WATCH_DIRECTORIES_FIELD_NUMBER: _builtins.int
+    WATCH_CHANGES_FIELD_NUMBER: _builtins.int
     path_bytes: _builtins.int
     chunk_bytes: _builtins.int
     """one piece of a streamed read; the most that Append takes"""
@@ -290,15 +293,21 @@ class FileLimits(_message.Message):
     """largest file written, appended to or copied; most of one Read"""
     list_entries: _builtins.int
     tree_entries: _builtins.int
-    """entries that a copy, a search or a count of usage goes through"""
+    """entries that a copy, an archive, a search or a count of usage goes through"""
     tree_depth: _builtins.int
     tree_seconds: _builtins.float
-    """a copy or a recursive remove"""
+    """a copy, a recursive remove, unpacking an archive"""
     search_hits: _builtins.int
     search_bytes: _builtins.int
     search_file_bytes: _builtins.int
     """read of one file, from its start"""
     search_seconds: _builtins.float
+    archive_bytes: _builtins.int
+    """of an archive, both as it comes and decompressed"""
+    watch_directories: _builtins.int
+    """that one watch follows"""
+    watch_changes: _builtins.int
+    """that wait for a slow consumer; the kernel may keep fewer"""
     def __init__(
         self,
         *,
@@ -314,10 +323,13 @@ class FileLimits(_message.Message):
         search_bytes: _builtins.int = ...,
         search_file_bytes: _builtins.int = ...,
         search_seconds: _builtins.float = ...,
+        archive_bytes: _builtins.int = ...,
+        watch_directories: _builtins.int = ...,
+        watch_changes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_bytes", b"chunk_bytes", "file_bytes", b"file_bytes", "list_entries", b"list_entries", "path_bytes", b"path_bytes", "read_bytes", b"read_bytes", "search_bytes", b"search_bytes", "search_file_bytes", b"search_file_bytes", "search_hits", b"search_hits", "search_seconds", b"search_seconds", "tree_depth", b"tree_depth", "tree_entries", b"tree_entries", "tree_seconds", b"tree_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archive_bytes", b"archive_bytes", "chunk_bytes", b"chunk_bytes", "file_bytes", b"file_bytes", "list_entries", b"list_entries", "path_bytes", b"path_bytes", "read_bytes", b"read_bytes", "search_bytes", b"search_bytes", "search_file_bytes", b"search_file_bytes", "search_hits", b"search_hits", "search_seconds", b"search_seconds", "tree_depth", b"tree_depth", "tree_entries", b"tree_entries", "tree_seconds", b"tree_seconds", "watch_changes", b"watch_changes", "watch_directories", b"watch_directories"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -847,7 +859,9 @@ class FileChange(_message.Message):
         KIND_MODIFIED: FileChange._Kind.ValueType  # 2
         KIND_REMOVED: FileChange._Kind.ValueType  # 3
         KIND_OVERFLOW: FileChange._Kind.ValueType  # 4
-        """changes were lost: look afresh"""
+        """changes were lost, or some directories are not followed: look afresh"""
+        KIND_BEGUN: FileChange._Kind.ValueType  # 5
+        """first, once: what happens from now on is reported"""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
     KIND_UNSPECIFIED: FileChange.Kind.ValueType  # 0
@@ -855,7 +869,9 @@ class FileChange(_message.Message):
     KIND_MODIFIED: FileChange.Kind.ValueType  # 2
     KIND_REMOVED: FileChange.Kind.ValueType  # 3
     KIND_OVERFLOW: FileChange.Kind.ValueType  # 4
-    """changes were lost: look afresh"""
+    """changes were lost, or some directories are not followed: look afresh"""
+    KIND_BEGUN: FileChange.Kind.ValueType  # 5
+    """first, once: what happens from now on is reported"""
 
     KIND_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
@@ -874,6 +890,119 @@ class FileChange(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FileChange: _TypeAlias = FileChange  # noqa: Y015
+
+@_typing.final
+class FileExportArchiveRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FileExportArchiveRequest: _TypeAlias = FileExportArchiveRequest  # noqa: Y015
+
+@_typing.final
+class FileExportArchiveResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FileExportArchiveResponse: _TypeAlias = FileExportArchiveResponse  # noqa: Y015
+
+@_typing.final
+class FileImportArchiveRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    @_builtins.property
+    def start(self) -> Global___FileImportArchiveStart:
+        """first, once"""
+
+    def __init__(
+        self,
+        *,
+        start: Global___FileImportArchiveStart | None = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "part", b"part", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "part", b"part", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["start", "data"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___FileImportArchiveRequest: _TypeAlias = FileImportArchiveRequest  # noqa: Y015
+
+@_typing.final
+class FileImportArchiveStart(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """the directory to unpack into; one that is missing is made"""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FileImportArchiveStart: _TypeAlias = FileImportArchiveStart  # noqa: Y015
+
+@_typing.final
+class FileImportedArchive(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
+    entries: _builtins.int
+    """made"""
+    bytes: _builtins.int
+    """of their content"""
+    left_out: _builtins.int
+    """devices, FIFOs, symbolic links that lead out of the workspace"""
+    def __init__(
+        self,
+        *,
+        entries: _builtins.int = ...,
+        bytes: _builtins.int = ...,
+        left_out: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "entries", b"entries", "left_out", b"left_out"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FileImportedArchive: _TypeAlias = FileImportedArchive  # noqa: Y015
 
 @_typing.final
 class FileUsageRequest(_message.Message):

@@ -42,6 +42,7 @@ class FileSystemStub:
     FAILED_PRECONDITION  DIRECTORY_NOT_EMPTY
     ABORTED              VERSION_CONFLICT         not, or no longer, the expected version (`expected`, `actual`)
     UNAVAILABLE          FILE_BUSY                held by another program, or shrinking while it is read; may be tried again
+    INVALID_ARGUMENT     ARCHIVE_INVALID          damaged, cut short, no archive, or with an entry that may not be unpacked
     OUT_OF_RANGE         FILE_TOO_LARGE           more bytes than the limits allow (`allowed`)
     RESOURCE_EXHAUSTED   QUOTA_EXCEEDED           the quota is used up or the volume is full
     DATA_LOSS            STORAGE_FAILED           the storage below reported an error
@@ -113,6 +114,16 @@ class FileSystemStub:
                 request_serializer=empla_dot_v1_dot_workstation__pb2.FileWatchRequest.SerializeToString,
                 response_deserializer=empla_dot_v1_dot_workstation__pb2.FileChange.FromString,
                 _registered_method=True)
+        self.ExportArchive = channel.unary_stream(
+                '/empla.v1.FileSystem/ExportArchive',
+                request_serializer=empla_dot_v1_dot_workstation__pb2.FileExportArchiveRequest.SerializeToString,
+                response_deserializer=empla_dot_v1_dot_workstation__pb2.FileExportArchiveResponse.FromString,
+                _registered_method=True)
+        self.ImportArchive = channel.stream_unary(
+                '/empla.v1.FileSystem/ImportArchive',
+                request_serializer=empla_dot_v1_dot_workstation__pb2.FileImportArchiveRequest.SerializeToString,
+                response_deserializer=empla_dot_v1_dot_workstation__pb2.FileImportedArchive.FromString,
+                _registered_method=True)
         self.Usage = channel.unary_unary(
                 '/empla.v1.FileSystem/Usage',
                 request_serializer=empla_dot_v1_dot_workstation__pb2.FileUsageRequest.SerializeToString,
@@ -137,6 +148,7 @@ class FileSystemServicer:
     FAILED_PRECONDITION  DIRECTORY_NOT_EMPTY
     ABORTED              VERSION_CONFLICT         not, or no longer, the expected version (`expected`, `actual`)
     UNAVAILABLE          FILE_BUSY                held by another program, or shrinking while it is read; may be tried again
+    INVALID_ARGUMENT     ARCHIVE_INVALID          damaged, cut short, no archive, or with an entry that may not be unpacked
     OUT_OF_RANGE         FILE_TOO_LARGE           more bytes than the limits allow (`allowed`)
     RESOURCE_EXHAUSTED   QUOTA_EXCEEDED           the quota is used up or the volume is full
     DATA_LOSS            STORAGE_FAILED           the storage below reported an error
@@ -221,7 +233,26 @@ class FileSystemServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Watch(self, request, context):
-        """Changes as they happen, until the client cancels. UNSUPPORTED where Capabilities has no `watch`.
+        """KIND_BEGUN first, then changes as they happen, until the client cancels or the directory is gone. WRONG_KIND (a file),
+        NOT_FOUND, UNSUPPORTED where Capabilities has no `watch`, WORKSTATION_UNAVAILABLE (no watches left on this machine).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportArchive(self, request, context):
+        """A file, or all that a directory holds, as an uncompressed tar archive, complete if the stream ends with OK. FIFOs, sockets
+        and devices are left out. NOT_FOUND, FILE_BUSY (a file shrinks meanwhile), FILE_TOO_LARGE, PERMISSION_DENIED, LIMIT_EXCEEDED
+        (`archive_bytes`, `tree_entries`, `tree_depth`, `path_bytes`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportArchive(self, request_iterator, context):
+        """Unpacks a tar (also gzipped) or zip archive: `start` first, then the archive. If the client's stream breaks off, nothing
+        changes. ARCHIVE_INVALID, ALREADY_EXISTS (nothing is replaced), WRONG_KIND, NOT_FOUND (a missing directory above),
+        FILE_TOO_LARGE, QUOTA_EXCEEDED, LIMIT_EXCEEDED (as for ExportArchive, and `tree_seconds`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -297,6 +328,16 @@ def add_FileSystemServicer_to_server(servicer, server):
                     request_deserializer=empla_dot_v1_dot_workstation__pb2.FileWatchRequest.FromString,
                     response_serializer=empla_dot_v1_dot_workstation__pb2.FileChange.SerializeToString,
             ),
+            'ExportArchive': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportArchive,
+                    request_deserializer=empla_dot_v1_dot_workstation__pb2.FileExportArchiveRequest.FromString,
+                    response_serializer=empla_dot_v1_dot_workstation__pb2.FileExportArchiveResponse.SerializeToString,
+            ),
+            'ImportArchive': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportArchive,
+                    request_deserializer=empla_dot_v1_dot_workstation__pb2.FileImportArchiveRequest.FromString,
+                    response_serializer=empla_dot_v1_dot_workstation__pb2.FileImportedArchive.SerializeToString,
+            ),
             'Usage': grpc.unary_unary_rpc_method_handler(
                     servicer.Usage,
                     request_deserializer=empla_dot_v1_dot_workstation__pb2.FileUsageRequest.FromString,
@@ -327,6 +368,7 @@ class FileSystem:
     FAILED_PRECONDITION  DIRECTORY_NOT_EMPTY
     ABORTED              VERSION_CONFLICT         not, or no longer, the expected version (`expected`, `actual`)
     UNAVAILABLE          FILE_BUSY                held by another program, or shrinking while it is read; may be tried again
+    INVALID_ARGUMENT     ARCHIVE_INVALID          damaged, cut short, no archive, or with an entry that may not be unpacked
     OUT_OF_RANGE         FILE_TOO_LARGE           more bytes than the limits allow (`allowed`)
     RESOURCE_EXHAUSTED   QUOTA_EXCEEDED           the quota is used up or the volume is full
     DATA_LOSS            STORAGE_FAILED           the storage below reported an error
@@ -646,6 +688,60 @@ class FileSystem:
             '/empla.v1.FileSystem/Watch',
             empla_dot_v1_dot_workstation__pb2.FileWatchRequest.SerializeToString,
             empla_dot_v1_dot_workstation__pb2.FileChange.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportArchive(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/empla.v1.FileSystem/ExportArchive',
+            empla_dot_v1_dot_workstation__pb2.FileExportArchiveRequest.SerializeToString,
+            empla_dot_v1_dot_workstation__pb2.FileExportArchiveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportArchive(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/empla.v1.FileSystem/ImportArchive',
+            empla_dot_v1_dot_workstation__pb2.FileImportArchiveRequest.SerializeToString,
+            empla_dot_v1_dot_workstation__pb2.FileImportedArchive.FromString,
             options,
             channel_credentials,
             insecure,

@@ -59,6 +59,7 @@ class FileSystemStub:
       FAILED_PRECONDITION  DIRECTORY_NOT_EMPTY
       ABORTED              VERSION_CONFLICT         not, or no longer, the expected version (`expected`, `actual`)
       UNAVAILABLE          FILE_BUSY                held by another program, or shrinking while it is read; may be tried again
+      INVALID_ARGUMENT     ARCHIVE_INVALID          damaged, cut short, no archive, or with an entry that may not be unpacked
       OUT_OF_RANGE         FILE_TOO_LARGE           more bytes than the limits allow (`allowed`)
       RESOURCE_EXHAUSTED   QUOTA_EXCEEDED           the quota is used up or the volume is full
       DATA_LOSS            STORAGE_FAILED           the storage below reported an error
@@ -94,7 +95,19 @@ class FileSystemStub:
     Search: _grpc.UnaryStreamMultiCallable[_workstation_pb2.FileSearchRequest, _workstation_pb2.FileSearchResponse]
     """Hits as they are found, and the end last. NOT_FOUND, WRONG_KIND."""
     Watch: _grpc.UnaryStreamMultiCallable[_workstation_pb2.FileWatchRequest, _workstation_pb2.FileChange]
-    """Changes as they happen, until the client cancels. UNSUPPORTED where Capabilities has no `watch`."""
+    """KIND_BEGUN first, then changes as they happen, until the client cancels or the directory is gone. WRONG_KIND (a file),
+    NOT_FOUND, UNSUPPORTED where Capabilities has no `watch`, WORKSTATION_UNAVAILABLE (no watches left on this machine).
+    """
+    ExportArchive: _grpc.UnaryStreamMultiCallable[_workstation_pb2.FileExportArchiveRequest, _workstation_pb2.FileExportArchiveResponse]
+    """A file, or all that a directory holds, as an uncompressed tar archive, complete if the stream ends with OK. FIFOs, sockets
+    and devices are left out. NOT_FOUND, FILE_BUSY (a file shrinks meanwhile), FILE_TOO_LARGE, PERMISSION_DENIED, LIMIT_EXCEEDED
+    (`archive_bytes`, `tree_entries`, `tree_depth`, `path_bytes`).
+    """
+    ImportArchive: _grpc.StreamUnaryMultiCallable[_workstation_pb2.FileImportArchiveRequest, _workstation_pb2.FileImportedArchive]
+    """Unpacks a tar (also gzipped) or zip archive: `start` first, then the archive. If the client's stream breaks off, nothing
+    changes. ARCHIVE_INVALID, ALREADY_EXISTS (nothing is replaced), WRONG_KIND, NOT_FOUND (a missing directory above),
+    FILE_TOO_LARGE, QUOTA_EXCEEDED, LIMIT_EXCEEDED (as for ExportArchive, and `tree_seconds`).
+    """
     Usage: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.FileUsageRequest, _workstation_pb2.FileUsage]
     """What the workspace takes, and may take."""
 
@@ -116,6 +129,7 @@ class FileSystemAsyncStub(FileSystemStub):
       FAILED_PRECONDITION  DIRECTORY_NOT_EMPTY
       ABORTED              VERSION_CONFLICT         not, or no longer, the expected version (`expected`, `actual`)
       UNAVAILABLE          FILE_BUSY                held by another program, or shrinking while it is read; may be tried again
+      INVALID_ARGUMENT     ARCHIVE_INVALID          damaged, cut short, no archive, or with an entry that may not be unpacked
       OUT_OF_RANGE         FILE_TOO_LARGE           more bytes than the limits allow (`allowed`)
       RESOURCE_EXHAUSTED   QUOTA_EXCEEDED           the quota is used up or the volume is full
       DATA_LOSS            STORAGE_FAILED           the storage below reported an error
@@ -148,7 +162,19 @@ class FileSystemAsyncStub(FileSystemStub):
     Search: _aio.UnaryStreamMultiCallable[_workstation_pb2.FileSearchRequest, _workstation_pb2.FileSearchResponse]  # type: ignore[assignment]
     """Hits as they are found, and the end last. NOT_FOUND, WRONG_KIND."""
     Watch: _aio.UnaryStreamMultiCallable[_workstation_pb2.FileWatchRequest, _workstation_pb2.FileChange]  # type: ignore[assignment]
-    """Changes as they happen, until the client cancels. UNSUPPORTED where Capabilities has no `watch`."""
+    """KIND_BEGUN first, then changes as they happen, until the client cancels or the directory is gone. WRONG_KIND (a file),
+    NOT_FOUND, UNSUPPORTED where Capabilities has no `watch`, WORKSTATION_UNAVAILABLE (no watches left on this machine).
+    """
+    ExportArchive: _aio.UnaryStreamMultiCallable[_workstation_pb2.FileExportArchiveRequest, _workstation_pb2.FileExportArchiveResponse]  # type: ignore[assignment]
+    """A file, or all that a directory holds, as an uncompressed tar archive, complete if the stream ends with OK. FIFOs, sockets
+    and devices are left out. NOT_FOUND, FILE_BUSY (a file shrinks meanwhile), FILE_TOO_LARGE, PERMISSION_DENIED, LIMIT_EXCEEDED
+    (`archive_bytes`, `tree_entries`, `tree_depth`, `path_bytes`).
+    """
+    ImportArchive: _aio.StreamUnaryMultiCallable[_workstation_pb2.FileImportArchiveRequest, _workstation_pb2.FileImportedArchive]  # type: ignore[assignment]
+    """Unpacks a tar (also gzipped) or zip archive: `start` first, then the archive. If the client's stream breaks off, nothing
+    changes. ARCHIVE_INVALID, ALREADY_EXISTS (nothing is replaced), WRONG_KIND, NOT_FOUND (a missing directory above),
+    FILE_TOO_LARGE, QUOTA_EXCEEDED, LIMIT_EXCEEDED (as for ExportArchive, and `tree_seconds`).
+    """
     Usage: _aio.UnaryUnaryMultiCallable[_workstation_pb2.FileUsageRequest, _workstation_pb2.FileUsage]  # type: ignore[assignment]
     """What the workspace takes, and may take."""
 
@@ -169,6 +195,7 @@ class FileSystemServicer(metaclass=_abc_1.ABCMeta):
       FAILED_PRECONDITION  DIRECTORY_NOT_EMPTY
       ABORTED              VERSION_CONFLICT         not, or no longer, the expected version (`expected`, `actual`)
       UNAVAILABLE          FILE_BUSY                held by another program, or shrinking while it is read; may be tried again
+      INVALID_ARGUMENT     ARCHIVE_INVALID          damaged, cut short, no archive, or with an entry that may not be unpacked
       OUT_OF_RANGE         FILE_TOO_LARGE           more bytes than the limits allow (`allowed`)
       RESOURCE_EXHAUSTED   QUOTA_EXCEEDED           the quota is used up or the volume is full
       DATA_LOSS            STORAGE_FAILED           the storage below reported an error
@@ -271,7 +298,31 @@ class FileSystemServicer(metaclass=_abc_1.ABCMeta):
         request: _workstation_pb2.FileWatchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_workstation_pb2.FileChange], _abc.AsyncIterator[_workstation_pb2.FileChange]]:
-        """Changes as they happen, until the client cancels. UNSUPPORTED where Capabilities has no `watch`."""
+        """KIND_BEGUN first, then changes as they happen, until the client cancels or the directory is gone. WRONG_KIND (a file),
+        NOT_FOUND, UNSUPPORTED where Capabilities has no `watch`, WORKSTATION_UNAVAILABLE (no watches left on this machine).
+        """
+
+    @_abc_1.abstractmethod
+    def ExportArchive(
+        self,
+        request: _workstation_pb2.FileExportArchiveRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_workstation_pb2.FileExportArchiveResponse], _abc.AsyncIterator[_workstation_pb2.FileExportArchiveResponse]]:
+        """A file, or all that a directory holds, as an uncompressed tar archive, complete if the stream ends with OK. FIFOs, sockets
+        and devices are left out. NOT_FOUND, FILE_BUSY (a file shrinks meanwhile), FILE_TOO_LARGE, PERMISSION_DENIED, LIMIT_EXCEEDED
+        (`archive_bytes`, `tree_entries`, `tree_depth`, `path_bytes`).
+        """
+
+    @_abc_1.abstractmethod
+    def ImportArchive(
+        self,
+        request_iterator: _MaybeAsyncIterator[_workstation_pb2.FileImportArchiveRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_workstation_pb2.FileImportedArchive, _abc.Awaitable[_workstation_pb2.FileImportedArchive]]:
+        """Unpacks a tar (also gzipped) or zip archive: `start` first, then the archive. If the client's stream breaks off, nothing
+        changes. ARCHIVE_INVALID, ALREADY_EXISTS (nothing is replaced), WRONG_KIND, NOT_FOUND (a missing directory above),
+        FILE_TOO_LARGE, QUOTA_EXCEEDED, LIMIT_EXCEEDED (as for ExportArchive, and `tree_seconds`).
+        """
 
     @_abc_1.abstractmethod
     def Usage(

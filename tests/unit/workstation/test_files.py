@@ -10,10 +10,7 @@ import pytest
 from blockbuster import BlockBuster
 
 from tests.conformance.filework import searched
-from workstation.errors import (
-    Unsupported,
-    WorkstationUnavailable,
-)
+from workstation.errors import WorkstationUnavailable
 from workstation.interface import (
     FileSystem,
     FileSystemLimits,
@@ -51,7 +48,7 @@ class TestOpening:
         limits = FileSystemLimits(list_entries=7)
         async with LocalFileSystem(tmp_path, limits=limits) as files:
             capabilities = await files.capabilities()
-        assert (capabilities.watch, capabilities.quota, capabilities.limits) == (False, QuotaKind.NONE, limits)
+        assert (capabilities.watch, capabilities.quota, capabilities.limits) == (True, QuotaKind.NONE, limits)
 
     async def test_a_missing_root_is_unavailable(self, tmp_path: Path) -> None:
         with pytest.raises(WorkstationUnavailable, match="missing"):
@@ -74,10 +71,6 @@ class TestOpening:
             await asyncio.sleep(0)
         with pytest.raises(WorkstationUnavailable):
             await running
-
-    async def test_watching_is_not_supported(self, files: FileSystem) -> None:
-        with pytest.raises(Unsupported):
-            await anext(files.watch())
 
 
 class TestDescriptors:

@@ -24,6 +24,7 @@ MESSAGES = {
     "FileSearchHit": interface.SearchHit,
     "FileSearchEnd": interface.SearchEnd,
     "FileChange": interface.Change,
+    "FileImportedArchive": interface.ImportedArchive,
     "FileUsage": interface.Usage,
     "ComputeCapabilities": interface.ComputeCapabilities,
     "ComputeLimits": interface.ComputeLimits,
