@@ -14,6 +14,7 @@ closes.
 """
 
 # Cheap modules only: this start-up is what a cold jail costs more than nsjail alone.
+import _ctypes
 import _signal as signal  # type: ignore[import-not-found] # signal itself imports enum
 import _socket
 import errno
@@ -27,8 +28,19 @@ from typing import Any
 _PACKET = 1 << 18
 _TIOCSCTTY = 0x540E
 _TIOCSWINSZ = 0x5414
+_PR_SET_DUMPABLE = 4
 _SOL_SOCKET, _SCM_RIGHTS = _socket.SOL_SOCKET, _socket.SCM_RIGHTS
 _PRELOADED: dict[str, Any] = {}
+
+
+def _hide(hidden: bool) -> None:
+    """Close what /proc shows of this process (its memory, its descriptors) to programs of the same account, or open it.
+
+    Every program in the jail has our account. `ctypes` itself would take longer to import than all else here.
+    """
+    _ctypes.call_function(
+        _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl"), (_PR_SET_DUMPABLE, 0 if hidden else 1, 0, 0, 0)
+    )
 
 
 class suppress:  # noqa: N801 - contextlib's, whose import takes longer than all else here
@@ -114,6 +126,7 @@ class Keeper:
 
         def session(tell: int) -> None:
             os.close(tell)
+            _hide(False)
             os.closerange(3, channel)  # nothing closes by itself where nothing is executed
             os.closerange(channel + 1, 1024)
             os.environ.clear()
@@ -219,4 +232,5 @@ def main(descriptor: int) -> None:
     for target in (0, 1, 2):
         os.dup2(devnull, target)
     os.close(devnull)
+    _hide(True)
     Keeper(control).run()
