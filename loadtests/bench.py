@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from loadtests import report, transitions, webhook_reply
+from loadtests import report, transitions, webhook_reply, workstation
 from loadtests.report import Figure
 
-ROWS = ("transitions", "webhook", "slow-model")
+ROWS = ("transitions", "webhook", "slow-model", "workstation")
 
 
 @click.command()
@@ -36,6 +36,8 @@ def _measure(row: str, facts: dict[str, Any], *, quick: bool) -> list[Figure]:
             return figures
         case "webhook":
             return webhook_reply.measure(lengths)
+        case "workstation":
+            return asyncio.run(workstation.measure(workstation.QUICK if quick else workstation.FULL))
         case _:
             return webhook_reply.measure_with_slow_model(lengths)
 

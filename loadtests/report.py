@@ -16,11 +16,12 @@ RESULTS = Path(__file__).parent / "results"
 class Figure:
     """One row. `better` says on which side of the target the value should lie; without a target it is for reading only.
 
+    `value` is None when it could not be measured; the name then says why.
     `peer` names what the value is compared with, `peer_value` what that came to in the same run.
     """
 
     name: str
-    value: float
+    value: float | None
     unit: str
     target: float | None = None
     better: Literal["low", "high"] = "low"
@@ -29,8 +30,8 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is met; None where there is none."""
-        if self.target is None:
+        """Whether the target is met; None where there is none, or nothing was measured."""
+        if self.target is None or self.value is None:
             return None
         return self.value <= self.target if self.better == "low" else self.value >= self.target
 
@@ -83,7 +84,7 @@ def _cells(figure: Figure) -> tuple[str, ...]:
     met = {True: "met", False: "MISSED", None: ""}[figure.met]
     return (
         figure.name,
-        f"{_number(figure.value)} {figure.unit}",
+        "not measured" if figure.value is None else f"{_number(figure.value)} {figure.unit}",
         "" if figure.target is None else f"{sign} {_number(figure.target)} {figure.unit}",
         met,
         "" if figure.peer_value is None else f"{figure.peer}: {_number(figure.peer_value)} {figure.unit}",
@@ -92,4 +93,6 @@ def _cells(figure: Figure) -> tuple[str, ...]:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.4f}"
