@@ -40,7 +40,8 @@ log = logging.getLogger(__name__)
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NAME = re.compile(r"[^=\0]+")
 _REMEMBERED = 1000
-"""Ended executions at most, however short a time ago they ended."""
+_REMEMBERED_BYTES = 64 << 20
+"""How many ended executions are remembered with how much output, however short a time ago they ended."""
 
 
 def default_limits() -> ComputeLimits:
@@ -233,11 +234,11 @@ class LocalCompute:
         return execution
 
     def _forget(self) -> None:
-        """Let go of what ended long ago, or of the oldest ends when there are too many."""
-        ended = [execution for execution in self._executions.values() if execution.over.done()]
-        late = time.monotonic() - self._limits.kept_seconds
-        for position, execution in enumerate(ended):
-            if execution.ended_at < late or len(ended) - position > _REMEMBERED:
+        """Let go of what ended long ago, and of the oldest when there is too much."""
+        late, count, kept = time.monotonic() - self._limits.kept_seconds, 0, 0
+        for execution in [found for found in reversed(self._executions.values()) if found.over.done()]:
+            count, kept = count + 1, kept + execution.kept_bytes
+            if execution.ended_at < late or count > _REMEMBERED or kept > max(_REMEMBERED_BYTES, execution.kept_bytes):
                 del self._executions[execution.exec_id]
 
     def _require_room(self) -> None:

@@ -89,6 +89,11 @@ class Execution:
             end=self.end,
         )
 
+    @property
+    def kept_bytes(self) -> int:
+        """How much output is kept."""
+        return sum(output.end - output.start for output in self._outputs.values())
+
     async def run(self, pool: WarmPool) -> None:
         """Start it, see it to its end, and leave nothing of it. `begun` fails with what kept it from starting."""
         try:

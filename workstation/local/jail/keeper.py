@@ -38,9 +38,8 @@ def _hide(hidden: bool) -> None:
 
     Every program in the jail has our account. `ctypes` itself would take longer to import than all else here.
     """
-    _ctypes.call_function(
-        _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl"), (_PR_SET_DUMPABLE, 0 if hidden else 1, 0, 0, 0)
-    )
+    libc = _ctypes.dlopen(None, 0)  # type: ignore[arg-type] # None is this program with all its libraries
+    _ctypes.call_function(_ctypes.dlsym(libc, "prctl"), (_PR_SET_DUMPABLE, 0 if hidden else 1, 0, 0, 0))
 
 
 class suppress:  # noqa: N801 - contextlib's, whose import takes longer than all else here
