@@ -1,0 +1,353 @@
+"""A session remembers, streams, tells errors apart, can be interrupted, and says so when it died."""
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from tests.conformance.conftest import OpenCompute
+from tests.conformance.declared import needs_sessions
+from tests.conformance.host import marked_processes
+from tests.conformance.programs import PATIENCE, fresh_id, interpreter, run, until
+from workstation.errors import LimitExceeded, SessionBusy, SessionLost, SessionNotFound
+from workstation.interface import (
+    Compute,
+    EndReason,
+    ExecLimits,
+    OutputStream,
+    RunEnd,
+    SessionError,
+    SessionSpec,
+    SessionText,
+)
+
+LOST = {
+    "exit": ("import os; os._exit(3)", EndReason.EXITED),
+    "kill": ("import os; os.kill(os.getpid(), 9)", EndReason.SIGNALED),
+    "crash": ("import ctypes; ctypes.string_at(0)", EndReason.SIGNALED),
+    "memory": ("data = b'x' * (512 << 20)", EndReason.OUT_OF_MEMORY),
+}
+
+
+@needs_sessions
+class TestState:
+    async def test_what_was_said_lives_on(self, compute: Compute) -> None:
+        async with interpreter(compute) as python:
+            await python.run("import math\nx = 20\ndef double(y): return 2 * y\nclass Thing: value = 1")
+            ran = await python.run("x += 1\nprint(double(x), math.floor(2.5), Thing().value)")
+            assert (ran.text, ran.end.reason, ran.end.session_alive) == ("42 2 1\n", EndReason.EXITED, True)
+
+    async def test_two_sessions_know_nothing_of_each_other(self, compute: Compute) -> None:
+        async with interpreter(compute) as one, interpreter(compute) as two:
+            await one.run("x = 1; open('/tmp/mine', 'w').close()")
+            assert (await two.run("x")).error.name == "NameError"
+            assert (await two.run("import os; print(os.path.exists('/tmp/mine'))")).text == "False\n"
+            assert (await one.run("print(x)")).text == "1\n"
+
+    async def test_the_same_id_is_the_same_session(self, compute: Compute) -> None:
+        async with interpreter(compute) as python:
+            await python.run("x = 1")
+            again = await compute.open_session(python.session_id, SessionSpec())
+            assert again.session_id == python.session_id
+            assert again.python_version.startswith("3.")
+            assert (await python.run("print(x)")).text == "1\n"
+
+    async def test_it_shares_the_workspace(self, compute: Compute) -> None:
+        await run(compute, "sh", "-c", "mkdir a; echo content > a/file; echo 'value = 7' > a/module.py")
+        async with interpreter(compute, cwd="a") as python:
+            assert (
+                await python.run("import os; print(open('file').read(), os.getcwd())")
+            ).text == "content\n /workspace/a\n"
+            assert (await python.run("import module; print(module.value)")).text == "7\n"
+
+    async def test_awaiting_works_at_the_top(self, compute: Compute) -> None:
+        async with interpreter(compute) as python:
+            await python.run("import asyncio\nlock = asyncio.Lock()\nasync def one(): return 1")
+            assert (await python.run("async with lock:\n    print(await one() + await one())")).text == "2\n"
+
+    async def test_threads_run_between_runs(self, compute: Compute) -> None:
+        async with interpreter(compute) as python:
+            await python.run("""
+                import threading
+                go, done = threading.Event(), threading.Event()
+                threading.Thread(target=lambda: (go.wait(), done.set()), daemon=True).start()
+            """)
+            await python.run("go.set()")
+            assert (await python.run("print(done.wait(20))")).text == "True\n"
+
+    async def test_functions_can_be_inspected_and_pickled(self, compute: Compute) -> None:
+        async with interpreter(compute) as python:
+            await python.run("import dataclasses, pickle\n@dataclasses.dataclass\nclass Point:\n    x: int")
+            assert (await python.run("print(pickle.loads(pickle.dumps(Point(1))))")).text == "Point(x=1)\n"
+
+
+@needs_sessions
+class TestOutput:
+    async def test_text_comes_while_the_code_runs(self, compute: Compute) -> None:
+        async with interpreter(compute) as python:
+            code = "import os, time\nprint('begun')\nwhile not os.path.exists('go'): time.sleep(0.01)\nprint('done')"
+            async with (
+                asyncio.timeout(PATIENCE),
+                aclosing(compute.run_in_session(python.session_id, fresh_id(), code)) as stream,
+            ):
+                first = await anext(stream)
+                assert first == SessionText(stream=OutputStream.STDOUT, text="begun\n")
+                await run(compute, "touch", "go")
+                rest = [event async for event in stream]
+            assert "".join(event.text for event in rest if isinstance(event, SessionText)) == "done\n"
+            assert isinstance(rest[-1], RunEnd)
+
+    async def test_both_streams_are_apart_and_anything_may_be_printed(self, compute: Compute) -> None:
+        async with interpreter(compute) as python:
+            ran = await python.run("""
+                import os, subprocess, sys
+                print("out é💥\\u202e", end="")
+                print("error", file=sys.stderr, end="")
+                os.write(1, b"raw \\xff")
+                subprocess.run(["echo", "child"])
+            """)
+            errors = [event.text for event in ran.events if isinstance(event, SessionText) and event.stream == "stderr"]
+            assert "".join(errors) == "error"
+            assert ran.text.startswith("out é💥\u202e")
+            assert "raw" in ran.text
+            assert "child" in ran.text
+
+    async def test_the_last_expression_is_shown(self, compute: Compute) -> None:
+        async with interpreter(compute) as python:
+            (result,) = (await python.run("x = 6\nx * 7")).results
+            assert result["text/plain"] == b"42"
+            assert (await python.run("x = 1")).results == []
+            assert (await python.run("None")).results == []
+
+    async def test_rich_results_show_themselves(self, compute: Compute) -> None:
+        async with interpreter(compute) as python:
+            await python.run("class Table:\n    def _repr_html_(self): return '<b>1</b>'")
+            (result,) = (await python.run("Table()")).results
+            assert result["text/html"] == b"<b>1</b>"
+            await python.run("class Image:\n    def _repr_png_(self): return b'\\x89PNG'")
+            (result,) = (await python.run("Image()")).results
+            assert result["image/png"] == b"\x89PNG"
+
+    async def test_a_result_beyond_the_limit_is_left_out_and_said_so(
+        self, open_compute: OpenCompute, compute: Compute
+    ) -> None:
+        async with open_compute(result_bytes=1000) as small, interpreter(small) as python:
+            ran = await python.run("class Image:\n    def _repr_png_(self): return b'x' * 5000\nImage()")
+            assert not any("image/png" in result for result in ran.results)
+            assert any(isinstance(event, SessionText) for event in ran.events)
+            assert (await python.run("print(1)")).text == "1\n"
+
+    async def test_a_result_that_cannot_show_itself_breaks_nothing(self, compute: Compute) -> None:
+        async with interpreter(compute) as python:
+            await python.run("class Bad:\n    def __repr__(self): raise ValueError('no')")
+            assert (await python.run("Bad()")).end.session_alive
+            assert (await python.run("print(1)")).text == "1\n"
+
+    async def test_a_flood_ends_the_run(self, compute: Compute) -> None:
+        async with interpreter(compute, limits=ExecLimits(output_bytes=1 << 20)) as python:
+            ran = await python.run("while True: print('x' * 1000)")
+            assert ran.end.reason is EndReason.OUTPUT_LIMIT
+            assert len(ran.text) <= 1 << 20
+
+
+@needs_sessions
+class TestErrors:
+    async def test_an_exception_is_told_and_the_state_stays(self, compute: Compute) -> None:
+        async with interpreter(compute) as python:
+            await python.run("x = 1")
+            ran = await python.run("x = 2\ndef fail(): raise ValueError('told')\nfail()\nx = 3")
+            assert (ran.error.name, ran.error.message) == ("ValueError", "told")
+            assert "fail" in ran.error.traceback
+            assert (ran.end.reason, ran.end.session_alive) == (EndReason.EXITED, True)
+            assert (await python.run("print(x)")).text == "2\n"
+
+    @pytest.mark.parametrize(
+        ("code", "name"),
+        [
+            ("def (", "SyntaxError"),
+            ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+            ("import sys; sys.exit(3)", "SystemExit"),
+            ("def f(): f()\nf()", "RecursionError"),
+            ("raise BaseException('x')", "BaseException"),
+            ("class E(Exception):\n    def __str__(self): raise ValueError\nraise E", "E"),
+            ("raise Exception('x' * 10_000_000)", "Exception"),
+            ("raise Exception('\\ud800')", "Exception"),
+            ("import no_such_module", "ModuleNotFoundError"),
+            ("input()", "EOFError"),
+        ],
+    )
+    async def test_whatever_is_raised_ends_only_the_run(self, compute: Compute, code: str, name: str) -> None:
+        async with interpreter(compute) as python:
+            ran = await python.run(code)
+            assert ran.error.name == name
+            f"{ran.error.message}{ran.error.traceback}".encode()
+            assert ran.end.session_alive
+            assert (await python.run("print(1)")).text == "1\n"
+
+    @pytest.mark.parametrize("how", LOST)
+    async def test_an_interpreter_that_dies_is_lost(self, compute: Compute, how: str) -> None:
+        code, reason = LOST[how]
+        async with interpreter(compute, limits=ExecLimits(memory_bytes=256 << 20)) as python:
+            assert (await python.run("print(1)")).text == "1\n"
+            end = (await python.run(code)).end
+            assert (end.reason, end.session_alive) == (reason, False)
+            for _ in range(2):
+                with pytest.raises(SessionLost) as caught:
+                    await python.run("1")
+                assert caught.value.target == python.session_id
+
+    async def test_a_child_that_takes_the_memory_loses_the_session(self, compute: Compute) -> None:
+        async with interpreter(compute, limits=ExecLimits(memory_bytes=256 << 20)) as python:
+            code = "import subprocess; subprocess.run(['python3', '-c', 'x = bytes(1) * (512 << 20)'])"
+            end = (await python.run(code)).end
+            assert end.reason is EndReason.OUT_OF_MEMORY
+            if not end.session_alive:
+                with pytest.raises(SessionLost):
+                    await python.run("1")
+
+    async def test_a_fork_bomb_ends_with_its_time(self, compute: Compute) -> None:
+        async with interpreter(compute) as python:
+            code = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"
+            end = (await python.run(code, timeout=1.5)).end
+            assert end.reason is EndReason.TIMED_OUT
+
+    async def test_a_child_that_answers_for_the_session_is_not_believed(self, compute: Compute) -> None:
+        async with interpreter(compute) as python:
+            await python.run("import os\nif os.fork() == 0:\n    print('child'); os._exit(0)\nos.wait()")
+            assert (await python.run("print(2)")).text == "2\n"
+
+
+@needs_sessions
+class TestInterrupting:
+    async def test_by_the_time(self, compute: Compute) -> None:
+        async with interpreter(compute) as python:
+            await python.run("x = 1")
+            end = (await python.run("while True: pass", timeout=0.5)).end
+            assert (end.reason, end.session_alive) == (EndReason.TIMED_OUT, True)
+            assert (await python.run("print(x)")).text == "1\n"
+
+    async def test_of_one_that_will_not_hear(self, compute: Compute) -> None:
+        async with interpreter(compute, limits=ExecLimits(grace_seconds=0.5)) as python:
+            code = """
+                import signal
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                while True: pass
+            """
+            end = (await python.run(code, timeout=0.5)).end
+            assert (end.reason, end.session_alive) == (EndReason.TIMED_OUT, False)
+            with pytest.raises(SessionLost):
+                await python.run("1")
+
+    async def test_by_leaving(self, compute: Compute) -> None:
+        async with interpreter(compute) as python:
+            await python.run("x = 1")
+            code = "import time\nprint('begun')\nwhile True: time.sleep(0.01)"
+            async with aclosing(compute.run_in_session(python.session_id, fresh_id(), code)) as stream:
+                await anext(stream)
+
+            async def free() -> bool:
+                try:
+                    return (await python.run("print(x)")).text == "1\n"
+                except SessionBusy:
+                    return False
+
+            await until(free)
+
+    async def test_one_thing_at_a_time(self, compute: Compute) -> None:
+        async with interpreter(compute) as python:
+            code = "import os, time\nprint('begun')\nwhile not os.path.exists('go'): time.sleep(0.01)"
+            async with aclosing(compute.run_in_session(python.session_id, fresh_id(), code)) as stream:
+                await anext(stream)
+                with pytest.raises(SessionBusy) as caught:
+                    await python.run("1")
+                assert caught.value.target == python.session_id
+                await run(compute, "touch", "go")
+                assert isinstance([event async for event in stream][-1], RunEnd)
+            assert (await python.run("print(1)")).text == "1\n"
+
+    async def test_the_same_run_again_runs_nothing(self, compute: Compute) -> None:
+        async with interpreter(compute) as python:
+            await python.run("x = 0")
+            code, run_id = "x += 1\nprint(x)\nx", fresh_id()
+            first = await python.run(code, run_id=run_id)
+            assert await python.run(code, run_id=run_id) == first
+            assert (await python.run("print(x)")).text == "1\n"
+
+
+@needs_sessions
+class TestClosing:
+    async def test_closing_ends_all_it_left(self, compute: Compute) -> None:
+        mark = f"marked-{fresh_id()}-"
+        async with interpreter(compute) as python:
+            await python.run(
+                f"import subprocess; subprocess.Popen(['sh', '-c', 'sleep 1000 & wait', '{mark}'], start_new_session=True)"
+            )
+            assert marked_processes(mark)
+            await compute.close_session(python.session_id)
+            assert marked_processes(mark) == []
+            await compute.close_session(python.session_id)
+            with pytest.raises((SessionNotFound, SessionLost)):
+                await python.run("1")
+
+    async def test_closing_ends_what_runs(self, compute: Compute) -> None:
+        async with interpreter(compute) as python:
+            running = asyncio.ensure_future(python.run("print('begun')\nwhile True: pass"))
+            await asyncio.sleep(0.2)
+            await compute.close_session(python.session_id)
+            (outcome,) = await asyncio.gather(running, return_exceptions=True)
+            assert isinstance(outcome, (SessionLost, SessionNotFound)) or not outcome.end.session_alive  # type: ignore[union-attr]
+
+    async def test_unknown_ids(self, compute: Compute) -> None:
+        await compute.close_session("unknown")
+        with pytest.raises(SessionNotFound) as caught:
+            await anext(compute.run_in_session("unknown", fresh_id(), "1"))
+        assert caught.value.target == "unknown"
+
+    async def test_idleness_closes(self, compute: Compute) -> None:
+        mark = f"marked-{fresh_id()}-"
+        async with interpreter(compute, idle_seconds=0.3) as python:
+            await python.run(f"import subprocess; subprocess.Popen(['sh', '-c', 'sleep 1000 & wait', '{mark}'])")
+
+            async def gone() -> bool:
+                return marked_processes(mark) == []
+
+            await until(gone)
+            with pytest.raises((SessionNotFound, SessionLost)):
+                await python.run("1")
+
+    async def test_so_many_are_open_at_a_time(self, open_compute: OpenCompute, compute: Compute) -> None:
+        async with open_compute(sessions=1) as few, interpreter(few) as python:
+            with pytest.raises(LimitExceeded) as caught:
+                await few.open_session(fresh_id(), SessionSpec())
+            assert (caught.value.limit, caught.value.allowed) == ("sessions", 1)
+            await few.close_session(python.session_id)
+            async with interpreter(few) as another:
+                assert (await another.run("print(1)")).text == "1\n"
+
+
+@needs_sessions
+class TestManners:
+    async def test_usage_is_told(self, compute: Compute) -> None:
+        async with interpreter(compute) as python:
+            await python.run("x = 1")
+            end = (await python.run("import time\nd = b'x' * (50 << 20)\nwhile time.process_time() < 0.5: pass")).end
+            assert 0.2 < end.cpu_seconds <= end.wall_seconds * 8
+            assert end.peak_memory_bytes >= 50 << 20
+
+    async def test_code_finds_no_way_to_what_steers_it(self, compute: Compute) -> None:
+        """Whatever code writes to any descriptor it finds, the next run is told from this one."""
+        async with interpreter(compute) as python:
+            await python.run("""
+                import os
+                for fd in range(3, 64):
+                    try:
+                        os.write(fd, b"exited 0\\n{}\\n" * 3)
+                    except OSError:
+                        pass
+            """)
+            try:
+                ran = await python.run("print('still')")
+            except SessionLost:
+                return
+            assert ran.text == "still\n"
+            assert not [event for event in ran.events if isinstance(event, SessionError)]
