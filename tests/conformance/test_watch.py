@@ -44,7 +44,7 @@ class Watcher:
 
     async def until(self, last: Change) -> list[Change]:
         """The changes up to one that must come."""
-        seen = []
+        seen: list[Change] = []
         async with asyncio.timeout(20):
             async for change in self._changes:
                 if change == last:
@@ -55,7 +55,7 @@ class Watcher:
     async def all_until(self, end: Path) -> list[Change]:
         """The changes until now, when `end` is made; also if the kernel has no room to say so."""
         end.touch()
-        seen = []
+        seen: list[Change] = []
         async with asyncio.timeout(20):
             async for change in self._changes:
                 if change.path == end.name:

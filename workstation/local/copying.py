@@ -34,7 +34,7 @@ def copy(workspace: Workspace, source: bytes, target: bytes, *, replace: bool, s
         if kind is EntryKind.DIRECTORY:
             return _copy_tree(workspace, source, target, replace=replace, stop=stop)
         if kind is EntryKind.SYMLINK:
-            return _copy_link(workspace, _link_target(parent, name, source), target, replace=replace, stop=stop)
+            return _copy_link(workspace, link_target(parent, name, source), target, replace=replace, stop=stop)
         fd = open_named_file(parent, name, source, os.O_RDONLY)
         try:
             return _copy_file(workspace, fd, source, target, replace=replace, stop=stop)
@@ -112,7 +112,7 @@ class _TreeCopy:
                 os.mkdir(name, dir_fd=target)
                 self._workspace.give_named(target, name)
             elif kind is EntryKind.SYMLINK:
-                points_to = _link_target(source, name, path)
+                points_to = link_target(source, name, path)
                 os.symlink(points_to, name, dir_fd=target)
                 self._workspace.give_named(target, name)
             else:
@@ -143,13 +143,14 @@ class _TreeCopy:
             raise LimitExceeded(f"{shown} is too much to copy: {limit} is {allowed}", limit=limit, allowed=allowed)
 
 
-def _link_target(parent: int, name: bytes, path: bytes) -> bytes:
+def link_target(parent: int, name: bytes, path: bytes) -> bytes:
+    """Where the link `name` in `parent` points; raises `FileBusy` when it is none any more."""
     try:
         return os.readlink(name, dir_fd=parent)
     except OSError as error:
         if error.errno != errno.EINVAL:  # what was a link a moment ago is none any more
             raise
-        raise FileBusy(f"{encode(path)} changes while it is copied", path=encode(path)) from error
+        raise FileBusy(f"{encode(path)} changes while it is read", path=encode(path)) from error
 
 
 def _copy_data(source: int, target: int, path: bytes, stop: Stop) -> None:

@@ -1,14 +1,15 @@
 """LocalFileSystem: the workspace in a directory of this machine."""
 
 import asyncio
+import io
 import os
-from collections.abc import AsyncGenerator, AsyncIterable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from contextlib import aclosing, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 from workstation import paths
 from workstation.errors import InvalidArgument, LimitExceeded, Unsupported, WorkstationUnavailable
@@ -19,6 +20,7 @@ from workstation.interface import (
     FileContent,
     FileSystemCapabilities,
     FileSystemLimits,
+    ImportedArchive,
     Listing,
     QuotaKind,
     SearchEnd,
@@ -27,6 +29,10 @@ from workstation.interface import (
     Usage,
 )
 from workstation.local import changing, copying, reading
+from workstation.local.archives.members import require_archive_size
+from workstation.local.archives.packing import Packing
+from workstation.local.archives.spool import Spool
+from workstation.local.archives.unpacking import unpack
 from workstation.local.failures import failures
 from workstation.local.openat2 import check_openat2
 from workstation.local.quota import AdvisoryQuota
@@ -161,7 +167,7 @@ class LocalFileSystem:
             return await self._threads.run(partial(writing.at_once, content))
         try:
             await self._threads.run(writing.start)
-            await self._add_all(writing, content)
+            await self._add_all(writing.add, content)
             return await self._threads.run(writing.finish)
         finally:
             await asyncio.to_thread(writing.discard)
@@ -225,6 +231,26 @@ class LocalFileSystem:
             async for change in changes:
                 yield change
 
+    async def export_archive(self, path: str = ".") -> AsyncGenerator[bytes]:
+        """Stream files as a tar archive; see `FileSystem.export_archive`."""
+        with closing(Packing(self._workspace, self._resolve(path))) as packing:
+            while piece := await self._threads.run(packing.next_piece):
+                yield piece
+
+    async def import_archive(self, path: str, content: bytes | AsyncIterable[bytes]) -> ImportedArchive:
+        """Unpack an archive into a directory; see `FileSystem.import_archive`."""
+        raw, workspace = self._resolve(path), self._workspace
+        if isinstance(content, bytes):
+            require_archive_size(self._limits, raw, len(content))
+            return await self._unpack(raw, io.BytesIO(content))
+        spool = Spool(workspace, raw)
+        try:
+            await self._threads.run(spool.start)
+            await self._add_all(spool.add, content)
+            return await self._unpack(raw, spool.archive())
+        finally:
+            await asyncio.to_thread(spool.close)
+
     async def usage(self) -> Usage:
         """Count what the workspace takes; see `FileSystem.usage`."""
         root = self._workspace.root
@@ -274,7 +300,11 @@ class LocalFileSystem:
     def _tree_stop(self) -> Stop:
         return Stop(self._limits.tree_seconds, "tree_seconds")
 
-    async def _add_all(self, writing: changing.Writing, content: AsyncIterable[bytes]) -> None:
+    async def _unpack(self, path: bytes, archive: BinaryIO) -> ImportedArchive:
+        workspace = self._workspace
+        return await self._threads.run(lambda stop: unpack(workspace, path, archive, stop), stop=self._tree_stop())
+
+    async def _add_all(self, add: Callable[[bytes, Stop], None], content: AsyncIterable[bytes]) -> None:
         """Write the pieces of a stream, small ones together: each write hands over to a thread."""
         most = self._limits.chunk_bytes
         buffer = bytearray()
@@ -283,10 +313,10 @@ class LocalFileSystem:
                 buffer += piece
                 continue
             if buffer:
-                await self._threads.run(partial(writing.add, bytes(buffer)))
+                await self._threads.run(partial(add, bytes(buffer)))
                 buffer.clear()
-            await self._threads.run(partial(writing.add, piece))
-        await self._threads.run(partial(writing.add, bytes(buffer)))
+            await self._threads.run(partial(add, piece))
+        await self._threads.run(partial(add, bytes(buffer)))
 
 
 def _require_range(offset: int, length: int | None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
+from inotify_simple import INotify
 
 import workstation.local.watching
 from workstation.errors import Unsupported, WorkstationUnavailable
@@ -73,7 +74,7 @@ async def test_no_instance_left_says_what_to_raise(tmp_path: Path, monkeypatch: 
 
 
 async def test_no_watch_left_says_what_to_raise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Full(workstation.local.watching.INotify):  # type: ignore[misc]
+    class Full(INotify):  # type: ignore[misc]
         def add_watch(self, path: str, mask: int) -> int:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
