@@ -3,7 +3,6 @@
 Another implementation joins by one entry in `IMPLEMENTATIONS`.
 """
 
-import importlib
 import itertools
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -19,6 +18,7 @@ from tests.conformance import matrix
 from tests.conformance.host import available_memory, jailed_processes
 from tests.conformance.programs import run
 from workstation.interface import Compute, ComputeCapabilities, ComputeLimits, FileSystem, FileSystemLimits
+from workstation.local.compute import LocalCompute
 from workstation.local.files import LocalFileSystem
 
 type OpenFiles = Callable[..., AbstractAsyncContextManager[FileSystem]]
@@ -33,16 +33,10 @@ class Implementation:
     compute: Callable[[Path, ComputeLimits | None], AbstractAsyncContextManager[Compute]]
 
 
-def local_compute(workspace: Path, limits: ComputeLimits | None) -> AbstractAsyncContextManager[Compute]:
-    opened = importlib.import_module("workstation.local.compute").LocalCompute(workspace, limits=limits)
-    assert isinstance(opened, AbstractAsyncContextManager)
-    return opened
-
-
 IMPLEMENTATIONS = {
     "local": Implementation(
         files=lambda workspace, limits, quota: LocalFileSystem(workspace, limits=limits, quota_bytes=quota),
-        compute=local_compute,
+        compute=lambda workspace, limits: LocalCompute(workspace, limits=limits),
     )
 }
 

@@ -90,7 +90,7 @@ class TestTerminal:
     async def test_a_shell_controls_jobs(self, compute: Compute) -> None:
         exec_id = await start(compute, "sh", "-m", "-i", terminal=TERMINAL, env={"PS1": "at your service "})
         offset = 0
-        for line, answer in (("sleep 1000 & echo $((20+1))", b"21"), ("kill %1; wait; echo $((40+2))", b"42")):
+        for line, answer in (("sleep 1000 & echo $((20+1))", b"21"), ("kill -9 %1; wait; echo $((40+2))", b"42")):
             await heard(compute, exec_id, b"at your service")
             offset = await compute.write_stdin(exec_id, f"{line}\n".encode(), offset=offset)
             await heard(compute, exec_id, answer)
