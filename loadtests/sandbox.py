@@ -53,7 +53,7 @@ async def measure(directory: Path, programs: int, bursts: int) -> list[Figure]:
         return [
             *_true(paced),
             *_python(paced),
-            *_over_nsjail("true in the sandbox, back to back", own, plain),
+            *_over_nsjail("true in the sandbox, back to back", own, plain, OVER_NSJAIL_MS),
             *await _bursts(warm, nsjail, bursts),
             *await _output(warm, bursts),
         ]
