@@ -118,6 +118,7 @@ class _Interpreter:
         self._unheard: list[SessionText] = []
         self._last_used = time.monotonic()
         self._closing = ""
+        self._interrupting = asyncio.Lock()
         self._cpu = 0.0
         self._jail: Jail | None = None
 
@@ -143,12 +144,14 @@ class _Interpreter:
         assert jail is not None
         self._cpu = jail.usage()[0]
         frame = json.dumps({"run": run.code, "name": run.run_id}).encode()
-        self._writer.write(len(frame).to_bytes(4, "big") + frame)
+        async with self._interrupting:  # an interrupt of the run before must not meet this one
+            self._writer.write(len(frame).to_bytes(4, "big") + frame)
         seconds = min(timeout or limits.wall_seconds or 0.0, limits.wall_seconds or 0.0)
         await asyncio.wait([run.over, run.stopping], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         run.stop(EndReason.TIMED_OUT)
         if not run.over.done():
-            jail.interrupt()
+            async with self._interrupting:
+                await jail.interrupt()
             await asyncio.wait([run.over], timeout=limits.grace_seconds)
         if not run.over.done():
             jail.kill()

@@ -115,6 +115,7 @@ class Jail:
         self._group, self._limits = group, limits
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._begun: asyncio.Future[Begun] = self._loop.create_future()
+        self._interrupted: asyncio.Future[None] = self._loop.create_future()
         self._preloaded = False
         self.ended: asyncio.Future[Report | None] = self._loop.create_future()
         self._gone: asyncio.Future[None] = self._loop.create_future()
@@ -188,9 +189,11 @@ class Jail:
         """Send a signal to every process of the program."""
         self._tell(("signal", int(number)))
 
-    def interrupt(self) -> None:
-        """Send SIGINT to the program's own process group, as a terminal does."""
+    async def interrupt(self) -> None:
+        """Send SIGINT to the program's own process group, as a terminal does, and wait until it was sent."""
+        self._interrupted = self._loop.create_future()
         self._tell(("interrupt",))
+        await _first(self._interrupted, self.ended)
 
     def kill(self) -> None:
         """End all of it, at once."""
@@ -226,8 +229,7 @@ class Jail:
 
     async def _begin(self, command: tuple[Any, ...], descriptors: list[int]) -> Begun:
         self._tell(command, descriptors)
-        waiting: list[asyncio.Future[Any]] = [self._begun, self.ended]
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        await _first(self._begun, self.ended)
         return self._begun.result() if self._begun.done() else Begun()  # it is over; `ended` says how
 
     def _tell(self, command: tuple[Any, ...], descriptors: list[int] | None = None) -> None:
@@ -266,6 +268,8 @@ class Jail:
                 _resolve(self.ended, Report(exit_code=number & 0xFF))
             case "signaled":
                 _resolve(self.ended, Report(signal=number & 0x7F))
+            case "interrupted":
+                _resolve(self._interrupted, None)
             case "terminal":
                 pass
             case _:
@@ -285,6 +289,10 @@ class Jail:
         """The kernel kills one process; the others go with it, for what is left of a program is not the program."""
         self._oom_heard = True
         self.kill()
+
+
+async def _first(*futures: asyncio.Future[Any]) -> None:
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _resolve[T](future: asyncio.Future[T], value: T) -> None:

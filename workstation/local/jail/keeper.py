@@ -4,10 +4,10 @@ It runs in the jail, with nothing but the interpreter: this file is compiled out
 socket (fd 0, SOCK_SEQPACKET). What comes in are marshalled tuples from outside, which is trusted; what goes out are short
 ASCII lines, which the outside does not trust:
 
-    ready | started | failed ERRNO | misplaced ERRNO | terminal | exited CODE | signaled NUMBER
+    ready | started | failed ERRNO | misplaced ERRNO | terminal | interrupted | exited CODE | signaled NUMBER
 
 `failed` is a program that could not be executed, `misplaced` a working directory that could not be entered, `terminal`
-comes with the descriptor of the program's terminal.
+comes with the descriptor of the program's terminal, `interrupted` says that the signal is on its way.
 
 Nobody waits for this process: it never blocks save on its socket, and ends, with all that is in the jail, when that
 closes.
@@ -161,6 +161,7 @@ class Keeper:
     def _interrupt(self, _: list[int]) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self._main, signal.SIGINT)
+        self._say("interrupted")
 
     def _reap(self) -> None:
         with suppress(BlockingIOError):
