@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import os
 import re
 import time
@@ -12,7 +13,14 @@ from types import TracebackType
 from typing import Self
 
 from workstation import paths
-from workstation.errors import ExecConflict, ExecNotFound, InvalidArgument, LimitExceeded, WorkstationUnavailable
+from workstation.errors import (
+    ExecConflict,
+    ExecNotFound,
+    InvalidArgument,
+    LimitExceeded,
+    WorkstationError,
+    WorkstationUnavailable,
+)
 from workstation.interface import (
     ComputeCapabilities,
     ComputeLimits,
@@ -28,12 +36,14 @@ from workstation.interface import (
     SessionSpec,
 )
 from workstation.local.executions import Execution, Launch
+from workstation.local.failures import failures
 from workstation.local.jail.cgroups import GroupLimits
 from workstation.local.jail.configuration import WORKSPACE, JailPlan
 from workstation.local.jail.jail import JailBuilder
 from workstation.local.jail.pool import WarmPool
 from workstation.local.sessions import Sessions
 from workstation.local.volume import is_own_volume
+from workstation.local.workspace import directory_beneath
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +98,7 @@ class LocalCompute:
     async def __aenter__(self) -> Self:
         """Raises `SandboxUnavailable` when programs cannot be run here."""
         await self._builder.__aenter__()
+        self._root = os.open(self._plan.workspace, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._tasks = await asyncio.TaskGroup().__aenter__()
         self._keeping = self._tasks.create_task(self._pool.keep(), name="warm sandboxes")
         self._sessions = Sessions(self._pool, self._plan, self._limits, self._tasks)
@@ -103,16 +114,19 @@ class LocalCompute:
         self._sessions.stop()
         self._keeping.cancel()
         await tasks.__aexit__(None, None, None)
+        os.close(self._root)
         await self._builder.__aexit__(kind, error, trace)
 
     async def capabilities(self) -> ComputeCapabilities:
         """Say what works here; see `Compute.capabilities`."""
+        _ = self._opened
+        enforced = await asyncio.to_thread(is_own_volume, self._root)
         return ComputeCapabilities(
             isolation="nsjail",
             network=False,
             terminal=True,
             sessions=True,
-            workspace_quota=await asyncio.to_thread(_quota, self._plan.workspace),
+            workspace_quota=QuotaKind.ENFORCED if enforced else QuotaKind.NONE,
             limits=self._limits,
         )
 
@@ -136,7 +150,12 @@ class LocalCompute:
             tasks.create_task(self._run(execution), name=f"execution {exec_id}")
         elif execution.spec != spec:
             raise ExecConflict(f"{exec_id} was started with something else", target=exec_id)
-        await asyncio.shield(execution.begun)
+        try:
+            await asyncio.shield(execution.begun)
+        except WorkstationError:  # it never was: its id is free again
+            if self._executions.get(exec_id) is execution:
+                del self._executions[exec_id]
+            raise
         return execution.status
 
     async def follow(
@@ -173,6 +192,7 @@ class LocalCompute:
 
     async def list(self) -> tuple[ExecStatus, ...]:
         """All that are remembered; see `Compute.list`."""
+        _ = self._opened
         self._forget()
         return tuple(execution.status for execution in reversed(self._executions.values()))
 
@@ -190,6 +210,8 @@ class LocalCompute:
         self._forget()
         limits = self._complete(spec.limits)
         cwd = self._directory(spec.cwd)
+        if spec.idle_seconds is not None and not 0 < spec.idle_seconds < math.inf:
+            raise InvalidArgument(f"idle_seconds is {spec.idle_seconds}")
         return await self._sessions.open(session_id, spec, limits, cwd, self._require_room)
 
     async def run_in_session(
@@ -221,8 +243,6 @@ class LocalCompute:
             await execution.run(self._pool)
         except Exception:
             log.exception("the execution %s failed by a fault of ours", execution.exec_id)  # the others go on
-        if execution.begun.exception() is not None:  # it never was; its id is free again
-            del self._executions[execution.exec_id]
 
     def _find(self, exec_id: str) -> Execution:
         _ = self._opened
@@ -268,7 +288,10 @@ class LocalCompute:
         return Launch(argv, self._directory(spec.cwd), usual | terminal | env, limits, _group(limits))
 
     def _directory(self, cwd: str) -> bytes:
-        return f"{WORKSPACE}/".encode() + paths.resolve(cwd)
+        """The place of a directory in the jail; raises what keeps it from being one, as far as can be seen from outside."""
+        raw = paths.resolve(cwd)
+        with failures(raw), directory_beneath(self._root, raw):
+            return f"{WORKSPACE}/".encode() + raw
 
     def _complete(self, wanted: ExecLimits) -> ExecLimits:
         """Bounds without gaps; raises `InvalidArgument` for one that is no bound, `LimitExceeded` for one too high."""
@@ -281,15 +304,6 @@ class LocalCompute:
                 raise LimitExceeded(f"{field.name} may be at most {most:g}", limit=f"exec.{field.name}", allowed=most)
             bounds[field.name] = most if value is None else value
         return ExecLimits(**bounds)
-
-
-def _quota(workspace: Path) -> QuotaKind:
-    """Whose word it is how much programs may write: nobody's but the volume's."""
-    root = os.open(workspace, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        return QuotaKind.ENFORCED if is_own_volume(root) else QuotaKind.NONE
-    finally:
-        os.close(root)
 
 
 def _group(limits: ExecLimits) -> GroupLimits:

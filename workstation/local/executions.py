@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
-from workstation.errors import ExecEnded, StdinOffsetMismatch, WorkstationError
+from workstation.errors import ExecEnded, PathOutsideWorkspace, StdinOffsetMismatch, WorkstationError
 from workstation.interface import (
     EndReason,
     ExecEnd,
@@ -22,11 +22,12 @@ from workstation.interface import (
 )
 from workstation.local.failures import translate
 from workstation.local.jail.cgroups import GroupLimits
+from workstation.local.jail.configuration import WORKSPACE
 from workstation.local.jail.jail import Begun, Jail, Report
 from workstation.local.jail.pool import WarmPool
 from workstation.local.output import News, Retained
 from workstation.local.pipes import ReadEnd, WriteEnd
-from workstation.paths import show
+from workstation.paths import encode, show
 
 _SIGNALS = {
     ExecSignal.INTERRUPT: signal.SIGINT,
@@ -175,9 +176,7 @@ class Execution:
         if begun.misplaced:
             for end in reading:
                 end.close()
-            raise translate(
-                OSError(begun.errno, os.strerror(begun.errno)), self._launch.cwd.removeprefix(b"/workspace/")
-            )
+            raise misplaced(begun, self._launch.cwd)
         self._started_ns, self._started = time.time_ns(), time.monotonic()
         if not begun.errno:
             self.begun.set_result(None)
@@ -296,6 +295,14 @@ class Execution:
 async def _ends(jail: Jail, seconds: float | None) -> bool:
     await asyncio.wait([jail.ended], timeout=seconds)
     return jail.ended.done()
+
+
+def misplaced(begun: Begun, cwd: bytes) -> WorkstationError:
+    """Why the directory `cwd` could not be entered, though it looked well from outside."""
+    path = cwd.removeprefix(f"{WORKSPACE}/".encode())
+    if begun.errno == errno.EXDEV:
+        return PathOutsideWorkspace(f"leads out of the workspace: {encode(path)}", path=encode(path))
+    return translate(OSError(begun.errno, os.strerror(begun.errno)), path)
 
 
 def _unstarted(begun: Begun, program: str) -> Report:

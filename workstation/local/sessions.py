@@ -41,7 +41,7 @@ from workstation.interface import (
     SessionSpec,
     SessionText,
 )
-from workstation.local.failures import translate
+from workstation.local.executions import misplaced
 from workstation.local.jail.cgroups import GroupLimits
 from workstation.local.jail.configuration import JailPlan
 from workstation.local.jail.jail import Jail
@@ -187,7 +187,7 @@ class _Interpreter:
             self._reader = reader
             begun = await jail.start_session(self._cwd, environment, descriptors, self._most.result_bytes)
         if begun.errno:
-            raise translate(OSError(begun.errno, os.strerror(begun.errno)), self._cwd.removeprefix(b"/workspace/"))
+            raise misplaced(begun, self._cwd)
         if self._closing or jail.ended.done():
             raise SessionLost(f"session {self.session_id} ended before it began", target=self.session_id)
         self.opened.set_result(None)
