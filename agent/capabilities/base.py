@@ -93,9 +93,19 @@ class BaseCapability(ABC):
         """'' when all is well, else what is wrong in a sentence."""
         return ""
 
+    async def can_resume(self, action: str, key: EffectKey) -> bool:
+        """Whether an execution of this call that was begun and cut short is still known here.
+
+        Then executing it again takes up the first one instead of repeating it.
+        """
+        return False
+
     @abstractmethod
-    async def _execute_action_impl(self, action: str, arguments: Any) -> BaseModel:
-        """Do it. `arguments` is an instance of the action's `takes`; the result is one of its `gives`."""
+    async def _execute_action_impl(self, action: str, arguments: Any, key: EffectKey) -> BaseModel:
+        """Do it. `arguments` is an instance of the action's `takes`; the result is one of its `gives`.
+
+        `key` is the same whenever the same call is made again: a name for what must not happen twice.
+        """
 
     async def execute(self, action: Action, arguments: dict[str, Any], key: EffectKey, effects: EffectLog) -> JsonValue:
         """Run one call and return its result as JSON, or what an earlier execution of the same call returned.
@@ -107,7 +117,7 @@ class BaseCapability(ABC):
         earlier = await effects.begin(key, capability=self.name, action=action, arguments=arguments)
         if earlier is not None and earlier.state in ("succeeded", "failed"):
             return _replayed(earlier)
-        if earlier is not None and not action.repeatable:
+        if earlier is not None and not action.repeatable and not await self._resumes(action, key, earlier):
             if earlier.state == "intended":
                 await effects.end(key, state="ambiguous")
             raise EffectAmbiguous(
@@ -116,10 +126,13 @@ class BaseCapability(ABC):
         with telemetry.span(f"capability {action.name}", capability=self.name):
             return await self._run(action, valid, key, effects)
 
+    async def _resumes(self, action: Action, key: EffectKey, earlier: RecordedEffect) -> bool:
+        return earlier.state == "intended" and await self.can_resume(action.name, key)
+
     async def _run(self, action: Action, arguments: BaseModel, key: EffectKey, effects: EffectLog) -> JsonValue:
         try:
             async with asyncio.timeout(action.deadline):
-                output = await self._execute_action_impl(action.name, arguments)
+                output = await self._execute_action_impl(action.name, arguments, key)
         except TimeoutError as error:
             late = ActionTimedOut(f"{action.name} did not end within {action.deadline:g} s")
             await effects.end(key, state="failed" if action.repeatable else "ambiguous", error=late)

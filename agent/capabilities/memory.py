@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agent.capabilities.base import Action, BaseCapability
+from agent.capabilities.base import Action, BaseCapability, EffectKey
 from agent.memory import Memories
 
 
@@ -56,7 +56,7 @@ class MemoryCapability(BaseCapability):
     def __init__(self, memories: Memories) -> None:
         self._memories = memories
 
-    async def _execute_action_impl(self, action: str, arguments: Any) -> BaseModel:
+    async def _execute_action_impl(self, action: str, arguments: Any, key: EffectKey) -> BaseModel:
         if action == "remember":
             kept = await self._memories.remember(arguments.text, kind="semantic", source="told", importance=0.8)
             return Remembered(memory_id=str(kept or ""))

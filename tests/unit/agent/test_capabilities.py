@@ -36,8 +36,12 @@ class Till(BaseCapability):
 
     def __init__(self) -> None:
         self.done = 0
+        self.remembers = False
 
-    async def _execute_action_impl(self, action: str, arguments: Any) -> BaseModel:
+    async def can_resume(self, action: str, key: EffectKey) -> bool:
+        return self.remembers and key == KEY
+
+    async def _execute_action_impl(self, action: str, arguments: Any, key: EffectKey) -> BaseModel:
         self.done += 1
         if arguments.amount < 0:
             raise ActionFailed("there is not that much")
@@ -96,6 +100,21 @@ async def test_what_may_have_happened_is_for_a_person(state: str, said: list[str
     with pytest.raises(EffectAmbiguous):
         await execute(till, "take", 30, effects)
     assert (till.done, effects.said) == (0, said)
+
+
+async def test_what_the_capability_still_knows_is_taken_up():
+    till, effects = Till(), KeptEffects(RecordedEffect("intended"))
+    till.remembers = True
+    assert await execute(till, "take", 30, effects) == {"left": 70}
+    assert effects.said == ["intended", "succeeded"]
+
+
+async def test_what_a_person_was_asked_about_is_not_taken_up():
+    till = Till()
+    till.remembers = True
+    with pytest.raises(EffectAmbiguous):
+        await execute(till, "take", 30, KeptEffects(RecordedEffect("ambiguous")))
+    assert till.done == 0
 
 
 async def test_what_only_reads_is_simply_done_again():
