@@ -1,0 +1,157 @@
+"""The employee's Python session: what runs give as text, and the images they show as files of the workspace."""
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+
+from agent.capabilities.compute_actions import RanPython
+from agent.capabilities.ends import run_in_words
+from agent.capabilities.excerpt import Excerpt
+from agent.errors import ActionFailed
+from workstation.errors import ComputeError, SessionLost, SessionNotFound, WorkstationError
+from workstation.interface import (
+    Compute,
+    FileSystem,
+    RichResult,
+    RunEnd,
+    SessionError,
+    SessionEvent,
+    SessionSpec,
+    SessionText,
+)
+
+SESSION = "python"
+"""One for all conversations of the employee, as a person has one desk."""
+CHARTS = "charts"
+BUSY_SECONDS = 20.0
+OUTPUT = {"head": 8_000, "tail": 8_000}
+ERROR_BYTES = 4_000
+MAX_IMAGES = 8
+_REMEMBERED = 64
+_IMAGES = {"image/png": "png", "image/jpeg": "jpg", "image/svg+xml": "svg", "image/gif": "gif", "image/webp": "webp"}
+_TEXTS = ("text/plain", "text/markdown", "text/html", "application/json", "text/latex")
+_SAVES = re.compile(r"\.(?:savefig|imsave|write_image|save)\s*\(|\bimwrite\s*\(")
+"""Code that puts an image into a file itself; the one it shows besides is the same."""
+
+
+class PythonSession:
+    """Runs code in one session, one run at a time, and opens the session anew when it is gone."""
+
+    def __init__(self, compute: Callable[[], Awaitable[Compute]], files: FileSystem) -> None:
+        self._compute, self._files = compute, files
+        self._busy = asyncio.Lock()
+        self._runs: deque[str] = deque(maxlen=_REMEMBERED)
+
+    def knows(self, run_id: str) -> bool:
+        """Whether this run was begun and its session may still tell what came of it."""
+        return run_id in self._runs
+
+    async def run(self, run_id: str, code: str, timeout: float) -> RanPython:
+        """Run code; the same `run_id` again answers what came of it the first time."""
+        async with self._alone():
+            try:
+                return await self._run(run_id, code, timeout)
+            except (SessionNotFound, SessionLost):  # and so nothing was run
+                self._runs.clear()
+                await (await self._compute()).open_session(SESSION, SessionSpec())
+                return await self._run(run_id, code, timeout)
+
+    async def restart(self) -> None:
+        """End the session, if there is one."""
+        async with self._alone():
+            self._runs.clear()
+            await (await self._compute()).close_session(SESSION)
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(BUSY_SECONDS):
+                await self._busy.acquire()
+        except TimeoutError:
+            raise ActionFailed("Python runs something for another message; try again, or use run_command") from None
+        try:
+            yield
+        finally:
+            self._busy.release()
+
+    async def _run(self, run_id: str, code: str, timeout: float) -> RanPython:
+        compute = await self._compute()
+        told = _Told(run_id, self._files, saves=_SAVES.search(code) is not None)
+        if run_id not in self._runs:
+            self._runs.append(run_id)
+        async with aclosing(compute.run_in_session(SESSION, run_id, code, timeout=timeout)) as events:
+            async for event in events:
+                if isinstance(event, RunEnd):
+                    return told.all(event)
+                await told.take(event)
+        raise ComputeError("the run ended without saying how", target=run_id)
+
+
+class _Told:
+    """What one run has given so far."""
+
+    def __init__(self, run_id: str, files: FileSystem, *, saves: bool) -> None:
+        self._run_id, self._files, self._saves = run_id, files, saves
+        self._output, self._error = Excerpt(**OUTPUT), Excerpt(head=ERROR_BYTES // 4, tail=ERROR_BYTES)
+        self._failed, self._images = False, 0
+        self._saved: list[str] = []
+        self._ends_line = True
+
+    async def take(self, event: SessionEvent) -> None:
+        match event:
+            case SessionText():
+                self._write(event.text)
+            case SessionError():
+                self._failed = True
+                self._error.add(event.traceback.encode() or f"{event.name}: {event.message}".encode())
+            case RichResult():
+                await self._show(dict(event.data))
+
+    def all(self, end: RunEnd) -> RanPython:
+        return RanPython(
+            end=run_in_words(end, failed=self._failed),
+            output=self._output.text(_left_out),
+            error=self._error.text(lambda missing, _: f"{missing} bytes of the traceback are left out"),
+            files=self._saved,
+        )
+
+    async def _show(self, data: dict[str, bytes]) -> None:
+        image = next((kind for kind in _IMAGES if kind in data), None)
+        text = next((data[kind] for kind in _TEXTS if kind in data), None)
+        if image is not None:
+            self._line(await self._image(image, data[image]))
+        elif text is not None:
+            self._line(text.decode("utf-8", "replace"))
+        else:
+            self._line("".join(f"[{kind}, {len(content)} bytes]" for kind, content in data.items()))
+
+    async def _image(self, kind: str, content: bytes) -> str:
+        """Put an image where the employee can find it; what keeps it from there is no failure of the code."""
+        if self._saves:
+            return "[an image; the code saves one itself]"
+        if self._images >= MAX_IMAGES:
+            return f"[an image that was not saved: at most {MAX_IMAGES} of one run are]"
+        self._images += 1
+        number = "" if self._images == 1 else f"-{self._images}"
+        path = f"{CHARTS}/{self._run_id}{number}.{_IMAGES[kind]}"
+        try:
+            await self._files.write(path, content, parents=True)
+        except WorkstationError as error:
+            return f"[an image that could not be saved: {error}]"
+        self._saved.append(path)
+        return f"[an image, saved as {path}]"
+
+    def _line(self, text: str) -> None:
+        """A line of its own, whatever was printed before."""
+        self._write(("" if self._ends_line else "\n") + text.rstrip("\n") + "\n")
+
+    def _write(self, text: str) -> None:
+        if text:
+            self._ends_line = text.endswith("\n")
+            self._output.add(text.encode("utf-8", "replace"))
+
+
+def _left_out(missing: int, _: int) -> str:
+    return f"{missing} bytes are left out here; print less, or write it into a file and read that"
