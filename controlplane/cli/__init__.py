@@ -23,6 +23,7 @@ _COMMANDS = {
     "message": "See what became of messages.",
     "reviews": "See what waits for a person.",
     "channel": "Connect the places that messages come from.",
+    "compute": "See to what the employees' sandboxed programs find.",
 }
 """Each command, which is the attribute of that name in the module of that name, with its line of help."""
 
