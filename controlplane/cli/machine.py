@@ -19,6 +19,9 @@ from empla.store.installation import MAJOR_VERSION
 _OLDEST_PYTHON = (3, 12)
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome-headless-shell")
 
+_SANDBOX_SECONDS = 30
+_NO_COMPUTE = "until then employees cannot run programs; everything else works"
+
 # <linux/openat2.h> and <fcntl.h>
 _OPENAT2 = 437
 _AT_FDCWD = -100
@@ -103,12 +106,17 @@ def _openat2_errno() -> int:
     return 0
 
 
-def check_nsjail() -> Finding:
-    """The sandbox of the compute capability is installed."""
-    found = shutil.which("nsjail")
-    if found is None:
-        return warn("nsjail", "not found", "needed by compute: install nsjail and put it on the PATH")
-    return ok("nsjail", found)
+def check_sandbox() -> Finding:
+    """Programs can be sandboxed: one sandbox is built, by whoever would build those of the employees."""
+    command = [sys.executable, "-m", "workstation.local.jail"]
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=_SANDBOX_SECONDS, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return warn("sandbox", f"cannot be tried: {error}", _NO_COMPUTE)
+    said = ended.stdout.strip() or (ended.stderr.strip().splitlines() or ["it says nothing"])[-1]
+    if ended.returncode == 0:
+        return ok("sandbox", "programs can be run")
+    return warn("sandbox", said, _NO_COMPUTE)
 
 
 def check_chromium() -> Finding:

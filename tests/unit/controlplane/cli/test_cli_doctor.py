@@ -111,3 +111,19 @@ def test_a_kernel_without_openat2(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_OPENAT2", 10_000)
     finding = machine.check_kernel()
     assert (finding.status, "ENOSYS" in finding.found) == ("fail", True)
+
+
+def test_the_sandbox_is_tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert machine.check_sandbox().status == "ok"
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'nsjail needs the library libx: apt-get install x'; exit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(python))
+    finding = machine.check_sandbox()
+    assert (finding.status, "apt-get install x" in finding.found) == ("warn", True)
+    python.write_text("#!/bin/sh\necho 'Traceback' >&2; echo 'ModuleNotFoundError: no nsjail' >&2; exit 1\n")
+    assert machine.check_sandbox().found == "ModuleNotFoundError: no nsjail"
+    python.write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr(machine, "_SANDBOX_SECONDS", 0.2)
+    finding = machine.check_sandbox()
+    assert (finding.status, "cannot be tried" in finding.found) == ("warn", True)
