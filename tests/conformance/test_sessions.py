@@ -81,10 +81,12 @@ class TestOutput:
                 aclosing(compute.run_in_session(python.session_id, fresh_id(), code)) as stream,
             ):
                 first = await anext(stream)
-                assert first == SessionText(stream=OutputStream.STDOUT, text="begun\n")
+                assert isinstance(first, SessionText)
+                assert (first.stream, first.text[:5]) == (OutputStream.STDOUT, "begun")
                 await run(compute, "touch", "go")
                 rest = [event async for event in stream]
-            assert "".join(event.text for event in rest if isinstance(event, SessionText)) == "done\n"
+            texts = [event.text for event in (first, *rest) if isinstance(event, SessionText)]
+            assert "".join(texts) == "begun\ndone\n"
             assert isinstance(rest[-1], RunEnd)
 
     async def test_both_streams_are_apart_and_anything_may_be_printed(self, compute: Compute) -> None:
