@@ -66,6 +66,7 @@ async def _live(settings: AgentSettings) -> None:
         chosen.model,
         quota_bytes=settings.quota_bytes,
         quota_entries=settings.quota_entries,
+        compute_packages=settings.compute_packages,
     )
     try:
         await employee.start()

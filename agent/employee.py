@@ -13,6 +13,7 @@ from uuid import UUID
 from google.protobuf.json_format import MessageToDict
 
 from agent.capabilities.base import CapabilityRegistry
+from agent.capabilities.compute import ComputeCapability
 from agent.capabilities.memory import MemoryCapability
 from agent.capabilities.workspace import WorkspaceCapability
 from agent.errors import GatewayUnavailable
@@ -33,13 +34,14 @@ from empla.store.connect import Pool, connect
 from empla.store.errors import StoreUnavailable
 from empla.v1 import control_pb2
 from empla.v1 import gateway_pb2 as pb
+from workstation.local.compute import LocalCompute
 from workstation.local.files import LocalFileSystem
 
 log = logging.getLogger(__name__)
 
 STORE_RETRY_SECONDS = 0.5
 DEFAULT_HEARTBEAT_MS = 5_000
-SHIPPED_CAPABILITIES = ("workspace", "memory")
+SHIPPED_CAPABILITIES = ("workspace", "compute", "memory")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class DigitalEmployee:
     model: Model
     quota_bytes: int | None = None
     quota_entries: int | None = None
+    compute_packages: Path | None = None
 
     async def start(self) -> None:
         """Live until drained. Raises `Superseded` or `GatewayUnavailable` when there is no use in going on."""
@@ -111,7 +114,8 @@ class DigitalEmployee:
             LocalFileSystem(self.workspace, quota_bytes=self.quota_bytes, quota_entries=self.quota_entries) as files,
         ):
             memories = Memories(pool, self.identity)
-            capabilities = CapabilityRegistry([WorkspaceCapability(files), MemoryCapability(memories)])
+            compute = ComputeCapability(lambda: LocalCompute(self.workspace, packages=self.compute_packages), files)
+            capabilities = CapabilityRegistry([WorkspaceCapability(files), compute, MemoryCapability(memories)])
             loop = ProactiveLoop(pool, self.identity, memories, _times(profile.loop))
             coordinator = Coordinator(
                 pool=pool,

@@ -93,6 +93,7 @@ class LaunchSettings:
     model: dict[str, Any]
     quota_bytes: int | None = None
     quota_entries: int | None = None
+    compute_packages: Path | None = None
 
 
 class Lifecycle:
@@ -323,6 +324,7 @@ class Lifecycle:
             "workspace": str(workspace),
             "quota_bytes": self._settings.quota_bytes,
             "quota_entries": self._settings.quota_entries,
+            "compute_packages": str(packages) if (packages := self._settings.compute_packages) else None,
             **_model_of(record, self._settings.model),
         }
         return LaunchSpec(record.employee_id, epoch, settings, self._settings.logs / f"{record.employee_id}.log")

@@ -23,6 +23,7 @@ from controlplane.launchers.workspaces import Workspaces, open_workspaces
 from controlplane.lifecycle import LaunchSettings, Lifecycle
 from controlplane.logs import Logs
 from controlplane.messages import Messages
+from controlplane.packages import make_directory
 from controlplane.receiver import Receiver
 from controlplane.sender import Sender
 from controlplane.settings import Settings
@@ -152,6 +153,8 @@ def _authenticate(pool: Pool, tokens: Tokens) -> rpc.Authenticate:
 def _make_directories(settings: Settings) -> None:
     for directory in (settings.home / "run", settings.log_directory, settings.workspaces):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Sandboxes mount it by its path: what comes into it later is there for the next program.
+    make_directory(settings.compute_packages)
 
 
 def _sdks(settings: Settings) -> list[str]:
@@ -178,4 +181,5 @@ def _launch_settings(settings: Settings, dsn: str) -> LaunchSettings:
         model=model,
         quota_bytes=settings.workspace_quota_bytes,
         quota_entries=settings.workspace_quota_entries,
+        compute_packages=settings.compute_packages.absolute(),
     )

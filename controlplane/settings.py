@@ -65,3 +65,8 @@ class Settings(BaseSettings):
     def volumes(self) -> Path:
         """One image for each workspace that is a volume."""
         return self.home / "volumes"
+
+    @property
+    def compute_packages(self) -> Path:
+        """The Python packages that jailed programs may import, which `empla compute packages` fills."""
+        return self.home / "compute" / "packages"
