@@ -30,7 +30,6 @@ from typing import Any
 
 MAX_TEXT = 64 << 10
 MAX_TRACEBACK = 32 << 10
-_OURS = "interpreter.py"
 _PYPLOT = "matplotlib.pyplot"
 _REPRESENTATIONS = (
     ("image/png", "_repr_png_"),
@@ -104,7 +103,7 @@ class Interpreter:
         for value in values:
             self._send_result(_figure(value) or _represent(value))
 
-    def show_figures(self, *_: object, **__: object) -> None:
+    def show_figures(self) -> None:
         """Show matplotlib's open figures as results, and close them."""
         pyplot = sys.modules.get(_PYPLOT)
         if pyplot is not None:
@@ -174,7 +173,7 @@ class Interpreter:
 class _Pyplot(importlib.abc.MetaPathFinder):
     """Has `pyplot.show()` show figures here, from the moment pyplot is imported."""
 
-    def __init__(self, show: Callable[..., None]) -> None:
+    def __init__(self, show: Callable[[], None]) -> None:
         self._show = show
 
     def find_spec(
@@ -189,7 +188,7 @@ class _Pyplot(importlib.abc.MetaPathFinder):
 
             def load_and_patch(module: types.ModuleType) -> None:
                 load(module)
-                module.show = self._show  # type: ignore[attr-defined]
+                module.show = lambda *_, **__: self._show()  # type: ignore[attr-defined] # pyplot writes to its attributes
 
             spec.loader.exec_module = load_and_patch  # type: ignore[method-assign]
         return spec
@@ -257,7 +256,7 @@ def _text(value: object) -> bytes:
 def _described(error: BaseException) -> dict[str, str]:
     """An exception as data; the frames above the code's own are left out."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename == _OURS:
+    while trace is not None and trace.tb_frame.f_code.co_filename not in linecache.cache:
         trace = trace.tb_next
     try:
         lines = "".join(traceback.format_exception(type(error), error.with_traceback(trace), trace))
