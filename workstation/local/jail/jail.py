@@ -19,7 +19,7 @@ from pathlib import Path
 from types import CodeType, TracebackType
 from typing import Any, Self
 
-from workstation.errors import SandboxUnavailable
+from workstation.errors import SandboxUnavailable, WorkstationUnavailable
 from workstation.local.jail.cgroups import Group, GroupLimits, find_cgroups
 from workstation.local.jail.configuration import JailPlan, python_inside
 from workstation.local.jail.requirements import explain
@@ -116,7 +116,7 @@ class Jail:
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._begun: asyncio.Future[Begun] = self._loop.create_future()
         self._interrupted: asyncio.Future[None] = self._loop.create_future()
-        self._preloaded = False
+        self._preloaded = self._closed = False
         self.ended: asyncio.Future[Report | None] = self._loop.create_future()
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self.terminal = -1
@@ -197,6 +197,8 @@ class Jail:
 
     def kill(self) -> None:
         """End all of it, at once."""
+        if self._closed:  # the descriptor may name another jail by now
+            return
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
@@ -223,6 +225,7 @@ class Jail:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             await asyncio.sleep(0.002)
+        self._closed = True
         self._opened.close()
         if self._gone.done():
             self._process.wait()
@@ -233,9 +236,15 @@ class Jail:
         return self._begun.result() if self._begun.done() else Begun()  # it is over; `ended` says how
 
     def _tell(self, command: tuple[Any, ...], descriptors: list[int] | None = None) -> None:
+        if self._closed:
+            return
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it ended: `ended` tells
+        try:
             self._control.sendmsg([marshal.dumps(command)], rights)
+        except (BrokenPipeError, ConnectionResetError):  # it ended: `ended` tells
+            pass
+        except BlockingIOError as error:
+            raise WorkstationUnavailable("the sandbox has not taken earlier signals yet; try again") from error
 
     def _watch(self, opened: contextlib.ExitStack, descriptor: int, heard: Callable[[], None]) -> None:
         self._loop.add_reader(descriptor, heard)

@@ -73,6 +73,8 @@ class WarmPool:
                 self._ready.append(await self._builder.build())
         except SandboxUnavailable as error:  # whoever takes the next one is told; here it is only a preparation
             log.warning("no warm sandbox: %s", error)
+        except OSError:
+            log.exception("no warm sandbox, by a fault of ours or of the machine's")
 
     async def _drop(self) -> None:
         while self._ready:
