@@ -9,7 +9,13 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
-from workstation.errors import ExecEnded, PathOutsideWorkspace, StdinOffsetMismatch, WorkstationError
+from workstation.errors import (
+    ExecEnded,
+    PathOutsideWorkspace,
+    StdinOffsetMismatch,
+    WorkstationError,
+    WorkstationUnavailable,
+)
 from workstation.interface import (
     EndReason,
     ExecEnd,
@@ -232,8 +238,9 @@ class Execution:
         if await _ends(jail, limits.wall_seconds):
             return
         self._cause = self._cause or EndReason.TIMED_OUT
-        jail.signal(signal.SIGTERM)
-        jail.signal(signal.SIGCONT)  # a stopped program would not hear of it
+        with contextlib.suppress(WorkstationUnavailable):  # so busy that it does not even take signals
+            jail.signal(signal.SIGTERM)
+            jail.signal(signal.SIGCONT)  # a stopped program would not hear of it
         if not await _ends(jail, limits.grace_seconds):
             jail.kill()
             await jail.ended

@@ -27,6 +27,7 @@ from workstation.errors import (
     SessionLost,
     SessionNotFound,
     WorkstationError,
+    WorkstationUnavailable,
 )
 from workstation.interface import (
     ComputeLimits,
@@ -151,7 +152,8 @@ class _Interpreter:
         run.stop(EndReason.TIMED_OUT)
         if not run.over.done():
             async with self._interrupting:
-                await jail.interrupt()
+                with contextlib.suppress(WorkstationUnavailable):  # so busy that it does not even take signals
+                    await jail.interrupt()
             await asyncio.wait([run.over], timeout=limits.grace_seconds)
         if not run.over.done():
             jail.kill()
