@@ -19,7 +19,7 @@ from agent.prompts import blocks
 MOST_ROUNDS = 14
 """Responses with calls for one message, after which the rules make do with what they have. Tool loops end soon after."""
 
-_EFFECTS = frozenset(("write_file", "append_file", "move_file", "remove_file", "remember"))
+_EFFECTS = frozenset(("write_file", "append_file", "edit_file", "move_file", "remove_file", "remember", "run_python"))
 _MOST_PIECES = 12
 _MOST_CHARACTERS = 600_000
 _MOST_FOLDERS = 12

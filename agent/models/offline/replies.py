@@ -3,7 +3,7 @@
 NO_KEY = "No model key is configured, so I work by fixed rules"
 _CAN_DO = (
     "summarise, read, search, list, write and append to workspace files; count, filter, total and look up what they list; "
-    "calculate; and remember and recall what you tell me"
+    "draw charts of tables; calculate; and remember and recall what you tell me"
 )
 
 

@@ -8,6 +8,7 @@ from agent.models.offline import wording
 from agent.models.offline.arithmetic import ArithmeticRefused, calculate
 from agent.models.offline.asks import Ask, Kind, ask
 from agent.models.offline.calendar import about_days
+from agent.models.offline.charts import Charts, chart_clauses
 from agent.models.offline.clauses import Clause, clauses
 from agent.models.offline.desk import Desk, ToolFailed
 from agent.models.offline.files import file_names, resolved, similar
@@ -41,6 +42,7 @@ class Worker:
         self._desk = desk
         self._research = Research(situation, desk)
         self._writing = Writing(situation, desk, self._worked_out)
+        self._charts = Charts(desk)
         self._answers: list[str] = []
         self._files: tuple[str, ...] = ()
         self._pointed: tuple[str, ...] = ()
@@ -49,8 +51,12 @@ class Worker:
         """The whole reply; raises `Wanted` while a tool's result is missing."""
         found = clauses(self._situation.message)[:_MOST_CLAUSES]
         self._pointed = self._pointed_at(found)
-        for clause in found:
-            self._answers.append(self._one(clause))
+        chart = chart_clauses(found)
+        for position, clause in enumerate(found):
+            if position == chart.start and chart:
+                self._answers.append(self._draw(found[chart.start : chart.stop]))
+            elif position not in chart:
+                self._answers.append(self._one(clause))
         cut = [f"Of {path} I read only the first {size:,} characters." for path, size in self._desk.cut.items()]
         return "\n\n".join(dict.fromkeys(filter(None, [*self._answers, *cut]))) or unable()
 
@@ -61,6 +67,15 @@ class Worker:
             return self._rule(asked.kind)(asked)
         except ToolFailed as error:
             return self._failed(asked, error)
+
+    def _draw(self, found: Sequence[Clause]) -> str:
+        """A chart, or where there is no table to draw, what the clauses ask for otherwise."""
+        text = ". ".join(clause.text.rstrip(" .") for clause in found)
+        try:
+            drawn = self._charts.answer(text, self._files or self._pointed or self._earlier_files())
+        except ToolFailed as error:
+            return f"That did not work: {closed(str(error))}"
+        return drawn or "\n\n".join(filter(None, map(self._one, found)))
 
     def _rule(self, kind: Kind) -> Callable[[Ask], str]:
         rules: dict[Kind, Callable[[Ask], str]] = {

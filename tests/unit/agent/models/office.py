@@ -1,8 +1,12 @@
 """A workspace and a memory behind the tools that an employee's model gets, and the loop that runs its calls."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pydantic import JsonValue
 
@@ -12,6 +16,7 @@ from agent.prompts import mark
 
 ALL_TOOLS = (
     "list_files", "read_file", "search_files", "write_file", "append_file", "move_file", "remove_file", "remember", "recall",
+    "run_python",
 )  # fmt: skip
 MOST_RESPONSES = 16
 """As the worker allows."""
@@ -99,6 +104,12 @@ class Office:
         self.files[str(arguments["path"])] = str(arguments["content"])
         return {"path": arguments["path"], "size": len(str(arguments["content"])), "version": "1"}
 
+    def _edit_file(self, arguments: Mapping[str, JsonValue]) -> JsonValue:
+        path, old = str(arguments["path"]), str(arguments["old"])
+        if self.files[path].count(old) != 1:
+            raise LookupError(f"the text is in {path} {self.files[path].count(old)} times")
+        return self._write_file({"path": path, "content": self.files[path].replace(old, str(arguments["new"]))})
+
     def _append_file(self, arguments: Mapping[str, JsonValue]) -> JsonValue:
         path = str(arguments["path"])
         return self._write_file({"path": path, "content": self.files.get(path, "") + str(arguments["content"])})
@@ -110,6 +121,19 @@ class Office:
     def _remove_file(self, arguments: Mapping[str, JsonValue]) -> JsonValue:
         del self.files[str(arguments["path"])]
         return {"removed": 1}
+
+    def _run_python(self, arguments: Mapping[str, JsonValue]) -> JsonValue:
+        """Run the code where the files are, and take the files that it leaves."""
+        with TemporaryDirectory() as place:
+            for path, text in self.files.items():
+                Path(place, path).parent.mkdir(parents=True, exist_ok=True)
+                Path(place, path).write_text(text)
+            command = [sys.executable, "-I", "-c", str(arguments["code"])]
+            ended = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+            left = [path for path in Path(place).rglob("*") if path.is_file()]
+            self.files |= {str(path.relative_to(place)): path.read_text() for path in left}
+        end = "raised an exception after 0.01 s" if ended.returncode else "done after 0.01 s"
+        return {"end": end, "output": ended.stdout, "error": ended.stderr, "files": []}
 
     def _remember(self, arguments: Mapping[str, JsonValue]) -> JsonValue:
         self.memories.append(str(arguments["text"]))
