@@ -1,7 +1,7 @@
 """A model on loopback that speaks OpenAI's streaming chat completions, and can be held.
 
 Asked to note a word it calls `append_file` and then says that it has; asked to read a path it calls `read_file` and then
-says what came of it; to anything else it says good day.
+says what came of it, and asked to run a program `run_python`; to anything else it says good day.
 """
 
 import json
@@ -16,7 +16,7 @@ from tests.e2e.system import PATIENCE, until
 from tests.unit.agent.models.provider_server import openai_call, openai_end, openai_text
 
 NOTES = "notes.txt"
-_TASK = re.compile(r"note (w[0-9a-f]+)|read (\S+)")
+_TASK = re.compile(r"note (w[0-9a-f]+)|read (\S+)|run `(.+)`")
 
 
 class ModelServer:
@@ -49,16 +49,20 @@ class ModelServer:
         # The message comes after what memory holds on it.
         if not (tasks := _TASK.findall(last["content"])):
             return self._answer("Good ", "day.")
-        word, path = tasks[-1]
-        name, arguments = (
-            ("append_file", {"path": NOTES, "content": f"{word}\n"}) if word else ("read_file", {"path": path})
-        )
+        name, arguments = _called(*tasks[-1])
         return [*openai_call(0, "call-1", name, json.dumps(arguments)), *openai_end("tool_calls")]
 
     def _answer(self, *pieces: str) -> list[str]:
         self._held += 1
         assert self._free.wait(PATIENCE)
         return [*openai_text(*pieces), *openai_end()]
+
+
+def _called(word: str, path: str, program: str) -> tuple[str, dict[str, str]]:
+    """The tool for a task, of which one part is there."""
+    if word:
+        return "append_file", {"path": NOTES, "content": f"{word}\n"}
+    return ("read_file", {"path": path}) if path else ("run_python", {"code": program})
 
 
 def _classified() -> str:

@@ -4,43 +4,27 @@ import json
 import os
 import subprocess
 import sys
-import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from controlplane import packages
+from tests.wheels import make_wheel, only_index
 
 Fixture = Callable[..., Any]
 
 
 @pytest.fixture
-def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Adds wheels to the only index there is."""
     place = tmp_path / "index"
     place.mkdir()
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(place))
-
-    def offer(name: str, version: str = "1.0", *, needs: Sequence[str] = (), tag: str = "py3-none-any") -> Path:
-        wheel, information = place / f"{name}-{version}-{tag}.whl", f"{name}-{version}.dist-info"
-        extras = "".join(f"Provides-Extra: {one.split("'")[1]}\n" for one in needs if "extra" in one)
-        requires = extras + "".join(f"Requires-Dist: {one}\n" for one in needs)
-        contents = {
-            f"{name}/__init__.py": f"VERSION = {version!r}\n",
-            f"{information}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requires}",
-            f"{information}/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n",
-            f"{information}/entry_points.txt": f"[console_scripts]\n{name} = {name}:main\n",
-        }
-        record = "".join(f"{path},,\n" for path in [*contents, f"{information}/RECORD"])
-        with zipfile.ZipFile(wheel, "w") as archive:
-            for path, text in (contents | {f"{information}/RECORD": record}).items():
-                archive.writestr(path, text)
-        return wheel
-
-    return offer
+    for name, value in only_index(place).items():
+        monkeypatch.setenv(name, value)
+    return partial(make_wheel, place)
 
 
 @pytest.fixture
