@@ -160,6 +160,11 @@ class TestBombs:
                 await files.import_archive("new", bytes(8 * MIB + 1))
             assert await names_in(files) == []
 
+    async def test_unpacking_has_an_end(self, open_files: OpenFiles) -> None:
+        async with open_files(FileSystemLimits(tree_seconds=0.0)) as files:
+            for archive in (tar_of(a=b"a"), gzip.compress(tar_of(a=b"a")), zip_of(a=b"a")):
+                assert (await self._limit(files, archive)).limit == "tree_seconds"
+
     @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
     async def test_headers_of_any_size_and_number(self, files: FileSystem, kind: bytes) -> None:
         header = tarfile.TarInfo("header")

@@ -1,12 +1,13 @@
 """A local archive holds no descriptor longer than it must, and damage of any kind ends in a typed error."""
 
+import asyncio
 import gzip
 import io
 import os
 import random
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -69,6 +70,26 @@ async def test_an_import_holds_none(tmp_path: Path) -> None:
         with pytest.raises(WorkstationError):
             await files.import_archive("bad", pieces(packed_tar()[:2000]))
         assert descriptors() == before
+
+
+async def test_a_cancelled_import_leaves_nothing(tmp_path: Path) -> None:
+    begun = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield bytes(MIB)
+            begun.set()
+
+    many = b"".join(tarfile.TarInfo(f"{number}").tobuf() for number in range(20_000)) + bytes(1024)
+    async with LocalFileSystem(tmp_path) as files:
+        before = descriptors()
+        for content, moment in ((endless(), begun.wait()), (many, asyncio.sleep(0.05))):
+            running = asyncio.ensure_future(files.import_archive("new", content))
+            await moment
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            assert (os.listdir(tmp_path), descriptors()) == ([], before)
 
 
 @pytest.mark.parametrize("pack", [packed_tar, lambda: gzip.compress(packed_tar()), packed_zip])

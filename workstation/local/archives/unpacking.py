@@ -65,7 +65,7 @@ class _Unpacking:
     def add(self, member: Member) -> None:
         """Make one member and the directories above it."""
         self._members += 1
-        self._require("tree_entries", max(self._members, self._entries))
+        self._require("tree_entries", self._members)
         names = self._names(member.name, member)
         if not names:  # `./`, the directory itself
             return
