@@ -15,6 +15,7 @@ main() {
   fi
   make_venv
   install_dependencies
+  install_sandbox_library
   printf '%s\n' "$state" >"$STAMP"
 }
 
@@ -44,6 +45,22 @@ install_dependencies() {
   local pip=(.venv/bin/python -m pip -qq --disable-pip-version-check --no-input install)
   "${pip[@]}" --require-hashes -r deploy/requirements.txt
   "${pip[@]}" --no-deps --no-build-isolation -e .
+}
+
+# The sandbox of programs needs this library of the system's. All else works without: what cannot be installed is only said.
+install_sandbox_library() {
+  local package=libnl-route-3-200 library=libnl-route-3.so.200
+  if [[ $(uname -s) != Linux || $(PATH=$PATH:/usr/sbin:/sbin ldconfig -p 2>/dev/null) == *"$library"* ]]; then
+    return
+  fi
+  if command -v apt-get >/dev/null && as_root true 2>/dev/null; then
+    say "Installing $package: what nsjail, the sandbox of employees' programs, needs of the system"
+    update_package_lists
+    apt_install "$package" && return
+  fi
+  say "Employees cannot run programs until $library is installed (empla doctor tells more):
+    sudo apt-get install $package     on Debian, Ubuntu
+    sudo dnf install libnl3                   on Fedora, RHEL"
 }
 
 # is_recent PYTHON: it runs and is new enough. A pyenv shim exists for versions that are not selected, and then fails.
@@ -120,8 +137,12 @@ install_packages() {
   done
   as_root true || fail "Install them with: sudo apt-get install ${names[*]}"
   update_package_lists
+  apt_install "${names[@]}"
+}
+
+apt_install() {
   as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -qq --yes --no-install-recommends \
-    "${names[@]}" >&2
+    "$@" >&2
 }
 
 update_package_lists() {
