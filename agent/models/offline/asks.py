@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agent.models.offline import wording
+from agent.models.offline.changing import EXACTLY, is_state
 from agent.models.offline.clauses import is_courtesy
 from agent.models.offline.files import file_names
 
@@ -14,6 +15,7 @@ Kind = Literal[
     "summarise", "read", "measure", "compose", "pointer", "smalltalk", "help", "statement", "question",
 ]  # fmt: skip
 
+_CLOSING = {"close": "closed", "reopen": "open", "untick": "open", "uncheck": "open"}
 _LONGEST_MATCHED = 4000
 """Characters: patterns that look for the end of a clause see no more, so that a long message costs no more."""
 
@@ -41,6 +43,7 @@ def ask(clause: str, known: Sequence[str] = ()) -> Ask:
     masked = _masked(text, files)
     return (
         _writing(text, masked, files)
+        or _change_there(short, files)
         or _memory(short, files)
         or _filing(short, masked[:_LONGEST_MATCHED], files)
         or _about_files(short, masked[:_LONGEST_MATCHED], files)
@@ -52,9 +55,8 @@ def _writing(text: str, masked: str, files: tuple[str, ...]) -> Ask | None:
     short = masked[:_LONGEST_MATCHED]
     if not files or wording.FILE not in short:
         return None
-    if match := wording.REPLACE.match(short):
-        old, new = match["old"] or match["old2"], match["new"] or match["new2"]
-        return Ask("replace", text, files, files[-1], f"{_quoted(old)}\x00{_quoted(new)}")
+    if change := _change(text, short, files):
+        return change
     appending = not re.match(r"(?:write|put)\b(?!.*\bend of\b)", short, re.IGNORECASE)
     append = (wording.APPEND_FIRST.match(masked) or wording.APPEND_LAST.match(short)) if appending else None
     match = append or wording.WRITE_FIRST.match(masked) or wording.WRITE_LAST.match(short)
@@ -63,6 +65,34 @@ def _writing(text: str, masked: str, files: tuple[str, ...]) -> Ask | None:
     form = (match.groupdict().get("form") or "").casefold()
     kind: Kind = "append" if append else "write"
     return Ask(kind, text, files, _target(match, files, masked), _body(match, masked, files, form), form)
+
+
+def _change(text: str, masked: str, files: tuple[str, ...]) -> Ask | None:
+    """A text or an entry's field that shall be another; `form` is the verb that says so."""
+    if match := wording.CLOSE.match(masked):
+        status = _CLOSING.get(match["verb"].casefold(), "done")
+        return Ask("replace", text, files, files[-1], f"{_quoted(match['old'])}\x00{status}", "close")
+    if match := wording.REPLACE.match(masked):
+        verb, old, new = (_group(match, name) for name in ("verb", "old", "new"))
+        both = _quoted(old) != old.rstrip(".") and _quoted(new) != new.rstrip(".")
+        form = EXACTLY if both and verb == "replace" else verb
+        return Ask("replace", text, files, files[-1], f"{_quoted(old)}\x00{_quoted(new)}", form)
+    return None
+
+
+def _change_there(text: str, files: tuple[str, ...]) -> Ask | None:
+    """A status to be changed in a file that is not named."""
+    match = None if files else wording.CHANGE_THERE.match(text)
+    if match is None or not is_state(_quoted(match["new"])):
+        return None
+    body = f"{_quoted(match['old'])}\x00{_quoted(match['new'])}"
+    return Ask("replace", text, body=body, form=match["verb"].casefold())
+
+
+def _group(match: re.Match[str], name: str) -> str:
+    """What the group called `name` caught, in whichever of the pattern's alternatives."""
+    found = match.groupdict()
+    return next((found[key] for key in found if key.rstrip("234") == name and found[key]), "").strip()
 
 
 def _memory(text: str, files: tuple[str, ...]) -> Ask | None:

@@ -20,8 +20,8 @@ def state(record: Record) -> str:
         return labelled
     if record.done is not None:
         return "done" if record.done else "open"
-    parts = [value.casefold() for key, value in record.fields[1:] if not key and _has_state(value)]
-    headings = [heading.casefold() for heading in reversed(record.headings) if _has_state(heading)]
+    parts = [value.casefold() for key, value in record.fields[1:] if not key and has_state(value)]
+    headings = [heading.casefold() for heading in reversed(record.headings) if has_state(heading)]
     whole = [record.text.casefold()] if _STRONG & set(words(rephrased(record.text.casefold()))) else []
     return next(iter([*parts, *headings, *whole]), "")
 
@@ -62,6 +62,11 @@ def is_state_word(word: str) -> bool:
     return word in OPEN | DONE | GENERIC_OPEN | GENERIC_DONE
 
 
+def has_state(text: str) -> bool:
+    """Whether a word of `text` names a state."""
+    return any(is_state_word(word) for word in words(rephrased(text.casefold())))
+
+
 def _means(current: Sequence[str], wanted: str, literal: bool) -> bool:
     if literal or wanted not in GENERIC_OPEN | GENERIC_DONE:
         return wanted in current
@@ -71,10 +76,6 @@ def _means(current: Sequence[str], wanted: str, literal: bool) -> bool:
 
 def _negated(current: Sequence[str]) -> bool:
     return any(word in NEGATIONS for word in current[:2])
-
-
-def _has_state(text: str) -> bool:
-    return any(is_state_word(word) for word in words(rephrased(text.casefold())))
 
 
 def _yes_or_no(record: Record, wanted: str) -> bool | None:

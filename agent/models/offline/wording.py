@@ -66,15 +66,34 @@ APPEND_FIRST = _pattern(
     r"(?:[:,–-]|\bthat says\b|\bsaying\b|\bthe (?:text|line)\b|\bwith\b|\n)\s*",
     r"(?:the )?(?:following )?(?:text|line)?:?\s*(?P<body>.+)$",
 )
+_CHANGE = _words("replace change update correct swap rename set mark flag switch move")
+_TO = r"(?:with|to|by|into|as|=)"
+_END = r"(?:[\s,]*(?:please|thanks|thank you|for me|now))?\W*$"
 REPLACE = _pattern(
-    rf"^{_words('replace change update correct swap')}\s+(?P<old>.+?)\s+(?:with|to|by|"
-    rf"into)\s+(?P<new>.+?)\s+in\s+{_THE_FILE}|",
-    rf"^in\s+{_THE_FILE},?\s*{_words('replace change update correct swap')}\s+(?P<old2>.+?)\s+(?:with|to|by|"
-    rf"into)\s+(?P<new2>.+?)\W*$",
+    rf"^(?P<verb>{_CHANGE})\s+(?P<old>[^{FILE}]+?)\s+{_TO}\s+(?P<new>[^{FILE}]+?)\s+in\s+{_THE_FILE}{_END}|",
+    rf"^(?P<verb2>{_CHANGE})\s+(?P<old2>[^{FILE}]+?)\s+in\s+{_THE_FILE}\s+(?:from [\w -]+? )?",
+    rf"{_TO}\s+(?P<new2>[^{FILE}]+?){_END}|",
+    rf"^in\s+{_THE_FILE}\s*[,:]?\s*(?:please )?(?P<verb3>{_CHANGE})\s+(?P<old3>[^{FILE}]+?)\s+{_TO}\s+",
+    rf"(?P<new3>[^{FILE}]+?){_END}|",
+    rf"^(?P<verb4>mark|flag|set)\s+(?P<old4>[^{FILE}]+?)\s+(?P<new4>[\w-]+)\s+in\s+{_THE_FILE}{_END}",
 )
+CLOSE = _pattern(
+    rf"^(?P<verb>close|reopen|complete|finish|tick|check off|untick|uncheck)\s+(?:off )?(?P<old>[^{FILE}]+?)\s+in\s+",
+    rf"{_THE_FILE}{_END}",
+)
+CHANGE_THERE = _pattern(
+    r"^(?P<verb>change|update|set|mark|flag|switch|move)\s+(?P<old>.+?)\s+(?:to|as)\s+(?P<new>[\w -]+?)",
+    rf"(?:\s+(?:in it|there|in the (?:same )?file))?{_END}",
+)
+"""A change that names no file, which goes on about one."""
+
 MOVE = _pattern(rf"^(?:rename|move)\s+{_THE_FILE}\s+(?:to|into|as)\s+(?P<to>{_THE_FILE}|[\w./-]+)\W*$")
 DELETE = _pattern(rf"^(?:delete|remove|erase|trash)\s+{_THE_FILE}\W*$")
-UNCHANGED = _pattern(rf"^(?:delete|remove|erase|rename|move|copy)\b[^{FILE}]*{FILE}")
+UNCHANGED = _pattern(
+    r"^(?:delete|remove|erase|rename|move|copy|replace|change|update|correct|swap|close|reopen|edit|modify|",
+    rf"mark\s[^{FILE}]+?\s(?:as|to)|set\s[^{FILE}]+?\s(?:as|to))\b[^{FILE}]*{FILE}",
+)
+"""Asks for a change that none of the patterns above can read."""
 
 REMEMBER = _pattern(
     "^",

@@ -1,10 +1,12 @@
 """The rules that change something: files written, added to, changed, moved and removed; facts remembered."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from agent.models.offline.asks import Ask
+from agent.models.offline.changing import edit
 from agent.models.offline.desk import Desk, ToolFailed
+from agent.models.offline.editing import Unclear
 from agent.models.offline.facts import said_to
 from agent.models.offline.replies import preview
 from agent.models.offline.situation import Situation
@@ -57,16 +59,27 @@ class Writing:
         return f"I added to {asked.target}: {preview(content)}"
 
     def replace(self, asked: Ask) -> str:
-        """Change every place of a text in a file."""
-        old, _, new = asked.body.partition("\x00")
+        """Change a text, or what a listed entry says of itself; nothing where it is not clear which."""
+        if not asked.target:
+            return "I changed nothing: in which file shall I do that?"
         document = self._desk.read(asked.target)
-        if document.truncated:
-            return f"{asked.target} is too long for me to change as a whole."
-        count = document.text.count(old)
-        if not count:
-            return f"{asked.target} does not have “{old}”, so I changed nothing."
-        self._desk.use("write_file", path=asked.target, content=document.text.replace(old, new))
-        return f"I replaced “{old}” with “{new}” in {asked.target} ({count} {plural('places', count)})."
+        if document.truncated or "\ufffd" in document.text:
+            return f"{asked.target} is too long or no plain text, so I changed nothing in it."
+        old, _, new = asked.body.partition("\x00")
+        try:
+            done = edit(document, asked.form.casefold(), old, new)
+        except Unclear as why:
+            return f"I changed nothing in {asked.target}: {why}."
+        self._put(asked.target, document.text, done.text)
+        return done.said
+
+    def _put(self, path: str, before: str, after: str) -> None:
+        """Write what changed, by itself where there is a tool for that, so that nothing else can be lost."""
+        changed = _difference(before, after) if self._desk.has("edit_file") else None
+        if changed:
+            self._desk.use("edit_file", path=path, old=changed[0], new=changed[1])
+        else:
+            self._desk.use("write_file", path=path, content=after)
 
     def move(self, asked: Ask) -> str:
         """Give a file another path."""
@@ -119,6 +132,21 @@ class Writing:
 
 def _ended(text: str) -> str:
     return text if not text or text.endswith("\n") else text + "\n"
+
+
+def _difference(before: str, after: str) -> tuple[str, str] | None:
+    """The whole lines that differ, before and after; None when they stand in the text more than once."""
+    lines, others = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    first = _alike(lines, others)
+    last = min(_alike(lines[::-1], others[::-1]), min(len(lines), len(others)) - first)
+    old, new = "".join(lines[first : len(lines) - last]), "".join(others[first : len(others) - last])
+    return (old, new) if old and before.count(old) == 1 else None
+
+
+def _alike(lines: Sequence[str], others: Sequence[str]) -> int:
+    """How many lines both begin with."""
+    pairs = zip(lines, others, strict=False)
+    return next((i for i, (one, other) in enumerate(pairs) if one != other), min(len(lines), len(others)))
 
 
 def _as_item(body: str, before: str) -> str:
