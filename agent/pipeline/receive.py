@@ -9,20 +9,24 @@ from agent.pipeline.units import Place
 
 MAX_WORKED_CHARACTERS = 64 * 1024
 """More is cut before a model sees it; the stored message stays whole."""
+MAX_MARKS = 30
+"""Combining marks in a row, as in the Stream-Safe Text Format of UAX #15: no language needs more, and to put a longer run
+into its canonical order takes time with the square of its length."""
 
 # Zero-width characters, direction overrides and the tag block: they hide instructions from people, not from models.
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\U000e0000-\U000e007f]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _HTML_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _HIDDEN = {"hidden characters": _INVISIBLE, "control characters": _CONTROL, "comments": _HTML_COMMENT}
-# Well-known forms of "do something else instead"; each adds to a score that routing reads, none decides alone.
+# Well-known forms of "do something else instead"; each adds to a score that routing reads, none decides alone. No repetition
+# is unbounded: a message must not make the search take time with the square of its length.
 _INJECTION = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         r"\b(?:ignore|disregard|forget)\b.{0,40}\b(?:previous|prior|above|earlier|all)\b.{0,40}\b(?:instruction|prompt|rule)",
         r"\b(?:reveal|print|show|repeat)\b.{0,40}\b(?:system prompt|your instructions|hidden prompt)",
         r"\byou are now\b.{0,60}\b(?:mode|dan|unrestricted|jailbroken)\b",
-        r"</?(?:system|assistant|data)\b[^>]*>",
+        r"</?(?:system|assistant|data)\b[^>]{0,200}>",
         r"\b(?:begin|end) (?:system|admin) (?:prompt|message)\b",
     )
 )
@@ -31,8 +35,22 @@ _INJECTION = tuple(
 def visible_text(body: str) -> tuple[str, list[str]]:
     """The text a person would see, and what was taken out of it."""
     removed = [name for name, pattern in _HIDDEN.items() if pattern.search(body)]
-    text = _HTML_COMMENT.sub("", _CONTROL.sub("", _INVISIBLE.sub("", body)))
-    return unicodedata.normalize("NFC", text).strip(), removed
+    return _HTML_COMMENT.sub("", _CONTROL.sub("", _INVISIBLE.sub("", body))).strip(), removed
+
+
+def normalized(text: str) -> str:
+    """The text in NFC, at most `MAX_WORKED_CHARACTERS` of it, without the combining marks that no language needs."""
+    safe = _without_long_runs_of_marks(text[:MAX_WORKED_CHARACTERS])
+    return unicodedata.normalize("NFC", safe)[:MAX_WORKED_CHARACTERS]
+
+
+def _without_long_runs_of_marks(text: str) -> str:
+    kept, run = [], 0
+    for character in text:
+        run = run + 1 if unicodedata.combining(character) else 0
+        if run <= MAX_MARKS:
+            kept.append(character)
+    return "".join(kept)
 
 
 def _withheld_because(work: Work, text: str) -> str:
@@ -46,10 +64,11 @@ def _withheld_because(work: Work, text: str) -> str:
 
 async def security_filter(work: Work, _: UUID) -> Done:
     """Clean the text, note what looks like an injection, and withhold what needs no answer."""
-    text, removed = visible_text(work.message.body)
+    visible, removed = visible_text(work.message.body)
+    text = normalized(visible)
     output = {
-        "text": text[:MAX_WORKED_CHARACTERS],
-        "cut": max(0, len(text) - MAX_WORKED_CHARACTERS),
+        "text": text,
+        "cut": max(0, len(visible) - MAX_WORKED_CHARACTERS),
         "removed": removed,
         "injection_score": sum(bool(pattern.search(text)) for pattern in _INJECTION),
     }

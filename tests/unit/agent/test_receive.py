@@ -1,5 +1,6 @@
 """The security filter, by rules alone."""
 
+import unicodedata
 from typing import Any
 from uuid import uuid4
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.pipeline.receive import MAX_WORKED_CHARACTERS, security_filter, visible_text
+from agent.pipeline.receive import MAX_MARKS, MAX_WORKED_CHARACTERS, normalized, security_filter, visible_text
 from agent.pipeline.step import Done, Incoming, Work
 
 
@@ -71,6 +72,29 @@ async def test_what_needs_no_answer_is_withheld_with_a_reason(body: str, metadat
 async def test_a_long_message_is_cut_for_the_model_and_says_so():
     done = await filtered("x" * (MAX_WORKED_CHARACTERS + 10))
     assert (len(done.output["text"]), done.output["cut"]) == (MAX_WORKED_CHARACTERS, 10)
+
+
+@pytest.mark.parametrize("body", ["a" + "\u0315" * 65_000 + "\u0327" * 65_000, ("e" + "\u0301" * 40) * 6_000])
+async def test_what_takes_long_to_normalize_is_taken_out_before(body: str):
+    """In a message that the Receiver takes, marks in disorder keep the event loop for half a minute."""
+    text = (await filtered(body)).output["text"]
+    runs = "".join("m" if unicodedata.combining(character) else " " for character in text).split()
+    assert max(map(len, runs)) <= MAX_MARKS
+
+
+async def test_a_tag_that_never_ends_is_not_searched_for_its_end():
+    assert (await filtered("<data " + "x" * 150 + ">")).output["injection_score"] == 1
+    assert (await filtered("<data " + "x" * 250 + ">")).output["injection_score"] == 0
+
+
+async def test_what_is_visible_after_much_that_is_not_is_worked_on():
+    done = await filtered("\u200b" * MAX_WORKED_CHARACTERS + "hello")
+    assert (done.output["text"], done.output["cut"]) == ("hello", 0)
+
+
+@given(st.text())
+def test_text_of_any_language_is_only_normalized(body: str):
+    assert normalized(body) == unicodedata.normalize("NFC", body)
 
 
 @given(st.text())
