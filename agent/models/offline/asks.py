@@ -8,7 +8,7 @@ from typing import Literal
 from agent.models.offline import wording
 from agent.models.offline.changing import EXACTLY, is_state
 from agent.models.offline.clauses import is_courtesy
-from agent.models.offline.files import file_names
+from agent.models.offline.files import file_names, spellings
 
 Kind = Literal[
     "write", "append", "replace", "move", "delete", "remember", "recall", "list_files", "find", "mentioned", "about",
@@ -148,7 +148,7 @@ def _other(text: str, files: tuple[str, ...]) -> Ask:
 def _masked(text: str, files: Sequence[str]) -> str:
     """`text` with a stand-in for each file's name, so that patterns need not know how names look."""
     for name in sorted(files, key=len, reverse=True):
-        for form in (name, name.rpartition("/")[2]):
+        for form in spellings(name):
             text = re.sub(rf"(?<![\w/]){re.escape(form)}(?![\w/])", wording.FILE, text, flags=re.IGNORECASE)
     return text
 

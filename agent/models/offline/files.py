@@ -1,12 +1,22 @@
 """Which files a text names, exactly or nearly."""
 
 import difflib
+import posixpath
 import re
 from collections.abc import Sequence
 
 from agent.models.offline.words import contains_phrase, stem, word_set, words
 
 _NAME = re.compile(r"(?<![\w@/.:-])((?:\.{1,2}/|/)*(?:[\w-]+/)*[\w][\w.-]*\.[A-Za-z][A-Za-z0-9]{0,7})\b(?![@/])")
+_LED = re.compile(
+    r"(?<![\w@/.:~-])((?:\.{1,2}|~)/[\w./~-]*|/[\w.-]+/[\w./-]*|[\w-]+(?:/[\w.-]+)*/\.\./[\w./-]*|\.\.(?=[\s?!,;]|$))"
+)
+"""Paths that are known as such by how they lead: up, from the root or home, whatever their last part looks like."""
+
+_ABSOLUTE = re.compile(
+    r"\b(?:read|open|show|cat|print|display|view|file|folder|directory|path|summari[sz]e|in|from|of|to)\s+[\"'`“]?(/[\w.-]+)(?![\w./-])",
+    re.IGNORECASE,
+)
 _QUOTED = re.compile(r"[\"'`“‘]([^\"'`“”‘’\n]{1,120}?\.[A-Za-z][A-Za-z0-9]{0,7})[\"'`”’]")
 _DOMAINS = word_set("""com org net io de fr es co uk eu ai app dev gov edu info biz us ch at it nl""")
 _ABBREVIATIONS = frozenset(("e.g", "i.e", "z.b", "a.m", "p.m", "d.h", "u.s", "u.k"))
@@ -17,15 +27,21 @@ def file_names(text: str, known: Sequence[str] = ()) -> list[str]:
     written = [match[1] for match in _QUOTED.finditer(text)] + [match[1] for match in _NAME.finditer(text)]
     by_lower = {path.casefold(): path for path in known}
     found = [name for name in written if name.casefold() in by_lower or _is_file(name)]
+    found += [name for name in _led(text) if name not in found]
     exact = [path for path in known if " " in path and path.casefold() in text.casefold()]
     names = [resolved(name, known) for name in sorted([*exact, *found], key=text.find)]
     whole = [name for name in names if not any(name != other and other.endswith(" " + name) for other in names)]
     return list(dict.fromkeys(whole)) or _by_stem(text, known)
 
 
+def leads_out(path: str) -> bool:
+    """Whether `path` leads out of the folder that it starts in, or does not start there at all."""
+    return path.startswith("/") or posixpath.normpath(path).split("/")[0] == ".."
+
+
 def resolved(name: str, known: Sequence[str]) -> str:
     """`name` as the workspace has it: by its path, else by its last part, whatever the case; else as it is."""
-    lower = name.casefold().removeprefix("./")
+    lower = name.casefold() if leads_out(name) else posixpath.normpath(name.casefold())
     for path in known:
         if path.casefold() == lower:
             return path
@@ -43,10 +59,16 @@ def similar(name: str, known: Sequence[str], most: int = 5) -> list[str]:
     return close[:most] or (ranked if len(ranked) <= most else [])
 
 
+def spellings(name: str) -> tuple[str, ...]:
+    """The file's name as a text may have it: the path, or its last part where that is surely a file's name."""
+    last = name.rpartition("/")[2]
+    return (name, last) if "." in last.strip(".") and last != name else (name,)
+
+
 def without(text: str, names: Sequence[str]) -> str:
     """`text` without the file names in it and the words that only introduce them."""
     for name in sorted(names, key=len, reverse=True):
-        for form in dict.fromkeys((name, name.rpartition("/")[2])):
+        for form in spellings(name):
             quoted = rf"[\"'`“‘]?{re.escape(form)}[\"'`”’]?"
             text = re.sub(
                 rf"(?:\b(?:in|from|of|using)\s+)?(?:\bthe\s+)?(?:\bfile\s+)?{quoted}(?:\s+file\b)?(?:'s\b)?",
@@ -55,6 +77,12 @@ def without(text: str, names: Sequence[str]) -> str:
                 flags=re.IGNORECASE,
             )
     return " ".join(text.split())
+
+
+def _led(text: str) -> list[str]:
+    found = [match[1] for pattern in (_LED, _ABSOLUTE) for match in pattern.finditer(text)]
+    trimmed = [name if name == ".." else name.rstrip(".") or name for name in found]
+    return [name for name in trimmed if name.strip("./~") or leads_out(name)]
 
 
 def _likeness(base: str, other: str, other_stem: str) -> float:

@@ -11,7 +11,7 @@ from agent.models.offline.calendar import about_days
 from agent.models.offline.charts import Charts, chart_clauses
 from agent.models.offline.clauses import Clause, clauses
 from agent.models.offline.desk import Desk, ToolFailed
-from agent.models.offline.files import file_names, resolved, similar
+from agent.models.offline.files import file_names, leads_out, resolved, similar
 from agent.models.offline.numbers import amount
 from agent.models.offline.records import Document
 from agent.models.offline.replies import NO_KEY, closed, help_text, short_help, unable
@@ -27,6 +27,9 @@ _MOST_QUOTED = 4000
 """Characters of a file that are shown when it is asked for."""
 
 _MOST_PLACES = 12
+_OUTSIDE = "PATH_OUTSIDE_WORKSPACE"
+"""How the workspace's error begins for a path that leads out of it."""
+
 _READING: tuple[Kind, ...] = ("summarise", "read", "measure", "question", "replace")
 _VAGUE = re.compile(
     r"\b(?:file|document|notes?|sheet|spreadsheet|report|summari[sz]e|list|read|open|show)\b", re.IGNORECASE
@@ -119,6 +122,9 @@ class Worker:
 
     def _failed(self, asked: Ask, error: ToolFailed) -> str:
         """What to say when a tool failed: another spelling of the file is tried first."""
+        if _OUTSIDE in str(error):
+            out = [name for name in asked.files if leads_out(name)] or [*asked.files]
+            return f"I cannot reach {joined(out)}: that lies outside my workspace."
         if asked.kind not in _READING or not asked.files or not self._desk.has("read_file"):
             return f"That did not work: {closed(str(error))}"
         known = self._known()
@@ -290,8 +296,6 @@ def _lines_with(document: Document, text: str) -> list[str]:
 
 
 def _missing(name: str, known: Sequence[str]) -> str:
-    if name.startswith(("/", "../")):
-        return f"I cannot reach {name}: it lies outside my workspace."
     close = similar(name, known)
     if close:
         return f"I could not find {name}. The nearest I have: {joined(close)}."

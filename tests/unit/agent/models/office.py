@@ -1,6 +1,7 @@
 """A workspace and a memory behind the tools that an employee's model gets, and the loop that runs its calls."""
 
 import json
+import posixpath
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -68,6 +69,7 @@ class Office:
 
     def _run(self, call: ToolCall) -> ToolResult:
         try:
+            _inside(str(call.arguments.get("path", ".")))
             output = getattr(self, f"_{call.name}")(call.arguments)
         except LookupError as error:
             return ToolResult(call_id=call.call_id, name=call.name, content=str(error.args[0]), is_error=True)
@@ -146,3 +148,8 @@ class Office:
             {"text": t, "kind": "semantic", "created_at": f"2025-01-01T00:{n:02}"} for n, t in fitting
         ]
         return {"memories": found[::-1][:8]}
+
+
+def _inside(path: str) -> None:
+    if path.startswith("/") or posixpath.normpath(path).startswith(".."):
+        raise LookupError(f"PATH_OUTSIDE_WORKSPACE: leads out of the workspace: {path}")
