@@ -195,6 +195,8 @@ class Sender:
                 new_id(),
                 verdict.review,
             )
+        if verdict.state != "queued":
+            self.look()  # the next reply of the conversation has waited for this one
         if message_id is not None:
             self._on_ended(message_id)
 

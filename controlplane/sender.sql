@@ -1,13 +1,20 @@
 -- name: due
--- What waits to be sent and may be tried now, with what decides whether and where it goes.
+-- What waits to be sent and may be tried now, with what decides whether and where it goes. Of a conversation these are the rows
+-- that answer the earliest message of those that have something to send: replies leave in the order of what they answer.
+WITH live AS MATERIALIZED (
+  SELECT o.outbox_id, m.sequence, min(m.sequence) OVER (PARTITION BY m.conversation_id) AS first
+  FROM outbox o LEFT JOIN inbound_messages m ON m.message_id = o.message_id
+  WHERE o.state IN ('queued', 'sending')
+)
 SELECT o.outbox_id, o.message_id, o.employee_id, o.tenant_id, o.kind, o.body, o.proposal, o.attempt, m.event_id, m.sender,
   c.kind AS channel, c.callback_url, c.secret, v.external_id AS conversation, e.autonomy, e.name AS employee, m.trace_context
-FROM outbox o
+FROM live l
+JOIN outbox o ON o.outbox_id = l.outbox_id
 JOIN employees e ON e.employee_id = o.employee_id
 LEFT JOIN inbound_messages m ON m.message_id = o.message_id
 LEFT JOIN conversations v ON v.conversation_id = m.conversation_id
 LEFT JOIN channels c ON c.channel_id = m.channel_id
-WHERE o.state = 'queued' AND (o.next_at IS NULL OR o.next_at <= now())
+WHERE o.state = 'queued' AND (o.next_at IS NULL OR o.next_at <= now()) AND (l.sequence IS NULL OR l.sequence = l.first)
 ORDER BY o.queued_at LIMIT $1;
 
 -- name: claim

@@ -47,19 +47,37 @@ class Counter:
         channel_id = await add_channel(
             self.pool, tenant_id, employee_id, **{"callback_url": "http://there/x"} | channel
         )
+        return await self._left_by((tenant_id, employee_id), channel_id, body, proposal)
+
+    async def conversation(self, *bodies: str, **channel: Any) -> list[UUID]:
+        """The messages of one conversation, whose replies are all in the outbox, the later ones first."""
+        tenant_id = await add_tenant(self.pool, f"t{new_id().hex}")
+        employee_id = await add_employee(self.pool, tenant_id, autonomy="autonomous")
+        channel_id = await add_channel(
+            self.pool, tenant_id, employee_id, **{"callback_url": "http://there/x"} | channel
+        )
+        ids = [await self._left_by((tenant_id, employee_id), channel_id, body) for body in bodies]
+        for age, message_id in enumerate(ids):
+            await self.pool.execute(
+                "UPDATE outbox SET queued_at = now() - make_interval(secs => $2) WHERE message_id = $1", message_id, age
+            )
+        return ids
+
+    async def _left_by(self, employee: tuple[UUID, UUID], channel_id: UUID, body: str, proposal: str = "send") -> UUID:
+        tenant_id, employee_id = employee
         arrival = Arrival(
             tenant_id=tenant_id,
             channel_id=channel_id,
             employee_id=employee_id,
-            event_id="e",
+            event_id=new_id().hex,
             sender="ada",
             text="how many?",
+            conversation="thread",
         )
         message_id = (await Receiver(self.pool, lambda *_: None).store(arrival)).message_id
         async with self.pool.acquire() as connection, connection.transaction():
-            await connection.execute(
-                "SET LOCAL session_replication_role = replica"
-            )  # straight to where the employee leaves it
+            # Straight to where the employee leaves it.
+            await connection.execute("SET LOCAL session_replication_role = replica")
             await connection.execute(
                 "UPDATE inbound_messages SET processing_state = 'sending', step = 'send', epoch = 1 WHERE message_id = $1",
                 message_id,
@@ -177,6 +195,46 @@ async def test_what_was_surely_not_sent_is_tried_again(counter: Counter):
         row = await counter.ends(message_id)
     assert (row["state"], row["attempt"]) == ("sent", 2)
     assert len(door.posted) == 2
+
+
+async def test_replies_of_a_conversation_leave_in_order_whatever_fails_meanwhile(counter: Counter):
+    door = Door(NotSent("refused"))
+    first, second, third = await counter.conversation("one", "two", "three")
+    async with counter.sender(door):
+        for message_id in (first, second, third):
+            assert (await counter.ends(message_id))["state"] == "sent"
+    assert [posted["text"] for posted in door.posted] == ["one", "one", "two", "three"]
+
+
+async def test_a_conversation_holds_up_no_other(counter: Counter):
+    door = Door(NotSent("refused"))
+    first, second = await counter.conversation("one", "two")
+    await counter.pool.execute("UPDATE outbox SET next_at = now() + interval '1 hour' WHERE message_id = $1", first)
+    other = await counter.reply(body="other")
+    async with counter.sender(door):
+        await counter.ends(other)
+        row = await counter.pool.fetchrow("SELECT state FROM outbox WHERE message_id = $1", second)
+    assert row["state"] == "queued"
+    assert {posted["text"] for posted in door.posted} == {"other"}
+
+
+@pytest.mark.parametrize(
+    ("error", "state"), [(Ambiguous("no answer"), "unknown_after_send"), (Rejected("no", 410), "failed")]
+)
+async def test_what_does_not_leave_at_all_holds_up_nothing(counter: Counter, error, state: str):
+    door = Door(error)
+    first, second = await counter.conversation("one", "two")
+    async with counter.sender(door):
+        assert (await counter.ends(first))["state"] == state
+        assert (await counter.ends(second))["state"] == "sent"
+
+
+async def test_a_reply_that_waits_for_a_person_holds_up_nothing(counter: Counter):
+    first, second = await counter.conversation("one", "two")
+    await counter.pool.execute("UPDATE outbox SET proposal = 'review' WHERE message_id = $1", first)
+    async with counter.sender(Door()):
+        assert (await counter.ends(first))["state"] == "held"
+        assert (await counter.ends(second))["state"] == "sent"
 
 
 async def test_trying_again_has_an_end(counter: Counter):
