@@ -33,6 +33,7 @@ SHOWN_COMMAND = 200
 GRACE_SECONDS = 3.0
 CHECK_SECONDS = 60.0
 """How long the outcome of a check of the sandbox is believed."""
+_CHECK = "check-"
 
 
 class ComputeCapability(BaseCapability):
@@ -124,7 +125,8 @@ class ComputeCapability(BaseCapability):
     async def _list_commands(self, _: act.ListCommands, __: str) -> act.CommandStates:
         if not self._compute.is_open:
             return act.CommandStates(commands=[], truncated=False)
-        known = await (await self._compute.get()).list()
+        listed = await (await self._compute.get()).list()
+        known = [status for status in listed if not status.exec_id.startswith(_CHECK)]
         return act.CommandStates(
             commands=[_state(status) for status in known[: act.MAX_LISTED]], truncated=len(known) > act.MAX_LISTED
         )
@@ -233,7 +235,7 @@ def _state(status: ExecStatus) -> act.CommandState:
 
 
 async def _trial(compute: Compute) -> str:
-    exec_id = f"check-{time.monotonic_ns()}"
+    exec_id = f"{_CHECK}{time.monotonic_ns()}"
     await compute.start(exec_id, ExecSpec(argv=("true",), limits=ExecLimits(wall_seconds=10)))
     status = await compute.wait(exec_id, timeout=15)
     if status.end is None or status.end.exit_code != 0:

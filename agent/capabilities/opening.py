@@ -1,10 +1,13 @@
 """What is opened at its first use, so that an employee that never needs it holds nothing of it."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Self
+
+log = logging.getLogger(__name__)
 
 
 class OpenedOnUse[T]:
@@ -49,6 +52,10 @@ class OpenedOnUse[T]:
                 opened.set_result(resource)
                 await self._closing.wait()
         except Exception as error:
-            if opened.done():
+            if self._closing.is_set():
                 raise
-            opened.set_exception(error)  # for whoever asked
+            if opened.done():
+                log.exception("what was opened broke by itself; its next use opens it anew")
+                self._opened = None
+            else:
+                opened.set_exception(error)  # for whoever asked

@@ -57,6 +57,16 @@ async def test_long_output_is_cut_and_can_be_read_on(run: Caller):
     assert (await run("read_output", id=ran["id"], offset=-8))["text"] == "the end\n"
 
 
+async def test_of_very_long_output_the_beginning_and_the_end_are_shown_and_what_is_gone_is_said(run: Caller):
+    ran = await run("run_command", command="echo first; head -c 20000000 /dev/zero | tr '\\0' x; echo; echo last")
+    assert ran["stdout"].startswith("first\nxxx")
+    assert ran["stdout"].endswith("xxx\nlast\n")
+    assert f"{20_000_000 + 12 - 16_000} bytes are left out here" in ran["stdout"]
+    with pytest.raises(ActionFailed, match=r"OUTPUT_EXPIRED: .* is kept from byte \d+ on"):
+        await run("read_output", id=ran["id"], offset=8000)
+    assert (await run("read_output", id=ran["id"], offset=-5))["text"] == "last\n"
+
+
 async def test_output_that_is_not_text_is_shown_as_far_as_it_is(run: Caller):
     ran = await run("run_command", command=r"printf 'a\377b'")
     assert ran["stdout"] == "a�b"
@@ -153,6 +163,7 @@ async def test_a_healthy_sandbox_says_nothing(run: Caller):
     await run("run_command", command="true")
     run.capability._checked = None
     assert await run.capability.health() == ""
+    assert [listed["command"] for listed in (await run("list_commands"))["commands"]] == ["true"]
 
 
 async def test_an_employee_that_never_computes_opens_nothing(computing: Any, workspace: Path):

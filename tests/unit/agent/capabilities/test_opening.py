@@ -73,3 +73,27 @@ async def test_it_can_be_opened_again_after_its_end():
         async with room:
             await room.get()
     assert (door.opened, door.closed) == (2, 2)
+
+
+async def test_what_breaks_by_itself_ends_nobody_else_and_is_opened_anew(caplog: pytest.LogCaptureFixture):
+    broken = asyncio.Event()
+
+    async def fail() -> None:
+        await broken.wait()
+        raise LookupError("it broke")
+
+    @asynccontextmanager
+    async def open_it() -> AsyncIterator[str]:
+        async with asyncio.TaskGroup() as group:
+            failing = group.create_task(fail())
+            yield "room"
+            failing.cancel()
+
+    async with OpenedOnUse(open_it) as room:
+        await room.get()
+        broken.set()
+        while room.is_open:
+            await asyncio.sleep(0)
+        broken.clear()
+        assert await room.get() == "room"
+    assert "opens it anew" in caplog.text
