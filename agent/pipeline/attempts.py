@@ -46,7 +46,10 @@ async def attempt(step: Step, work: Work, unit: Unit, progress: Progress) -> Mov
 
 
 async def _run_while_store_is_away(step: Step, work: Work, unit_id: UUID) -> Done:
-    """A database that is away is nobody's failure: the attempt waits for it and uses up no retry."""
+    """A database that is away is nobody's failure: the attempt begins anew, and its deadline with it, as no further one.
+
+    What its actions came to meanwhile is kept in `work` and recorded first.
+    """
     while True:
         try:
             async with asyncio.timeout(step.deadline):

@@ -1,7 +1,5 @@
 """Intents and results in the database, each write fenced by this launch's epoch."""
 
-import asyncio
-import logging
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,28 +8,31 @@ from pydantic import JsonValue
 from agent.capabilities.base import Action, EffectKey, RecordedEffect
 from agent.errors import Superseded
 from agent.identity import Identity
+from agent.pipeline.step import Unrecorded
 from agent.pipeline.transitions import SQL
 from empla.store.connect import Pool, translated
 from empla.store.errors import StoreUnavailable
 
-log = logging.getLogger(__name__)
-
-STORE_RETRY_SECONDS = 0.25
-
 
 class StoredEffects:
-    """The `EffectLog` over the table `effects`; raises `Superseded` when a newer launch owns the employee.
+    """The `EffectLog` over the table `effects`.
 
-    A database that is away is waited for: this process knows what it did, and must not leave it to a person to find out.
+    A database that is away ends the attempt with `StoreUnavailable`, and so may a deadline or a drain. What this process
+    knows by then stays in `unrecorded`: the next attempt in this process writes it before it asks what became of a call,
+    so that nobody has to find out what was known. Raises `Superseded` when a newer launch owns the employee.
     """
 
-    def __init__(self, pool: Pool, identity: Identity) -> None:
-        self._pool, self._identity = pool, identity
+    def __init__(self, pool: Pool, identity: Identity, unrecorded: Unrecorded) -> None:
+        self._pool, self._identity, self._unrecorded = pool, identity, unrecorded
 
     async def begin(
         self, key: EffectKey, *, capability: str, action: Action, arguments: dict[str, Any]
     ) -> RecordedEffect | None:
         """Record the intent; None when it is new, else what an earlier execution left."""
+        if key in self._unrecorded.ended:
+            await self._record(key)
+        # Of an intent whose answer was lost, the same time says that nothing was done about it yet.
+        begun = self._unrecorded.begun.setdefault(key, datetime.now(UTC))
         row = await self._write(
             SQL.begin_effect,
             key.unit_id,
@@ -44,36 +45,44 @@ class StoredEffects:
             action.name,
             arguments,
             action.repeatable,
-            datetime.now(UTC),
+            begun,
         )
+        del self._unrecorded.begun[key]
         return None if row["mine"] else RecordedEffect(row["state"], row["result"], row["error"])
 
     async def end(
         self, key: EffectKey, *, state: str, result: JsonValue = None, error: Exception | None = None
     ) -> None:
-        """Record what came of it."""
-        await self._write(
-            SQL.end_effect,
-            key.unit_id,
-            key.response_index,
-            key.call_index,
+        """Record what came of it; what cannot be written now is kept for the next `begin` of the same call."""
+        self._unrecorded.ended[key] = (
             state,
             result,
             type(error).__name__ if error else "",
             str(error) if error else "",
-            self._identity.employee_id,
-            self._identity.epoch,
         )
+        await self._record(key)
+
+    async def _record(self, key: EffectKey) -> None:
+        try:
+            await self._write(
+                SQL.end_effect,
+                key.unit_id,
+                key.response_index,
+                key.call_index,
+                *self._unrecorded.ended[key],
+                self._identity.employee_id,
+                self._identity.epoch,
+            )
+        except StoreUnavailable:
+            raise
+        except Exception:  # what the database does not take now it will not take later
+            del self._unrecorded.ended[key]
+            raise
+        del self._unrecorded.ended[key]
 
     async def _write(self, statement: str, *arguments: Any) -> Any:
-        while True:
-            try:
-                with translated():
-                    row = await self._pool.fetchrow(statement, *arguments)
-            except StoreUnavailable as error:
-                log.warning("the database is away, the record of an action waits: %s", error)
-                await asyncio.sleep(STORE_RETRY_SECONDS)
-                continue
-            if row is None:
-                raise Superseded("a newer launch owns this employee")
-            return row
+        with translated():
+            row = await self._pool.fetchrow(statement, *arguments)
+        if row is None:
+            raise Superseded("a newer launch owns this employee")
+        return row

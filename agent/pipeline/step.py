@@ -2,9 +2,11 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from agent.capabilities.base import EffectKey
 from agent.models.interface import ModelResponse
 from agent.pipeline.units import Place
 
@@ -23,11 +25,24 @@ class Incoming:
 
 
 @dataclass(slots=True)
+class Unrecorded:
+    """What this process knows of a message's actions and the database may not: it outlives attempts, not the process.
+
+    `begun` has when an intent was first written whose answer has not come; `ended` the result of an action that ran, as
+    the columns that record it.
+    """
+
+    begun: dict[EffectKey, datetime] = field(default_factory=dict)
+    ended: dict[EffectKey, tuple[Any, ...]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Work:
     """One message on its way: the message, and what its finished steps produced, by (unit, step)."""
 
     message: Incoming
     outputs: dict[tuple[UUID, str], Any] = field(default_factory=dict)
+    unrecorded: Unrecorded = field(default_factory=Unrecorded)
 
     def output(self, step: str, unit_id: UUID | None = None) -> Any:
         """What `step` of the message (or of a worker) produced; raises KeyError when it has not run."""

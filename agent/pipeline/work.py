@@ -90,7 +90,7 @@ class _ToolLoop:
 
     def __init__(self, worker: Worker, work: Work, unit_id: UUID) -> None:
         self._worker, self._work, self._unit_id = worker, work, unit_id
-        self._effects = StoredEffects(worker.pool, worker.identity)
+        self._effects = StoredEffects(worker.pool, worker.identity, work.unrecorded)
         self._messages = opening(work)
         self._seen: Counter[str] = Counter()
         self._asked_again = False

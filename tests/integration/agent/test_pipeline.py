@@ -1,7 +1,13 @@
 """A message on its way: every step durable, the reply in the outbox, nothing done twice."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
 from uuid import UUID
+
+import pytest
 
 from agent.capabilities.base import EffectKey, RecordedEffect
 from agent.capabilities.workspace import WorkspaceCapability
@@ -9,8 +15,11 @@ from agent.models.interface import ModelRequest, ModelResponse, ModelUnavailable
 from agent.models.offline import OfflineModel
 from agent.models.scripted import ScriptedModel, Step, echo
 from agent.pipeline.effects import StoredEffects
+from agent.pipeline.step import Unrecorded
+from agent.pipeline.work import Worker
 from empla import notices
 from empla.store.connect import connect
+from empla.store.errors import StoreUnavailable
 from empla.store.roles import employee_dsn
 from tests.integration.agent.conftest import Office
 
@@ -188,14 +197,79 @@ async def test_a_database_that_goes_away_while_an_action_runs_leaves_no_doubt_ab
     key, action = EffectKey(message_id, message_id, 0, 0), WorkspaceCapability.actions[4]
     dsn = employee_dsn(office.database.dsn, identity.employee_id, "password")
     async with connect(dsn, application_name="tests") as pool:
-        effects = StoredEffects(pool, identity)
+        effects = StoredEffects(pool, identity, unrecorded := Unrecorded())
         assert await effects.begin(key, capability="workspace", action=action, arguments={}) is None
-        async with connect(office.database.superuser_dsn, application_name="tests") as superuser:
-            role = f"empla_e_{identity.employee_id.hex}"
-            await superuser.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", role)
-        await effects.end(key, state="succeeded", result={"done": True})
-        again = await effects.begin(key, capability="workspace", action=action, arguments={})
+        async with without_database(office):
+            with pytest.raises(StoreUnavailable):
+                await effects.end(key, state="succeeded", result={"done": True})
+        next_attempt = StoredEffects(pool, identity, unrecorded)
+        again = await next_attempt.begin(key, capability="workspace", action=action, arguments={})
     assert again == RecordedEffect("succeeded", {"done": True}, "")
+    assert unrecorded == Unrecorded()
+
+
+async def test_an_intent_whose_answer_was_lost_is_told_apart_from_an_action_that_was_begun(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+):
+    identity = await office.launch()
+    message_id = await office.store("Hello?")
+    key, action = EffectKey(message_id, message_id, 0, 0), WorkspaceCapability.actions[4]
+    dsn = employee_dsn(office.database.dsn, identity.employee_id, "password")
+    async with connect(dsn, application_name="tests") as pool:
+        effects, write = StoredEffects(pool, identity, Unrecorded()), StoredEffects._write
+
+        async def committed_and_lost(*arguments: Any) -> None:
+            await write(*arguments)
+            raise StoreUnavailable("the connection broke")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(StoredEffects, "_write", committed_and_lost)
+            with pytest.raises(StoreUnavailable):
+                await effects.begin(key, capability="workspace", action=action, arguments={})
+        assert await effects.begin(key, capability="workspace", action=action, arguments={}) is None
+
+
+@asynccontextmanager
+async def without_database(office: Office) -> AsyncIterator[None]:
+    """For the length of the block, the employee's connections break and it gets no others."""
+    role = f"empla_e_{office.record.employee_id.hex}"
+    async with connect(office.database.superuser_dsn, application_name="tests") as superuser:
+        limit = await superuser.fetchval("SELECT rolconnlimit FROM pg_roles WHERE rolname = $1", role)
+        await superuser.execute(f"ALTER ROLE {role} CONNECTION LIMIT 0")
+        await superuser.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = $1", role)
+        try:
+            yield
+        finally:
+            await superuser.execute(f"ALTER ROLE {role} CONNECTION LIMIT {limit}")
+
+
+async def test_an_outage_longer_than_a_deadline_costs_neither_a_retry_nor_a_known_result(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+):
+    """The database goes away while an action runs, for longer than its step may take."""
+    acted, back, steps, act = asyncio.Event(), asyncio.Event(), Worker.steps, WorkspaceCapability._execute_action_impl
+
+    async def acting(*arguments: Any) -> Any:
+        done = await act(*arguments)
+        acted.set()
+        await back.wait()
+        return done
+
+    monkeypatch.setattr(Worker, "steps", lambda worker: tuple(replace(step, deadline=1) for step in steps(worker)))
+    monkeypatch.setattr(WorkspaceCapability, "_execute_action_impl", acting)
+    call = ToolCall(call_id="1", name="append_file", arguments={"path": "log.txt", "content": "once\n"})
+    wanted = ModelResponse(calls=(call,), model="scripted", stop_reason="calls")
+    async with office.employee(scripted(wanted, "done")) as gateway, asyncio.timeout(20):
+        message_id = await office.store("Write it down")
+        await office.deliver_all(gateway)
+        await acted.wait()
+        async with without_database(office):
+            back.set()
+            await asyncio.sleep(2)
+        assert await gateway.handed_over(message_id) == "sending"
+    assert (office.workspace / "log.txt").read_text() == "once\n"
+    assert await office.attempts(message_id) == [(step, "succeeded") for step in WHOLE_WAY]
+    assert await office.pool.fetchval("SELECT state FROM effects") == "succeeded"
 
 
 async def test_an_intent_of_another_attempt_is_told_apart_from_ones_own(office: Office):
@@ -204,7 +278,7 @@ async def test_an_intent_of_another_attempt_is_told_apart_from_ones_own(office: 
     key, action = EffectKey(message_id, message_id, 0, 0), WorkspaceCapability.actions[4]
     dsn = employee_dsn(office.database.dsn, identity.employee_id, "password")
     async with connect(dsn, application_name="tests") as pool:
-        effects = StoredEffects(pool, identity)
+        effects = StoredEffects(pool, identity, Unrecorded())
         assert await effects.begin(key, capability="workspace", action=action, arguments={}) is None
         assert await effects.begin(key, capability="workspace", action=action, arguments={}) == RecordedEffect(
             "intended"
