@@ -101,14 +101,14 @@ class ProactiveLoop:
             self.phase = "act"
             await self._act(intention)
             outcome = "acted" if intention.episodes else "nothing_to_do"
-            await self._execute(SQL.end_act, cycle_id, outcome, [event.event_id for event in events])
-        except StoreUnavailable:
+            await self._keep(SQL.end_act, cycle_id, outcome, [event.event_id for event in events])
+        except (StoreUnavailable, Superseded):
             raise
         except BaseException as error:
-            with suppress(
-                StoreUnavailable
-            ):  # the next cycle closes it; a cancellation must not turn into another error
-                await self._execute(SQL.fail_cycle, cycle_id, f"{type(error).__name__}: {error}"[:1000])
+            # The next cycle closes what stays open. A cancellation must not turn into another error.
+            quiet = (StoreUnavailable,) if isinstance(error, Exception) else (StoreUnavailable, Superseded)
+            with suppress(*quiet):
+                await self._keep(SQL.fail_cycle, cycle_id, f"{type(error).__name__}: {error}"[:1000])
             raise
         return outcome
 
@@ -130,14 +130,12 @@ class ProactiveLoop:
         for episode, source in intention.episodes:
             await self._memories.remember(episode, kind="episodic", source=source)
 
-    async def _keep(self, statement: str, cycle_id: UUID, value: Any) -> None:
+    async def _keep(self, statement: str, cycle_id: UUID, *values: Any) -> None:
+        identity = self._identity
         with translated():
-            if await self._pool.fetchval(statement, cycle_id, value) is None:
-                raise Superseded("the cycle was closed by a newer launch")
-
-    async def _execute(self, statement: str, *arguments: Any) -> None:
-        with translated():
-            await self._pool.execute(statement, *arguments)
+            kept = await self._pool.fetchval(statement, cycle_id, *values, identity.employee_id, identity.epoch)
+        if kept is None:
+            raise Superseded("a newer launch owns this employee or has closed the cycle")
 
     async def _sleep(self, seconds: float) -> None:
         self.phase = "sleep"

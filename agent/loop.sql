@@ -16,21 +16,41 @@ SELECT event_id, kind, payload, occurred_at FROM employee_events
 WHERE employee_id = $1 AND cycle_id IS NULL ORDER BY event_id LIMIT $2;
 
 -- name: end_perceive
--- Keeps what was perceived before thinking about it.
-UPDATE cycles SET phase = 'think', perceived = $2 WHERE cycle_id = $1 AND phase = 'perceive' RETURNING cycle_id;
+-- Keeps what was perceived before thinking about it; fenced. Nothing: the cycle is closed, or a newer launch owns the employee.
+WITH fence AS MATERIALIZED (
+  SELECT employee_id FROM employee_epochs WHERE employee_id = $3 AND epoch = $4 FOR KEY SHARE
+)
+UPDATE cycles c SET phase = 'think', perceived = $2 FROM fence
+WHERE c.cycle_id = $1 AND c.employee_id = fence.employee_id AND c.phase = 'perceive'
+RETURNING c.cycle_id;
 
 -- name: end_think
--- Keeps the intention before acting on it.
-UPDATE cycles SET phase = 'act', intention = $2 WHERE cycle_id = $1 AND phase = 'think' RETURNING cycle_id;
+-- Keeps the intention before acting on it; fenced. Nothing: as above.
+WITH fence AS MATERIALIZED (
+  SELECT employee_id FROM employee_epochs WHERE employee_id = $3 AND epoch = $4 FOR KEY SHARE
+)
+UPDATE cycles c SET phase = 'act', intention = $2 FROM fence
+WHERE c.cycle_id = $1 AND c.employee_id = fence.employee_id AND c.phase = 'think'
+RETURNING c.cycle_id;
 
 -- name: end_act
--- Closes the cycle together with the events it dealt with, so that none is dealt with twice.
-WITH closed AS (
-  UPDATE cycles SET phase = 'done', outcome = $2, finished_at = now() WHERE cycle_id = $1 AND phase <> 'done'
-  RETURNING cycle_id
+-- Closes the cycle together with the events it dealt with, so that none is dealt with twice; fenced. Nothing: as above.
+WITH fence AS MATERIALIZED (
+  SELECT employee_id FROM employee_epochs WHERE employee_id = $4 AND epoch = $5 FOR KEY SHARE
+), closed AS (
+  UPDATE cycles c SET phase = 'done', outcome = $2, finished_at = now() FROM fence
+  WHERE c.cycle_id = $1 AND c.employee_id = fence.employee_id AND c.phase <> 'done'
+  RETURNING c.cycle_id
+), dealt_with AS (
+  UPDATE employee_events e SET cycle_id = closed.cycle_id FROM closed WHERE e.event_id = ANY ($3::bigint[])
 )
-UPDATE employee_events e SET cycle_id = closed.cycle_id FROM closed WHERE e.event_id = ANY ($3::bigint[]);
+SELECT cycle_id FROM closed;
 
 -- name: fail_cycle
--- Closes the cycle and leaves its events for the next one.
-UPDATE cycles SET phase = 'done', outcome = 'failed', error = $2, finished_at = now() WHERE cycle_id = $1 AND phase <> 'done';
+-- Closes the cycle and leaves its events for the next one; fenced. Nothing: as above.
+WITH fence AS MATERIALIZED (
+  SELECT employee_id FROM employee_epochs WHERE employee_id = $3 AND epoch = $4 FOR KEY SHARE
+)
+UPDATE cycles c SET phase = 'done', outcome = 'failed', error = $2, finished_at = now() FROM fence
+WHERE c.cycle_id = $1 AND c.employee_id = fence.employee_id AND c.phase <> 'done'
+RETURNING c.cycle_id;

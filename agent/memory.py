@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from agent.errors import Superseded
 from agent.identity import Identity
 from empla.store.connect import Pool, load_queries, translated
 from empla.store.ids import new_id
@@ -31,9 +32,12 @@ class Memories:
         self._pool, self._identity = pool, identity
 
     async def remember(self, content: str, *, kind: str, source: str, importance: float = 0.5) -> UUID | None:
-        """Keep `content` (cut at 20,000 characters); None when it was known from the same source already."""
+        """Keep `content` (cut at 20,000 characters); None when it was known from the same source already.
+
+        Raises `Superseded` when a newer launch owns the employee: then nothing was kept.
+        """
         with translated():
-            kept: UUID | None = await self._pool.fetchval(
+            row = await self._pool.fetchrow(
                 SQL.remember,
                 new_id(),
                 kind,
@@ -43,6 +47,9 @@ class Memories:
                 self._identity.employee_id,
                 self._identity.epoch,
             )
+        if row is None:
+            raise Superseded("a newer launch owns this employee")
+        kept: UUID | None = row["memory_id"]
         return kept
 
     async def recall(self, query: str, limit: int = 8) -> list[Memory]:

@@ -1,10 +1,15 @@
 -- name: remember
--- Keeps a memory once: the same words from the same source are not kept twice.
-INSERT INTO memories (memory_id, tenant_id, employee_id, kind, content, source, importance)
-SELECT $1, tenant_id, employee_id, $2, $3, $4, $5 FROM
-  (SELECT employee_id, tenant_id FROM employee_epochs WHERE employee_id = $6 AND epoch = $7 FOR KEY SHARE) fence
-ON CONFLICT DO NOTHING
-RETURNING memory_id;
+-- Keeps a memory once: the same words from the same source are not kept twice; fenced. Its id, or NULL when it was known;
+-- no row when a newer launch owns the employee.
+WITH fence AS MATERIALIZED (
+  SELECT employee_id, tenant_id FROM employee_epochs WHERE employee_id = $6 AND epoch = $7 FOR KEY SHARE
+), kept AS (
+  INSERT INTO memories (memory_id, tenant_id, employee_id, kind, content, source, importance)
+  SELECT $1, tenant_id, employee_id, $2, $3, $4, $5 FROM fence
+  ON CONFLICT DO NOTHING
+  RETURNING memory_id
+)
+SELECT kept.memory_id FROM fence LEFT JOIN kept ON true;
 
 -- name: recall
 -- Memories that share a word with the query, facts before episodes, the best first.

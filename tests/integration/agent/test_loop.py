@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
 from agent.errors import Superseded
 from agent.identity import Identity
-from agent.loop import LoopTimes, ProactiveLoop
+from agent.loop import SQL, LoopTimes, ProactiveLoop
 from agent.memory import Memories
 from agent.models.offline import OfflineModel
 from empla.store.connect import connect
@@ -98,6 +99,38 @@ async def test_an_older_launch_does_not_cycle(office: Office):
         with pytest.raises(Superseded):
             await loop.cycle()
     assert await cycles(office) == []
+
+
+@pytest.mark.parametrize("phase", ["end_perceive", "end_think", "end_act", "fail_cycle"])
+async def test_an_older_launch_ends_no_phase(office: Office, monkeypatch: pytest.MonkeyPatch, phase: str):
+    """The successor is launched between two statements and has closed nothing yet."""
+    await happened(office)
+    async with looping(office) as (_, loop, memories):
+        keep = ProactiveLoop._keep
+
+        async def superseded_before(loop: ProactiveLoop, statement: str, *values: Any) -> None:
+            if statement == getattr(SQL, phase):
+                await office.launch()
+            await keep(loop, statement, *values)
+
+        monkeypatch.setattr(ProactiveLoop, "_keep", superseded_before)
+        if phase == "fail_cycle":
+            monkeypatch.setattr(memories, "remember", _broken)
+        with pytest.raises(Superseded):
+            await loop.cycle()
+    [(reached, outcome)] = await cycles(office)
+    assert (reached != "done", outcome) == (True, "")
+    assert await office.pool.fetchval("SELECT count(*) FROM employee_events WHERE cycle_id IS NOT NULL") == 0
+
+
+async def test_a_memory_that_is_known_is_told_apart_from_one_that_an_older_launch_may_not_keep(office: Office):
+    async with looping(office) as (_, _loop, memories):
+        assert await memories.remember("the limit is 15 %", kind="semantic", source="told") is not None
+        assert await memories.remember("the limit is 15 %", kind="semantic", source="told") is None
+        await office.launch()
+        with pytest.raises(Superseded):
+            await memories.remember("the limit is 20 %", kind="semantic", source="told")
+    assert await office.pool.fetchval("SELECT count(*) FROM memories") == 1
 
 
 async def test_a_wake_cuts_the_sleep_short(office: Office):
