@@ -156,4 +156,6 @@ def as_svg(title: str, bars: list[tuple[str, Decimal]]) -> str:
     extent = f'width="{LEFT + WIDTH + RIGHT}" height="{height}"'
     white = '<rect width="100%" height="100%" fill="white"/>'
     body = "\n".join([white, *parts])
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {extent} font-family="sans-serif" font-size="13">\n{body}\n</svg>\n'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" {extent} font-family="sans-serif" font-size="13">\n{body}\n</svg>\n'
+    )
