@@ -1,9 +1,10 @@
 """The warm parent: a process that has imported what an employee needs, and forks one for each launch.
 
 It outlives the control plane, so that running employees survive the control plane's restart, and its children die with
-it, so that none is ever left without a keeper. It is single-threaded and creates nothing of gRPC itself, which is what
-makes forking safe. One request per connection, on a unix socket of the owner's: a JSON object of at most 256 KiB,
-answered by a JSON object.
+it, so that none is ever left without a keeper. There is one for each socket: it holds the lock beside the socket, and so
+does each child, so that no other begins while any of them is left. It is single-threaded and creates nothing of gRPC
+itself, which is what makes forking safe. One request per connection, on a unix socket of the owner's: a JSON object of at
+most 256 KiB, answered by a JSON object.
 
     {"op": "spawn", "log": path, "settings": {...}}   → {"children": [child]} and its pidfd
     {"op": "open", "pid": pid}                        → the same for a child that is there, or no child
@@ -16,6 +17,7 @@ A child is {"pid", "start_time", "employee_id", "epoch"}; start time (clock tick
 
 import array
 import ctypes
+import fcntl
 import gc
 import importlib
 import json
@@ -33,6 +35,8 @@ MAX_REQUEST = 256 * 1024
 MAX_EXITS = 1000
 PAUSE_SECONDS = 0.01
 """After a failure, so that one that lasts (no descriptors left) does not take a whole processor."""
+LOCK_SECONDS = 2.0
+"""For the children of a parent that has just ended to be dead too."""
 PRELOAD = (
     "importlib.metadata",
     "grpc.aio",
@@ -98,11 +102,12 @@ class ForkServer:
     def _spawn(self, request: dict[str, Any], connection: socket.socket) -> int:
         # Read before the fork: a request without them must not leave a child that nobody knows.
         child = {name: request["settings"][name] for name in ("employee_id", "epoch")}
+        parent = os.getpid()
         pid = os.fork()
         if pid == 0:
             connection.close()
             self._listener.close()
-            _become_employee(request)
+            _become_employee(request, parent)
         self._children[pid] = {"pid": pid, "start_time": _start_time(pid), **child}
         return pid
 
@@ -131,10 +136,10 @@ def _start_time(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
 
 
-def _become_employee(request: dict[str, Any]) -> None:
+def _become_employee(request: dict[str, Any], parent: int) -> None:
     code = 1
     try:
-        _leave_parent(Path(request["log"]))
+        _leave_parent(Path(request["log"]), parent)
         settings = importlib.import_module("agent.settings").AgentSettings(**request["settings"])
         code = importlib.import_module("agent.__main__").run(settings)
     except BaseException:  # noqa: BLE001 - the boundary of a process: whatever it is goes to the log
@@ -145,10 +150,9 @@ def _become_employee(request: dict[str, Any]) -> None:
         os._exit(code)
 
 
-def _leave_parent(log: Path) -> None:
-    """Become a process of one's own: dies with the parent, writes to its own log, has no secrets and no core dump."""
+def _leave_parent(log: Path, parent: int) -> None:
+    """Become a process of one's own: dies with `parent`, writes to its own log, has no secrets and no core dump."""
     libc = ctypes.CDLL(None, use_errno=True)
-    parent = os.getppid()
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)  # the parent died before the line above
@@ -167,10 +171,33 @@ def _leave_parent(log: Path) -> None:
     os.environ.update(kept)
 
 
+def _hold(path: Path) -> str | None:
+    """Take the lock for as long as this process and its children live; None, or who has it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    end = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # flock: children do inherit it
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return os.pread(descriptor, 20, 0).decode()
+            time.sleep(PAUSE_SECONDS)
+        else:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            return None
+
+
 def main() -> None:
-    """`python -m agent.forkserver SOCKET [PROVIDER …]`: import, then serve. Prints `ready` when it does."""
+    """`python -m agent.forkserver SOCKET [PROVIDER …]`: import, then serve.
+
+    Prints `ready` when it does; `held PID` when it must not, for that process or a child of it is left.
+    """
     path, providers = sys.argv[1], sys.argv[2:]
     os.umask(0o077)
+    if (holder := _hold(Path(path).with_suffix(".lock"))) is not None:
+        print("held", holder, flush=True)
+        sys.exit(1)
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0)  # another process of this account must not read our memory
     # Ctrl-C in the terminal is for the control plane, which then drains the employees.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -178,6 +205,7 @@ def main() -> None:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
+    Path(path).unlink(missing_ok=True)  # whoever made it is gone, or we would not have the lock
     server = ForkServer(path)
     print("ready", flush=True)
     devnull = os.open(os.devnull, os.O_RDWR)

@@ -68,7 +68,8 @@ class ForkedProcess:
 class ProcessLauncher:
     """Launches on this machine, through a warm parent that listens in the directory `run` and logs to `log`.
 
-    A parent that is there is used; one that is gone is started again. `providers` are the SDKs that it imports.
+    A parent that is there is used; one that is gone, with all its children, is started again. One that is left and cannot
+    be reached makes every request fail with `LaunchFailed`, PARENT_UNREACHABLE. `providers` are the SDKs that it imports.
     """
 
     name = "process"
@@ -127,7 +128,10 @@ class ProcessLauncher:
         try:
             try:
                 return await asyncio.to_thread(_ask, self._path, request)
-            except (FileNotFoundError, ConnectionRefusedError):  # nobody listens: only then may there be another
+            except (
+                FileNotFoundError,
+                ConnectionRefusedError,
+            ):  # nobody listens: a new parent sees whether nobody is left
                 async with self._starting:
                     return await self._start_and_ask(request)
         except (OSError, ValueError) as error:
@@ -157,7 +161,7 @@ def _ask(path: Path, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]
 
 
 async def _start_parent(path: Path, log: Path, providers: Sequence[str]) -> asyncio.subprocess.Process:
-    output = await asyncio.to_thread(_prepare, path, log)
+    output = await asyncio.to_thread(os.open, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         parent = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -198,14 +202,16 @@ async def _until_ready(parent: asyncio.subprocess.Process, log: Path) -> None:
             line = await parent.stdout.readline()
     except TimeoutError as error:
         raise LaunchFailed(f"the parent process of the employees did not start within {READY_SECONDS:g} s") from error
-    if line.strip() != b"ready":
+    said, _, holder = line.decode(errors="replace").strip().partition(" ")
+    if said == "held":
+        raise LaunchFailed(
+            f"process {holder} or an employee of it is left from an earlier start and cannot be reached; "
+            "nobody is started beside it, so end it first",
+            reason="PARENT_UNREACHABLE",
+        )
+    if said != "ready":
         raise LaunchFailed(f"the parent process of the employees did not start; see {log}")
 
 
 def _is_kept(name: str) -> bool:
     return name in KEPT_ENVIRONMENT or name.startswith("PYTHON")
-
-
-def _prepare(path: Path, log: Path) -> int:
-    path.unlink(missing_ok=True)
-    return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -1,10 +1,12 @@
 """The process launcher with its real warm parent."""
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -141,3 +143,57 @@ async def test_a_parent_that_does_not_answer_is_a_failed_launch(
             await launcher.running()
     finally:
         os.kill(parent, signal.SIGCONT)
+
+
+async def test_a_parent_whose_socket_is_gone_gets_no_other_beside_it(launcher: ProcessLauncher, short_directory: Path):
+    process = await launcher.launch(spec(short_directory))
+    parent = await asyncio.to_thread(parent_of, process.pid)
+    (short_directory / "forkserver.sock").unlink()
+    for attempt in (launcher.launch(spec(short_directory)), launcher.running()):
+        with pytest.raises(LaunchFailed, match=rf"process {parent} ") as refused:
+            await attempt
+        assert refused.value.reason == "PARENT_UNREACHABLE"
+    os.kill(parent, signal.SIGKILL)
+    async with asyncio.timeout(30):
+        await process.wait()
+        successor = await launcher.launch(spec(short_directory))
+    assert await asyncio.to_thread(parent_of, successor.pid) != parent
+
+
+async def test_nobody_is_started_while_a_child_of_a_parent_that_died_is_left(
+    launcher: ProcessLauncher, short_directory: Path
+):
+    """A process of the old parent that does not die at once, as one that waits for a disk does not."""
+    lock = os.open(short_directory / "forkserver.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        starting = asyncio.create_task(launcher.launch(spec(short_directory)))
+        await asyncio.sleep(1)
+        assert not starting.done()
+    finally:
+        os.close(lock)
+    assert (await asyncio.wait_for(starting, 30)).epoch == 1
+
+
+LATE = """
+import os, sys, time
+from pathlib import Path
+from agent.forkserver import _leave_parent
+parent = os.getpid()
+if os.fork():
+    os._exit(0)
+while os.getppid() == parent:
+    time.sleep(0.01)
+_leave_parent(Path(sys.argv[1]), parent)
+Path(sys.argv[2]).touch()
+"""
+
+
+async def test_a_child_whose_parent_died_before_it_looked_ends(short_directory: Path):
+    log, survived = short_directory / "log", short_directory / "survived"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", LATE, str(log), str(survived), stdout=asyncio.subprocess.PIPE
+    )
+    await asyncio.wait_for(process.communicate(), 20)  # until the child too has closed its end
+    assert not log.exists()
+    assert not survived.exists()
