@@ -28,12 +28,26 @@ _NOUN = r"(?:charts?|graphs?|plots?|diagrams?|histograms?|bars)\b"
 _DRAW = re.compile(
     rf"(?<!\bthe )\b(?:draw|plot|visuali[sz]e|sketch)\b|"
     rf"\b(?:make|create|produce|generate|render|build|prepare|give|show|add|want|need|as|into|in|with|have)\b"
-    rf"[^.?!]{{0,60}}?\b{_NOUN}|^\W*(?:(?:please|can you|could you)\s+)*(?:chart|graph)\b",
+    rf"[^.?!]{{0,60}}?\b{_NOUN}|\b(?:write|save|store|export)\s+(?:me\s+)?(?:an?|the|this|that)?\s*(?:\w+\s+){{0,2}}?{_NOUN}|"
+    rf"\b(?:make|create|produce|generate|render|build|prepare)\s+(?:me\s+)?(?:an?\s+|the\s+)?\x02|"
+    rf"^\W*(?:(?:please|can you|could you)\s+)*(?:chart|graph)\b",
     re.IGNORECASE,
 )
+"""Words that ask for a drawing; \\x02 stands where an image's name stood."""
+_KEPT = re.compile(
+    r"^(?:please\s+|also\s+|and\s+)*(?:remember|note|keep in mind|don['’]t forget|remind|append|add .{0,40} to)\b",
+    re.IGNORECASE,
+)
+"""What is to be written down, whatever it speaks of."""
 _STORE = re.compile(
-    r"^(?:please\s+|then\s+|also\s+)*(?:save|store|put|write|call|name|keep|export)\b[^.?!]*?"
+    r"^(?:please\s+|then\s+|also\s+|and\s+)*(?:save|store|put|write|call|name|keep|export)\b[^.?!]*?"
     r"\b(?:it|that|this|chart|graph|plot|diagram|image|picture|figure|result|drawing)\b",
+    re.IGNORECASE,
+)
+_REPORT = re.compile(
+    r"^(?:please\s+|then\s+|also\s+|and\s+)*(?:tell|give|show|report|send|answer|say|reply|let)\b\s*(?:me|us|back)?\s*"
+    r"(?:know\s+)?(?:with\s+|what\s+)?(?:the\s+|all\s+|those\s+|these\s+)*"
+    r"(?:totals?|numbers?|results?|sums?|values?|figures?|averages?|counts?|them|it)\W*(?:(?:are|is)\W*)?$",
     re.IGNORECASE,
 )
 _GROUPED = re.compile(
@@ -65,21 +79,33 @@ class _Wanted:
 def chart_clauses(found: Sequence[Clause]) -> range:
     """The positions of the clauses that together ask for a chart; empty when none does.
 
-    To the one that says so belong the one before it when it is spoken of as "it", and one after it that says where to.
+    To the one that says so belong the one before it when it goes on about that, and those after it that only say where
+    to put the chart or ask for the numbers in it.
     """
     for position, clause in enumerate(found):
-        if _DRAW.search(without(clause.text, file_names(clause.text))):
-            first = position - 1 if position and _goes_on(clause, found[position - 1]) else position
-            stores = position + 1 < len(found) and _STORE.search(found[position + 1].text)
-            return range(first, position + (2 if stores else 1))
+        if not _draws(clause.text):
+            continue
+        first = position - 1 if position and _goes_on(clause, found[position - 1]) else position
+        last = position + 1
+        while last < len(found) and (_STORE.search(found[last].text) or _REPORT.search(found[last].text)):
+            last += 1
+        return range(first, last)
     return range(0)
+
+
+def _draws(text: str) -> bool:
+    names = file_names(text)
+    for name in filter(_is_image, names):
+        text = re.sub(rf"[\"'`“]?{re.escape(name)}", "\x02", text)
+    return not _KEPT.match(text) and _DRAW.search(without(text, names)) is not None
 
 
 def _goes_on(clause: Clause, before: Clause) -> bool:
     """Whether what is to be drawn was said in the clause before."""
     if _tables(file_names(clause.text)):
         return False
-    return clause.refers_back() or (not _GROUPED.search(clause.text) and bool(_tables(file_names(before.text))))
+    said = _GROUPED.search(before.text) or _tables(file_names(before.text))
+    return clause.refers_back() or (bool(said) and not _GROUPED.search(clause.text))
 
 
 class Charts:
@@ -104,7 +130,7 @@ class Charts:
         names = file_names(text)
         if named := _tables([*names, *files]):
             return named[0]
-        if any(not name.casefold().endswith(_IMAGES) for name in names):
+        if not all(map(_is_image, names)):
             return ""  # something else is to be drawn than a table
         known = self._desk.paths()
         named, tables = _tables(file_names(text, known)), _tables(known)
@@ -129,6 +155,10 @@ def _tables(names: Sequence[str]) -> list[str]:
     return [name for name in names if name.casefold().endswith(_TABLES)]
 
 
+def _is_image(name: str) -> bool:
+    return name.casefold().endswith(_IMAGES)
+
+
 def _wanted(text: str, path: str, table: Group) -> _Wanted:
     """Read which columns are meant; raises `ToolFailed` when no numbers are there to draw."""
     names = file_names(text)
@@ -142,7 +172,7 @@ def _wanted(text: str, path: str, table: Group) -> _Wanted:
     by = by or next((label for label in labels if label != of and not _is_number(table, label)), labels[0])
     counting = operation == "count"
     title = f"{'Number of rows' if counting else f'{operation.capitalize()} of {of}'} per {by}"
-    image = next((name for name in names if name.casefold().endswith(_IMAGES)), "")
+    image = next(filter(_is_image, names), "")
     stem = path.rpartition(".")[0].rpartition("/")[2]
     amounts = [] if counting or of is None else [found for r in table.records if (found := measure(r, of))]
     return _Wanted(

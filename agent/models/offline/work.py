@@ -59,7 +59,7 @@ class Worker:
             if position == chart.start and chart:
                 self._answers.append(self._draw(found[chart.start : chart.stop]))
             elif position not in chart:
-                self._answers.append(self._one(clause))
+                self._answers.append(self._context(clause) if chart else self._one(clause))
         cut = [f"Of {path} I read only the first {size:,} characters." for path, size in self._desk.cut.items()]
         return "\n\n".join(dict.fromkeys(filter(None, [*self._answers, *cut]))) or unable()
 
@@ -70,6 +70,15 @@ class Worker:
             return self._rule(asked.kind)(asked)
         except ToolFailed as error:
             return self._failed(asked, error)
+
+    def _context(self, clause: Clause) -> str:
+        """A clause beside one that is drawn: perhaps it only says which file, as in "There is a sales.csv here"."""
+        asked = self._resolved(self._asked(clause.text), clause)
+        told = asked.kind in ("statement", "question", "pointer") and "?" not in clause.text
+        if told and not wording.ASKING.match(asked.text):
+            self._files = asked.files or self._files
+            return ""
+        return self._one(clause)
 
     def _draw(self, found: Sequence[Clause]) -> str:
         """A chart, or where there is no table to draw, what the clauses ask for otherwise."""

@@ -27,6 +27,13 @@ def office(**files: str) -> Office:
         "What is the total amount for each region in sales.csv? Then make a bar chart of that and save it to chart.svg.",
         "Take sales.csv, sum up amount per region and visualise the result in chart.svg, please",
         "Create a chart of amount per region in chart.svg",
+        "Generate chart.svg from sales.csv showing total amount by region",
+        "Compute the total of amount in sales.csv per region. Write a bar chart of these totals to chart.svg and answer "
+        "with the totals",
+        "Load sales.csv, group by region, sum the amount column and save a bar chart as chart.svg",
+        'In "sales.csv" there are sales.\nCompute the total of the column `amount` for every `region`, and draw a bar chart '
+        'of the totals into "chart.svg". Tell me the totals.',
+        "There is a file sales.csv in your workspace. Plot amount per region into chart.svg and tell me the results.",
         "Hi, I need a graph of the total amount per region (it is in sales.csv). Store the graph as chart.svg. Thanks!",
     ],
 )
@@ -37,6 +44,7 @@ async def test_ways_to_ask_for_one(message: str):
     assert "chart.svg" in reply.text
     assert ElementTree.fromstring(at_work.files["chart.svg"]).tag.endswith("svg")
     assert reply.names()[-1] == "run_python"
+    assert "No model key" not in reply.text
 
 
 @pytest.mark.parametrize(
