@@ -11,6 +11,7 @@ All are `ControlError`; the gRPC code and the HTTP status stand with each::
     ├── NotNow               FAILED_PRECONDITION  409   the thing is in the wrong state
     ├── Unauthenticated      UNAUTHENTICATED      401   no token or signature, or a wrong one
     ├── Forbidden            PERMISSION_DENIED    403   the token's scope or tenant does not allow it
+    ├── Busy                 UNAVAILABLE          503   too much at once: try again
     └── LaunchFailed         UNAVAILABLE          503   an employee's process cannot be started
 """
 
@@ -84,6 +85,12 @@ class Forbidden(ControlError):
     """The caller is known and not allowed to do this."""
 
     code, http_status, reason = grpc.StatusCode.PERMISSION_DENIED, 403, "FORBIDDEN"
+
+
+class Busy(ControlError):
+    """There is too much of this in hand already; the same request may succeed later."""
+
+    code, http_status, reason = grpc.StatusCode.UNAVAILABLE, 503, "BUSY"
 
 
 class LaunchFailed(ControlError):

@@ -73,7 +73,11 @@ class Boundary:
 
 def unavailable(reason: str, detail: str) -> web.Response:
     """A 503 that says when to come again."""
-    return problem(503, reason, detail, headers={"Retry-After": str(round(STORE_RETRY_SECONDS))})
+    return problem(503, reason, detail, headers=_come_again())
+
+
+def _come_again() -> dict[str, str]:
+    return {"Retry-After": str(round(STORE_RETRY_SECONDS))}
 
 
 def _refusal(error: ControlError) -> web.Response:
@@ -81,6 +85,8 @@ def _refusal(error: ControlError) -> web.Response:
     if error.http_status == HTTPStatus.UNAUTHORIZED:
         scheme = "Empla-Signature" if error.reason.startswith("SIGNATURE") else "Bearer"
         headers = {"WWW-Authenticate": f'{scheme} realm="empla"'}
+    elif error.http_status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers = _come_again()
     return problem(error.http_status, error.reason, str(error), fields=error.fields, headers=headers)
 
 

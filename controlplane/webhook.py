@@ -1,12 +1,15 @@
 """The signed webhook: `POST /v1/channels/{tenant}/{channel}` with a JSON object.
 
-Verified before it is parsed, stored before it is acknowledged. `X-Empla-Signature` is over the raw body, see
-`channels.sign`.
+The channel is looked up before the body is read, which is verified before it is parsed, and stored before it is
+acknowledged. `X-Empla-Signature` is over the raw body, see `channels.sign`.
 """
 
 import asyncio
 import re
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 from uuid import UUID
 
@@ -14,12 +17,15 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from controlplane.channels import Channel, Channels, verify
-from controlplane.errors import Invalid, TooLarge, Unauthenticated
-from controlplane.problems import unavailable
+from controlplane.errors import Busy, Invalid, TooLarge, Unauthenticated
 from controlplane.receiver import Arrival, Receiver
 from empla import telemetry
 
-MAX_IN_FLIGHT = 256
+MAX_LOOKING = 256
+MAX_READING = 64
+"""Bodies of one channel that arrive at once; nobody knows yet who sends them."""
+MAX_STORING = 256
+"""Verified messages of one channel that are stored at once."""
 BODY_SECONDS = 10.0
 _MAX_FIELDS_NAMED = 10
 _MAX_NAME = 100
@@ -69,23 +75,23 @@ class Webhook:
     ) -> None:
         self._channels, self._employees, self._receiver = channels, employees, receiver
         self._max_body_bytes = max_body_bytes
-        self._in_flight = 0
+        self._looking: Counter[None] = Counter()
+        self._reading: Counter[UUID] = Counter()
+        self._storing: Counter[UUID] = Counter()
 
     async def receive(self, request: web.Request) -> web.Response:
-        """Store one message and answer 202; or 503 while too many others are being stored."""
-        if self._in_flight >= MAX_IN_FLIGHT:
-            return unavailable("BUSY", "too many messages at once; try again")
-        self._in_flight += 1
-        try:
-            return await self._receive(request)
-        finally:
-            self._in_flight -= 1
-
-    async def _receive(self, request: web.Request) -> web.Response:
-        body = await _read(request, self._max_body_bytes)
-        channel = await self._channels.webhook(request.match_info["tenant"], request.match_info["channel"])
+        """Store one message and answer 202; raises `Busy` while the channel has too many others in hand."""
+        with _counted(self._looking, None, MAX_LOOKING):
+            channel = await self._channels.webhook(request.match_info["tenant"], request.match_info["channel"])
+        with _counted(self._reading, channel.channel_id, MAX_READING):
+            body = await _read(request, self._max_body_bytes)
         _verify(channel, request, body)
-        arrival = await self._arrival(channel, _parse(body))
+        delivery = _parse(body)
+        with _counted(self._storing, channel.channel_id, MAX_STORING):
+            return await self._store(request, channel, delivery)
+
+    async def _store(self, request: web.Request, channel: Channel, delivery: Delivery) -> web.Response:
+        arrival = await self._arrival(channel, delivery)
         with telemetry.span("webhook", request.headers.get("traceparent", ""), channel=channel.name):
             stored = await self._receiver.store(arrival)
         answer = {
@@ -115,6 +121,20 @@ class Webhook:
         if reference and reference not in (channel.employee, str(channel.employee_id)):
             raise Invalid("the channel belongs to another employee", fields={"employee": "not this channel's"})
         return channel.employee_id
+
+
+@contextmanager
+def _counted[Whose](counts: Counter[Whose], whose: Whose, most: int) -> Iterator[None]:
+    """Count the block as one of at most so many at once; raises `Busy` when there are."""
+    if counts[whose] >= most:
+        raise Busy("too many messages at once; try again")
+    counts[whose] += 1
+    try:
+        yield
+    finally:
+        counts[whose] -= 1
+        if not counts[whose]:
+            del counts[whose]
 
 
 async def _read(request: web.Request, limit: int) -> bytes:

@@ -5,6 +5,7 @@ import gzip
 import json
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -224,10 +225,47 @@ async def test_the_signature_is_over_what_was_sent(site: Site) -> None:
     assert (response.status, (await problem_of(response))["reason"]) == (400, "MALFORMED")
 
 
+@pytest.mark.parametrize("most", ["MAX_LOOKING", "MAX_READING", "MAX_STORING"])
 async def test_more_at_once_than_can_be_held_are_asked_to_come_again(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: Site, monkeypatch: pytest.MonkeyPatch, most: str
 ) -> None:
-    monkeypatch.setattr(webhook_module, "MAX_IN_FLIGHT", 0)
+    monkeypatch.setattr(webhook_module, most, 0)
     response = await site.deliver(a_message())
     assert (response.status, response.headers["Retry-After"]) == (503, "1")
     assert (await problem_of(response))["reason"] == "BUSY"
+
+
+@asynccontextmanager
+async def trickling(site: Site, channel: str, count: int) -> AsyncIterator[list[asyncio.StreamReader]]:
+    """So many requests whose bodies have begun and do not go on."""
+    host, _, port = site.url.removeprefix("http://").rpartition(":")
+    connections = [await asyncio.open_connection(host, int(port)) for _ in range(count)]
+    head = f"POST /v1/channels/{channel} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{{"
+    try:
+        for number, (_, writer) in enumerate(connections):
+            writer.write(head.encode())
+            await writer.drain()
+            if number % 100 == 99:  # what has come so far is in hand
+                await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)
+        yield [reader for reader, _ in connections]
+    finally:
+        for _, writer in connections:
+            writer.transport.abort()
+
+
+async def test_bodies_for_channels_that_do_not_exist_are_not_waited_for(site: Site) -> None:
+    async with trickling(site, "nobody/nothing", 300) as readers, asyncio.timeout(5):
+        assert (await site.deliver(a_message())).status == 202
+        for reader in readers:
+            assert (await reader.readline()).startswith(b"HTTP/1.1 404")
+
+
+async def test_bodies_that_trickle_into_one_channel_hold_up_no_other(site: Site) -> None:
+    async with trickling(site, "default/inbox", webhook_module.MAX_READING):
+        response = await site.deliver(a_message())
+        assert (response.status, (await problem_of(response))["reason"]) == (503, "BUSY")
+        assert (await site.deliver(a_message(employee="sales-ae"), channel="default/any")).status == 202
+    async with asyncio.timeout(5):
+        while (await site.deliver(a_message())).status != 202:
+            await asyncio.sleep(0.05)
