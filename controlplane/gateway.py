@@ -195,9 +195,8 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
         async for frame in frames:
             match frame.WhichOneof("frame"):
                 case "ack":
-                    if len(stream.unacknowledged) >= WINDOW:  # only then may more be waiting in the table
-                        stream.news.set()
                     stream.unacknowledged.discard(_message_id(frame.ack.message_id))
+                    stream.news.set()  # the next message of the conversation may wait in the table
                 case "heartbeat":
                     stream.heartbeat, stream.heartbeat_at = frame.heartbeat, time.time()
                     stream.seen_at = time.monotonic()
@@ -210,7 +209,7 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
         stream.closed.set()
 
     async def _deliver(self, stream: Stream) -> None:
-        """Send what nobody has claimed, a window at a time."""
+        """Send what nobody has claimed, a window at a time and of each conversation one message at a time."""
         while True:
             await stream.news.wait()
             # Cleared before the table is read, so that what arrives meanwhile is looked for again.
@@ -223,6 +222,8 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
                 continue  # the sweep looks again
             for row in rows:
                 _carry(row, stream)
+                if row["more"] or row["message_id"] in stream.impossible:
+                    stream.news.set()
 
     async def _undelivered(self, stream: Stream) -> list[Any]:
         waiting = stream.unacknowledged
@@ -231,8 +232,9 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
             waiting &= {row["message_id"] for row in unclaimed}
         if len(waiting) >= WINDOW:
             return []
-        known = [*waiting, *stream.impossible]
-        return await self._pool.fetch(SQL.undelivered, stream.launch.employee_id, known, WINDOW - len(waiting))
+        room = WINDOW - len(waiting)
+        employee_id, impossible = stream.launch.employee_id, list(stream.impossible)
+        return await self._pool.fetch(SQL.undelivered, employee_id, list(waiting), impossible, room)
 
 
 def _carry(row: Any, stream: Stream) -> None:

@@ -1,14 +1,16 @@
 """The coordinator: claims messages, runs each through its steps, and takes over what an earlier launch left.
 
 The next step starts the moment the one before it is committed, in this process and without a look at the table. Messages
-of one conversation are worked on in order, different conversations side by side.
+of one conversation are worked on in order, different conversations side by side. A message is claimed when it is its turn:
+what waits behind it is for whoever comes next, and takes no place from another conversation.
 """
 
 import asyncio
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -26,9 +28,8 @@ from empla.v1 import gateway_pb2 as pb
 
 log = logging.getLogger(__name__)
 
-MAX_CLAIMED = 256
-"""Messages held in memory; more wait in the database, unacknowledged."""
 MAX_PARALLEL = 32
+"""Messages in work; more wait in the database, unacknowledged."""
 MAX_TAKEN_OVER = 10_000
 STORE_RETRY_SECONDS = 0.5
 RELEASE_TRIES = 6
@@ -53,7 +54,6 @@ class Coordinator:
         self._live: set[UUID] = set()
         self._claimed: set[UUID] = set()
         self._turns: defaultdict[UUID, deque[asyncio.Event]] = defaultdict(deque)
-        self._claims = asyncio.Semaphore(MAX_CLAIMED)
         self._parallel = asyncio.Semaphore(MAX_PARALLEL)
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -61,7 +61,7 @@ class Coordinator:
 
     @property
     def in_flight(self) -> int:
-        """Messages that are claimed and not yet handed over."""
+        """Messages that are here and not yet handed over."""
         return len(self._live)
 
     def use(self, steps: Iterable[Step]) -> None:
@@ -73,10 +73,10 @@ class Coordinator:
         self._group = group
         for unit, work, workers in await self._take_over():
             turn = self._enter(work.message)
-            self._start(self._see_through(turn, unit, work, workers), unit.message_id)
+            self._start(self._go_on(turn, unit, work, workers), unit.message_id)
 
     def deliver(self, incoming: Incoming) -> None:
-        """Work on a delivered message, unless it is known already; it is claimed, then acknowledged."""
+        """Work on a delivered message, unless it is known already; when its turn comes it is claimed, then acknowledged."""
         if incoming.message_id in self._claimed:  # the acknowledgement was lost
             self._acknowledge(incoming.message_id)
         if self._draining or incoming.message_id in self._live:
@@ -93,7 +93,7 @@ class Coordinator:
         for task in cut:
             task.cancel()
         await asyncio.gather(*cut, return_exceptions=True)
-        if cut:
+        if cut or self._claimed:
             log.warning("drain: %d messages are left for the next launch", len(cut))
             await self._release()
 
@@ -112,14 +112,27 @@ class Coordinator:
     # Ways in
 
     async def _claim_and_see_through(self, incoming: Incoming, turn: asyncio.Event) -> None:
-        async with self._claims:
+        async with self._in_turn(incoming, turn):
             unit = await self._claim(incoming)
             self._acknowledge(incoming.message_id)
-            if unit is None:  # an earlier delivery of it was claimed already
-                self._leave(incoming, turn)
-                return
-            self._claimed.add(incoming.message_id)
-            await self._see_through(turn, unit, Work(incoming), [])
+            if unit is not None:  # or an earlier delivery of it was claimed already
+                await self._see_through(unit, Work(incoming), [])
+
+    async def _go_on(self, turn: asyncio.Event, unit: Unit, work: Work, workers: list[Unit]) -> None:
+        async with self._in_turn(work.message, turn):
+            await self._see_through(unit, work, workers)
+
+    @asynccontextmanager
+    async def _in_turn(self, incoming: Incoming, turn: asyncio.Event) -> AsyncIterator[None]:
+        """The block begins when it is the message's turn in its conversation and among all."""
+        try:
+            await turn.wait()
+            async with self._parallel:
+                if self._draining:  # what has not begun is for the next launch
+                    raise asyncio.CancelledError
+                yield
+        finally:
+            self._leave(incoming, turn)
 
     async def _claim(self, incoming: Incoming) -> Unit | None:
         while True:
@@ -160,19 +173,15 @@ class Coordinator:
 
     # The way through
 
-    async def _see_through(self, turn: asyncio.Event, unit: Unit, work: Work, workers: list[Unit]) -> None:
-        """Wait for the message's turn in its conversation, then move it as far as this process can."""
+    async def _see_through(self, unit: Unit, work: Work, workers: list[Unit]) -> None:
+        """Move a claimed message as far as this process can."""
+        self._claimed.add(unit.message_id)
         try:
-            await turn.wait()
-            if self._draining:  # what has not begun is for the next launch
-                raise asyncio.CancelledError
-            async with self._parallel:
-                unit = await self._advance_message(unit, work, workers)
+            unit = await self._advance_message(unit, work, workers)
             self._hand_over(unit.message_id, unit.place.state)
         except* TransitionRefused:
             log.warning("message %s was moved by somebody else", unit.message_id)
-        finally:
-            self._leave(work.message, turn)
+        self._claimed.discard(unit.message_id)
 
     async def _advance_message(self, unit: Unit, work: Work, workers: list[Unit]) -> Unit:
         while unit.place.state in WORKED_ON:
@@ -243,7 +252,6 @@ class Coordinator:
         else:
             del self._turns[incoming.conversation_id]
         self._live.discard(incoming.message_id)
-        self._claimed.discard(incoming.message_id)
 
     def _acknowledge(self, message_id: UUID) -> None:
         self._send(pb.AgentFrame(ack=pb.Ack(message_id=str(message_id))))

@@ -1,7 +1,7 @@
 """An employee on record, a way to store messages for it, and the employee itself over the local gateway."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,9 +59,16 @@ class Office:
         return Identity(self.record.employee_id, self.record.tenant_id, self.epoch)
 
     async def deliver_all(self, gateway: LocalGateway) -> None:
-        """Deliver what nobody has claimed, as the control plane does."""
-        for row in await self.pool.fetch(GATEWAY_SQL.undelivered, self.record.employee_id, [], 1000):
-            gateway.deliver(as_deliver(row))
+        """Deliver what nobody has claimed, all of it at once."""
+        delivered: list[UUID] = []
+        while rows := await self.undelivered(delivered):
+            for row in rows:
+                gateway.deliver(as_deliver(row))
+            delivered += [row["message_id"] for row in rows]
+
+    async def undelivered(self, known: Sequence[UUID] = ()) -> list[Any]:
+        """The next message of each conversation that nobody has claimed, but for the known ones."""
+        return await self.pool.fetch(GATEWAY_SQL.undelivered, self.record.employee_id, [], known, 1000)
 
     async def row(self, message_id: UUID) -> dict[str, Any]:
         """The message's row."""

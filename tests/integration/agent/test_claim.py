@@ -4,7 +4,6 @@ import asyncio
 
 from agent.models.scripted import ScriptedModel
 from agent.pipeline.transitions import SQL
-from controlplane.gateway import SQL as GATEWAY_SQL
 from controlplane.gateway import as_deliver
 from tests.integration.agent.conftest import Office
 
@@ -16,7 +15,7 @@ async def test_a_claim_whose_answer_was_lost_is_made_again(office: Office):
             await office.deliver_all(gateway)
             await gateway.handed_over(before)
         message_id = await office.store("Hello?")
-        [row] = await office.pool.fetch(GATEWAY_SQL.undelivered, office.record.employee_id, [], 10)
+        [row] = await office.undelivered()
         # The claim was committed, the connection broke, and the employee tries again.
         assert await office.pool.fetchrow(SQL.claim, [message_id], office.record.employee_id, office.epoch)
         gateway.deliver(as_deliver(row))
@@ -27,7 +26,7 @@ async def test_a_claim_whose_answer_was_lost_is_made_again(office: Office):
 
 async def test_a_message_that_is_delivered_again_is_worked_on_once(office: Office):
     message_id = await office.store("Hello?")
-    [row] = await office.pool.fetch(GATEWAY_SQL.undelivered, office.record.employee_id, [], 10)
+    [row] = await office.undelivered()
     async with office.employee(ScriptedModel(delay=0.05)) as gateway:
         for _ in range(3):
             gateway.deliver(as_deliver(row))

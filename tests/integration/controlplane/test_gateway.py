@@ -62,8 +62,8 @@ class Seat:
             finally:
                 call.cancel()
 
-    async def send(self, text: str = "hello") -> str:
-        request = control_pb2.SendMessageRequest(employee=str(self.employee_id), text=text)
+    async def send(self, text: str = "hello", conversation: str = "") -> str:
+        request = control_pb2.SendMessageRequest(employee=str(self.employee_id), text=text, conversation=conversation)
         message: control_pb2.Message = await self.plane.stub.SendMessage(request, timeout=10)
         return message.message_id
 
@@ -164,6 +164,65 @@ async def test_what_was_claimed_makes_room_when_its_acknowledgement_is_lost(seat
         first, *_ = [await attached.delivered() for _ in range(WINDOW)]
         await seat.claim(first.message_id)
         assert (await attached.delivered()).body == f"message {WINDOW}"
+
+
+@pytest.mark.usefixtures("nobody_sweeps")
+async def test_a_conversation_has_one_delivery_under_way(seat: Seat):
+    for number in range(WINDOW + 1):
+        await seat.send(f"long {number}", "long")
+    await seat.send("other")
+    async with seat.attach() as attached:
+        await attached.frame()
+        first, other = await attached.delivered(), await attached.delivered()
+        assert (first.body, other.body) == ("long 0", "other")
+        await seat.send("latecomer")
+        assert (await attached.delivered()).body == "latecomer"
+        await seat.claim(first.message_id)
+        await attached.call.write(pb.AgentFrame(ack=pb.Ack(message_id=first.message_id)))
+        assert (await attached.delivered()).body == "long 1"
+    async with seat.attach() as attached:
+        await attached.frame()
+        again = [await attached.delivered() for _ in range(3)]
+        assert [deliver.body for deliver in again] == ["long 1", "other", "latecomer"]
+
+
+async def test_a_conversation_goes_on_when_an_acknowledgement_is_lost(seat: Seat):
+    for number in range(2):
+        await seat.send(f"long {number}", "long")
+    async with seat.attach() as attached:
+        await attached.frame()
+        await seat.claim((await attached.delivered()).message_id)
+        assert (await attached.delivered()).body == "long 1"
+
+
+async def test_more_than_one_look_takes_in_are_found(seat: Seat):
+    """A look at the table ends after a thousand rows, all of one conversation here."""
+    await seat.send("first", "long")
+    await seat.plane.pool.execute("""
+        WITH more AS (
+          INSERT INTO inbound_messages (message_id, tenant_id, employee_id, channel_id, conversation_id, event_id, sender)
+          SELECT gen_random_uuid(), tenant_id, employee_id, channel_id, conversation_id, 'more ' || n, sender
+          FROM inbound_messages, generate_series(1, 1000) n RETURNING *
+        )
+        INSERT INTO message_bodies (message_id, tenant_id, employee_id, body)
+        SELECT message_id, tenant_id, employee_id, 'more' FROM more
+    """)
+    await seat.send("other")
+    async with seat.attach() as attached:
+        await attached.frame()
+        assert [(await attached.delivered()).body for _ in range(2)] == ["first", "other"]
+
+
+@pytest.mark.usefixtures("nobody_sweeps")
+async def test_a_row_that_no_frame_can_carry_holds_up_no_conversation(seat: Seat):
+    for text in ("impossible", "possible"):
+        await seat.send(text, "thread")
+    await seat.plane.pool.execute(
+        """UPDATE message_bodies SET metadata = ('{"a": ' || repeat('9', 400) || '}')::jsonb WHERE body = 'impossible'"""
+    )
+    async with seat.attach() as attached:
+        await attached.frame()
+        assert (await attached.delivered()).body == "possible"
 
 
 async def test_a_row_that_no_frame_can_carry_is_skipped_and_logged_once(seat: Seat, caplog: pytest.LogCaptureFixture):
