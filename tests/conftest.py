@@ -40,6 +40,17 @@ def short_directory() -> Iterator[Path]:
     yield from _short_directory()
 
 
+@pytest.fixture
+def jailable_workspace(short_directory: Path) -> Path:
+    """An empty workspace that programs may run in: as root, it belongs to an account of its own."""
+    place = short_directory / "workspace"
+    place.mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        account = 1_900_000_000 + os.getpid() % 10_000
+        os.chown(place, account, account)
+    return place
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """The suite's one server, with the settings of production; its database `empla` is migrated and stays empty."""

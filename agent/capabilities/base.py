@@ -16,7 +16,7 @@ from uuid import UUID
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from agent.errors import ActionDenied, ActionTimedOut, ActionUnknown, ArgumentsInvalid, CapabilityError, EffectAmbiguous
-from agent.models.interface import Tool
+from agent.models.interface import Tool, storable
 from empla import telemetry
 
 log = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ class BaseCapability(ABC):
         except CapabilityError as error:
             await effects.end(key, state="failed", error=error)
             raise
-        result = output.model_dump(mode="json")
+        result: JsonValue = storable(output.model_dump(mode="json"))
         await effects.end(key, state="succeeded", result=result)
         return result
 
@@ -188,6 +188,10 @@ class CapabilityRegistry:
     def tools(self) -> tuple[Tool, ...]:
         """Every granted action, as a model sees it."""
         return tuple(tool for owner, tools in self._tools.items() if owner in self.granted for tool in tools)
+
+    def changes(self, name: str) -> bool:
+        """Whether the action `name` does something, rather than only read or come to the same each time."""
+        return name in self._actions and not self._actions[name][1].repeatable
 
     async def execute(
         self,

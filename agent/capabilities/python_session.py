@@ -105,7 +105,8 @@ class _Told:
                 self._write(event.text)
             case SessionError():
                 self._failed = True
-                self._error.add(event.traceback.encode() or f"{event.name}: {event.message}".encode())
+                said = event.traceback or f"{event.name}: {event.message}"
+                self._error.add(said.encode("utf-8", "replace"))
             case RichResult():
                 await self._show(dict(event.data))
 

@@ -58,13 +58,13 @@ class ModelRefused(ModelError):
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
-def _storable(value: Any) -> Any:
-    """`value` with each NUL and lone surrogate as U+FFFD: what a model says is stored, and no database takes those."""
+def storable(value: Any) -> Any:
+    """`value` with each NUL and lone surrogate as U+FFFD: what models and actions say is stored; no database takes those."""
     if isinstance(value, str):
         return _UNSTORABLE.sub("\ufffd", value)
     if isinstance(value, dict):
-        return {_storable(key): _storable(one) for key, one in value.items()}
-    return [_storable(one) for one in value] if isinstance(value, list | tuple) else value
+        return {storable(key): storable(one) for key, one in value.items()}
+    return [storable(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 class ToolCall(BaseModel):
@@ -74,7 +74,7 @@ class ToolCall(BaseModel):
 
     call_id: str
     name: str
-    arguments: Annotated[dict[str, JsonValue], BeforeValidator(_storable)]
+    arguments: Annotated[dict[str, JsonValue], BeforeValidator(storable)]
 
 
 class ToolResult(BaseModel):
@@ -133,7 +133,7 @@ class ModelResponse(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    text: Annotated[str, BeforeValidator(_storable)] = ""
+    text: Annotated[str, BeforeValidator(storable)] = ""
     calls: tuple[ToolCall, ...] = ()
     model: str
     usage: Usage = Usage()

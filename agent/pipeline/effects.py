@@ -8,6 +8,7 @@ from pydantic import JsonValue
 from agent.capabilities.base import Action, EffectKey, RecordedEffect
 from agent.errors import Superseded
 from agent.identity import Identity
+from agent.models.interface import storable
 from agent.pipeline.step import Unrecorded
 from agent.pipeline.transitions import SQL
 from empla.store.connect import Pool, translated
@@ -58,7 +59,7 @@ class StoredEffects:
             state,
             result,
             type(error).__name__ if error else "",
-            str(error) if error else "",
+            storable(str(error)) if error else "",
         )
         await self._record(key)
 

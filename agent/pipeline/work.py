@@ -166,6 +166,9 @@ class _ToolLoop:
             return _refused(call, f"at most {MAX_CALLS_A_RESPONSE} calls at once")
         if self._seen[same] > MAX_SAME_CALL:
             return _refused(call, "you have made this very call before; use its result, or answer")
+        if self._worker.capabilities.changes(call.name):
+            # Whatever was looked at or tried before may come out differently now.
+            self._seen = Counter({same: self._seen[same]})
         self.calls += 1
         with self._worker.progress.tool_call(self._work.message, call) as outcome:
             try:

@@ -1,7 +1,6 @@
 """Capabilities over a real workspace, each call under a key of its own."""
 
 import itertools
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -53,14 +52,9 @@ def fresh_key() -> EffectKey:
 
 
 @pytest.fixture
-def workspace(short_directory: Path) -> Path:
-    """A directory that, when we are root, belongs to an account of its own."""
-    place = short_directory / "workspace"
-    place.mkdir(mode=0o700)
-    if os.geteuid() == 0:
-        account = 1_900_000_000 + os.getpid() % 10_000
-        os.chown(place, account, account)
-    return place
+def workspace(jailable_workspace: Path) -> Path:
+    """Where the files are."""
+    return jailable_workspace
 
 
 @pytest.fixture
