@@ -32,6 +32,7 @@ from agent.pipeline.work import Worker
 from agent.prompts import employee_instructions
 from empla.store.connect import Pool, connect
 from empla.store.errors import StoreUnavailable
+from empla.store.outage import Outage
 from empla.v1 import control_pb2
 from empla.v1 import gateway_pb2 as pb
 from workstation.local.compute import LocalCompute
@@ -169,11 +170,12 @@ async def _welcome(frames: AsyncIterator[pb.ControlFrame]) -> pb.Welcome:
 
 async def _patiently[T](what: Callable[[], Awaitable[T]]) -> T:
     """Do what needs the database as soon as it is there."""
+    outage = Outage(log, "starting")
     while True:
         try:
             return await what()
         except StoreUnavailable as error:
-            log.warning("the database is away, starting waits: %s", error)
+            outage.lasts(error)
             await asyncio.sleep(STORE_RETRY_SECONDS)
 
 

@@ -15,6 +15,7 @@ from agent.memory import Memories
 from empla.store.connect import Pool, load_queries, translated
 from empla.store.errors import StoreUnavailable
 from empla.store.ids import new_id
+from empla.store.outage import Outage
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class ProactiveLoop:
     def __init__(self, pool: Pool, identity: Identity, memories: Memories, times: LoopTimes) -> None:
         self._pool, self._identity, self._memories, self.times = pool, identity, memories, times
         self._woken = asyncio.Event()
+        self._outage = Outage(log, "the cycle")
         self.phase = "sleep"
 
     def wake(self) -> None:
@@ -73,8 +75,9 @@ class ProactiveLoop:
             try:
                 async with asyncio.timeout(self.times.max_cycle):
                     await self.cycle()
+                self._outage.over()
             except StoreUnavailable as error:
-                log.warning("the database is away, the cycle is put off: %s", error)
+                self._outage.lasts(error)
                 pause = min(self.times.error_backoff, 5.0)
             except TimeoutError:
                 log.warning("a cycle took longer than %g s and was cancelled", self.times.max_cycle)

@@ -18,6 +18,7 @@ from empla import notices, telemetry
 from empla.store.connect import Pool, load_queries, translated
 from empla.store.errors import StoreUnavailable
 from empla.store.ids import new_id
+from empla.store.outage import Outage
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class Sender:
         self._pool, self._transport, self._on_ended, self._instance = pool, transport, on_ended, instance
         self._news = asyncio.Event()
         self._running: dict[UUID, asyncio.Task[None]] = {}
+        self._outage = Outage(log, "sending")
 
     def look(self) -> None:
         """There may be something to send."""
@@ -107,8 +109,9 @@ class Sender:
                 if time.monotonic() - recovered > POLL_SECONDS:
                     recovered = time.monotonic()
                     await self._recover()
+                self._outage.over()
             except StoreUnavailable as error:
-                log.warning("the database is away, sending waits: %s", error)
+                self._outage.lasts(error)
                 more = False
             except Exception:
                 log.exception("a round of sending failed")
@@ -174,7 +177,7 @@ class Sender:
             try:
                 await self._settle(outbox_id, verdict)
             except StoreUnavailable as error:
-                log.warning("the database is away, a receipt waits: %s", error)
+                self._outage.lasts(error)
                 await asyncio.sleep(POLL_SECONDS)
             except Exception:
                 log.exception("the row %s of the outbox cannot be settled as %s", outbox_id, verdict.state)

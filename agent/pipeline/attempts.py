@@ -18,6 +18,7 @@ from agent.pipeline.units import Move, Outcome, Place, Record, Unit
 from empla import notices, telemetry
 from empla.store.errors import StoreUnavailable
 from empla.store.ids import new_id
+from empla.store.outage import Outage
 from empla.v1 import control_pb2
 
 log = logging.getLogger(__name__)
@@ -50,13 +51,17 @@ async def _run_while_store_is_away(step: Step, work: Work, unit_id: UUID) -> Don
 
     What its actions came to meanwhile is kept in `work` and recorded first.
     """
+    outage = Outage(log, f"step {step.name}")
     while True:
         try:
             async with asyncio.timeout(step.deadline):
-                return await step.run(work, unit_id)
+                done = await step.run(work, unit_id)
         except StoreUnavailable as error:
-            log.warning("the database is away, step %s waits: %s", step.name, error)
+            outage.lasts(error)
             await asyncio.sleep(STORE_RETRY_SECONDS)
+        else:
+            outage.over()
+            return done
 
 
 def _after_error(step: Step, work: Work, unit: Unit, error: Exception, record: Record) -> Move:

@@ -13,6 +13,7 @@ from agent.identity import Identity
 from agent.pipeline.units import Machine, Move, Place, Unit
 from empla.store.connect import Pool, load_queries, translated
 from empla.store.errors import StoreUnavailable
+from empla.store.outage import Outage
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Transitions:
         self._edges = frozenset(edges)
         self._pending: deque[_Entry] = deque()
         self._writing = asyncio.Lock()
+        self._outage = Outage(log, "a transition")
 
     @classmethod
     async def load(cls, pool: Pool, identity: Identity) -> "Transitions":
@@ -73,10 +75,11 @@ class Transitions:
             try:
                 await self._write_once(move, uncertain=uncertain)
             except StoreUnavailable as error:
-                log.warning("the database is away, a transition waits: %s", error)
+                self._outage.lasts(error)
                 uncertain = True
                 await asyncio.sleep(delay)
             else:
+                self._outage.over()
                 break
         return move.after
 

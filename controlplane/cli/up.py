@@ -22,6 +22,7 @@ from controlplane.settings import Settings
 from empla import telemetry
 from empla.store.embedded import EmbeddedPostgres
 from empla.store.errors import StoreError, StoreUnavailable
+from empla.store.outage import Outage
 from empla.v1 import control_pb2
 
 log = logging.getLogger(__name__)
@@ -134,11 +135,12 @@ async def _end(task: asyncio.Task[None]) -> None:
 
 async def _first_employee(running: Running, stop: asyncio.Event) -> None:
     """On the first start there is nobody yet; waits for a database that is away."""
+    outage = Outage(log, "the first employee")
     while not stop.is_set():
         try:
             await _ensure_first_employee(running)
         except StoreUnavailable as error:
-            log.warning("the first employee waits for the database: %s", error)
+            outage.lasts(error)
             await asyncio.sleep(RETRY_SECONDS)
         else:
             return

@@ -244,7 +244,7 @@ async def without_database(office: Office) -> AsyncIterator[None]:
 
 
 async def test_an_outage_longer_than_a_deadline_costs_neither_a_retry_nor_a_known_result(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    office: Office, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     """The database goes away while an action runs, for longer than its step may take."""
     acted, back, steps, act = asyncio.Event(), asyncio.Event(), Worker.steps, WorkspaceCapability._execute_action_impl
@@ -270,6 +270,7 @@ async def test_an_outage_longer_than_a_deadline_costs_neither_a_retry_nor_a_know
     assert (office.workspace / "log.txt").read_text() == "once\n"
     assert await office.attempts(message_id) == [(step, "succeeded") for step in WHOLE_WAY]
     assert await office.pool.fetchval("SELECT state FROM effects") == "succeeded"
+    assert caplog.text.count("the database is away, step action_planning waits") == 1
 
 
 async def test_an_intent_of_another_attempt_is_told_apart_from_ones_own(office: Office):
