@@ -101,7 +101,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 overview=control.overview,
                 max_body_bytes=settings.max_body_bytes,
             ) as http_address,
-            _at_work(parts.streams, sender.run(), gateway.sweep(), parts.lifecycle.run()),
+            _at_work(parts.streams, sender.run(), gateway.sweep(), parts.lifecycle.run(), parts.logs.keep_small()),
         ):
             yield Running(grpc_address, http_address, parts.employees, parts.lifecycle, launcher)
 
