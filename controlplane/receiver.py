@@ -22,6 +22,8 @@ SQL = load_queries("controlplane", "receiver.sql")
 MAX_TEXT_BYTES = 256 * 1024
 MAX_NAME = 500
 MAX_METADATA_BYTES = 16 * 1024
+CONTENT = "empla:content"
+"""The name in a stored message's metadata that is ours: what tells the same event with other content."""
 MAX_METADATA_DEPTH = 16
 """Levels of nesting. Protobuf reads 100 messages deep, and a level of a Struct takes three of them."""
 
@@ -90,7 +92,7 @@ class Receiver:
                     arrival.event_id,
                     arrival.sender,
                     arrival.text,
-                    {**arrival.metadata, "content": content},
+                    {**arrival.metadata, CONTENT: content},
                     new_id(),
                     conversation,
                     parent,
@@ -123,6 +125,8 @@ def _check(arrival: Arrival) -> None:
 
 def _unfit(metadata: dict[str, Any]) -> str:
     """Why the table or the frame to the employee could not carry `metadata`; '' when they can."""
+    if CONTENT in metadata:
+        return f"uses the name {CONTENT!r}, which is reserved"
     if why := next(_complaints(metadata), ""):
         return why
     try:

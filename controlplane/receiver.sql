@@ -5,7 +5,7 @@ WITH live AS (
   SELECT employee_id, tenant_id FROM employees WHERE employee_id = $4 AND tenant_id = $2 AND deleted_at IS NULL
   FOR KEY SHARE -- or a message slips into a deletion after that has looked for messages
 ), known AS (
-  SELECT m.message_id, m.employee_id, c.external_id, b.metadata ->> 'content' AS content
+  SELECT m.message_id, m.employee_id, c.external_id, b.metadata ->> 'empla:content' AS content
   FROM inbound_messages m JOIN conversations c USING (conversation_id) JOIN message_bodies b USING (message_id)
   WHERE m.tenant_id = $2 AND m.channel_id = $3 AND m.event_id = $5
 ), conversation AS (
@@ -24,5 +24,5 @@ WITH live AS (
 )
 SELECT message_id, employee_id, external_id AS conversation, content, true AS duplicate FROM known
 UNION ALL
-SELECT message.message_id, message.employee_id, conversation.external_id, $8::jsonb ->> 'content', false
+SELECT message.message_id, message.employee_id, conversation.external_id, $8::jsonb ->> 'empla:content', false
 FROM message, conversation;

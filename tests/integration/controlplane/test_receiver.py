@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from controlplane.errors import Invalid, TooLarge
-from controlplane.receiver import MAX_METADATA_DEPTH, Arrival, Receiver
+from controlplane.receiver import CONTENT, MAX_METADATA_DEPTH, Arrival, Receiver
 from empla.store.ids import new_id
 from tests.conftest import Database
 from tests.factories import add_channel, add_employee, add_tenant
@@ -37,6 +37,7 @@ async def store(database: Database, **fields: Any) -> None:
         {"a": ["\ud800"]},
         {"\udc00": 1},
         {"a": object()},
+        {CONTENT: "of a channel"},
     ],
 )
 async def test_metadata_that_could_not_be_delivered_is_refused(database: Database, metadata: dict[str, Any]):
@@ -55,6 +56,15 @@ async def test_text_that_cannot_be_stored_is_refused(database: Database, field: 
 
 async def test_metadata_up_to_the_limits_is_stored(database: Database):
     await store(database, metadata={**nested(MAX_METADATA_DEPTH), "b": [1e308, 10**308, None, True, "Grüße"]})
+
+
+async def test_metadata_is_kept_as_the_channel_named_it(database: Database):
+    await store(database, metadata={"content": "text/plain", "a": 1})
+    async with database.connect() as pool:
+        [row] = await pool.fetch("SELECT metadata FROM message_bodies")
+    kept = row["metadata"]
+    assert kept.pop(CONTENT)
+    assert kept == {"content": "text/plain", "a": 1}
 
 
 async def test_metadata_over_the_size_is_refused(database: Database):
