@@ -160,15 +160,15 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
         """One employee's stream, from its Hello until either side ends it."""
         launch: Launch = rpc.caller()
         hello = await _hello(request_iterator, launch)
-        record = await self._employees.by_id(launch.employee_id)
         stream = Stream(launch, hello.build)
         with self._streams.holding(stream):
-            stream.send(pb.ControlFrame(welcome=_welcome(record, self._heartbeat_ms)))
+            # Read once the stream is held: a change from here on is queued behind the welcome.
+            welcome = _welcome(await self._employees.by_id(launch.employee_id), self._heartbeat_ms)
             stream.news.set()
             async with asyncio.TaskGroup() as group:
                 tasks = [
                     group.create_task(self._read(request_iterator, stream)),
-                    group.create_task(_write(stream, context)),
+                    group.create_task(_write(stream, welcome, context)),
                     group.create_task(self._deliver(stream)),
                 ]
                 await stream.closed.wait()
@@ -257,7 +257,8 @@ def _message_id(text: str) -> UUID:
         raise Invalid("a frame names no message", fields={"message_id": "a UUID"}) from error
 
 
-async def _write(stream: Stream, context: Any) -> None:
+async def _write(stream: Stream, welcome: pb.Welcome, context: Any) -> None:
+    await context.write(pb.ControlFrame(welcome=welcome))
     while True:
         await context.write(await stream.waiting.get())
 
