@@ -40,7 +40,8 @@ class TestArguments:
     async def test_signals_are_neither_blocked_nor_ignored(self, compute: Compute) -> None:
         lines = (await run(compute, "cat", "/proc/self/status")).text.splitlines()
         signals = {line.split()[0]: int(line.split()[1], 16) for line in lines if line.startswith(("SigBlk", "SigIgn"))}
-        assert signals == {"SigBlk:": 0, "SigIgn:": 0}
+        internal = 0b11 << 31  # 32 and 33 belong to the C library, which leaves them ignored when it spawns
+        assert {name: mask & ~internal for name, mask in signals.items()} == {"SigBlk:": 0, "SigIgn:": 0}
 
 
 class TestEnds:

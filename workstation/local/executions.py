@@ -68,6 +68,7 @@ class Execution:
         self._launch, self._chunk = launch, chunk_bytes
         self._outputs = {stream: Retained(exec_id, stream, kept_bytes) for stream in OutputStream}
         self._news = News()
+        self._reading: list[ReadEnd] = []
         self._stdin: WriteEnd | None = None
         self._stdin_lock = asyncio.Lock()
         self._stdin_bytes = 0
@@ -77,7 +78,7 @@ class Execution:
         self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.end: ExecEnd | None = None
-        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ended = asyncio.Event()
         self.ended_at = 0.0
 
     @property
@@ -118,7 +119,10 @@ class Execution:
                 self._finish(self._jail, None)
             if not self.begun.done():
                 self.begun.set_result(None)
+            await asyncio.sleep(0)  # whoever waits for the end goes first
             await self._jail.destroy()
+            for end in self._reading:
+                end.close()
             self.over.set_result(None)
 
     async def follow(self, stdout_offset: int, stderr_offset: int) -> AsyncGenerator[Output | ExecStatus]:
@@ -140,7 +144,9 @@ class Execution:
 
     async def wait(self, timeout: float | None) -> None:
         """Wait for the end, at most `timeout` seconds."""
-        await asyncio.wait([self._ended], timeout=timeout)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._ended.wait()
 
     async def write_stdin(self, data: bytes, offset: int, *, eof: bool) -> int:
         """Take input that starts at `offset`; see `Compute.write_stdin`."""
@@ -178,32 +184,32 @@ class Execution:
         if self._cause is not None:  # ended before it began
             return
         jail.limit(self._launch.group)
-        begun, reading = await self._start(jail)
+        begun = await self._start(jail)
         if begun.misplaced:
-            for end in reading:
-                end.close()
             raise misplaced(begun, self._launch.cwd)
         self._started_ns, self._started = time.time_ns(), time.monotonic()
-        if not begun.errno:
-            self.begun.set_result(None)
+        if begun.errno:
+            self._finish(jail, _unstarted(begun, self.spec.argv[0]))
+            return
+        self.begun.set_result(None)
         await self._watch(jail)
-        await asyncio.gather(*(end.ended for end in reading))
-        self._finish(jail, _unstarted(begun, self.spec.argv[0]) if begun.errno else jail.ended.result())
+        await asyncio.gather(*(end.ended for end in self._reading))
+        self._finish(jail, jail.ended.result())
 
-    async def _start(self, jail: Jail) -> tuple[Begun, list[ReadEnd]]:
+    async def _start(self, jail: Jail) -> Begun:
         """Give it its descriptors and start it; a cancelled or late one is killed before it does anything."""
         terminal = self.spec.terminal
         with contextlib.ExitStack() as theirs:
-            reading, outputs = self._open_pipes(theirs) if terminal is None else ([], [])
+            outputs = self._open_pipes(theirs) if terminal is None else []
             size = (terminal.columns, terminal.rows) if terminal else None
             begun = await jail.start(self._launch.argv, self._launch.cwd, self._launch.env, outputs, size)
         if terminal and jail.terminal >= 0:
-            reading = [ReadEnd(os.dup(jail.terminal), self._taker(OutputStream.STDOUT))]
+            self._reading = [ReadEnd(os.dup(jail.terminal), self._taker(OutputStream.STDOUT))]
             self._stdin = WriteEnd(jail.terminal)
-        return begun, reading
+        return begun
 
-    def _open_pipes(self, theirs: contextlib.ExitStack) -> tuple[list[ReadEnd], list[int]]:
-        reading: list[ReadEnd] = []
+    def _open_pipes(self, theirs: contextlib.ExitStack) -> list[int]:
+        """Keep our ends of the program's input and outputs, and return its own, which `theirs` closes."""
         outputs: list[int] = []
         if self.spec.stdin:
             source, mine = os.pipe2(os.O_CLOEXEC)
@@ -213,11 +219,11 @@ class Execution:
         outputs.append(source)
         for stream in OutputStream:
             mine, end = os.pipe2(os.O_CLOEXEC)
-            reading.append(ReadEnd(mine, self._taker(stream)))
+            self._reading.append(ReadEnd(mine, self._taker(stream)))
             outputs.append(end)
         for descriptor in outputs:
             theirs.callback(os.close, descriptor)
-        return reading, outputs
+        return outputs
 
     def _taker(self, stream: OutputStream) -> Callable[[bytes], None]:
         kept = self._outputs[stream]
@@ -276,7 +282,7 @@ class Execution:
             message=message,
         )
         self.ended_at = time.monotonic()
-        self._ended.set_result(None)
+        self._ended.set()
         if self._stdin is not None:
             self._stdin.close()
         self._news.tell()

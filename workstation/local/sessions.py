@@ -15,7 +15,7 @@ import platform
 import signal
 import socket
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
@@ -116,6 +116,7 @@ class _Interpreter:
         self.lost = ""
         self.current: _Run | None = None
         self.runs: OrderedDict[str, _Run | None] = OrderedDict()
+        self._kept: deque[_Run] = deque()
         self._unheard: list[SessionText] = []
         self._last_used = time.monotonic()
         self._closing = ""
@@ -162,6 +163,7 @@ class _Interpreter:
         """Make the run that is next; text that came between runs is its first."""
         run = _Run(run_id, code)
         self.current = self.runs[run_id] = run
+        self._kept.append(run)
         for text in self._unheard:
             run.add(text)
         self._unheard.clear()
@@ -290,9 +292,10 @@ class _Interpreter:
 
     def _forget(self) -> None:
         """Let go of what old runs gave; that they were is remembered, so that they are not run again."""
-        kept = [run for run in self.runs.values() if run is not None and run is not self.current]
-        while kept and (len(kept) > _KEPT_RUNS or sum(run.bytes for run in kept) > _KEPT_BYTES):
-            self.runs[kept.pop(0).run_id] = None
+        while len(self._kept) > _KEPT_RUNS or (
+            len(self._kept) > 1 and sum(run.bytes for run in self._kept) > _KEPT_BYTES
+        ):
+            self.runs[self._kept.popleft().run_id] = None
         while len(self.runs) > 100 * _KEPT_RUNS:
             self.runs.popitem(last=False)
 

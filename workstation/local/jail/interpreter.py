@@ -14,9 +14,6 @@ import ast
 import base64
 import builtins
 import contextlib
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import io
 import json
 import linecache
@@ -25,7 +22,7 @@ import signal
 import sys
 import traceback
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 MAX_TEXT = 64 << 10
@@ -170,25 +167,24 @@ class Interpreter:
             self._channel.send({"result": [[kind, base64.b64encode(content).decode()] for kind, content in data]})
 
 
-class _Pyplot(importlib.abc.MetaPathFinder):
+class _Pyplot:
     """Has `pyplot.show()` show figures here, from the moment pyplot is imported."""
 
     def __init__(self, show: Callable[[], None]) -> None:
         self._show = show
 
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
+    def find_spec(self, name: str, *place: Any) -> Any:
         """Pyplot's own spec with `show` replaced after loading; nothing else is ours."""
         if name != _PYPLOT:
             return None
-        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        others = [finder for finder in sys.meta_path if finder is not self]
+        spec = next(filter(None, (finder.find_spec(name, *place) for finder in others)), None)
         if spec is not None and spec.loader is not None:
             load = spec.loader.exec_module
 
             def load_and_patch(module: types.ModuleType) -> None:
                 load(module)
-                module.show = lambda *_, **__: self._show()  # type: ignore[attr-defined] # pyplot writes to its attributes
+                module.show = lambda *_, **__: self._show()  # type: ignore[attr-defined] # pyplot sets its attributes
 
             spec.loader.exec_module = load_and_patch  # type: ignore[method-assign]
         return spec

@@ -26,10 +26,11 @@ import sys
 from typing import Any
 
 _PACKET = 1 << 18
-_TIOCSCTTY = 0x540E
 _TIOCSWINSZ = 0x5414
 _PR_SET_DUMPABLE = 4
 _SOL_SOCKET, _SCM_RIGHTS = _socket.SOL_SOCKET, _socket.SCM_RIGHTS
+_RESTORED = (signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ)
+"""Signals that Python or the keeper treats in its own way, and a program does not."""
 _PRELOADED: dict[str, Any] = {}
 
 
@@ -103,56 +104,55 @@ class Keeper:
 
     def _exec(self, given: list[int], argv: list[bytes], cwd: bytes, env: dict[bytes, bytes], size: Any) -> None:
         """Run a program on the `given` descriptors, or on a terminal of `size` (columns, rows)."""
-        outputs = given
-        if size is not None:
-            master, slave = os.openpty()
-            fcntl.ioctl(slave, _TIOCSWINSZ, b"".join(n.to_bytes(2, sys.byteorder) for n in (size[1], size[0], 0, 0)))
-            self._control.sendmsg([b"terminal"], [(_SOL_SOCKET, _SCM_RIGHTS, master.to_bytes(4, sys.byteorder))])
-            os.close(master)
-            given.append(slave)
-            outputs = [slave] * 3
-
-        def program(_: int) -> None:
+        if self._enter(cwd):
+            actions: list[Any] = [(os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(given)]
             if size is not None:
-                fcntl.ioctl(0, _TIOCSCTTY, 0)
-            _execute(argv, env)
+                # Opened first by a process without a terminal, it becomes the terminal that controls it.
+                terminal = (os.POSIX_SPAWN_OPEN, 0, self._terminal(given, size), os.O_RDWR, 0)
+                actions = [terminal, (os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, 0, 2)]
+            try:
+                self._main = _spawn(argv, env, actions)
+                self._say("started")
+            except OSError as error:
+                self._say(f"failed {error.errno}")
 
-        self._begin(outputs, cwd, program)
+    def _terminal(self, given: list[int], size: tuple[int, int]) -> str:
+        """Open a terminal, give one end to the outside, and return the path of the other, which we hold meanwhile."""
+        master, slave = os.openpty()
+        fcntl.ioctl(slave, _TIOCSWINSZ, b"".join(n.to_bytes(2, sys.byteorder) for n in (size[1], size[0], 0, 0)))
+        self._control.sendmsg([b"terminal"], [(_SOL_SOCKET, _SCM_RIGHTS, master.to_bytes(4, sys.byteorder))])
+        os.close(master)
+        given.append(slave)
+        return os.ttyname(slave)
 
     def _session(self, given: list[int], cwd: bytes, env: dict[str, str], limit: int) -> None:
-        """Go on as an interpreter that is spoken to over the first of the `given` descriptors."""
+        """Go on, in a child, as an interpreter that is spoken to over the first of the `given` descriptors."""
         channel, *outputs = given
-
-        def session(tell: int) -> None:
-            os.close(tell)
-            _hide(False)
-            os.closerange(3, channel)  # nothing closes by itself where nothing is executed
-            os.closerange(channel + 1, 1024)
-            os.environ.clear()
-            os.environ.update(env)
-            sys.path[:0] = ["", *(p for p in env.get("PYTHONPATH", "").split(":") if p)]
-            _PRELOADED["serve"](channel, limit)
-
-        self._begin([os.open("/dev/null", os.O_RDONLY), *outputs], cwd, session)
-
-    def _begin(self, outputs: list[int], cwd: bytes, become: Any) -> None:
-        told, tell = os.pipe()
+        if not self._enter(cwd):
+            return
         self._main = os.fork()
         if self._main == 0:
-            failed = "misplaced"
             try:
-                _stand_alone(outputs)
-                _enter(cwd)
-                failed = "failed"
-                become(tell)
-            except OSError as error:
-                os.write(tell, f"{failed} {error.errno}".encode())
+                _stand_alone([os.open("/dev/null", os.O_RDONLY), *outputs], channel)
+                os.environ.clear()
+                os.environ.update(env)
+                sys.path[:0] = ["", *(p for p in env.get("PYTHONPATH", "").split(":") if p)]
+                _PRELOADED["serve"](channel, limit)
             finally:
-                os._exit(127)
-        os.close(tell)
-        failure = os.read(told, 64)  # ends when the child has become the program, or is gone
-        os.close(told)
-        self._say(failure.decode() or "started")
+                os._exit(1)
+        self._say("started")
+
+    def _enter(self, directory: bytes) -> bool:
+        """Go where the program is to start; there is only one in a jail."""
+        try:
+            os.chdir(directory)
+        except OSError as error:
+            self._say(f"misplaced {error.errno}")
+            return False
+        if not (os.getcwdb() + b"/").startswith(b"/workspace/"):  # by a link that leads out of it
+            self._say(f"misplaced {errno.EXDEV}")
+            return False
+        return True
 
     def _signal(self, _: list[int], number: int) -> None:
         with suppress(ProcessLookupError):
@@ -180,34 +180,43 @@ class Keeper:
                 return
 
 
-def _stand_alone(outputs: list[int]) -> None:
-    """In the child: a session of its own, its three descriptors, signals as a program expects them."""
-    os.setsid()
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores the last two
-        signal.signal(number, signal.SIG_DFL)
-    for target, source in enumerate(outputs):
-        os.dup2(source, target)
+def _spawn(argv: list[bytes], env: dict[bytes, bytes], actions: list[Any]) -> int:
+    """Start a program, looked for in PATH as a shell does; raises OSError.
 
-
-def _execute(argv: list[bytes], env: dict[bytes, bytes]) -> None:
-    """Become the program, looked for in PATH as a shell does; os.execvpe imports `warnings`, which takes longer."""
-    if b"/" in argv[0]:
-        os.execve(argv[0], argv, env)  # noqa: S606 - this is what a jail is for
+    Not by fork and exec: copying this process's page tables takes longer than all else of a start.
+    """
+    places = [argv[0]]
+    if b"/" not in argv[0]:
+        directories = env.get(b"PATH", b"/usr/bin:/bin").split(b":")
+        places = [place for place in ((d or b".") + b"/" + argv[0] for d in directories) if _exists(place)]
     failure = OSError(errno.ENOENT, "not found")
-    for directory in env.get(b"PATH", b"/usr/bin:/bin").split(b":"):
+    for place in places:
         try:
-            os.execve((directory or b".") + b"/" + argv[0], argv, env)  # noqa: S606
+            return os.posix_spawn(place, argv, env, file_actions=actions, setsid=True, setsigdef=_RESTORED)
         except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-                failure = error
+            failure = error
     raise failure
 
 
-def _enter(directory: bytes) -> None:
-    os.chdir(directory)
-    if not (os.getcwdb() + b"/").startswith(b"/workspace/"):  # by a link that leads out of it
-        raise OSError(errno.EXDEV, "outside of the workspace")
+def _exists(path: bytes) -> bool:
+    try:
+        os.stat(path)
+    except OSError:
+        return False
+    return True
+
+
+def _stand_alone(outputs: list[int], channel: int) -> None:
+    """In a child that executes nothing: a session of its own, its descriptors and no others, signals as usual."""
+    os.setsid()
+    _hide(False)
+    signal.set_wakeup_fd(-1)
+    for number in _RESTORED:
+        signal.signal(number, signal.SIG_DFL)
+    for target, source in enumerate(outputs):
+        os.dup2(source, target)
+    os.closerange(3, channel)  # nothing closes by itself where nothing is executed
+    os.closerange(channel + 1, 1024)
 
 
 def _end_all() -> None:

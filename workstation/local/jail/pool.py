@@ -69,12 +69,16 @@ class WarmPool:
 
     async def _fill(self) -> None:
         try:
-            while len(self._ready) < self._size:
-                self._ready.append(await self._builder.build())
-        except SandboxUnavailable as error:  # whoever takes the next one is told; here it is only a preparation
-            log.warning("no warm sandbox: %s", error)
-        except OSError:
+            async with asyncio.TaskGroup() as building:
+                for _ in range(self._size - len(self._ready)):
+                    building.create_task(self._add())
+        except* SandboxUnavailable as group:  # whoever takes the next one is told; here it is only a preparation
+            log.warning("no warm sandbox: %s", group.exceptions[0])
+        except* OSError:
             log.exception("no warm sandbox, by a fault of ours or of the machine's")
+
+    async def _add(self) -> None:
+        self._ready.append(await self._builder.build())
 
     async def _drop(self) -> None:
         while self._ready:
