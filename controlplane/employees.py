@@ -145,6 +145,11 @@ class Employees:
                 await connection.execute(SQL.delete, employee_id)
                 return ended
 
+    async def left_roles(self) -> list[UUID]:
+        """Deleted employees that still have a database role."""
+        with translated():
+            return [row["employee_id"] for row in await self._pool.fetch(SQL.left_roles)]
+
     async def drop_role(self, employee_id: UUID) -> None:
         """Remove the database role of an employee that is deleted and stopped."""
         with translated():

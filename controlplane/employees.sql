@@ -89,6 +89,11 @@ FROM unnest($1::uuid[], $2::uuid[]) AS a (review_id, message_id) JOIN inbound_me
 -- Makes the name free; rows of its messages stay.
 UPDATE employees SET deleted_at = now(), desired_state = 'stopped' WHERE employee_id = $1 AND deleted_at IS NULL;
 
+-- name: left_roles
+-- Deleted employees whose database role is still there: their deletion was interrupted after its commit.
+SELECT e.employee_id FROM employees e JOIN pg_roles r ON r.rolname = 'empla_e_' || replace(e.employee_id::text, '-', '')
+WHERE e.deleted_at IS NOT NULL;
+
 -- name: launch
 -- The next epoch, for a new process with a new credential. Waits for writes of the old epoch, refuses those that come later.
 WITH fence AS (SELECT employee_id FROM employee_epochs WHERE employee_id = $1 FOR UPDATE)

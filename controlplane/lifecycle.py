@@ -222,6 +222,9 @@ class Lifecycle:
             if not known.busy.locked():
                 self._compare(record, known)
         self._forget(self._observed.keys() - {record.employee_id for record in records})
+        for employee_id in await self._employees.left_roles():
+            if employee_id not in self._observed:  # its process is gone, or there never was one
+                self._task(self._employees.drop_role(employee_id), f"drop the role of {employee_id}")
 
     async def _everybody(self) -> list[EmployeeRecord]:
         records = page = await self._employees.list_of(None, limit=PAGE)

@@ -23,8 +23,7 @@ async def create_employee_role(connection: AnyConnection, employee_id: UUID, pas
     """
     role = employee_role(employee_id)
     async with connection.transaction():
-        # Both sides of a race for the same role wait here, so that the second finds it.
-        await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", role)
+        await _wait_for_others(connection, role)
         if not await _exists(connection, role):
             await connection.execute(f"CREATE ROLE {role} IN ROLE {GROUP}")
         await connection.execute(
@@ -38,13 +37,18 @@ async def create_employee_role(connection: AnyConnection, employee_id: UUID, pas
 async def drop_employee_role(connection: AnyConnection, employee_id: UUID) -> None:
     """Drop the employee's role and end its connections; nothing happens when there is none."""
     role = employee_role(employee_id)
-    if not await _exists(connection, role):
-        return
-    await connection.execute(f"ALTER ROLE {role} NOLOGIN")
-    # Creating a role gives the right to administer it, not the right to end its sessions.
-    await connection.execute(f"GRANT {role} TO CURRENT_USER WITH INHERIT TRUE")
+    async with connection.transaction():
+        await _wait_for_others(connection, role)
+        if not await _exists(connection, role):
+            return
+        await connection.execute(f"ALTER ROLE {role} NOLOGIN")
+        # Creating a role gives the right to administer it, not the right to end its sessions.
+        await connection.execute(f"GRANT {role} TO CURRENT_USER WITH INHERIT TRUE")
+    # Only now that it is committed does nobody log in again.
     await connection.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = $1", role)
-    await connection.execute(f"DROP ROLE IF EXISTS {role}")
+    async with connection.transaction():
+        await _wait_for_others(connection, role)
+        await connection.execute(f"DROP ROLE IF EXISTS {role}")
 
 
 def employee_dsn(base_dsn: str, employee_id: UUID, password: str) -> str:
@@ -57,6 +61,11 @@ def employee_dsn(base_dsn: str, employee_id: UUID, password: str) -> str:
 
 
 _CREDENTIALS = frozenset({"user", "password", "passfile", "sslcert", "sslkey", "sslpassword"})
+
+
+async def _wait_for_others(connection: AnyConnection, role: str) -> None:
+    """Both sides of a race for the same role wait here, so that the second finds what the first left."""
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", role)
 
 
 async def _exists(connection: AnyConnection, role: str) -> bool:
