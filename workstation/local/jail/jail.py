@@ -217,7 +217,7 @@ class Jail:
         self.kill()
         deadline = self._loop.time() + END_SECONDS
         await asyncio.wait([self._gone], timeout=END_SECONDS)
-        while not self._group.remove():
+        while not await asyncio.to_thread(self._group.remove):  # the kernel may take some milliseconds for it
             if self._loop.time() > deadline:
                 log.error("a jail does not end: processes %s", self._group.pids())
                 break
