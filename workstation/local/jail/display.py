@@ -10,7 +10,6 @@ import binascii
 import builtins
 import io
 import sys
-from _frozen_importlib_external import PathFinder
 
 TYPE_CHECKING = False  # typing's own would take longer to import than all else here
 if TYPE_CHECKING:
@@ -118,7 +117,10 @@ class Pyplot:
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         """Pyplot's own spec with `show` replaced after loading; nothing else is ours."""
-        spec = PathFinder.find_spec(name, path, target) if name == PYPLOT else None
+        if name != PYPLOT:
+            return None
+        others = [finder for finder in sys.meta_path if finder is not self]
+        spec = next(filter(None, (finder.find_spec(name, path, target) for finder in others)), None)
         if spec is not None and spec.loader is not None:
             load = spec.loader.exec_module
 
