@@ -33,7 +33,8 @@ OVERHEAD_PROCESSES = 2
 OVERHEAD_BYTES = 24 << 20
 """What those two may take, so that a program gets what it asked for."""
 _KEEPER = Path(__file__).with_name("keeper.py")
-_INTERPRETER = Path(__file__).with_name("interpreter.py")
+_SESSION = ("display", "interpreter")
+"""The modules of a session, in the order in which they import each other."""
 _PACKET = 1 << 12
 _LOG_BYTES = 4096
 _BOOT = "import marshal,_socket as s;c=s.socket(fileno=0);exec(marshal.loads(c.recv(1<<18)));main(c.detach())"
@@ -166,7 +167,9 @@ class Jail:
         """Have PID 1 read the session's code, so that a session starts at once."""
         if not self._preloaded:
             self._preloaded = True
-            self._tell(("preload", _code(_INTERPRETER)))
+            for name in _SESSION:
+                code = _code(Path(__file__).with_name(f"{name}.py"))
+                self._tell(("preload", f"{__package__}.{name}", code))
 
     async def start(
         self, argv: list[bytes], cwd: bytes, env: dict[bytes, bytes], outputs: list[int], size: tuple[int, int] | None

@@ -99,8 +99,10 @@ class Keeper:
             os.close(descriptor)
         return True
 
-    def _preload(self, _: list[int], code: Any) -> None:
-        exec(code, _PRELOADED)  # noqa: S102 - our own code, compiled outside
+    def _preload(self, _: list[int], name: str, code: Any) -> None:
+        module = sys.modules[name] = type(sys)(name)
+        exec(code, module.__dict__)  # noqa: S102 - our own code, compiled outside
+        _PRELOADED.update(module.__dict__)
 
     def _exec(self, given: list[int], argv: list[bytes], cwd: bytes, env: dict[bytes, bytes], size: Any) -> None:
         """Run a program on the `given` descriptors, or on a terminal of `size` (columns, rows)."""
