@@ -11,6 +11,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -54,7 +55,7 @@ class Coordinator:
         self._live: set[UUID] = set()
         self._claimed: set[UUID] = set()
         self._turns: defaultdict[UUID, deque[asyncio.Event]] = defaultdict(deque)
-        self._parallel = asyncio.Semaphore(MAX_PARALLEL)
+        self._parallel, self._alone = asyncio.Semaphore(MAX_PARALLEL), asyncio.Lock()
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -71,9 +72,9 @@ class Coordinator:
     async def run(self, group: asyncio.TaskGroup) -> None:
         """Take over what earlier launches left; later messages come through `deliver`. Tasks live in `group`."""
         self._group = group
-        for unit, work, workers in await self._take_over():
-            turn = self._enter(work.message)
-            self._start(self._go_on(turn, unit, work, workers), unit.message_id)
+        for left in await self._take_over():
+            turn = self._enter(left.work.message)
+            self._start(self._go_on(left, turn), left.unit.message_id)
 
     def deliver(self, incoming: Incoming) -> None:
         """Work on a delivered message, unless it is known already; when its turn comes it is claimed, then acknowledged."""
@@ -112,27 +113,44 @@ class Coordinator:
     # Ways in
 
     async def _claim_and_see_through(self, incoming: Incoming, turn: asyncio.Event) -> None:
-        async with self._in_turn(incoming, turn):
+        async with self._in_turn(incoming, turn), self._slot():
             unit = await self._claim(incoming)
             self._acknowledge(incoming.message_id)
             if unit is not None:  # or an earlier delivery of it was claimed already
                 await self._see_through(unit, Work(incoming), [])
 
-    async def _go_on(self, turn: asyncio.Event, unit: Unit, work: Work, workers: list[Unit]) -> None:
-        async with self._in_turn(work.message, turn):
-            await self._see_through(unit, work, workers)
+    async def _go_on(self, left: "_Left", turn: asyncio.Event) -> None:
+        """Go on with what an earlier launch left.
+
+        What ran when a process died is tried again one message at a time, until the step is over: the message that it
+        died of then dies alone, and uses up its own retries only.
+        """
+        async with self._in_turn(left.work.message, turn):
+            unit, workers = left.unit, left.workers
+            if left.lost:
+                async with self._alone, self._slot():
+                    unit, workers = await self._advance(unit, left.work, workers)
+            async with self._slot():
+                await self._see_through(unit, left.work, workers)
 
     @asynccontextmanager
     async def _in_turn(self, incoming: Incoming, turn: asyncio.Event) -> AsyncIterator[None]:
-        """The block begins when it is the message's turn in its conversation and among all."""
+        """The block begins when it is the message's turn in its conversation."""
         try:
             await turn.wait()
-            async with self._parallel:
-                if self._draining:  # what has not begun is for the next launch
-                    raise asyncio.CancelledError
-                yield
+            yield
+        except* TransitionRefused:
+            log.warning("message %s was moved by somebody else", incoming.message_id)
         finally:
             self._leave(incoming, turn)
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        """The block is one of those that may work at a time."""
+        async with self._parallel:
+            if self._draining:  # what has not begun is for the next launch
+                raise asyncio.CancelledError
+            yield
 
     async def _claim(self, incoming: Incoming) -> Unit | None:
         while True:
@@ -156,7 +174,7 @@ class Coordinator:
                 started_at=time.time(),
             )
 
-    async def _take_over(self) -> list[tuple[Unit, Work, list[Unit]]]:
+    async def _take_over(self) -> list["_Left"]:
         me, epoch = self._identity.employee_id, self._identity.epoch
         with translated():
             async with self._pool.acquire() as connection:
@@ -176,23 +194,19 @@ class Coordinator:
     async def _see_through(self, unit: Unit, work: Work, workers: list[Unit]) -> None:
         """Move a claimed message as far as this process can."""
         self._claimed.add(unit.message_id)
-        try:
-            unit = await self._advance_message(unit, work, workers)
-            self._hand_over(unit.message_id, unit.place.state)
-        except* TransitionRefused:
-            log.warning("message %s was moved by somebody else", unit.message_id)
+        while unit.place.state in WORKED_ON:
+            unit, workers = await self._advance(unit, work, workers)
+        self._hand_over(unit.message_id, unit.place.state)
         self._claimed.discard(unit.message_id)
 
-    async def _advance_message(self, unit: Unit, work: Work, workers: list[Unit]) -> Unit:
-        while unit.place.state in WORKED_ON:
-            if unit.place.state == "working":
-                workers = await self._work(work, workers)
-                unit = await self._transitions.commit(Move(unit=unit, to=Place("merging", "merge"), begins=True))
-            else:
-                step = merging(workers) if unit.place.state == "merging" else self._steps[unit.place.step]
-                move = await self._step(step, unit, work)
-                unit, workers = move.after, _forked(move) or workers
-        return unit
+    async def _advance(self, unit: Unit, work: Work, workers: list[Unit]) -> tuple[Unit, list[Unit]]:
+        """One move of the message; its workers, once there are any, go their whole way in it."""
+        if unit.place.state == "working":
+            workers = await self._work(work, workers)
+            return await self._transitions.commit(Move(unit=unit, to=Place("merging", "merge"), begins=True)), workers
+        step = merging(workers) if unit.place.state == "merging" else self._steps[unit.place.step]
+        move = await self._step(step, unit, work)
+        return move.after, _forked(move) or workers
 
     async def _work(self, work: Work, workers: list[Unit]) -> list[Unit]:
         async with asyncio.TaskGroup() as branches:
@@ -277,8 +291,17 @@ def _forked(move: Move) -> list[Unit]:
     ]
 
 
-def _restored(row: Any, workers: list[Any], outputs: list[Any]) -> tuple[Unit, Work, list[Unit]]:
-    """A message of an earlier launch as this one goes on with it."""
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """A message of an earlier launch as this one goes on with it; `lost`: the process died while a step of it ran."""
+
+    unit: Unit
+    work: Work
+    workers: list[Unit]
+    lost: bool
+
+
+def _restored(row: Any, workers: list[Any], outputs: list[Any]) -> _Left:
     message_id = row["message_id"]
     incoming = Incoming(
         message_id=message_id,
@@ -289,8 +312,10 @@ def _restored(row: Any, workers: list[Any], outputs: list[Any]) -> tuple[Unit, W
         trace_context=row["trace_context"],
     )
     known = {(o["unit_id"], o["step"]): o["output"] for o in outputs if o["message_id"] == message_id}
-    branches = [_unit("worker", w["worker_id"], w) for w in workers if w["message_id"] == message_id]
-    return _unit("message", message_id, row), Work(incoming, known), branches
+    own = [worker for worker in workers if worker["message_id"] == message_id]
+    branches = [_unit("worker", worker["worker_id"], worker) for worker in own]
+    lost = any(part["lost"] for part in (row, *own))
+    return _Left(_unit("message", message_id, row), Work(incoming, known), branches, lost)
 
 
 def _unit(machine: Machine, unit_id: UUID, row: Any) -> Unit:

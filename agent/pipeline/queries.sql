@@ -146,8 +146,10 @@ SELECT (SELECT count(*) FROM messages) AS messages, (SELECT count(*) FROM worker
   EXISTS (SELECT FROM fence) AS owner;
 
 -- name: live_messages
--- What this epoch owns and has to work on, oldest first.
+-- What this epoch owns and has to work on, oldest first. `lost`: a process died while it did the step that comes next.
 SELECT m.message_id, m.conversation_id, m.sender, m.processing_state AS state, m.step, m.attempt, m.failures,
+  EXISTS (SELECT FROM step_attempts a WHERE a.employee_id = m.employee_id AND a.unit_id = m.message_id AND a.step = m.step
+    AND a.outcome = 'lost') AS lost,
   extract(epoch FROM m.queued_at)::float8 AS queued_at, extract(epoch FROM m.next_at)::float8 AS next_at,
   m.trace_context, b.body, b.metadata
 FROM inbound_messages m JOIN message_bodies b USING (message_id)
@@ -156,9 +158,11 @@ ORDER BY m.sequence LIMIT $3;
 
 -- name: live_workers
 -- The workers of some messages, in the order of their intents.
-SELECT worker_id, message_id, intent_index, intent, state, step, attempt, failures,
-  extract(epoch FROM queued_at)::float8 AS queued_at, extract(epoch FROM next_at)::float8 AS next_at
-FROM message_workers WHERE message_id = ANY ($1::uuid[]) ORDER BY message_id, intent_index;
+SELECT w.worker_id, w.message_id, w.intent_index, w.intent, w.state, w.step, w.attempt, w.failures,
+  EXISTS (SELECT FROM step_attempts a WHERE a.employee_id = w.employee_id AND a.unit_id = w.worker_id AND a.step = w.step
+    AND a.outcome = 'lost') AS lost,
+  extract(epoch FROM w.queued_at)::float8 AS queued_at, extract(epoch FROM w.next_at)::float8 AS next_at
+FROM message_workers w WHERE w.message_id = ANY ($1::uuid[]) ORDER BY w.message_id, w.intent_index;
 
 -- name: outputs
 -- What the finished steps of some messages produced.

@@ -1,4 +1,4 @@
-"""A model on loopback that speaks OpenAI's streaming chat completions, and can be held.
+"""A model on loopback that speaks OpenAI's streaming chat completions, and can be held, slow, or deadly.
 
 Asked to note a word it calls `append_file` and then says that it has; asked to read a path it calls `read_file` and then
 says what came of it, and asked to run a program `run_python`; to anything else it says good day.
@@ -7,7 +7,8 @@ says what came of it, and asked to run a program `run_python`; to anything else 
 import json
 import re
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -27,6 +28,17 @@ class ModelServer:
         self._free = threading.Event()
         self._free.set()
         self._held = 0
+        self._pause = 0.0
+        self._on_poison: Callable[[], object] | None = None
+
+    @contextmanager
+    def deadly(self, on_poison: Callable[[], object], *, pause: float) -> Iterator[None]:
+        """For the block, `on_poison` is called when it is to answer to poison, and any answer takes `pause` seconds."""
+        self._on_poison, self._pause, self._held = on_poison, pause, 0
+        try:
+            yield
+        finally:
+            self._on_poison, self._pause = None, 0.0
 
     def hold(self) -> None:
         self._held = 0
@@ -44,6 +56,8 @@ class ModelServer:
         last = request["messages"][-1]
         if "response_format" in request:
             return [*openai_text(_classified()), *openai_end()]
+        if self._on_poison and "poison" in last["content"]:
+            self._on_poison()
         if last["role"] == "tool":
             return self._answer("I did that: ", last["content"])
         # The message comes after what memory holds on it.
@@ -54,6 +68,7 @@ class ModelServer:
 
     def _answer(self, *pieces: str) -> list[str]:
         self._held += 1
+        time.sleep(self._pause)
         assert self._free.wait(PATIENCE)
         return [*openai_text(*pieces), *openai_end()]
 

@@ -6,7 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.e2e.conftest import Inbox
+from tests.e2e.callback_server import CallbackServer
+from tests.e2e.conftest import Inbox, connected
 from tests.e2e.model_server import NOTES, ModelServer
 from tests.e2e.system import System, is_alive, until
 
@@ -64,6 +65,19 @@ def test_a_message_that_its_process_never_survives_is_given_to_a_person(held_inb
     assert [reply.kind for reply in message.replies] == ["notice"]
     assert [review.state for review in message.reviews] == ["open"]
     assert "person" in held_inbox.callbacks.first_about(message_id).reply["text"]
+
+
+def test_a_message_that_kills_its_process_takes_no_other_with_it(
+    system_with_model: System, callbacks: CallbackServer, model: ModelServer
+):
+    inbox = connected(system_with_model, callbacks)
+    with model.deadly(inbox.system.kill_employee, pause=2):
+        innocent = [inbox.accept("Hello") for _ in range(3)]
+        model.until_held(3)
+        poison = inbox.accept("This is poison")
+        ends = [inbox.system.ended(message_id) for message_id in (*innocent, poison)]
+    assert [message.state for message in ends] == ["answered"] * 3 + ["failed"]
+    assert [len(message.reviews) for message in ends] == [0, 0, 0, 1]
 
 
 def test_a_killed_employee_is_started_again_with_the_next_epoch(system: System):

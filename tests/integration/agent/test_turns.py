@@ -74,3 +74,38 @@ async def test_what_a_drain_cuts_short_is_given_back_as_no_failure(office: Offic
     outcomes = [outcome for message_id in ids for _, outcome in await office.attempts(message_id)]
     assert set(outcomes) == {"succeeded", "drained"}
     assert [(await office.row(message_id))["retry_count"] for message_id in ids] == [0] * 3
+
+
+class DeadlyModel(ScriptedModel):
+    """Sets `died` when it is to answer to poison, and takes its time with all else."""
+
+    def __init__(self) -> None:
+        super().__init__(delay=0.3)
+        self.died = asyncio.Event()
+
+    async def generate(self, request: ModelRequest, on_text: TextSink | None = None) -> ModelResponse:
+        if request.output is None and "poison" in request.messages[-1].text:
+            self.died.set()
+            await asyncio.Event().wait()
+        return await super().generate(request, on_text)
+
+
+async def test_what_kills_its_process_takes_no_other_message_with_it(office: Office):
+    ids = [await office.store(text) for text in ("one", "two", "poison", "three", "four")]
+    poison = ids[2]
+    for _ in range(4):  # one attempt and three retries
+        model = DeadlyModel()
+        async with asyncio.TaskGroup() as life:
+            gateway, process = await office.begin(life, model)
+            await office.deliver_all(gateway)
+            await asyncio.wait_for(model.died.wait(), 20)
+            process.cancel()
+    async with office.employee(ScriptedModel()) as gateway, asyncio.timeout(20):
+        assert await gateway.handed_over(poison) == "failed"
+        while await office.pool.fetchval("SELECT count(*) FROM inbound_messages WHERE processing_state = 'working'"):
+            await asyncio.sleep(0.02)
+    states = [(await office.row(message_id))["processing_state"] for message_id in ids]
+    assert states == ["sending", "sending", "failed", "sending", "sending"]
+    assert await office.pool.fetchval("SELECT array_agg(message_id) FROM reviews") == [poison]
+    lost = [(await office.attempts(message_id)).count(("action_planning", "lost")) for message_id in ids]
+    assert (lost.pop(2), max(lost)) in [(4, 0), (4, 1)]
