@@ -68,6 +68,8 @@ class _Run:
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.cause: EndReason | None = None
+        self.is_followed = False
+        """An empty run comes after it, of which nobody is to hear."""
         self._started = time.monotonic()
         self._news = News()
 
@@ -121,6 +123,7 @@ class _Interpreter:
         self._last_used = time.monotonic()
         self._closing = ""
         self._interrupting = asyncio.Lock()
+        self._skipping = False
         self._cpu = 0.0
         self._jail: Jail | None = None
 
@@ -145,16 +148,14 @@ class _Interpreter:
         jail, limits = self._jail, self._limits
         assert jail is not None
         self._cpu = jail.usage()[0]
-        frame = json.dumps({"run": run.code, "name": run.run_id}).encode()
-        async with self._interrupting:  # an interrupt of the run before must not meet this one
-            self._writer.write(len(frame).to_bytes(4, "big") + frame)
+        async with self._interrupting:
+            self._send(run.code, run.run_id)
         seconds = min(timeout or limits.wall_seconds or 0.0, limits.wall_seconds or 0.0)
         await asyncio.wait([run.over, run.stopping], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         run.stop(EndReason.TIMED_OUT)
         if not run.over.done():
             async with self._interrupting:
-                with contextlib.suppress(WorkstationUnavailable):  # so busy that it does not even take signals
-                    await jail.interrupt()
+                await self._interrupt(jail, run)
             await asyncio.wait([run.over], timeout=limits.grace_seconds)
         if not run.over.done():
             jail.kill()
@@ -220,7 +221,22 @@ class _Interpreter:
             while (size := int.from_bytes(await self._reader.readexactly(4), "big")) <= most:
                 self._take(json.loads(await self._reader.readexactly(size)))
 
+    async def _interrupt(self, jail: Jail, run: _Run) -> None:
+        """Send SIGINT, and an empty run behind it: that takes the signal if it comes too late for the run it was for."""
+        with contextlib.suppress(WorkstationUnavailable):  # so busy that it does not even take signals
+            await jail.interrupt()
+        self._send("", "interrupted")
+        self._skipping = run.over.done()
+        run.is_followed = not self._skipping
+
+    def _send(self, code: str, name: str) -> None:
+        frame = json.dumps({"run": code, "name": name}).encode()
+        self._writer.write(len(frame).to_bytes(4, "big") + frame)
+
     def _take(self, frame: dict[str, Any]) -> None:
+        if self._skipping:
+            self._skipping = "end" not in frame
+            return
         run = self.current
         if run is None:
             raise ValueError("nothing runs")
@@ -232,7 +248,7 @@ class _Interpreter:
             run.add(_error(frame["error"]))
         else:
             self._last_used = time.monotonic()
-            self.current = None
+            self.current, self._skipping = None, run.is_followed
             run.add(self._run_end(run.cause or EndReason.EXITED, run, alive=True))
 
     def _add(self, run: _Run, event: SessionEvent) -> None:
