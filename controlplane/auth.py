@@ -42,7 +42,7 @@ class Tokens:
         self._pool = pool
 
     async def ensure(self, name: str, secret: str, scope: str) -> None:
-        """Make `secret` a token of every tenant, if it is none yet."""
+        """Make `secret` the one token of this name that is every tenant's; one that was it before is revoked."""
         with translated():
             await self._pool.execute(SQL.ensure_token, new_id(), name, hashed(secret), scope)
 

@@ -70,8 +70,22 @@ def check_secrets(settings: Settings) -> Finding:
         return warn("secrets", f"cannot be looked at: {error}", "use the account that runs the control plane")
     if exposed:
         names = " ".join(map(str, exposed))
-        return fail("secrets", f"other accounts may read {names}", f"chmod go= {names}; then replace those secrets")
+        advice = "; ".join([f"chmod go= {names}", *_replacing(settings, exposed)])
+        return fail("secrets", f"other accounts may read {names}", advice)
     return ok("secrets", "no other account can read them")
+
+
+def _replacing(settings: Settings, exposed: list[Path]) -> Iterator[str]:
+    """How to make worthless what somebody may have read."""
+    if settings.token_file in exposed:
+        yield f"remove {settings.token_file}, and the next start makes another and refuses this one"
+    for path in exposed:
+        if path.parent.name == "secrets":
+            role = path.name.removeprefix("postgres-")
+            yield (
+                f"keep {path}, the database does not open without it: write a new password into it right after "
+                f"ALTER ROLE {role} PASSWORD, then restart `empla up`"
+            )
 
 
 def _secrets(settings: Settings) -> Iterator[Path]:

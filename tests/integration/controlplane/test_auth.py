@@ -10,7 +10,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from controlplane.auth import SCOPES, hashed, new_secret, required_scope
+from controlplane.auth import SCOPES, Tokens, hashed, new_secret, required_scope
 from empla import rpc
 from empla.store.ids import new_id
 from empla.v1 import control_pb2, gateway_pb2  # noqa: F401 - their descriptors are what reflection names
@@ -68,6 +68,17 @@ async def test_no_rpc_answers_without_a_good_token(plane: Plane):
             for token in (None, "", "wrong", "a:b:c", f"{new_id()}:1:x", expired, revoked):
                 code = await code_of(channel, method, token)
                 assert code is grpc.StatusCode.UNAUTHENTICATED, (method.full_name, token, code)
+
+
+async def test_a_new_operator_token_replaces_the_one_before(plane: Plane):
+    tokens, secret, other = Tokens(plane.pool), new_secret(), new_secret()
+    await tokens.ensure("somebody", other, "read")
+    await tokens.ensure("local operator", secret, "admin")
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await plane.stub.GetOverview(control_pb2.GetOverviewRequest(), timeout=10)
+    assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    await tokens.ensure("local operator", secret, "admin")  # at every further start
+    assert [(await tokens.authenticate(token)).name for token in (secret, other)] == ["local operator", "somebody"]
 
 
 async def test_an_operators_token_does_not_open_the_employees_gateway(plane: Plane):

@@ -70,9 +70,20 @@ def test_secrets_that_others_may_read(examine: Fixture, tmp_path: Path) -> None:
     password.chmod(0o640)
     exit_code, checks = examine()
     assert exit_code == 1
-    assert str(password) in checks["secrets"]["advice"]
+    assert f"keep {password}, the database does not open without it" in checks["secrets"]["advice"]
+    assert "remove" not in checks["secrets"]["advice"]
     password.chmod(0o600)
     assert examine()[0] == 0
+
+
+def test_a_token_that_others_may_read(examine: Fixture, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("t" * 43)
+    token.chmod(0o644)
+    exit_code, checks = examine()
+    assert exit_code == 1
+    assert f"remove {token}" in checks["secrets"]["advice"]
+    assert "keep" not in checks["secrets"]["advice"]
 
 
 def test_a_home_that_cannot_be(examine: Fixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
