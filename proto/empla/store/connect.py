@@ -31,6 +31,10 @@ _UNAVAILABLE = (
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
+    asyncpg.QueryCanceledError,  # by a timeout of the server's, or by somebody who makes room
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.LockNotAvailableError,
     asyncpg.InternalClientError,  # the server ended an idle connection and the driver has not yet read to the end
 )
 
@@ -98,7 +102,7 @@ async def connect_once(
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn "the server cannot be reached, is full or went away" into `StoreUnavailable`; all else passes through.
+    """Turn "the server cannot be reached, is full, went away or says try again" into `StoreUnavailable`; all else passes.
 
     Wrap queries only: any `OSError` of the block counts as the server's.
     """

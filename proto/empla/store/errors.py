@@ -3,7 +3,7 @@
 All are `StoreError`::
 
     StoreError
-    ├── StoreUnavailable       the server cannot be reached now, or the connection broke: try again later
+    ├── StoreUnavailable       the server cannot be reached now, is busy, or the connection broke: try again later
     ├── MigrationFailed        the schema cannot be brought up to date: a person has to look
     ├── QueriesInvalid         a `.sql` file of named statements is malformed, or lacks a name: fix the code
     └── EmbeddedUnavailable    the embedded server cannot be set up or started: the message says what to change
@@ -15,7 +15,7 @@ class StoreError(Exception):
 
 
 class StoreUnavailable(StoreError):
-    """The server cannot be reached now, is full, or went away; whether a statement under way took effect is unknown."""
+    """The server cannot do it now: it is away, full, or asks to try again; whether a statement took effect is unknown."""
 
 
 class MigrationFailed(StoreError):

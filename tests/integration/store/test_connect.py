@@ -99,6 +99,37 @@ async def test_unanswered_command_is_unavailable(database: Database) -> None:
             await pool.execute("SELECT pg_sleep(5)")
 
 
+async def test_cancelled_statement_is_unavailable(database: Database) -> None:
+    async with database.connect() as pool, pool.acquire() as connection:
+        await connection.execute("SET statement_timeout = '50ms'")
+        with pytest.raises(StoreUnavailable), translated():
+            await connection.execute("SELECT pg_sleep(5)")
+        await connection.execute("RESET statement_timeout")
+
+
+async def test_lock_that_is_held_too_long_is_unavailable(database: Database) -> None:
+    async with database.connect() as pool, pool.acquire() as holder, pool.acquire() as other, holder.transaction():
+        await holder.execute("LOCK TABLE tenants")
+        with pytest.raises(StoreUnavailable), translated():
+            async with other.transaction():
+                await other.execute("LOCK TABLE tenants NOWAIT")
+
+
+async def test_deadlock_is_unavailable_to_whoever_gives_way(database: Database) -> None:
+    async def lock(tables: list[str], meeting: asyncio.Barrier) -> None:
+        with translated():
+            async with pool.acquire() as connection, connection.transaction():
+                await connection.execute(f"LOCK TABLE {tables[0]}")
+                await meeting.wait()
+                await connection.execute(f"LOCK TABLE {tables[1]}")
+
+    meeting, tables = asyncio.Barrier(2), ["tenants", "channels"]
+    async with database.connect() as pool:
+        both = (lock(tables, meeting), lock(tables[::-1], meeting))
+        ends = await asyncio.gather(*both, return_exceptions=True)
+    assert sorted(type(end).__name__ for end in ends) == ["NoneType", "StoreUnavailable"]
+
+
 async def test_too_many_connections_is_unavailable(database: Database) -> None:
     employee_id, password = new_id(), "secret"
     async with database.connect() as owner:

@@ -14,6 +14,7 @@ from empla.store.errors import StoreUnavailable
         asyncpg.OutOfMemoryError("out of memory"),
         asyncpg.TooManyConnectionsError("too many clients"),
         asyncpg.ReadOnlySQLTransactionError("cannot execute UPDATE in a read-only transaction"),
+        asyncpg.SerializationError("could not serialize access due to concurrent update"),
     ],
 )
 def test_a_server_that_cannot_take_a_write_now_is_unavailable(error: Exception):
