@@ -142,6 +142,7 @@ def _other(text: str, files: tuple[str, ...]) -> Ask:
     if files and wording.POINTER.match(_masked(text, files)):
         return Ask("pointer", text, files)
     asking = files or "?" in text or wording.ASKING.match(text) or wording.SUM_OF_DIGITS.search(text)
+    asking = asking or wording.ASKED_NOUN.match(text)
     return Ask("question" if asking else "statement", text, files)
 
 

@@ -6,17 +6,66 @@ from dataclasses import dataclass
 from agent.models.offline.sentences import spans
 
 _VERBS = (
-    r"tell|what|how|who|which|where|when|list|count|write|append|save|remember|calculate|compute|find|search|summari[sz]e|"
-    r"show|give|also|add|create|put|read|open|work out|check|compare|store|draft|send|schedule|explain|let me know|"
-    r"make|multiply|divide|note"
+    r"(?:tell|what|how|who|which|where|when|list|count|write|append|save|remember|calculate|compute|find|search|"
+    r"summari[sz]e|show|give|also|add|create|put|read|open|work out|check|compare|store|draft|send|schedule|explain|"
+    r"let me know|make|multiply|divide|note)\b|"
+    # Words that are nouns as well ask for something only where they have an object.
+    r"(?:say|state|report|mention|include|indicate|specify|identify|name|total|sum up|translate|email|mail|forward|rate|"
+    r"highlight|point out|determine|figure out|tally|describe)\s+"
+    r"(?:how|what|which|who|whose|when|where|whether|if|why|the|a|an|all|each|any|their|its|me|us|it|them|this|that)\b|"
+    r"(?:mark|set|change|update|rename|replace|switch)\s[^,;.]{1,60}?\s(?:as|to|with)\b"
+)
+_ASKED = (
+    r"(?:how (?:many|much)\b|(?:(?:the|a|an|their|its|your)\s+)(?:[\w-]+\s+){0,2}?"
+    r"(?:number|count|total|sum|average|mean|median|lists?|names|share|percentage|summary|overview|values?|worth|recap)\b)"
+)
+"""Something asked for by a noun instead of a verb."""
+
+_REDUCTION = (
+    r"(?:number|count|total|sum|average|mean|median|highest|lowest|largest|smallest|biggest|maximum|minimum|latest|"
+    r"earliest)"
 )
 _JOINT = re.compile(
     rf"(?:,\s*(?:and\s+)?(?:then|also|after that|finally)\s+|;\s*(?:and\s+)?(?:then\s+)?|,?\s+(?:and|then|"
     rf"plus)\s+(?:then\s+|also\s+|please\s+)?)"
-    rf"(?=(?:please\s+)?(?:{_VERBS})\b)|,\s+(?=(?:tell me|let me know|write|append|save|remember|summari[sz]e)\b)",
+    rf"(?=(?:please\s+)?(?:{_VERBS}))|,\s+(?=(?:tell me|let me know|write|append|save|remember|summari[sz]e)\b)",
     re.IGNORECASE,
 )
-_JOINT_END = re.compile(r"(?:[\s,;]+(?:and|then|also|after that|finally|plus|please)\b)*[\s,;]*$", re.IGNORECASE)
+_LATER_JOINT = re.compile(
+    rf"[,;:]?\s+(?:(?:and|plus|then|but|with|along with|together with|as well as|while|including|mentioning|stating|noting|"
+    rf"saying|reporting|also)\s+)+(?:please\s+|also\s+)?(?={_ASKED}|(?:what|which|who|whether)\b|(?:{_VERBS}))|"
+    rf"[,;:]\s+(?={_ASKED}|(?:what|which|who)\b)|;\s+(?=\w)|"
+    r",?\s+(?:and|then)\s+(?:then\s+|also\s+|please\s+)?(?=(?!(?:all|both|any|each|every|not|of|in|on|to|for|from|"
+    r"with|by|the|a|an|about|is|are|was|were|has|have|had|do|does|did)\b)[a-z]+\s+"
+    r"(?:the|a|an|all|how|what|which|who|whether|me|us|it|them|this|that|each|every|my|our|your|their|its|both|any)\b)",
+    re.IGNORECASE,
+)
+"""Where another ask may begin once the one before is whole: one that is a noun, or has a verb that is not known."""
+
+_SUMMARY_NEXT = re.compile(r"(?:a|an|the|your)\s+(?:[\w-]+\s+)?(?:summary|overview|recap)\b", re.IGNORECASE)
+_WHOLE = re.compile(
+    r"(?:[\w/-]\.[a-z]\w{0,7}[\"'`”’)]*|\x00|\b(?:it|them|(?:the|this|that|my|our|your) (?:[\w-]+ )?"
+    r"(?:file|files|document|notes|list|sheet|table)))(?:\s+(?:briefly|shortly|quickly|please|for me|first))?\s*$",
+    re.IGNORECASE,
+)
+"""What an ask ends in that has its object: a file, or a word that stands for one."""
+
+_RECKONED = re.compile(
+    r"(?:(?:the|a|their|its)\s+)?(?:[\w-]+\s+){0,2}?(?:number|count|total|sum|average|mean|median|value|list|names)\s"
+    r"(?:(?:value|amount|worth)\s)?(?:of|in|for|per)\s+\w",
+    re.IGNORECASE,
+)
+"""A number that is asked for together with what it is of."""
+
+_SPREAD = re.compile(
+    rf"\b(?:the )?(?P<one>{_REDUCTION})(?:,? and |, | & )(?:the )?(?P<other>{_REDUCTION})(?=\s)", re.IGNORECASE
+)
+_LOOKING_AT = re.compile(r"^\W*(?:in|from|according to|based on|per|of|see|using|with|for)\b", re.IGNORECASE)
+_JOINT_END = re.compile(
+    r"(?:[\s,;:]+(?:and|then|also|after that|finally|plus|please|but|with|along with|together with|as well as|while|"
+    r"including|mentioning|stating|noting|saying|reporting)\b)*[\s,;]*$",
+    re.IGNORECASE,
+)
 _EFFECT = re.compile(
     r"^(?:please\s+|can you\s+|could you\s+|also\s+|then\s+|and\s+)*(?:write|append|save|put|create|make|"
     r"store|remember|note|add|keep in mind|"
@@ -65,6 +114,14 @@ def clauses(message: str) -> list[Clause]:
     return kept or found
 
 
+def spread(text: str) -> tuple[str, ...]:
+    """One question for each of the numbers that `text` asks for at once, such as the total and the average value."""
+    match = _SPREAD.search(text)
+    if match is None:
+        return (text,)
+    return tuple(f"{text[: match.start()]}the {match[part]}{text[match.end() :]}" for part in ("one", "other"))
+
+
 def is_courtesy(text: str) -> bool:
     """Whether `text` is only a greeting, thanks or a signature."""
     stripped = text.strip()
@@ -95,11 +152,27 @@ def _split(message: str, masked: str, start: int, end: int) -> list[Clause]:
     if greeting and greeting.end() < end - start:
         start += greeting.end()
     cuts = [start]
-    for match in _JOINT.finditer(masked, start, end):
-        if not _EFFECT.match(masked[cuts[-1] : match.start()]) or _after_effect(masked[match.end() : end]):
+    for match in _joints(masked, start, end):
+        if match.start() >= cuts[-1] and _parts(masked[cuts[-1] : match.start()], match, masked[match.end() : end]):
             cuts.append(match.end())
     pieces = zip(cuts, [*cuts[1:], end], strict=True)
     return [clause for a, b in pieces if (clause := _clause(message, a, b)).text]
+
+
+def _joints(masked: str, start: int, end: int) -> list[re.Match[str]]:
+    """Where the sentence may be parted, in order; of two at one place the one by a verb that is known."""
+    found = [match for pattern in (_JOINT, _LATER_JOINT) for match in pattern.finditer(masked, start, end)]
+    return sorted(found, key=lambda match: match.start())
+
+
+def _parts(before: str, joint: re.Match[str], rest: str) -> bool:
+    """Whether what stands `before` the joint and the `rest` are two asks."""
+    if _EFFECT.match(before):
+        return _after_effect(rest)
+    if joint.re is _JOINT:
+        return True
+    whole = _WHOLE.search(before) or _SUMMARY_NEXT.match(rest) or (_RECKONED.search(before) and _RECKONED.match(rest))
+    return bool(whole) and not _LOOKING_AT.match(before)
 
 
 def _after_effect(rest: str) -> bool:
@@ -107,7 +180,7 @@ def _after_effect(rest: str) -> bool:
     return bool(
         re.match(
             r"(?:please\s+)?(?:tell me|let me know|show me|what|how many|how much|who|which|then|remember|"
-            r"write|append|summari)",
+            r"write|append|summari|(?:say|state|report|mention|count)\s+(?:how|what|which|who|whether|the)\b)",
             rest,
             re.I,
         )

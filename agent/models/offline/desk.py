@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from agent.models.interface import ToolCall
 from agent.models.offline.documents import document
 from agent.models.offline.records import Document
-from agent.models.offline.situation import Situation
+from agent.models.offline.situation import Situation, is_exchange
 from agent.prompts import blocks
 
 MOST_ROUNDS = 14
@@ -121,12 +121,13 @@ class Desk:
         return [(str(row.get("path", "")), _unmarked(str(row.get("text", "")))) for row in rows]
 
     def recall(self, query: str) -> list[str]:
-        """Texts remembered about `query`, the oldest first; empty without a memory."""
+        """Facts remembered about `query`, the oldest first; empty without a memory."""
         if not self.has("recall"):
             return []
         rows = _rows(self.use("recall", query=query[:500]).get("memories"))
         rows.sort(key=lambda row: str(row.get("created_at", "")))
-        return [_unmarked(str(row.get("text", ""))) for row in rows]
+        told = [_unmarked(str(row.get("text", ""))) for row in rows if row.get("kind") != "episodic"]
+        return [text for text in told if not is_exchange(text)]
 
     def _piece(self, path: str, offset: int) -> dict[str, JsonValue]:
         arguments: dict[str, JsonValue] = {"path": path} | ({"offset": offset} if offset else {})

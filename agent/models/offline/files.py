@@ -14,7 +14,7 @@ _LED = re.compile(
 """Paths that are known as such by how they lead: up, from the root or home, whatever their last part looks like."""
 
 _ABSOLUTE = re.compile(
-    r"\b(?:read|open|show|cat|print|display|view|file|folder|directory|path|summari[sz]e|in|from|of|to)\s+[\"'`“]?(/[\w.-]+)(?![\w./-])",
+    r"\b(?:read|open|show|cat|print|display|view|file|folder|directory|path|summari[sz]e|in|from|of|to|me|us|at|inside|into)\s+[\"'`“]?(/[\w.-]+)(?![\w./-])",
     re.IGNORECASE,
 )
 _QUOTED = re.compile(r"[\"'`“‘]([^\"'`“”‘’\n]{1,120}?\.[A-Za-z][A-Za-z0-9]{0,7})[\"'`”’]")

@@ -8,8 +8,8 @@ from typing import Literal
 
 from agent.models.offline.dates import Span, span
 from agent.models.offline.numbers import amounts
-from agent.models.offline.vocabulary import rephrased
-from agent.models.offline.words import NUMBER_WORDS, STOP, words
+from agent.models.offline.vocabulary import asked_states, rephrased
+from agent.models.offline.words import NUMBER_WORDS, STOP, stem, words
 
 Operation = Literal["count", "share", "sum", "average", "median", "max", "min", "list", "lookup", "check"]
 
@@ -35,6 +35,7 @@ _TOP = re.compile(
 )
 _NO_NOUNS = STOP | {"everyone", "everybody", "anyone", "most", "more", "less", "much"}
 _CHECK = re.compile(r"^(?:is|are|was|were|does|do|has|have|did|am)\b")
+_WHETHER = re.compile(r"^(?:whether|if) (.+?) (is|are|was|were|has|have) (.*)$")
 _ASKING = re.compile(r"\b(?:which|what|list|show|name|who|give|display|enumerate|whose|tell|where|when)\b")
 _NOUN_END = (
     r"are|is|was|were|do|does|did|have|has|had|in|with|that|which|who|from|we|i|you|it|they|there|listed|still|on|for|"
@@ -148,7 +149,8 @@ def question(text: str) -> Question:
     """Read `text`, from which file names should be taken out, as a question."""
     # A capital inside the sentence makes Max a name, not the most of something.
     plain = re.sub(r"(?<=\w )(Max|Min)\b", r"\1_", text.replace("’", "'"))
-    lower = rephrased(" ".join(plain.casefold().split()))
+    lower = asked_states(rephrased(" ".join(plain.casefold().split())))
+    lower = _WHETHER.sub(r"\2 \1 \3", lower)
     compared, rest = _compared(lower)
     sold_out = _NO_STOCK.search(lower)
     if sold_out:
@@ -171,6 +173,14 @@ def question(text: str) -> Question:
         _RANKS[rank[1]] if rank else 1,
         stocked,
     )
+
+
+def operation_words(asked: Question) -> set[str]:
+    """The stems of those words that say what to do: count, total, highest."""
+    said = " ".join(asked.words)
+    return {
+        stem(word) for _, pattern in _OPERATIONS for match in re.finditer(pattern, said) for word in words(match[0])
+    }
 
 
 def _operation(text: str) -> Operation:

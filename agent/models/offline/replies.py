@@ -22,6 +22,11 @@ def unable(why: str = "I did not understand that") -> str:
     return f"{why}. {help_text()}"
 
 
+def not_done(text: str) -> str:
+    """That a part of the message was not acted on."""
+    return f"I did not act on “{text.strip(' .!')}”: that is beyond my rules."
+
+
 def closed(text: str) -> str:
     """`text` with a full stop, unless it ends as a sentence already."""
     return text if text.endswith((".", "!", "?")) else text + "."

@@ -3,12 +3,17 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import reduce
 
+from agent.models.offline.accounting import unaccounted, with_note
+from agent.models.offline.asks import ask
+from agent.models.offline.clauses import clauses
 from agent.models.offline.desk import Desk, ToolFailed
 from agent.models.offline.evaluate import Selection, result, select, wanted_attribute
 from agent.models.offline.facts import Fact, Passage, best_fact, is_instruction, said_to
 from agent.models.offline.files import without
+from agent.models.offline.followups import merged
 from agent.models.offline.numbers import Amount
 from agent.models.offline.phrasing import answer as phrased
 from agent.models.offline.questions import Question, question
@@ -24,12 +29,23 @@ _FEW_FILES = 4
 """So few files are all looked at when nothing tells which one fits."""
 
 _MOST_PLACES = 8
+_SURE = 2.0
+"""Weight of an answer that is reckoned from lists: no single sentence is better."""
+
 _NO_QUERIES = word_set(
     """summarize summarise summary average highest lowest biggest largest cheapest before after first most more less than
     working second third value values expensive count number sum everyone"""
 )
 _COUNTED = re.compile(r"\b(\d{1,6}|" + "|".join(NUMBER_WORDS) + r")\s+((?:[\w-]+\s+){0,2}[\w-]+)", re.IGNORECASE)
 _ABOUT_LISTS = ("count", "share", "sum", "average", "median", "max", "min", "list")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An answer and how much it weighs: a fact by how much of the question it covers, a guess nothing."""
+
+    text: str
+    weight: float
 
 
 class Research:
@@ -39,14 +55,21 @@ class Research:
         self._situation = situation
         self._desk = desk
 
-    def answer(self, text: str, files: Sequence[str] = ()) -> str | None:
-        """The answer to `text`, from `files` when some are named, else from memory and then from files that fit."""
+    def answer(self, text: str, files: Sequence[str] = (), before: Sequence[str] = ()) -> str | None:
+        """The answer to `text`, from `files` when some are named, else from files that fit or what somebody told.
+
+        Files come first: a memory may be older than they are. `before` are questions whose things `text` goes on about.
+        """
         if files:
-            return self._from_files(text, files, named=True)
-        asked = question(text)
-        if asked.operation in _ABOUT_LISTS:
-            return self._from_files(text, self.likely_files(text), named=False) or self._from_memory(text)
-        return self._from_memory(text) or self._from_files(text, self.likely_files(text), named=False)
+            found = self._from_files(text, files, before, named=True)
+            return found.text if found else None
+        likely = self.likely_files(" ".join([*before, text]))
+        found = self._from_files(text, likely, before, named=False)
+        if found and (found.weight >= _SURE or before):
+            return found.text
+        told = self._from_memory(text)
+        best = max((one for one in (found, told) if one), key=lambda one: one.weight, default=None)
+        return best.text if best else None
 
     def number(self, text: str, files: Sequence[str] = ()) -> Amount | None:
         """The number that answers `text`, None when the files have none."""
@@ -55,17 +78,23 @@ class Research:
         return result(selection) if selection else None
 
     def about(self, topic: str) -> str | None:
-        """What memories and files say about `topic`, line by line."""
-        known = self.remembered(topic)
+        """What files and memories say about `topic`, line by line."""
         places = [(path, line) for found in self._searched([topic]) for path, line in found if not is_instruction(line)]
         lines = [f"- {path}: {line.strip()[:200]}" for path, line in places[:_MOST_PLACES]]
-        return "\n".join([*([known] if known else []), *lines]) or None
+        known = self.remembered(topic)
+        return "\n".join([*lines, *([known] if known else [])]) or None
 
     def remembered(self, topic: str) -> str | None:
         """What is remembered about `topic`, as sentences."""
         asked = set(content(topic))
-        kept = [text for _, text in self._memories(topic) if not asked or _share(asked, text) >= 0.5]
+        kept = [text for text in self._memories(topic) if not asked or _share(asked, text) >= 0.5]
         return "\n".join(dict.fromkeys(said_to(text) for text in kept[:5])) or None
+
+    def written(self, topic: str) -> str | None:
+        """What people wrote about `topic` in conversations that are remembered."""
+        asked = set(content(topic))
+        kept = [text for text in self._situation.wrote if not asked or _share(asked, text) >= 0.5]
+        return "\n".join(dict.fromkeys(kept[:5])) or None
 
     def likely_files(self, text: str) -> list[str]:
         """The files that most likely have the answer: by their names and by what they mention."""
@@ -81,30 +110,53 @@ class Research:
         fitting = [path for path, score in scores.most_common(_MOST_FILES) if score > 0]
         return fitting or (list(scores) if len(scores) <= _FEW_FILES else [])
 
-    def _from_files(self, text: str, files: Sequence[str], *, named: bool) -> str | None:
-        documents = self._documents(files)
+    def _from_files(self, text: str, files: Sequence[str], before: Sequence[str], *, named: bool) -> _Found | None:
+        documents = self._documents(files) if named else self._readable(files)
         asked = question(without(text, files))
+        if before:
+            asked = reduce(lambda back, one: merged(one, back), [question(without(q, files)) for q in (*before, text)])
         selection = select(asked, documents)
-        listed = phrased(selection) if selection else None
-        fact = best_fact(asked.text, [passage for document in documents for passage in _passages(document)])
+        answered = phrased(selection) if selection else None
+        listed = with_note(answered, selection) if selection and answered else None
+        if listed and selection and asked.operation == "check" and unaccounted(selection):
+            listed = None
+        passages = [] if before else [passage for document in documents for passage in _passages(document)]
+        fact = best_fact(asked.text, passages)
         sure = selection is not None and _is_sure(selection, named=named)
         if selection and listed and sure and not (fact and _tells_more(fact, selection)):
-            return listed
-        stated = f"{closed(fact.text)} (from {fact.source})" if fact and asked.operation != "list" else None
-        return _counted(asked, documents) or stated or (listed if named else _guessed(asked, listed))
+            return _Found(listed, _SURE)
+        if counted := _counted(asked, documents):
+            return _Found(counted, _SURE)
+        if fact and asked.operation != "list":
+            return _Found(f"{closed(fact.text)} (from {fact.source})", fact.score)
+        guess = listed if named else _guessed(asked, listed)
+        return _Found(guess, 0.0) if guess else None
 
     def _documents(self, files: Sequence[str]) -> list[Document]:
         return self._desk.together(*(lambda path=path: self._desk.read(path) for path in files[:_MOST_FILES]))
 
-    def _from_memory(self, text: str) -> str | None:
+    def _readable(self, files: Sequence[str]) -> list[Document]:
+        """Those of the files that can be read: nobody asked for the others."""
+        found = self._desk.together(*(lambda path=path: self._try(path) for path in files[:_MOST_FILES]))
+        return [document for document in found if document]
+
+    def _try(self, path: str) -> Document | None:
+        try:
+            return self._desk.read(path)
+        except ToolFailed:
+            return None
+
+    def _from_memory(self, text: str) -> _Found | None:
         # Memories come the best and newest first; of equals the last one counts, and this conversation most.
         remembered = [Passage("memory", memory) for memory in reversed(self._situation.memories)]
-        fact = best_fact(text, [*remembered, *self._told()])
-        fact = fact or self._recalled(text)
-        return said_to(fact.text) if fact else None
+        fact = best_fact(text, [*remembered, *self._told()]) or self._recalled(text)
+        return _Found(said_to(fact.text), fact.score) if fact else None
 
     def _told(self) -> list[Passage]:
-        return [Passage(who, text) for who, text in self._situation.earlier if who == "user"]
+        """What was told in this conversation, without what was asked for: that is no fact."""
+        said = [clause.text for who, text in self._situation.earlier if who == "user" for clause in clauses(text)]
+        asks = [ask(text) for text in said]
+        return [Passage("user", one.body or one.text) for one in asks if one.kind in ("statement", "remember")]
 
     def _recalled(self, text: str) -> Fact | None:
         try:
@@ -112,10 +164,10 @@ class Research:
         except ToolFailed:
             return None
 
-    def _memories(self, topic: str) -> list[tuple[str, str]]:
-        at_hand = [("memory", memory) for memory in self._situation.memories]
+    def _memories(self, topic: str) -> list[str]:
+        at_hand = list(self._situation.memories)
         try:
-            return [*at_hand, *(("memory", memory) for memory in self._desk.recall(topic))]
+            return [*at_hand, *self._desk.recall(topic)]
         except ToolFailed:
             return at_hand
 
@@ -213,7 +265,8 @@ def _sentences_listed(asked: Question, documents: Sequence[Document]) -> str | N
         return None
     group = Group("list", records, (asked.noun.split()[-1],))
     selection = select(asked, [Document(documents[0].path, "", groups=(group,))])
-    return phrased(selection) if selection else None
+    answered = phrased(selection) if selection else None
+    return with_note(answered, selection) if selection and answered else None
 
 
 def _told_of(document: Document, noun: str) -> list[Record]:

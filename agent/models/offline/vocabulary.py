@@ -1,5 +1,7 @@
 """What words for columns and states mean the same."""
 
+import re
+
 from agent.models.offline.words import stems, word_set
 
 _FAMILIES = """
@@ -62,6 +64,17 @@ NEGATIONS = word_set(
 )
 
 
+_DONE_BY = {
+    "lose": "lost", "win": "won", "close": "closed", "complete": "completed", "finish": "finished", "cancel": "cancelled",
+    "ship": "shipped", "deliver": "delivered", "pay": "paid", "resolve": "resolved", "solve": "solved", "fix": "fixed",
+    "sign": "signed", "reject": "rejected", "drop": "dropped", "archive": "archived", "merge": "merged",
+}  # fmt: skip
+_DID = re.compile(rf"\bdid(?P<denied>n['’]t)?\b(?P<who>[^.?!]{{0,40}}?)\b(?P<verb>{'|'.join(_DONE_BY)})\b")
+_OUTCOMES = (
+    (re.compile(r"\bclosed?[\s/–-]+(?=(?:won|lost)\b)"), ""),
+    (re.compile(r"\blosses\b"), "lost deals"),
+    (re.compile(r"\bwins\b"), "won deals"),
+)
 _PHRASES = {"in progress": "ongoing", "to do": "todo", "not started": "open", "not done": "open", "on hold": "waiting"}
 
 
@@ -70,6 +83,17 @@ def rephrased(text: str) -> str:
     for phrase, word in _PHRASES.items():
         text = text.replace(phrase, word)
     return text
+
+
+def asked_states(text: str) -> str:
+    """A question, in lower case, with what was done to things said as their state: did we lose as were lost."""
+    for pattern, state in _OUTCOMES:
+        text = pattern.sub(state, text)
+    return _DID.sub(_state_of, text)
+
+
+def _state_of(match: re.Match[str]) -> str:
+    return f"were{match['who']}{'not ' if match['denied'] else ''}{_DONE_BY[match['verb']]}"
 
 
 def family(label: str) -> str | None:

@@ -25,7 +25,10 @@ LEAD = _pattern(
     _words(
         "please|kindly|now|also|then|and|so|ok(?:ay)?|hey|just|first|next|finally|can you|could you|would you|will you|"
         "i(?:'d| would) like (?:you )?to|i (?:want|need) (?:you )?to|you should|let's|help me(?: to)?|go ahead and|"
-        "(?:would|do) you mind|may i ask you to|for me"
+        "(?:would|do) you mind|may i ask you to|for me|"
+        "(?:say|state|report|mention|include|including|indicate|specify|identify|determine|figure out|point out|with)"
+        "(?= (?:how|what|which|who|whose|when|where|whether|"
+        "the (?:[\\w-]+ )?(?:number|count|total|sum|average|names?|value)))"
     ),
     r"\b[\s,:]*)+",
 )
@@ -94,6 +97,8 @@ UNCHANGED = _pattern(
     rf"mark\s[^{FILE}]+?\s(?:as|to)|set\s[^{FILE}]+?\s(?:as|to))\b[^{FILE}]*{FILE}",
 )
 """Asks for a change that none of the patterns above can read."""
+
+CHANGING = _pattern(r"^(?:delete|remove|erase|replace|change|update|correct|swap|close|reopen|edit|modify|mark|set)\b")
 
 REMEMBER = _pattern(
     "^",
@@ -166,7 +171,8 @@ ABOUT = _pattern(
 )
 READ = _pattern(
     rf"^{_words('read|show|open|print|display|cat|view|get|fetch|quote|look at|output|dump')}\b(?:\s+me)?\s+",
-    rf"(?:(?:all|everything|what is|what's|the contents?|contents?|the text)\s+)?(?:of |in )?{_THE_FILE}\W*$|",
+    rf"(?:(?:all|everything|what is|what's|the contents?|contents?|the text)\s+)?(?:of |in )?{_THE_FILE}",
+    r"(?:\W*$|\s+(?:in|into|for|to|as|with|without|while|before|after|until|using|on|out|aloud|again)\b)|",
     rf"\bwhat(?:['’]s| is| do we have)(?: written| there)? in(?:side)?\s+{_THE_FILE}\W*$|",
     rf"\b(?:contents?|text|full text) of\s+{_THE_FILE}",
 )
@@ -206,4 +212,11 @@ ASKING = _pattern(
     ),
     r"\b",
 )
+ASKED_NOUN = _pattern(
+    r"^(?:(?:the|a|an|their|its|and)\s+)*(?:[\w-]+\s+){0,2}?",
+    _words("number count total sum average mean median lists? names share percentage values? worth"),
+    r"\b(?:\s+(?:of|for|in|value|values|amount|worth)\b|\W*$)",
+)
+"""Something asked for by a noun alone: the number of open deals."""
+
 SUM_OF_DIGITS = _pattern(r"\d\s*[-+*/^%x×÷]")

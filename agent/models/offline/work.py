@@ -9,24 +9,20 @@ from agent.models.offline.arithmetic import ArithmeticRefused, calculate
 from agent.models.offline.asks import Ask, Kind, ask
 from agent.models.offline.calendar import about_days
 from agent.models.offline.charts import Charts, chart_clauses
-from agent.models.offline.clauses import Clause, clauses
+from agent.models.offline.clauses import Clause, clauses, spread
 from agent.models.offline.desk import Desk, ToolFailed
 from agent.models.offline.files import file_names, leads_out, resolved, similar
+from agent.models.offline.followups import goes_on, questions_before
+from agent.models.offline.looking import Looking
 from agent.models.offline.numbers import amount
-from agent.models.offline.records import Document
-from agent.models.offline.replies import NO_KEY, closed, help_text, short_help, unable
+from agent.models.offline.remainders import is_request
+from agent.models.offline.replies import NO_KEY, closed, help_text, not_done, short_help, unable
 from agent.models.offline.research import Research
-from agent.models.offline.sentences import sentences
 from agent.models.offline.situation import Situation
-from agent.models.offline.summary import sizes, summary
-from agent.models.offline.words import joined, plural
+from agent.models.offline.words import joined
 from agent.models.offline.writing import Writing
 
 _MOST_CLAUSES = 8
-_MOST_QUOTED = 4000
-"""Characters of a file that are shown when it is asked for."""
-
-_MOST_PLACES = 12
 _OUTSIDE = "PATH_OUTSIDE_WORKSPACE"
 """How the workspace's error begins for a path that leads out of it."""
 
@@ -44,15 +40,18 @@ class Worker:
         self._situation = situation
         self._desk = desk
         self._research = Research(situation, desk)
+        self._looking = Looking(desk, self._research)
         self._writing = Writing(situation, desk, self._worked_out)
         self._charts = Charts(desk)
         self._answers: list[str] = []
+        self._said: list[str] = []
         self._files: tuple[str, ...] = ()
         self._pointed: tuple[str, ...] = ()
 
     def answer(self) -> str:
         """The whole reply; raises `Wanted` while a tool's result is missing."""
-        found = clauses(self._situation.message)[:_MOST_CLAUSES]
+        asked = clauses(self._situation.message)
+        found, left = asked[:_MOST_CLAUSES], [not_done(clause.text) for clause in asked[_MOST_CLAUSES:]]
         self._pointed = self._pointed_at(found)
         chart = chart_clauses(found)
         for position, clause in enumerate(found):
@@ -61,15 +60,25 @@ class Worker:
             elif position not in chart:
                 self._answers.append(self._context(clause) if chart else self._one(clause))
         cut = [f"Of {path} I read only the first {size:,} characters." for path, size in self._desk.cut.items()]
-        return "\n\n".join(dict.fromkeys(filter(None, [*self._answers, *cut]))) or unable()
+        return "\n\n".join(dict.fromkeys(filter(None, [*self._answers, *left, *cut]))) or unable()
 
     def _one(self, clause: Clause) -> str:
         asked = self._resolved(self._asked(clause.text), clause)
         self._files = asked.files or self._files
         try:
-            return self._rule(asked.kind)(asked)
+            return self._rule(asked.kind)(asked) or self._not_answered(asked, clause)
         except ToolFailed as error:
             return self._failed(asked, error)
+        finally:
+            self._said.append(clause.text)
+
+    def _not_answered(self, asked: Ask, clause: Clause) -> str:
+        """What to say of something that no rule knew what to do with; nothing of news that come with a question."""
+        if asked.kind != "statement":
+            return ""
+        if is_request(clause.text):
+            return not_done(clause.text) if self._answers else unable(not_done(clause.text).rstrip("."))
+        return "" if self._answers else f"Noted. If I should keep that, say “remember that …”. {NO_KEY}."
 
     def _context(self, clause: Clause) -> str:
         """A clause beside one that is drawn: perhaps it only says which file, as in "There is a sales.csv here"."""
@@ -93,10 +102,11 @@ class Worker:
         rules: dict[Kind, Callable[[Ask], str]] = {
             "write": self._writing.write, "append": self._writing.append, "replace": self._writing.replace,
             "move": self._writing.move, "delete": self._writing.delete, "remember": self._writing.remember,
-            "recall": self._recall, "list_files": self._list_files, "find": self._find, "summarise": self._summarise,
-            "read": self._read, "measure": self._measure,
-            "mentioned": self._mentioned, "about": self._about, "compose": self._compose, "pointer": self._pointer,
-            "smalltalk": self._smalltalk, "help": self._help, "statement": self._statement, "question": self._question,
+            "recall": self._recall, "list_files": self._looking.list_files, "find": self._looking.find,
+            "summarise": self._looking.summarise, "read": self._looking.read, "measure": self._looking.measure,
+            "mentioned": self._looking.mentioned, "about": self._about, "compose": self._compose,
+            "pointer": self._pointer, "smalltalk": self._smalltalk, "help": self._help, "statement": self._statement,
+            "question": self._question,
         }  # fmt: skip
         return rules[kind]
 
@@ -120,9 +130,11 @@ class Worker:
         return replace(asked, files=files, target=asked.target or (files[-1] if files else ""))
 
     def _pointed_at(self, found: Sequence[Clause]) -> tuple[str, ...]:
-        """The files of a clause that only says where to look, as the second of: Who owns Acme? See deals.csv."""
+        """The files of a clause that only says where to look (Who owns Acme? See deals.csv), else the only ones named."""
         asks = [ask(clause.text, self._situation.paths or ()) for clause in found]
-        return next((asked.files for asked in asks if asked.kind == "pointer"), ())
+        pointed = [asked.files for asked in asks if asked.kind == "pointer"]
+        read = {asked.files for asked in asks if asked.files and asked.kind in _READING}
+        return next(iter(pointed), read.pop() if len(read) == 1 else ())
 
     def _earlier_files(self) -> tuple[str, ...]:
         known = self._situation.paths or ()
@@ -136,7 +148,7 @@ class Worker:
             return f"I cannot reach {joined(out)}: that lies outside my workspace."
         if asked.kind not in _READING or not asked.files or not self._desk.has("read_file"):
             return f"That did not work: {closed(str(error))}"
-        known = self._known()
+        known = self._looking.known()
         better = tuple(resolved(name, known) for name in asked.files)
         if better != asked.files:
             return self._retried(replace(asked, files=better, target=resolved(asked.target, known)))
@@ -151,43 +163,24 @@ class Worker:
         except ToolFailed as error:
             return closed(f"I could not read {joined([*asked.files])}: {error}")
 
-    def _known(self) -> list[str]:
-        try:
-            return self._desk.listed() if self._desk.has("list_files") else self._desk.paths()
-        except ToolFailed:
-            return []
-
-    def _documents(self, files: Sequence[str]) -> list[Document]:
-        return self._desk.together(*(lambda path=path: self._desk.read(path) for path in files[:5]))
-
-    def _summarise(self, asked: Ask) -> str:
-        files = asked.files or self._research.likely_files(asked.text)[:1]
-        if not files:
-            return self._nothing_named(asked)
-        return "\n\n".join(summary(document) for document in self._documents(files))
-
-    def _nothing_named(self, asked: Ask) -> str:
-        given = sentences(asked.text.partition(":")[2])
-        if len(given) > 2:
-            return " ".join(given[:2])
-        known = self._known()
-        return "Which file do you mean?" + (f" The workspace has {joined(known)}." if known else "")
-
-    def _read(self, asked: Ask) -> str:
-        return "\n\n".join(_quoted(document) for document in self._documents(asked.files)) or self._nothing_named(asked)
-
-    def _measure(self, asked: Ask) -> str:
-        unit = asked.body if asked.body == "bytes" else asked.body.rstrip("s")
-        counts = {document.path: sizes(document)[unit] for document in self._documents(asked.files)}
-        return " ".join(f"{path} has {count:,} {plural(asked.body, count)}." for path, count in counts.items())
-
     def _question(self, asked: Ask) -> str:
         if not asked.files and (result := about_days(asked.text) or _calculated(asked.text)):
             return result
         if share := wording.SHARE_OF.match(asked.text):
             return self._share_of(share["share"], share["rest"], asked.files) or self._unanswered(asked)
-        answer = self._research.answer(asked.text, asked.files)
-        return answer or _calculated(asked.text) or self._unanswered(asked)
+        if goes_on(asked.text) and (before := questions_before(self._said, self._situation.earlier)):
+            return self._research.answer(asked.text, self._files_of(asked, before), before) or self._unanswered(asked)
+        answers = [self._research.answer(text, asked.files) for text in spread(asked.text)]
+        answer = "\n".join(filter(None, answers)) if all(answers) else self._research.answer(asked.text, asked.files)
+        return answer or _calculated(asked.text) or self._looking.emptiness(asked) or self._unanswered(asked)
+
+    def _files_of(self, asked: Ask, before: Sequence[str]) -> tuple[str, ...]:
+        """The files of a question that goes on: those it names, those of its message, those that the first one meant."""
+        known = self._situation.paths or ()
+        named = (tuple(file_names(text, known)) for text in (asked.text, *reversed(before)))
+        if found := next((files for files in named if files), ()):
+            return found
+        return asked.files if self._said or _goes_on(Clause(before[0], 0, len(before[0]))) else ()
 
     def _share_of(self, share: str, rest: str, files: Sequence[str]) -> str | None:
         """Such as 15% of the total value of the open deals."""
@@ -203,43 +196,13 @@ class Worker:
             return f"I read {joined([*asked.files])} but found no answer to “{asked.text}” in it. {short_help()}"
         return f"I found nothing about that in my memory or the workspace files. {short_help()}"
 
-    def _list_files(self, asked: Ask) -> str:
-        paths = self._desk.listed() if self._desk.has("list_files") else self._desk.paths()
-        kind = re.search(r"\b(csv|markdown|md|txt|text|json|pdf|yaml|log)\b files?", asked.text, re.IGNORECASE)
-        ending = {"markdown": "md", "text": "txt"}.get(kind[1].casefold(), kind[1].casefold()) if kind else ""
-        shown = [path for path in paths if path.casefold().endswith(ending)]
-        what = " ".join(filter(None, [ending, plural("files", len(shown))]))
-        lines = "\n".join(f"- {path}" for path in shown[:100])
-        return f"The workspace has {len(shown)} {what}:\n{lines}" if shown else f"The workspace has no {what} (0)."
-
-    def _find(self, asked: Ask) -> str:
-        places = self._desk.search(asked.body)
-        if not places:
-            return self._found_by_name(asked.body)
-        paths = list(dict.fromkeys(path for path, _ in places))
-        count = len(paths)
-        head = f"{count} {plural('files', count)} {'mentions' if count == 1 else 'mention'} “{asked.body}”: {joined(paths)}."
-        return "\n".join([head, *(f"- {path}: {line.strip()[:160]}" for path, line in places[:_MOST_PLACES])])
-
-    def _mentioned(self, asked: Ask) -> str:
-        found = [line for document in self._documents(asked.files) for line in _lines_with(document, asked.body)]
-        where = joined([*asked.files])
-        if not found:
-            return f"No, {where} does not mention “{asked.body}”."
-        return "\n".join([f"Yes, {where} mentions “{asked.body}”:", *(f"- {line[:200]}" for line in found[:5])])
-
     def _about(self, asked: Ask) -> str:
         return self._research.about(asked.body) or self._unanswered(asked)
 
-    def _found_by_name(self, wanted: str) -> str:
-        named = [path for path in self._known() if wanted.casefold() in path.casefold()]
-        if named:
-            return f"{joined(named)} {'has' if len(named) == 1 else 'have'} “{wanted}” in the name."
-        return f"No file mentions “{wanted}”."
-
     def _recall(self, asked: Ask) -> str:
         topic = asked.body or self._situation.message
-        return self._research.remembered(topic) or f"I remember nothing about {asked.body or 'that'}."
+        known = (self._research.remembered(topic), self._research.written(asked.body))
+        return "\n".join(filter(None, known)) or f"I remember nothing about {asked.body or 'that'}."
 
     def _worked_out(self, text: str, files: tuple[str, ...]) -> str | None:
         """The answer to a description of content, such as "the total value of the open deals in pipeline.csv"."""
@@ -247,18 +210,23 @@ class Worker:
             return next(iter(reversed(self._answers)), None)
         if summed := _worked_sum(text):
             return summed
+        return "\n\n".join(filter(None, (self._worked_out_one(one.text, files) for one in clauses(text)))) or None
+
+    def _worked_out_one(self, text: str, files: tuple[str, ...]) -> str | None:
         inner = ask(text, files)
         kind: Kind = "question" if inner.kind == "statement" else inner.kind
         if kind not in ("summarise", "question", "measure", "list_files"):
             return None
-        return self._rule(kind)(replace(inner, kind=kind, files=files or inner.files))
+        return self._rule(kind)(replace(inner, kind=kind, files=inner.files or files))
 
     def _pointer(self, asked: Ask) -> str:
         """A file only pointed at: context for the rest of the message, or when there is no rest, to be looked at."""
         alone = len(clauses(self._situation.message)) == 1
-        return self._summarise(asked) if alone else ""
+        return self._looking.summarise(asked) if alone else ""
 
     def _compose(self, asked: Ask) -> str:
+        if asked.files and wording.CHANGING.match(asked.text):
+            return unable("I changed nothing, as I did not understand what exactly shall be changed")
         return unable("That takes a language model")
 
     def _smalltalk(self, asked: Ask) -> str:
@@ -273,9 +241,13 @@ class Worker:
         """Something said without asking: perhaps a sum, a topic to look up, else only news."""
         if result := _calculated(asked.text):
             return result
-        if len(asked.text.split()) <= 6 and (answer := self._research.answer(asked.text, asked.files)):
+        if (
+            len(asked.text.split()) <= 6
+            and not is_request(asked.text)
+            and (answer := self._research.answer(asked.text, asked.files))
+        ):
             return answer
-        return "" if self._answers else f"Noted. If I should keep that, say “remember that …”. {NO_KEY}."
+        return ""
 
 
 def _goes_on(clause: Clause) -> bool:
@@ -300,10 +272,6 @@ def _calculated(text: str) -> str | None:
     return f"{found.shown} = {found.result}" if found else None
 
 
-def _lines_with(document: Document, text: str) -> list[str]:
-    return [line.strip() for line in document.text.splitlines() if text.casefold() in line.casefold()]
-
-
 def _missing(name: str, known: Sequence[str]) -> str:
     close = similar(name, known)
     if close:
@@ -311,9 +279,3 @@ def _missing(name: str, known: Sequence[str]) -> str:
     return f"I could not find {name}. " + (
         f"The workspace has {joined([*known])}." if known else "The workspace has no files."
     )
-
-
-def _quoted(document: Document) -> str:
-    text = document.text.strip("\n")
-    tail = f"\n… ({len(text):,} characters in all)" if len(text) > _MOST_QUOTED else ""
-    return f"{document.path}:\n{text[:_MOST_QUOTED]}{tail}" if text else f"{document.path} is empty."
