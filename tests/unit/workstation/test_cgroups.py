@@ -1,15 +1,24 @@
 """Where control groups are found, and which files are written to bound one, on either version."""
 
+import errno
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from workstation.errors import SandboxUnavailable
+from workstation.local.jail import cgroups
 from workstation.local.jail.cgroups import GroupLimits, find_cgroups
 
 LIMITS = GroupLimits(memory_bytes=64 << 20, processes=7, cpus=0.5)
+SHOWN = {
+    "cgroup.controllers": "cpuset cpu io memory pids\n",
+    "cgroup.subtree_control": "",
+    "cgroup.type": "domain\n",
+    "cgroup.procs": "",
+}
 
 
 def mountinfo(place: Path, kind: str, options: str, root: str = "/") -> str:
@@ -20,9 +29,10 @@ def mountinfo(place: Path, kind: str, options: str, root: str = "/") -> str:
 def version_2(tmp_path: Path) -> Path:
     """What the kernel shows of a version 2 hierarchy below its root, as far as plain files can."""
     own = tmp_path / "service"
-    own.mkdir()
-    for name, text in {"cgroup.subtree_control": "", "cgroup.type": "domain\n", "cgroup.procs": ""}.items():
-        (own / name).write_text(text)
+    for directory in (own, own / "empla-jails"):
+        directory.mkdir()
+        for name, text in SHOWN.items():
+            (directory / name).write_text(text)
     return tmp_path
 
 
@@ -56,13 +66,46 @@ def test_version_2_hands_the_controllers_down(version_2: Path):
 
 def test_version_2_limits_a_group_and_has_all_of_it_killed_together(version_2: Path):
     group = find_cgroups(mountinfo(version_2, "cgroup2", "rw"), "0::/service\n").create()
-    group.limit(LIMITS)
     (directory,) = {Path(entrance).parent for entrance in group.entrances}
+    for name in ("memory.max", "memory.oom.group", "pids.max", "cpu.max"):  # no memory.swap.max: a kernel without swap
+        (directory / name).touch()
+    group.limit(LIMITS)
     written = {path.name: path.read_text() for path in directory.iterdir()}
     assert written["memory.max"] == str(64 << 20)
     assert written["memory.oom.group"] == "1"
     assert written["pids.max"] == "7"
     assert written["cpu.max"] == "50000 100000"
+
+
+def test_version_2_stays_where_it_moved_before(version_2: Path):
+    (version_2 / "service" / "empla-main").mkdir()
+    found = find_cgroups(mountinfo(version_2, "cgroup2", "rw"), "0::/service/empla-main\n")
+    assert found.parents == (version_2 / "service" / "empla-jails",)
+
+
+def test_version_2_moves_nobody_where_a_controller_is_missing(version_2: Path):
+    own = version_2 / "service"
+    (own / "cgroup.controllers").write_text("memory pids\n")
+    (own / "cgroup.procs").write_text(f"{os.getpid()}\n")
+    with pytest.raises(SandboxUnavailable, match="cpu missing"):
+        find_cgroups(mountinfo(version_2, "cgroup2", "rw"), "0::/service\n")
+    assert {path.name for path in own.iterdir()} == {*SHOWN, "empla-jails"}
+
+
+def test_version_2_waits_for_all_to_have_moved(version_2: Path, monkeypatch: pytest.MonkeyPatch):
+    """Who forked before it was moved left a child behind, and the kernel refuses until that has moved too."""
+    refusals = iter([OSError(errno.EBUSY, "busy")] * 2)
+    write = cgroups._write
+
+    def busy(path: Path, value: object) -> None:
+        if path == version_2 / "service" / "cgroup.subtree_control" and (refusal := next(refusals, None)):
+            raise refusal
+        write(path, value)
+
+    monkeypatch.setattr(cgroups, "_write", busy)
+    find_cgroups(mountinfo(version_2, "cgroup2", "rw"), "0::/service\n")
+    assert next(refusals, None) is None
+    assert (version_2 / "service" / "cgroup.subtree_control").read_text()
 
 
 @pytest.mark.parametrize("mounts", ["", "36 25 0:31 / /proc rw - proc proc rw\n"])
@@ -78,11 +121,14 @@ def test_a_hierarchy_without_the_controllers_is_refused(tmp_path: Path):
 
 def test_groups_of_this_machine_hold():
     """With the kernel itself: a process that is in the group is counted, bounded, and keeps the group from going."""
-    cgroups = find_cgroups()
-    group = cgroups.create()
+    found = find_cgroups()
+    group = found.create()
     try:
         group.limit(LIMITS)
-        joining = 'for f in "$@"; do echo $$ >"$f"; done; echo in; read line; for i in 1 2 3 4 5 6 7 8 9; do sleep 9 >/dev/null 2>&1 & done'
+        joining = (
+            'for f in "$@"; do echo $$ >"$f"; done; echo in; read line; '
+            "for i in 1 2 3 4 5 6 7 8 9; do sleep 9 >/dev/null 2>&1 & done"
+        )
         with subprocess.Popen(
             ["/bin/sh", "-c", joining, "sh", *group.entrances],
             stdin=subprocess.PIPE,
@@ -106,10 +152,19 @@ def test_groups_of_this_machine_hold():
 
 
 def test_groups_of_dead_owners_are_swept():
-    cgroups = find_cgroups()
+    found = find_cgroups()
     with subprocess.Popen(["/bin/true"]) as gone:
         pass
-    for parent in cgroups.parents:
+    for parent in found.parents:
         (parent / f"empla-jail-{gone.pid}-1").mkdir()
-    cgroups.sweep()
-    assert not [place for parent in cgroups.parents for place in parent.glob(f"empla-jail-{gone.pid}-*")]
+    found.sweep()
+    assert not [place for parent in found.parents for place in parent.glob(f"empla-jail-{gone.pid}-*")]
+
+
+def test_another_process_finds_the_same_place():
+    """Also on version 2, where finding it moves us."""
+    here = find_cgroups()
+    assert find_cgroups() == here
+    code = "from workstation.local.jail.cgroups import find_cgroups; print(*find_cgroups().parents)"
+    there = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert there.stdout.split() == [str(place) for place in here.parents]
