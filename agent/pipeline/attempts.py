@@ -88,6 +88,13 @@ def unstorable(step: Step, work: Work, unit: Unit, error: Exception) -> Move:
     return _after_error(step, work, unit, error, record)
 
 
+def unrecordable(step: Step, work: Work, unit: Unit, error: Exception) -> Move:
+    """The move after one that `unstorable` made and the database does not take either: to a person, bare of all details."""
+    log.error("what became of step %s cannot be recorded", step.name, exc_info=error)
+    bare = StepFailed(f"what became of it cannot be recorded ({type(error).__name__})")
+    return gave_up(step, Work(work.message), unit, bare)
+
+
 def gave_up(step: Step, work: Work, unit: Unit, error: Exception, record: Record | None = None) -> Move:
     """The move to `failed`, with an open review that has what was achieved, and a notice when the whole message fails."""
     achieved = {name: output for (owner, name), output in work.outputs.items() if owner == unit.unit_id}

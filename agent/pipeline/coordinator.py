@@ -17,7 +17,7 @@ from uuid import UUID
 
 from agent.errors import StepFailed, Superseded, TransitionRefused
 from agent.identity import Identity
-from agent.pipeline.attempts import attempt, gave_up, unstorable
+from agent.pipeline.attempts import attempt, gave_up, unrecordable, unstorable
 from agent.pipeline.merge import merging
 from agent.pipeline.progress import Progress
 from agent.pipeline.step import Incoming, Step, Work
@@ -74,6 +74,7 @@ class Coordinator:
         self._group = group
         for left in await self._take_over():
             turn = self._enter(left.work.message)
+            self._claimed.add(left.unit.message_id)
             self._start(self._go_on(left, turn), left.unit.message_id)
 
     def deliver(self, incoming: Incoming) -> None:
@@ -95,7 +96,7 @@ class Coordinator:
             task.cancel()
         await asyncio.gather(*cut, return_exceptions=True)
         if cut or self._claimed:
-            log.warning("drain: %d messages are left for the next launch", len(cut))
+            log.warning("drain: %d claimed messages are left for the next launch", len(self._claimed))
             await self._release()
 
     async def _release(self) -> None:
@@ -135,12 +136,16 @@ class Coordinator:
 
     @asynccontextmanager
     async def _in_turn(self, incoming: Incoming, turn: asyncio.Event) -> AsyncIterator[None]:
-        """The block begins when it is the message's turn in its conversation."""
+        """The block begins when it is the message's turn in its conversation, and its failure is no other message's."""
         try:
             await turn.wait()
             yield
+        except* Superseded:
+            raise
         except* TransitionRefused:
             log.warning("message %s was moved by somebody else", incoming.message_id)
+        except* Exception:
+            log.exception("message %s is left for the next launch", incoming.message_id)
         finally:
             self._leave(incoming, turn)
 
@@ -232,14 +237,17 @@ class Coordinator:
         return await self._commit(step, work, unit, move)
 
     async def _commit(self, step: Step, work: Work, unit: Unit, move: Move) -> Move:
-        """Commit `move`, or the failure of its attempt when the database does not take what the step made."""
-        try:
-            await self._transitions.commit(move)
-        except (Superseded, TransitionRefused):
-            raise
-        except Exception as error:  # noqa: BLE001 - the boundary of a unit of work
-            move = unstorable(step, work, unit, error)
-            await self._transitions.commit(move)
+        """Commit `move`, or what the database takes instead: the failure of its attempt, or the bare end of the unit."""
+        for instead in (unstorable, unrecordable):
+            try:
+                await self._transitions.commit(move)
+            except (Superseded, TransitionRefused):
+                raise
+            except Exception as error:  # noqa: BLE001 - the boundary of a unit of work
+                move = instead(step, work, unit, error)
+            else:
+                return move
+        await self._transitions.commit(move)
         return move
 
     # Who is here

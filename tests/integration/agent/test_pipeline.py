@@ -169,6 +169,27 @@ async def test_an_output_that_cannot_be_stored_fails_its_message_alone(office: O
     assert await office.attempts(broken) == [("security_filter", "failed")] * 3
 
 
+@pytest.mark.parametrize(
+    ("refused", "state"), [("outcome = 'failed'", "failed"), ("outcome IN ('failed', 'succeeded')", "received")]
+)
+async def test_a_failure_that_cannot_be_recorded_is_its_messages_alone(office: Office, refused: str, state: str):
+    """The last thing that is tried is a bare end; what does not even take that is left for the next launch."""
+    async with office.employee(ScriptedModel()) as gateway:
+        broken = await office.store("Hello?", conversation="thread")
+        await office.pool.execute(f"ALTER TABLE step_attempts ADD CHECK (message_id <> '{broken}' OR NOT {refused})")
+        if state == "received":
+            await office.pool.execute("ALTER TABLE reviews ADD CHECK (kind <> 'needs_manual_intervention')")
+        else:
+            await office.pool.execute("ALTER TABLE step_attempts ADD CHECK (output ->> 'text' <> 'Hello?')")
+        await office.deliver_all(gateway)
+        _, later = await answered(office, gateway, "And now?", conversation="thread")
+        assert later == "sending"
+        assert (await office.row(broken))["processing_state"] == state
+    assert {outcome for _, outcome in await office.attempts(broken)} <= {"drained"}
+    reviews = await office.pool.fetchval("SELECT count(*) FROM reviews WHERE message_id = $1", broken)
+    assert reviews == (state == "failed")
+
+
 async def test_a_silent_model_is_asked_once_for_words(office: Office):
     async with office.employee(scripted(ModelResponse(text=" ", model="m"), "here they are")) as gateway:
         message_id, state = await answered(office, gateway, "Hello?")
