@@ -1,17 +1,29 @@
 """What the control plane and its command line read from the environment; nothing else in this package does."""
 
+import logging
 import os
+from ipaddress import ip_network
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from controlplane.launchers.volumes import SMALLEST_BYTES
+
+LOOPBACK = ("127.0.0.0/8", "::1/128")
+"""The networks of this machine itself, where an operator's own services listen."""
 
 
 def _default_home() -> Path:
     # The embedded PostgreSQL runs as an account of its own when we are root, and that account cannot enter root's home.
     return Path("/var/lib/empla") if os.geteuid() == 0 else Path.home() / ".empla"
+
+
+def _host_and_port(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not (host and colon and port.isascii() and port.isdigit() and int(port) < 1 << 16):
+        raise ValueError("must be host:port with a port from 0 to 65535")
+    return value
 
 
 class Settings(BaseSettings):
@@ -34,7 +46,7 @@ class Settings(BaseSettings):
     )
     workspace_quota_entries: int | None = Field(default=None, ge=1, description="How many files it may hold.")
     callback_networks: tuple[str, ...] = Field(
-        default=("127.0.0.0/8", "::1/128"),
+        default=LOOPBACK,
         description="Networks that are not public and to which registered callbacks may go all the same.",
     )
     token: SecretStr | None = Field(
@@ -45,6 +57,25 @@ class Settings(BaseSettings):
     anthropic_api_key: SecretStr | None = Field(default=None, validation_alias="ANTHROPIC_API_KEY")
     openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
     openai_base_url: str | None = Field(default=None, validation_alias="OPENAI_BASE_URL")
+
+    @field_validator("grpc_address", "http_address")
+    @classmethod
+    def _address(cls, value: str, info: ValidationInfo) -> str:
+        return value if info.field_name == "grpc_address" and value.startswith("unix:/") else _host_and_port(value)
+
+    @field_validator("log_level")
+    @classmethod
+    def _level(cls, value: str) -> str:
+        if value.upper() not in (known := logging.getLevelNamesMapping()):
+            raise ValueError(f"must be one of {', '.join(known)}")
+        return value
+
+    @field_validator("callback_networks")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ip_network(network)
+        return value
 
     @property
     def token_file(self) -> Path:

@@ -1,6 +1,7 @@
 """The way to a running control plane: address, token, a deadline on every call, and errors that say what to do."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +23,7 @@ UNREACHABLE = "UNREACHABLE"
 """The reason of a call that was made and got no answer."""
 
 _START_HINT = "is the control plane running? start it with `empla up`"
+_HOME_HINT = "if it runs with another EMPLA_HOME, set that here too, or set EMPLA_TOKEN"
 _LOOPBACK = ("127.", "localhost", "[::1]", "unix:")
 _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", rpc.MAX_FRAME_BYTES),
@@ -35,11 +37,21 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        names = {"EMPLA_" + "_".join(map(str, item["loc"])).upper(): item["msg"] for item in error.errors()}
+        names = {_variable(item["loc"]): item["msg"].removeprefix("Value error, ") for item in error.errors()}
         broken = "; ".join(f"{name}: {why}" for name, why in names.items())
         raise InvalidInput(f"the environment is not valid: {broken}", fields=names) from error
-    except SettingsError as error:
-        raise InvalidInput(f"the environment is not valid: {error}") from error
+    except SettingsError as error:  # a list that is not written as JSON
+        field = re.search(r'field "(\w+)"', str(error))
+        name = _variable((field[1],)) if field else "a variable"
+        raise InvalidInput(
+            f'the environment is not valid: {name}: must be a list in JSON, such as ["a", "b"]'
+        ) from error
+
+
+def _variable(place: Sequence[int | str]) -> str:
+    """The environment variable of the setting at `place`; those of other programs have their whole name there."""
+    name = str(place[0]).upper() if place else ""
+    return name if name.startswith(("ANTHROPIC_", "OPENAI_")) else f"EMPLA_{name}"
 
 
 def read_token(settings: Settings) -> str:
@@ -56,7 +68,7 @@ def _token_in_file(settings: Settings) -> str:
     try:
         return settings.token_file.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError as error:
-        raise Unreachable(f"there is no token at {settings.token_file}: {_START_HINT}, or set EMPLA_TOKEN") from error
+        raise Unreachable(f"there is no token at {settings.token_file}: {_START_HINT}; {_HOME_HINT}") from error
     except OSError as error:
         raise NotPermitted(
             f"the token at {settings.token_file} cannot be read ({error.strerror}): "
@@ -125,7 +137,7 @@ def failure_of(error: grpc.RpcError, address: str) -> Failure:
         return Unreachable(f"no control plane answers at {address}: {_START_HINT}", reason=UNREACHABLE)
     fields, retry_after = _details(error)
     parts = [" ".join((error.details() or code.name.lower()).split())]
-    parts += [f"{name}: {why}" for name, why in fields.items()]
+    parts += [said for name, why in fields.items() if (said := f"{name}: {why}") not in parts[0]]
     parts += [f"try again in {retry_after:g} s"] if retry_after else []
     parts += [_HINTS[code]] if code in _HINTS else []
     kind = _KINDS.get(code, Failure)

@@ -14,6 +14,7 @@ from typing import TextIO
 import click
 
 from controlplane.auth import new_secret
+from controlplane.cli.client import load_settings
 from controlplane.employees import DEFAULT_TENANT
 from controlplane.errors import AlreadyThere, ControlError
 from controlplane.profiles import shipped_profile
@@ -42,7 +43,7 @@ def up(chat: bool | None) -> None:
 
     The first start creates an employee, sales-ae. All state stays in EMPLA_HOME for the next start.
     """
-    settings = Settings()
+    settings = load_settings()
     try:
         _make_home(settings.home)
         offer = sys.stdin.isatty() and sys.stdout.isatty() if chat is None else chat

@@ -17,6 +17,7 @@ def test_a_missing_token_file_says_how_to_start(empla: Fixture) -> None:
     result = empla("employee", "list")
     assert result.exit_code == 3
     assert "start it with `empla up`" in result.stderr
+    assert "EMPLA_HOME" in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 
@@ -76,6 +77,35 @@ def test_violations_and_retries_are_told(peer: Any, empla: Fixture) -> None:
     assert (result.exit_code, result.stderr) == (2, "empla: refused; name: must be lower case; try again in 1.5 s\n")
 
 
+def test_what_the_message_says_already_is_not_said_again(peer: Any, empla: Fixture) -> None:
+    fields = {"text": "empty", "sender": "empty"}
+    peer.refuse("SendMessage", grpc.StatusCode.INVALID_ARGUMENT, "INVALID", "text: empty; sender: empty", fields=fields)
+    assert empla("send", "sales-ae", "").stderr == "empla: text: empty; sender: empty\n"
+
+
+@pytest.mark.parametrize("command", [("employee", "list"), ("up", "--no-chat"), ("doctor",)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("EMPLA_HEARTBEAT_MS", "abc"),
+        ("EMPLA_HTTP_ADDRESS", "127.0.0.1:99999"),
+        ("EMPLA_HTTP_ADDRESS", "unix:/tmp/x"),
+        ("EMPLA_GRPC_ADDRESS", "nonsense"),
+        ("EMPLA_LOG_LEVEL", "loud"),
+        ("EMPLA_CALLBACK_NETWORKS", "10.0.0.0/8"),
+        ("EMPLA_CALLBACK_NETWORKS", '["10.0.0.1/8"]'),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_named(
+    empla: Fixture, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    result = empla(*command)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"empla: the environment is not valid: {name}: ")
+    assert len(result.stderr.splitlines()) == 1
+
+
 def test_errors_are_json_on_request(peer: Any, empla: Fixture) -> None:
     code, fields = grpc.StatusCode.INVALID_ARGUMENT, {"name": "must be lower case"}
     peer.refuse("CreateEmployee", code, "NAME_INVALID", "refused", fields=fields)
@@ -93,7 +123,7 @@ def test_usage_errors_are_json_on_request(empla: Fixture, arguments: tuple[str, 
 
 @pytest.mark.parametrize(
     ("name", "value", "field"),
-    [("HEARTBEAT_MS", "soon", "EMPLA_HEARTBEAT_MS"), ("CALLBACK_NETWORKS", "{", "callback_networks")],
+    [("HEARTBEAT_MS", "soon", "EMPLA_HEARTBEAT_MS"), ("CALLBACK_NETWORKS", "{", "EMPLA_CALLBACK_NETWORKS")],
 )
 def test_a_broken_environment_names_the_variable(
     empla: Fixture, monkeypatch: pytest.MonkeyPatch, name: str, value: str, field: str
