@@ -4,13 +4,14 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import asyncpg
 
 from controlplane.auth import new_secret
+from controlplane.egress import Egress, EgressRefused
 from controlplane.errors import AlreadyThere, Invalid, Unauthenticated, Unknown
+from controlplane.settings import LOOPBACK
 from empla.store.connect import Pool, load_queries, translated
 from empla.store.ids import new_id
 
@@ -42,8 +43,9 @@ class Channel:
 class Channels:
     """The table `channels`."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, pool: Pool, egress: Egress | None = None) -> None:
+        """`egress` is the rule by which replies are sent, so that no URL is taken which it refuses for good."""
+        self._pool, self._egress = pool, egress or Egress(LOOPBACK)
 
     async def api(self, tenant_id: UUID) -> UUID:
         """The tenant's built-in channel for the gRPC API, made when first asked for."""
@@ -57,7 +59,7 @@ class Channels:
         """Register a signed webhook; raises `Invalid` and `AlreadyThere`."""
         if secret and len(secret) < MIN_SECRET:
             raise Invalid("the secret is too short", fields={"secret": f"at least {MIN_SECRET} characters"})
-        _check_url(callback_url)
+        self._check_url(callback_url)
         secret = secret or new_secret()
         try:
             with translated():
@@ -84,6 +86,14 @@ class Channels:
         with translated():
             return [_channel(row) for row in await self._pool.fetch(SQL.channels_of, tenant_id)]
 
+    def _check_url(self, url: str) -> None:
+        if not url:
+            return
+        try:
+            self._egress.check_literal(url)
+        except EgressRefused as error:
+            raise Invalid("the callback URL does not fit", fields={"callback_url": str(error)}) from error
+
     async def _one(self, statement: str, *arguments: Any) -> Channel | None:
         with translated():
             row = await self._pool.fetchrow(statement, *arguments)
@@ -102,12 +112,6 @@ def _channel(row: Any) -> Channel:
         row["secret"] or b"",
         row["callback_url"] or "",
     )
-
-
-def _check_url(url: str) -> None:
-    parts = urlsplit(url)
-    if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.username):
-        raise Invalid("the callback URL does not fit", fields={"callback_url": "http(s)://host/…, no user name"})
 
 
 def sign(secret: bytes, timestamp: str, body: bytes) -> str:

@@ -50,6 +50,12 @@ class Egress:
         _check_host(parsed.raw_host)
         return parsed
 
+    def check_literal(self, url: str) -> None:
+        """Raise `EgressRefused` for a URL that no connection will ever be made for; a name is not resolved."""
+        host = self.check_url(url).raw_host or ""
+        if ":" in host or _is_ipv4(host):
+            self.check_address(host)
+
     def check_address(self, text: str) -> None:
         """Raise `EgressRefused` unless the IP address is public or within an allowed network."""
         try:

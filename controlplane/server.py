@@ -13,6 +13,7 @@ from controlplane.auth import Tokens
 from controlplane.callbacks import Callbacks
 from controlplane.channels import Channels
 from controlplane.control import ControlPlane, Parts
+from controlplane.egress import Egress
 from controlplane.employees import DEFAULT_TENANT, Employees
 from controlplane.errors import to_status
 from controlplane.followers import Followers
@@ -110,7 +111,7 @@ def _parts(settings: Settings, dsn: str, pool: Pool, launcher: ProcessLauncher, 
     employees, streams = Employees(pool), Streams()
     return Parts(
         employees=employees,
-        channels=Channels(pool),
+        channels=Channels(pool, Egress(settings.callback_networks)),
         receiver=Receiver(pool, on_stored=lambda employee_id, _: streams.look(employee_id)),
         messages=Messages(pool),
         followers=Followers(),

@@ -90,6 +90,18 @@ def test_an_allowed_network_opens_itself_and_nothing_else() -> None:
             egress.check_address(address)
 
 
+@pytest.mark.parametrize("address", REFUSED)
+def test_a_url_with_an_address_that_is_never_reached_is_refused(address: str) -> None:
+    host = f"[{address}]" if ":" in address else address
+    with pytest.raises(EgressRefused):
+        Egress().check_literal(f"https://{host}:8443/replies")
+
+
+@pytest.mark.parametrize("host", ["example.com", "internal", "localhost", "8.8.8.8", "[2606:4700::1111]", "10.1.2.3"])
+def test_a_url_with_a_name_or_an_address_in_reach_is_taken(host: str) -> None:
+    Egress(["10.1.0.0/16"]).check_literal(f"http://{host}/replies")
+
+
 @given(st.ip_addresses(v=4))
 def test_an_embedded_address_is_never_reached(address: object) -> None:
     for prefix in ("::", "::ffff:", "64:ff9b::"):
