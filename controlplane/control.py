@@ -132,7 +132,9 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
             raise Invalid("the wait is too long", fields={"wait_ms": f"at most {MAX_WAIT_MS}"})
         record = await self._find(request.employee)
         stored = await self._store(record, request)
-        end = time.monotonic() + request.wait_ms / 1000
+        # Nobody is at work on it before the employee is started: the sender shall know that now.
+        idle = self._parts.lifecycle.observed(record) == pb.OBSERVED_STATE_STOPPED and record.desired_state == "stopped"
+        end = time.monotonic() + (0 if idle else request.wait_ms / 1000)
         with self._parts.followers.follow(stored.message_id, stored.employee_id) as follower:
             look = True
             while time.monotonic() < end:

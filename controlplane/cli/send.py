@@ -7,7 +7,7 @@ import click
 
 from controlplane.cli.answer import ENDED, message_document, notice_text, reply_text
 from controlplane.cli.client import DEADLINE, UNREACHABLE, connected
-from controlplane.cli.errors import InvalidInput, Unreachable
+from controlplane.cli.errors import Failure, InvalidInput, Unreachable
 from controlplane.cli.output import json_option, print_json
 from controlplane.cli.safe_text import printable
 from empla.v1 import control_pb2, control_pb2_grpc
@@ -60,6 +60,11 @@ def send(
         print_json(message_document(message))
     else:
         _show(message, no_wait=no_wait)
+    if not no_wait and _in_work(message) and _is_stopped(employee):
+        start = f"`empla employee start {employee}`"
+        click.echo(
+            printable(f"empla: {employee} is stopped: the message waits until you start it with {start}"), err=True
+        )
     ctx.exit(_exit_code(message, no_wait=no_wait))
 
 
@@ -102,7 +107,7 @@ def _show(message: control_pb2.Message, *, no_wait: bool) -> None:
 
 def _explained(message: control_pb2.Message) -> str:
     """Why there is no reply, and where to look."""
-    if message.state in ENDED or message.state == "waiting":
+    if not _in_work(message):
         why = message.reason or notice_text(message)
         what = f"the message is {message.state}" + (f": {why}" if why else "")
     else:
@@ -110,6 +115,19 @@ def _explained(message: control_pb2.Message) -> str:
     return printable(f"empla: {what}; see `empla message show {message.message_id}`")
 
 
+def _in_work(message: control_pb2.Message) -> bool:
+    return message.state not in ENDED and message.state != "waiting"
+
+
+def _is_stopped(employee: str) -> bool:
+    """Whether nobody is there to work on a message; False where that cannot be told."""
+    try:
+        with connected() as control_plane:
+            found = control_plane.GetEmployee(control_pb2.GetEmployeeRequest(employee=employee))
+    except Failure:
+        return False
+    return found.observed_state == control_pb2.OBSERVED_STATE_STOPPED
+
+
 def _exit_code(message: control_pb2.Message, *, no_wait: bool) -> int:
-    settled = message.state in ENDED or message.state == "waiting"
-    return int(message.state == "failed" or not (settled or no_wait))
+    return int(message.state == "failed" or (_in_work(message) and not no_wait))

@@ -72,7 +72,8 @@ async def test_the_same_key_is_the_same_message_and_never_another(plane: Plane):
 
 async def test_messages_for_a_stopped_employee_wait_and_are_answered_when_it_starts(plane: Plane):
     await plane.stub.CreateEmployee(pb.CreateEmployeeRequest(name="late", profile_name="sales-ae"), timeout=10)
-    stored = await plane.stub.SendMessage(pb.SendMessageRequest(employee="late", text="What is 2 + 2?"), timeout=10)
+    request = pb.SendMessageRequest(employee="late", text="What is 2 + 2?", wait_ms=60_000)
+    stored = await plane.stub.SendMessage(request, timeout=10)  # nobody is there to wait for
     assert stored.state == "received"
     await plane.stub.StartEmployee(pb.StartEmployeeRequest(employee="late"), timeout=10)
     async with asyncio.timeout(30):
@@ -164,6 +165,11 @@ async def test_stop_start_and_delete(plane: Plane):
         (pb.GetEmployeeRequest(employee="\0"), "NOT_FOUND", ""),
         (pb.ListReviewsRequest(page_token="x"), "INVALID_ARGUMENT", "page_token"),
         (pb.CreateChannelRequest(name="c", kind="webhook", callback_url="ftp://x"), "INVALID_ARGUMENT", "callback_url"),
+        (
+            pb.CreateChannelRequest(name="c", kind="webhook", callback_url="http://10.0.0.1/x"),
+            "INVALID_ARGUMENT",
+            "callback_url",
+        ),
         (pb.CreateChannelRequest(name="c", kind="webhook", secret="short"), "INVALID_ARGUMENT", "secret"),
         (pb.StopEmployeeRequest(employee="there", drain_seconds=10**6), "INVALID_ARGUMENT", "drain_seconds"),
         (pb.SearchMemoryRequest(employee="there", query="x"), "UNIMPLEMENTED", ""),

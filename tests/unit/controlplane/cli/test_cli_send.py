@@ -7,6 +7,8 @@ from typing import Any
 import grpc
 import pytest
 
+from empla.v1 import control_pb2
+
 Fixture = Callable[..., Any]
 
 
@@ -93,6 +95,20 @@ def test_says_why_there_is_no_reply(
     assert (result.exit_code, result.stdout) == (exit_code, "")
     assert said in result.stderr
     assert "empla message show m-1" in result.stderr
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_says_that_nobody_is_at_work(
+    peer: Any, empla: Fixture, message: Fixture, options: tuple[str, ...], stopped: bool
+) -> None:
+    peer.answers["SendMessage"] = message("received", replies=[])
+    observed = control_pb2.OBSERVED_STATE_STOPPED if stopped else control_pb2.OBSERVED_STATE_ATTACHED
+    peer.answers["GetEmployee"] = control_pb2.Employee(name="sales-ae", observed_state=observed)
+    result = empla("send", "sales-ae", "x", *options)
+    assert result.exit_code == 1
+    assert ("sales-ae is stopped" in result.stderr) is stopped
+    assert ("`empla employee start sales-ae`" in result.stderr) is stopped
 
 
 def test_a_failed_message_is_still_json(peer: Any, empla: Fixture, message: Fixture) -> None:
