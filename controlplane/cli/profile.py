@@ -8,6 +8,7 @@ from typing import Any
 from google.protobuf.json_format import ParseDict, ParseError
 
 from controlplane.cli.errors import InvalidInput
+from controlplane.profiles import unknown_field
 from empla.v1 import control_pb2
 
 _PARSERS = {".toml": tomllib.loads, ".json": json.loads}
@@ -24,6 +25,8 @@ def read_profile(path: Path) -> control_pb2.Profile:
     autonomy = document.get("autonomy")
     if isinstance(autonomy, str) and not autonomy.startswith("AUTONOMY_"):
         document["autonomy"] = f"AUTONOMY_{autonomy.upper()}"
+    if wrong := unknown_field(document):
+        raise InvalidInput(f"{path} is not a profile: {wrong}", reason="PROFILE_INVALID")
     try:
         return ParseDict(document, control_pb2.Profile())
     except (ParseError, TypeError) as error:

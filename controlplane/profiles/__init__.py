@@ -3,6 +3,7 @@
 import tomllib
 from importlib.resources import files
 
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.json_format import ParseDict, ParseError
 
 from controlplane.errors import Invalid, Unknown
@@ -22,11 +23,28 @@ def shipped_profile(name: str) -> control_pb2.Profile:
 
 def parse_profile(fields: dict[str, object]) -> control_pb2.Profile:
     """A profile from plain fields, checked; raises `Invalid`, which names the field."""
+    if wrong := unknown_field(fields):
+        raise Invalid(f"the profile does not fit: {wrong}", fields={"profile": wrong})
     try:
         profile = ParseDict(fields, control_pb2.Profile())
     except ParseError as error:
         raise Invalid(f"the profile does not fit: {error}", fields={"profile": str(error)}) from error
     return checked_profile(profile)
+
+
+def unknown_field(fields: dict[str, object], kind: Descriptor = control_pb2.Profile.DESCRIPTOR, path: str = "") -> str:
+    """Says which field a profile does not have, and which it has; '' when all are known."""
+    for name, value in fields.items():
+        known = kind.fields_by_name.get(name) or kind.fields_by_camelcase_name.get(name)
+        if known is None:
+            return (
+                f"there is no field {path + name!r}; there are: {', '.join(path + field.name for field in kind.fields)}"
+            )
+        nested = known.message_type
+        wrong = unknown_field(value, nested, f"{path}{name}.") if nested and isinstance(value, dict) else ""
+        if wrong:
+            return wrong
+    return ""
 
 
 def checked_profile(profile: control_pb2.Profile) -> control_pb2.Profile:

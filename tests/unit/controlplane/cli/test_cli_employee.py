@@ -103,7 +103,8 @@ def test_create_from_a_file(peer: Any, empla: Fixture, tmp_path: Path, name: str
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("p.toml", "rol = 'x'", 'no field named "rol"'),
+        ("p.toml", "rol = 'x'", "there is no field 'rol'; there are: role, "),
+        ("p.toml", "role = 'x'\n[loop]\ncicle = 1", "there is no field 'loop.cicle'; there are: loop.cycle_seconds"),
         ("p.toml", "[loop]\ncycle_seconds = -1", "cycle_seconds"),
         ("p.toml", "autonomy = 'sometimes'", "autonomy"),
         ("p.toml", "role = 2026-01-01", "role"),
