@@ -1,6 +1,7 @@
 """An employee that attaches while something about it changes."""
 
 import asyncio
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -33,7 +34,7 @@ async def test_an_update_while_an_employee_attaches_reaches_it(plane: Plane, mon
 
     monkeypatch.setattr(plane.running.employees, "by_id", changed_meanwhile)
     async with rpc.dialing(plane.running.grpc_address, credential(employee_id, epoch, secret)) as channel:
-        call = gateway_pb2_grpc.EmployeeGatewayStub(channel).Attach()
+        call: Any = gateway_pb2_grpc.EmployeeGatewayStub(channel).Attach()
         await call.write(pb.AgentFrame(hello=pb.Hello(employee_id=str(employee_id), epoch=epoch)))
         async with asyncio.timeout(5):
             frames = [await call.read(), await call.read()]
