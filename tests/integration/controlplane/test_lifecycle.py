@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -148,12 +149,22 @@ async def until(condition: Callable[[], Any], seconds: float = 10) -> None:
 
 async def test_a_launch_that_fails_is_tried_ever_more_rarely(site: Site):
     site.launcher.failing = True
+    earliest: list[float] = []
+    late: list[float] = []
+
+    async def note(spec: LaunchSpec) -> None:
+        earliest.append(site.lifecycle._observed[spec.employee_id].backoff.not_before)
+        late.append(time.monotonic() - earliest[-1])
+
+    site.launcher.on_launch = note
     record = await site.employee()
     async with site.reconciling():
-        await until(lambda: site.launcher.calls >= 2)
-        await asyncio.sleep(0.7)
-        assert site.launcher.calls <= 4
-        assert site.lifecycle.observed(record) == pb.OBSERVED_STATE_BACKING_OFF
+        await until(lambda: site.launcher.calls >= 4)
+        await until(lambda: site.lifecycle.observed(record) == pb.OBSERVED_STATE_BACKING_OFF)
+    assert min(late) >= 0
+    # The first try and the second come at once, each later one after twice the wait, of which up to half is jitter.
+    for doublings, (before, after) in enumerate(pairwise(earliest[1:4]), 1):
+        assert after - before >= lifecycle.BACKOFF_SECONDS * 2**doublings / 2
 
 
 @pytest.mark.parametrize("restart", [False, True])

@@ -118,8 +118,8 @@ async def test_no_table_shows_a_neighbours_row(neighbours: Neighbours):
     assert {"inbound_messages", "message_bodies", "outbox", "memories", "effects", "employee_epochs"} <= seen
 
 
-@pytest.mark.parametrize("statement", ["DELETE FROM {}", "UPDATE {} SET employee_id = employee_id", "TRUNCATE {}"])
-async def test_no_statement_changes_a_neighbours_row(neighbours: Neighbours, statement: str):
+@pytest.mark.parametrize("statement", ["DELETE FROM {}", "TRUNCATE {}"])
+async def test_no_statement_removes_a_neighbours_row(neighbours: Neighbours, statement: str):
     for table in await _tables(neighbours):
         before = await neighbours.owner.fetch(f"SELECT * FROM {table}")
         mine_only = [row for row in before if row.get("employee_id") != neighbours.mine]
@@ -129,6 +129,30 @@ async def test_no_statement_changes_a_neighbours_row(neighbours: Neighbours, sta
             await neighbours.employee.execute(statement.format(table))
         after = await neighbours.owner.fetch(f"SELECT * FROM {table}")
         assert [row for row in after if row.get("employee_id") != neighbours.mine] == mine_only, table
+
+
+async def test_an_update_reaches_the_employees_own_rows_only(neighbours: Neighbours):
+    """Each column that employees may write at all, in each table."""
+    granted = await neighbours.owner.fetch("""
+        SELECT table_name, string_agg(format('%1$I = %2$s', column_name,
+          CASE WHEN has_column_privilege(grantee, table_name::text, column_name::text, 'SELECT')
+            THEN format('%I', column_name) ELSE 'DEFAULT' END), ', ') AS as_it_is
+        FROM information_schema.column_privileges
+        WHERE grantee = 'empla_employee' AND privilege_type = 'UPDATE' GROUP BY table_name
+    """)
+    assert {"inbound_messages", "message_workers", "effects", "memories"} <= {row["table_name"] for row in granted}
+    for table, as_it_is in granted:
+        before = await _written_by(neighbours.owner, table)
+        await neighbours.employee.execute(f"UPDATE {table} SET {as_it_is}")
+        after = await _written_by(neighbours.owner, table)
+        assert before[neighbours.other] == after[neighbours.other], table
+        assert before[neighbours.mine].isdisjoint(after[neighbours.mine]), table
+
+
+async def _written_by(pool: Pool, table: str) -> dict[UUID, set[str]]:
+    """By employee the transactions that wrote the table's rows, for an update shows there even when it changes no value."""
+    rows = await pool.fetch(f"SELECT employee_id, array_agg(xmin::text) AS written FROM {table} GROUP BY employee_id")
+    return {row["employee_id"]: set(row["written"]) for row in rows}
 
 
 async def test_nothing_can_be_inserted_for_a_neighbour(neighbours: Neighbours):
