@@ -7,7 +7,7 @@ from itertools import pairwise
 from agent.models.offline.numbers import amount
 from agent.models.offline.questions import Question
 from agent.models.offline.records import Document, Group, Record
-from agent.models.offline.states import is_literal, is_state_word, labelled_state, matches, state
+from agent.models.offline.states import is_literal, is_state_word, is_structural, labelled_state, matches, state
 from agent.models.offline.tables import NUMBERING
 from agent.models.offline.vocabulary import COLUMNS, NEGATIONS, family
 from agent.models.offline.words import STOP, alike, stem, stems, word_set, words
@@ -16,6 +16,7 @@ _GENERIC = word_set("""inc ltd gmbh corp co llc ag sa group company deal custome
 _THINGS = word_set(
     "opportunity lead contract order person people row entry record employee member colleague candidate supplier"
 ) | set(COLUMNS["name"])
+_SOLD = word_set("deal opportunity contract order")
 _LONGEST_VALUE = 6
 NAME = "\0name"
 """Stands for the label of a record's name, which may have none."""
@@ -83,8 +84,18 @@ def _topic(question: Question, document: Document, group: Group) -> float:
     score = max((weight for known, weight in fits if asked & known), default=0.0)
     if score < 1 and asked & _THINGS and family(next(iter([*group.columns, *group.labels()]), "")) == "name":
         return 1.0
+    if score < 1 and asked & _SOLD and _is_priced(group):
+        return 1.0
     said = {part for record in group.records[:50] for part in stems(record.text)}
     return score or (0.5 if asked & said else 0.0)
+
+
+def _is_priced(group: Group) -> bool:
+    """Whether each of several records has a status and an amount of its own, as deals have that nothing calls so."""
+    sample = group.records[:50]
+    return len(sample) > 1 and all(
+        is_structural(record) and any(amount(value) for key, value in record.fields if not key) for record in sample
+    )
 
 
 @dataclass(frozen=True, slots=True)

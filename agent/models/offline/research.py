@@ -127,7 +127,7 @@ class Research:
             return _Found(listed, _SURE)
         if counted := _counted(asked, documents):
             return _Found(counted, _SURE)
-        if fact and asked.operation != "list":
+        if fact and asked.operation != "list" and _is_of(asked, fact):
             return _Found(f"{closed(fact.text)} (from {fact.source})", fact.score)
         guess = listed if named else _guessed(asked, listed)
         return _Found(guess, 0.0) if guess else None
@@ -229,6 +229,13 @@ def _tells_more(fact: Fact, selection: Selection) -> bool:
         return False
     loose = selection.question.operation == "lookup" and wanted_attribute(selection) is None
     return loose and fact.score >= 1
+
+
+def _is_of(asked: Question, fact: Fact) -> bool:
+    """Whether a sentence is about the things that are to be counted; without a count there is nothing to mistake."""
+    if asked.operation != "count" or not asked.noun:
+        return True
+    return any(alike(stem(asked.noun.split()[-1]), one) for one in stems(fact.text))
 
 
 def _share(asked: set[str], text: str) -> float:

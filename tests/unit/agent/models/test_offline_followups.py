@@ -135,3 +135,12 @@ def test_what_was_done_to_things_is_their_state(
     [reply] = talk({"crm.md": "| Deal | Status | Value |\n|---|---|---|\n" + rows}, [message])
     count = states.count(outcome[0])
     assert re.search(rf"lists {count} " if count else r"lists no \(0\)|marks none", reply), (message, reply)
+
+
+async def test_a_list_of_priced_things_is_one_of_deals() -> None:
+    office = Office(
+        {"notes.md": "* **Acme** (open): 12k\n* **Echo** (lost): 1k\n", "todo.md": "- [ ] milk\n- [x] eggs\n"}
+    )
+    assert (await office.ask("How many deals did we lose?")).text == "notes.md lists 1 lost deal: Echo."
+    reply = (await office.ask("How many open positions do we have?")).text
+    assert reply.startswith("No file says that it is about open positions")
