@@ -213,8 +213,8 @@ async def test_a_conversation_holds_up_no_other(counter: Counter):
     other = await counter.reply(body="other")
     async with counter.sender(door):
         await counter.ends(other)
-        row = await counter.pool.fetchrow("SELECT state FROM outbox WHERE message_id = $1", second)
-    assert row["state"] == "queued"
+        state = await counter.pool.fetchval("SELECT state FROM outbox WHERE message_id = $1", second)
+    assert state == "queued"
     assert {posted["text"] for posted in door.posted} == {"other"}
 
 
