@@ -306,8 +306,8 @@ def _delegated(place: Path) -> Path:
 
 def _undelegated(place: Path, why: str) -> str:
     return (
-        f"the control group {place} does not offer {', '.join(V2_CONTROLLERS)} ({why}): "
-        "start empla in a delegated group (systemd: Delegate=yes)"
+        f"the control group {place} does not offer {', '.join(V2_CONTROLLERS)} ({why}): start empla in a delegated group "
+        f"(systemd-run {'' if os.geteuid() == 0 else '--user '}--scope -p Delegate=yes …, or a service with Delegate=yes)"
     )
 
 
