@@ -183,7 +183,7 @@ class Execution:
     async def _live(self, jail: Jail) -> None:
         if self._cause is not None:  # ended before it began
             return
-        jail.limit(self._launch.group)
+        await jail.limit(self._launch.group)
         begun = await self._start(jail)
         if begun.misplaced:
             raise misplaced(begun, self._launch.cwd)

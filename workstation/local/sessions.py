@@ -178,7 +178,7 @@ class _Interpreter:
             self._jail.kill()
 
     async def _start(self, jail: Jail, environment: dict[str, str]) -> None:
-        jail.limit(GroupLimits(self._limits.memory_bytes or 0, self._limits.processes or 0, self._limits.cpus or 0.0))
+        await jail.limit(GroupLimits(self._limits.memory_bytes or 0, self._limits.processes or 0, self._limits.cpus or 0.0))
         mine, channel = socket.socketpair()
         with contextlib.ExitStack() as theirs:
             theirs.enter_context(channel)

@@ -117,7 +117,9 @@ class Jail:
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._begun: asyncio.Future[Begun] = self._loop.create_future()
         self._interrupted: asyncio.Future[None] = self._loop.create_future()
-        self._preloaded = self._closed = False
+        self._closed = False
+        self._left_to_preload = 0
+        self._preloaded: asyncio.Future[None] = self._loop.create_future()
         self.ended: asyncio.Future[Report | None] = self._loop.create_future()
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self.terminal = -1
@@ -165,8 +167,8 @@ class Jail:
 
     def preload(self) -> None:
         """Have PID 1 read the session's code, so that a session starts at once."""
-        if not self._preloaded:
-            self._preloaded = True
+        if not self._left_to_preload and not self._preloaded.done():
+            self._left_to_preload = len(_SESSION)
             for name in _SESSION:
                 code = _code(Path(__file__).with_name(f"{name}.py"))
                 self._tell(("preload", f"{__package__}.{name}", code))
@@ -182,8 +184,10 @@ class Jail:
         self.preload()
         return await self._begin(("session", cwd, env, result_bytes), descriptors)
 
-    def limit(self, limits: GroupLimits) -> None:
+    async def limit(self, limits: GroupLimits) -> None:
         """Lower the bounds, and count what is used from here on."""
+        if self._left_to_preload:  # on nobody's account
+            await _first(self._preloaded, self.ended)
         if limits != self._limits:
             self._group.limit(_with_overhead(limits))
         self._cpu_before, self._memory_before = self._group.cpu_seconds(), self._group.memory_bytes()
@@ -280,6 +284,10 @@ class Jail:
                 _resolve(self.ended, Report(exit_code=number & 0xFF))
             case "signaled":
                 _resolve(self.ended, Report(signal=number & 0x7F))
+            case "preloaded" if self._left_to_preload > 0:
+                self._left_to_preload -= 1
+                if not self._left_to_preload:
+                    _resolve(self._preloaded, None)
             case "interrupted":
                 _resolve(self._interrupted, None)
             case "terminal":

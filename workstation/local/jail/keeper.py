@@ -4,7 +4,7 @@ It runs in the jail, with nothing but the interpreter: this file is compiled out
 socket (fd 0, SOCK_SEQPACKET). What comes in are marshalled tuples from outside, which is trusted; what goes out are short
 ASCII lines, which the outside does not trust:
 
-    ready | started | failed ERRNO | misplaced ERRNO | terminal | interrupted | exited CODE | signaled NUMBER
+    ready | preloaded | started | failed ERRNO | misplaced ERRNO | terminal | interrupted | exited CODE | signaled NUMBER
 
 `failed` is a program that could not be executed, `misplaced` a working directory that could not be entered, `terminal`
 comes with the descriptor of the program's terminal, `interrupted` says that the signal is on its way.
@@ -103,6 +103,7 @@ class Keeper:
         module = sys.modules[name] = type(sys)(name)
         exec(code, module.__dict__)  # noqa: S102 - our own code, compiled outside
         _PRELOADED.update(module.__dict__)
+        self._say("preloaded")
 
     def _exec(self, given: list[int], argv: list[bytes], cwd: bytes, env: dict[bytes, bytes], size: Any) -> None:
         """Run a program on the `given` descriptors, or on a terminal of `size` (columns, rows)."""
