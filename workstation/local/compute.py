@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
@@ -165,8 +166,9 @@ class LocalCompute:
         execution = self._find(exec_id)
         if stdout_offset < 0 or stderr_offset < 0:
             raise InvalidArgument(f"no offsets: {stdout_offset}, {stderr_offset}")
-        async for event in execution.follow(stdout_offset, stderr_offset):
-            yield event
+        async with aclosing(execution.follow(stdout_offset, stderr_offset)) as events:
+            async for event in events:
+                yield event
 
     async def write_stdin(self, exec_id: str, data: bytes, *, offset: int, eof: bool = False) -> int:
         """Give input; see `Compute.write_stdin`."""
@@ -223,8 +225,9 @@ class LocalCompute:
         _require_id(run_id)
         if timeout is not None and not timeout > 0:
             raise InvalidArgument(f"no time-out: {timeout}")
-        async for event in self._sessions.run(session_id, run_id, code, timeout):
-            yield event
+        async with aclosing(self._sessions.run(session_id, run_id, code, timeout)) as events:
+            async for event in events:
+                yield event
 
     async def close_session(self, session_id: str) -> None:
         """End a session; see `Compute.close_session`."""

@@ -45,6 +45,7 @@ _SIGNALS = {
 }
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 """What shells exit with when there is no such program, or it cannot be executed."""
+_NEWLINE = ord("\n")
 _END_OF_INPUT = b"\x04"
 """What a terminal takes for the end of its input."""
 
@@ -72,6 +73,7 @@ class Execution:
         self._stdin: WriteEnd | None = None
         self._stdin_lock = asyncio.Lock()
         self._stdin_bytes = 0
+        self._line_open = self._input_ended = False
         self._cause: EndReason | None = None
         self._jail: Jail | None = None
         self._started_ns, self._started = time.time_ns(), time.monotonic()
@@ -106,23 +108,32 @@ class Execution:
         """Start it, see it to its end, and leave nothing of it. `begun` fails with what kept it from starting."""
         try:
             self._jail = await pool.take()
-        except WorkstationError as error:
-            self.begun.set_exception(error)
-            self.over.set_result(None)
-            return
-        try:
             await self._live(self._jail)
         except WorkstationError as error:
+            if self.begun.done():
+                raise
             self.begun.set_exception(error)
         finally:
-            if self.end is None:
-                self._finish(self._jail, None)
-            if not self.begun.done():
-                self.begun.set_result(None)
-            await asyncio.sleep(0)  # whoever waits for the end goes first
-            await self._jail.destroy()
+            try:
+                self._tell_end()
+                await asyncio.sleep(0)  # whoever waits for the end goes first
+            finally:
+                await self._clear()
+
+    def _tell_end(self) -> None:
+        if self.end is None:
+            self._finish(self._jail, None)
+        if not self.begun.done():
+            self.begun.set_result(None)
+
+    async def _clear(self) -> None:
+        try:
+            if self._jail is not None:
+                await self._jail.destroy()
+        finally:
             for end in self._reading:
                 end.close()
+            self._ended.set()
             self.over.set_result(None)
 
     async def follow(self, stdout_offset: int, stderr_offset: int) -> AsyncGenerator[Output | ExecStatus]:
@@ -162,8 +173,11 @@ class Execution:
                 if rest or self.end is not None:
                     raise ExecEnded(f"{self.exec_id} takes no input", target=self.exec_id)
                 return self._stdin_bytes
+            if rest and self._input_ended:
+                raise ExecEnded(f"the input of {self.exec_id} has ended", target=self.exec_id)
             await self._write(self._stdin, rest)
-            if eof:
+            if eof and not self._input_ended:
+                self._input_ended = True
                 await self._end_input(self._stdin)
             return self._stdin_bytes
 
@@ -193,7 +207,8 @@ class Execution:
             return
         self.begun.set_result(None)
         await self._watch(jail)
-        await asyncio.gather(*(end.ended for end in self._reading))
+        for end in self._reading:
+            end.drain()
         self._finish(jail, jail.ended.result())
 
     async def _start(self, jail: Jail) -> Begun:
@@ -256,6 +271,7 @@ class Execution:
             while rest:
                 count = await stdin.write(rest)
                 self._stdin_bytes += count
+                self._line_open = rest[count - 1] != _NEWLINE
                 rest = rest[count:]
         except BrokenPipeError:
             raise ExecEnded(f"{self.exec_id} takes no more input", target=self.exec_id) from None
@@ -263,13 +279,14 @@ class Execution:
     async def _end_input(self, stdin: WriteEnd) -> None:
         if self.spec.terminal:
             with contextlib.suppress(BrokenPipeError):
-                await stdin.write(_END_OF_INPUT)
+                # After part of a line the first one only hands that over.
+                await stdin.write(_END_OF_INPUT * (1 + self._line_open))
         else:
             stdin.close()
             self._stdin = None
 
-    def _finish(self, jail: Jail, report: Report | None) -> None:
-        cpu, memory = jail.usage()
+    def _finish(self, jail: Jail | None, report: Report | None) -> None:
+        cpu, memory = jail.usage() if jail is not None else (0.0, 0)
         reason, message = self._reason(jail, report)
         report = report or (Report() if reason is EndReason.LOST else Report(signal=int(signal.SIGKILL)))
         self.end = ExecEnd(
@@ -287,7 +304,7 @@ class Execution:
             self._stdin.close()
         self._news.tell()
 
-    def _reason(self, jail: Jail, report: Report | None) -> tuple[EndReason, str]:
+    def _reason(self, jail: Jail | None, report: Report | None) -> tuple[EndReason, str]:
         limits = self._launch.limits
         causes = {
             EndReason.TIMED_OUT: f"not done after {limits.wall_seconds:g} s",
@@ -296,7 +313,7 @@ class Execution:
         }
         if self._cause is not None:
             return self._cause, causes[self._cause]
-        if jail.out_of_memory:
+        if jail is not None and jail.out_of_memory:
             return EndReason.OUT_OF_MEMORY, f"used more than {limits.memory_bytes} bytes of memory"
         if report is None:
             return EndReason.LOST, "the sandbox died"

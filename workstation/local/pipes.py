@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable
 
 READ_BYTES = 64 << 10
+_FULL_READS = 32
+"""More than an unprivileged process can have in a pipe (1 MiB, see pipe(7))."""
 
 
 class ReadEnd:
@@ -32,6 +34,13 @@ class ReadEnd:
             return False
         self._take(data)
         return True
+
+    def drain(self) -> None:
+        """Take what is there already and read no more: somebody else may hold the other end, and for ever."""
+        for _ in range(_FULL_READS):
+            if not self.read():
+                break
+        self.close()
 
     def close(self) -> None:
         """Read no more."""

@@ -10,6 +10,7 @@ import base64
 import codecs
 import contextlib
 import json
+import logging
 import os
 import platform
 import signal
@@ -50,11 +51,17 @@ from workstation.local.jail.pool import WarmPool
 from workstation.local.output import News
 from workstation.local.pipes import ReadEnd
 
+log = logging.getLogger(__name__)
+
 IDLE_SECONDS = 1800.0
 _KEPT_RUNS = 64
 _KEPT_BYTES = 32 << 20
 _FRAME_OVERHEAD = 1 << 20
 _ERROR_CHARACTERS = 64 << 10
+_EVENT_BYTES = 100
+"""What keeping an event takes beside its text."""
+_MOST_MARKS = 1_000
+"""Commas and brackets in a frame that is larger than any error: results are few and encoded, they have no more."""
 
 
 class _Run:
@@ -85,10 +92,10 @@ class _Run:
             if not self.stopping.done():
                 self.stopping.set_result(None)
 
-    def add(self, event: SessionEvent) -> None:
-        """Something came of it."""
+    def add(self, event: SessionEvent, size: int = 0) -> None:
+        """Something came of it, that takes `size` bytes to keep."""
         self.events.append(event)
-        self.bytes += _size(event)
+        self.bytes += size
         if isinstance(event, RunEnd):
             self.over.set_result(None)
         self._news.tell()
@@ -124,6 +131,8 @@ class _Interpreter:
         self._closing = ""
         self._interrupting = asyncio.Lock()
         self._skipping = False
+        self._reading: dict[OutputStream, ReadEnd] = {}
+        self._writer: asyncio.StreamWriter | None = None
         self._cpu = 0.0
         self._jail: Jail | None = None
 
@@ -138,15 +147,29 @@ class _Interpreter:
                 self._end(self._jail)
                 await self._jail.destroy()
         except WorkstationError as error:
-            self.lost = self.lost or str(error)
-            self.opened.set_exception(error)
+            self._fail(error)
+        except Exception as error:
+            log.exception("the session %s failed by a fault of ours", self.session_id)  # the others go on
+            self._fail(SessionLost(f"session {self.session_id} failed: {error}", target=self.session_id))
         finally:
             self.over.set_result(None)
 
+    def _fail(self, error: WorkstationError) -> None:
+        self.lost = self.lost or str(error)
+        if not self.opened.done():
+            self.opened.set_exception(error)
+
     async def execute(self, run: _Run, timeout: float | None) -> None:
         """Have the interpreter run it, and see to its end."""
-        jail, limits = self._jail, self._limits
-        assert jail is not None
+        assert self._jail is not None
+        try:
+            await self._execute(self._jail, run, timeout)
+        except Exception:
+            log.exception("a run of the session %s failed by a fault of ours", self.session_id)
+            self.close("failed by a fault of ours")
+
+    async def _execute(self, jail: Jail, run: _Run, timeout: float | None) -> None:
+        limits = self._limits
         self._cpu = jail.usage()[0]
         async with self._interrupting:
             self._send(run.code, run.run_id)
@@ -166,7 +189,7 @@ class _Interpreter:
         self.current = self.runs[run_id] = run
         self._kept.append(run)
         for text in self._unheard:
-            run.add(text)
+            run.add(text, len(text.text) + _EVENT_BYTES)
         self._unheard.clear()
         self._forget()
         return run
@@ -178,11 +201,13 @@ class _Interpreter:
             self._jail.kill()
 
     async def _start(self, jail: Jail, environment: dict[str, str]) -> None:
-        await jail.limit(GroupLimits(self._limits.memory_bytes or 0, self._limits.processes or 0, self._limits.cpus or 0.0))
+        await jail.limit(
+            GroupLimits(self._limits.memory_bytes or 0, self._limits.processes or 0, self._limits.cpus or 0.0)
+        )
         mine, channel = socket.socketpair()
         with contextlib.ExitStack() as theirs:
             theirs.enter_context(channel)
-            self._reading, descriptors = {}, [channel.fileno()]
+            descriptors = [channel.fileno()]
             for stream in OutputStream:
                 source, end = os.pipe2(os.O_CLOEXEC)
                 theirs.callback(os.close, end)
@@ -219,7 +244,7 @@ class _Interpreter:
         most = self._most.result_bytes * 4 // 3 + _FRAME_OVERHEAD
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, ValueError, KeyError, TypeError):
             while (size := int.from_bytes(await self._reader.readexactly(4), "big")) <= most:
-                self._take(json.loads(await self._reader.readexactly(size)))
+                self._take(_parsed(await self._reader.readexactly(size)), size)
 
     async def _interrupt(self, jail: Jail, run: _Run) -> None:
         """Send SIGINT, and an empty run behind it: that takes the signal if it comes too late for the run it was for."""
@@ -231,9 +256,10 @@ class _Interpreter:
 
     def _send(self, code: str, name: str) -> None:
         frame = json.dumps({"run": code, "name": name}).encode()
+        assert self._writer is not None
         self._writer.write(len(frame).to_bytes(4, "big") + frame)
 
-    def _take(self, frame: dict[str, Any]) -> None:
+    def _take(self, frame: dict[str, Any], size: int) -> None:
         if self._skipping:
             self._skipping = "end" not in frame
             return
@@ -243,19 +269,19 @@ class _Interpreter:
         for end in self._reading.values():
             end.read()
         if "result" in frame:
-            self._add(run, _rich(frame["result"], self._most.result_bytes))
+            self._add(run, _rich(frame["result"], self._most.result_bytes), size)
         elif "error" in frame:
-            run.add(_error(frame["error"]))
+            self._add(run, _error(frame["error"]), size)
         else:
             self._last_used = time.monotonic()
             self.current, self._skipping = None, run.is_followed
             run.add(self._run_end(run.cause or EndReason.EXITED, run, alive=True))
 
-    def _add(self, run: _Run, event: SessionEvent) -> None:
-        if run.bytes + _size(event) > (self._limits.output_bytes or 0):
+    def _add(self, run: _Run, event: SessionEvent, size: int) -> None:
+        if run.bytes + size > (self._limits.output_bytes or 0):
             run.stop(EndReason.OUTPUT_LIMIT)
         else:
-            run.add(event)
+            run.add(event, size)
 
     def _taker(self, stream: OutputStream) -> Callable[[bytes], None]:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -265,8 +291,8 @@ class _Interpreter:
                 return
             event = SessionText(stream=stream, text=text)
             if self.current is not None:
-                self._add(self.current, event)
-            elif sum(map(_size, self._unheard)) < _ERROR_CHARACTERS:
+                self._add(self.current, event, len(data) + _EVENT_BYTES)
+            elif sum(len(text.text) for text in self._unheard) < _ERROR_CHARACTERS:
                 self._unheard.append(event)
 
         return take
@@ -288,12 +314,12 @@ class _Interpreter:
         else:
             self.lost = "its sandbox died"
         for end in self._reading.values():
-            end.read()
-            end.close()
+            end.drain()
         if self.current is not None:
             self.current.add(self._run_end(reason, self.current, alive=False))
             self.current = None
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
     def _run_end(self, reason: EndReason, run: _Run, *, alive: bool) -> RunEnd:
         assert self._jail is not None
@@ -358,8 +384,9 @@ class Sessions:
         run = self._earlier(session, run_id, code) or self._begin(session, run_id, code, timeout)
         run.readers += 1
         try:
-            async for event in run.read():
-                yield event
+            async with contextlib.aclosing(run.read()) as events:
+                async for event in events:
+                    yield event
         finally:
             run.readers -= 1
             if not run.readers:
@@ -420,24 +447,24 @@ def _encoded(code: str) -> bytes:
         raise InvalidArgument(f"the code is not text: {error}") from error
 
 
-def _size(event: SessionEvent) -> int:
-    match event:
-        case SessionText():
-            return len(event.text)
-        case RichResult():
-            return sum(len(data) for _, data in event.data)
-        case _:
-            return 0
+def _parsed(frame: bytes) -> dict[str, Any]:
+    """A frame, if it takes no longer to read than an honest one; raises `ValueError`."""
+    if len(frame) > _FRAME_OVERHEAD and sum(map(frame.count, (b"[", b"{", b","))) > _MOST_MARKS:
+        raise ValueError("no frame of ours")
+    parsed: dict[str, Any] = json.loads(frame)
+    return parsed
 
 
 def _rich(given: Any, most: int) -> RichResult:
     """A result as the interpreter sent it; raises `ValueError` or `TypeError` for anything else."""
-    data = tuple((str(kind)[:200], base64.b64decode(content, validate=True)) for kind, content in given)
+    data = tuple((kind[:200], base64.b64decode(content, validate=True)) for kind, content in given)
     if not data or sum(len(content) for _, content in data) > most:
         raise ValueError("no result, or a larger one than was allowed")
     return RichResult(data=data)
 
 
 def _error(given: Any) -> SessionError:
-    name, message, trace = (str(given[key])[:_ERROR_CHARACTERS] for key in ("name", "message", "traceback"))
+    name, message, trace = (given[key][:_ERROR_CHARACTERS] for key in ("name", "message", "traceback"))
+    if not all(isinstance(text, str) for text in (name, message, trace)):
+        raise ValueError("no error of ours")
     return SessionError(name=name, message=message, traceback=trace)

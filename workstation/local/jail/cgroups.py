@@ -7,6 +7,7 @@ https://docs.kernel.org/admin-guide/cgroup-v2.html and https://docs.kernel.org/a
 
 import errno
 import itertools
+import math
 import os
 import re
 import signal
@@ -21,6 +22,8 @@ from workstation.errors import SandboxUnavailable
 V1_CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
 V2_CONTROLLERS = ("memory", "pids", "cpu")
 _PERIOD_US = 100_000
+_LEAST_QUOTA_US = 1_000
+"""The kernel takes none below."""
 _MAIN = "empla-main"
 """Where our own processes move to on v2, beside the jails: there only leaves may have any."""
 _ATTEMPTS = 20
@@ -49,7 +52,7 @@ class Group(ABC):
     @property
     def entrances(self) -> tuple[str, ...]:
         """The files to which a process writes its id to be in the group."""
-        return tuple(str(directory / "cgroup.procs") for directory in self._directories)
+        return tuple(str(directory / "cgroup.procs") for directory in dict.fromkeys(self._directories))
 
     def limit(self, limits: GroupLimits) -> None:
         """Set bounds; only ever lower ones than before."""
@@ -64,13 +67,15 @@ class Group(ABC):
 
     def pids(self) -> list[int]:
         """Who is in the group."""
-        return [int(pid) for pid in (self._directories[0] / "cgroup.procs").read_text().split()]
+        with suppress(FileNotFoundError):  # removed already
+            return [int(pid) for pid in (self._directories[0] / "cgroup.procs").read_text().split()]
+        return []
 
     def remove(self) -> bool:
         """Remove the group; False while somebody is still in it."""
         while self._held:
             os.close(self._held.popitem()[1])
-        for directory in self._directories:
+        for directory in dict.fromkeys(self._directories):
             try:
                 directory.rmdir()
             except FileNotFoundError:
@@ -146,8 +151,9 @@ class _GroupV1(Group):
         _write(self._pids / "pids.max", count)
 
     def _limit_cpus(self, cpus: float) -> None:
+        share = min(cpus, _share_above(self._cpu))  # more than a group above has is refused
         _write(self._cpu / "cpu.cfs_period_us", _PERIOD_US)
-        _write(self._cpu / "cpu.cfs_quota_us", int(cpus * _PERIOD_US))
+        _write(self._cpu / "cpu.cfs_quota_us", max(_LEAST_QUOTA_US, int(share * _PERIOD_US)))
 
     def cpu_seconds(self) -> float:
         return int(self._read(self._cpuacct / "cpuacct.usage")) / 1e9
@@ -177,7 +183,7 @@ class _GroupV2(Group):
         _write(self._directory / "pids.max", count)
 
     def _limit_cpus(self, cpus: float) -> None:
-        _write(self._directory / "cpu.max", f"{int(cpus * _PERIOD_US)} {_PERIOD_US}")
+        _write(self._directory / "cpu.max", f"{max(_LEAST_QUOTA_US, int(cpus * _PERIOD_US))} {_PERIOD_US}")
 
     def cpu_seconds(self) -> float:
         return self._fields(self._directory / "cpu.stat")["usage_usec"] / 1e6
@@ -208,7 +214,7 @@ class Cgroups:
         directories = tuple(parent / name for parent in self.parents)
         made: list[Path] = []
         try:
-            for directory in directories:
+            for directory in dict.fromkeys(directories):  # cpu and cpuacct are one on many machines
                 directory.mkdir()
                 made.append(directory)
         except OSError as error:
@@ -278,6 +284,19 @@ def _below(mount: tuple[Path, str], own: str) -> Path:
     relative = path.relative_to(root) if path.is_relative_to(root) else PurePosixPath()
     directory = place / relative
     return directory if directory.is_dir() else place
+
+
+def _share_above(group: Path) -> float:
+    """The least share of processors that a version 1 group above has, as far as can be seen; infinite without any."""
+    share = math.inf
+    for place in group.parents:
+        try:
+            quota, period = (int((place / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+        except FileNotFoundError:
+            break
+        if quota > 0:
+            share = min(share, quota / period)
+    return share
 
 
 def _require_writable(places: tuple[Path, ...]) -> None:

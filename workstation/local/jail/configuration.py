@@ -40,6 +40,7 @@ DENIED = (
     *("kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module", "create_module", "reboot"),
     *("settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "syslog"),
 )
+_SCHEDULING = ("sched_setscheduler", "sched_setparam", "sched_setattr", "sched_setaffinity", "prlimit64")
 _NEW_NAMESPACES = 0x7E020080
 """CLONE_NEW{TIME,NS,CGROUP,UTS,IPC,USER,PID,NET} of linux/sched.h."""
 
@@ -51,6 +52,10 @@ SECCOMP = (
     "ERRNO(97) { socket { family != 1 && family != 2 && family != 10 && family != 16 } }",
     f"ERRNO(1) {{ clone {{ (clone_flags & {_NEW_NAMESPACES:#x}) != 0 }} }}",
     "ERRNO(38) { clone3 }",
+    # PID 1 has the account of the programs: they may not have it starve, for it is what ends them.
+    f"ERRNO(1) {{ {', '.join(f'{name} {{ (pid & 0xffffffff) == 1 }}' for name in _SCHEDULING)} }}",
+    "ERRNO(1) { setpriority { (who & 0xffffffff) == 1 || (which & 0xffffffff) == 2 } }",
+    "ERRNO(1) { ioprio_set { (who & 0xffffffff) == 1 || (which & 0xffffffff) == 3 } }",
     "DEFAULT ALLOW",
 )
 

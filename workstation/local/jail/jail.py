@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 START_SECONDS = 20.0
 END_SECONDS = 10.0
+TELL_SECONDS = 1.0
 OVERHEAD_PROCESSES = 2
 """nsjail and PID 1, which are in the group too."""
 OVERHEAD_BYTES = 24 << 20
@@ -89,7 +90,8 @@ class JailBuilder:
             group.limit(_with_overhead(self._limits))
             jail = Jail(group, self._limits, self._command(group), self._configuration)
         except OSError as error:
-            group.remove()
+            _kill_all(group)
+            await _removed(group, END_SECONDS)
             raise SandboxUnavailable(f"the sandbox cannot be started: {error}") from error
         try:
             await jail.wait_ready()
@@ -124,7 +126,7 @@ class Jail:
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self.terminal = -1
         self._cpu_before, self._memory_before = 0.0, 0
-        self._oom_heard = False
+        self._oom_heard = self._is_whole = False
         with contextlib.ExitStack() as opened:
             self._log = os.memfd_create("nsjail.log")
             opened.callback(os.close, self._log)
@@ -140,6 +142,7 @@ class Jail:
                     pass_fds=[configuration],
                     env={},
                 )
+            opened.callback(self._abandon)  # until all else is there
             self._pidfd = os.pidfd_open(self._process.pid)
             opened.callback(os.close, self._pidfd)
             self._watch(opened, self._pidfd, self._died)
@@ -150,6 +153,12 @@ class Jail:
                 opened.callback(os.close, oom)
                 self._watch(opened, oom, self._out_of_memory)
             self._opened = opened.pop_all()
+        self._is_whole = True
+
+    def _abandon(self) -> None:
+        if not self._is_whole:
+            self._process.kill()
+            self._process.wait()
 
     async def wait_ready(self) -> None:
         """Wait until PID 1 is there; raises `SandboxUnavailable` with what nsjail said."""
@@ -188,9 +197,14 @@ class Jail:
         """Lower the bounds, and count what is used from here on."""
         if self._left_to_preload:  # on nobody's account
             await _first(self._preloaded, self.ended)
-        if limits != self._limits:
-            self._group.limit(_with_overhead(limits))
-        self._cpu_before, self._memory_before = self._group.cpu_seconds(), self._group.memory_bytes()
+        try:
+            if limits != self._limits:
+                self._group.limit(_with_overhead(limits))
+            self._cpu_before, self._memory_before = self._group.cpu_seconds(), self._group.memory_bytes()
+            self.usage()  # opens what is read at the end, when there may be no descriptors left
+            self._group.out_of_memory()
+        except OSError as error:
+            raise SandboxUnavailable(f"the kernel does not take the bounds {limits}: {error}") from error
 
     def signal(self, number: int) -> None:
         """Send a signal to every process of the program."""
@@ -200,7 +214,7 @@ class Jail:
         """Send SIGINT to the program's own process group, as a terminal does, and wait until it was sent."""
         self._interrupted = self._loop.create_future()
         self._tell(("interrupt",))
-        await _first(self._interrupted, self.ended)
+        await _first(self._interrupted, self.ended, timeout=TELL_SECONDS)
 
     def kill(self) -> None:
         """End all of it, at once."""
@@ -208,6 +222,7 @@ class Jail:
             return
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        _kill_all(self._group)  # at once: they could keep PID 1 from the processor that it needs to die
 
     @property
     def out_of_memory(self) -> bool:
@@ -220,18 +235,20 @@ class Jail:
         return max(0.0, cpu), max(0, self._group.peak_memory_bytes() - self._memory_before)
 
     async def destroy(self) -> None:
-        """Kill all that is in it and wait until nothing of it is left."""
+        """Kill all that is in it and wait until nothing of it is left; being cancelled does not keep it from that."""
+        ending = asyncio.ensure_future(self._end())
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            while not ending.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([ending])
+            raise
+
+    async def _end(self) -> None:
         self.kill()
-        deadline = self._loop.time() + END_SECONDS
         await asyncio.wait([self._gone], timeout=END_SECONDS)
-        while not await asyncio.to_thread(self._group.remove):  # the kernel may take some milliseconds for it
-            if self._loop.time() > deadline:
-                log.error("a jail does not end: processes %s", self._group.pids())
-                break
-            for pid in self._group.pids():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            await asyncio.sleep(0.002)
+        await _removed(self._group, END_SECONDS)
         self._closed = True
         self._opened.close()
         if self._gone.done():
@@ -260,7 +277,7 @@ class Jail:
     def _hear(self) -> None:
         """Take PID 1's word; it lives among untrusted programs, so whatever else it says is as good as its end."""
         try:
-            line, descriptors, _, _ = socket.recv_fds(self._control, _PACKET, 1)
+            line, descriptors, _, _ = socket.recv_fds(self._control, _PACKET, 1, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return
         except ConnectionResetError:
@@ -311,8 +328,25 @@ class Jail:
         self.kill()
 
 
-async def _first(*futures: asyncio.Future[Any]) -> None:
-    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+async def _first(*futures: asyncio.Future[Any], timeout: float | None = None) -> None:
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED, timeout=timeout)
+
+
+async def _removed(group: Group, seconds: float) -> None:
+    """Remove the group once all that was in it is dead; it has at most so long for that."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not await asyncio.to_thread(group.remove):  # the kernel may take some milliseconds for it
+        if asyncio.get_running_loop().time() > deadline:
+            log.error("a jail does not end: processes %s", group.pids())
+            return
+        _kill_all(group)
+        await asyncio.sleep(0.002)
+
+
+def _kill_all(group: Group) -> None:
+    for pid in group.pids():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _resolve[T](future: asyncio.Future[T], value: T) -> None:

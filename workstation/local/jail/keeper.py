@@ -111,7 +111,7 @@ class Keeper:
             actions: list[Any] = [(os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(given)]
             if size is not None:
                 # Opened first by a process without a terminal, it becomes the terminal that controls it.
-                terminal = (os.POSIX_SPAWN_OPEN, 0, self._terminal(given, size), os.O_RDWR, 0)
+                terminal = (os.POSIX_SPAWN_OPEN, 0, self._terminal(size), os.O_RDWR, 0)
                 actions = [terminal, (os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, 0, 2)]
             try:
                 self._main = _spawn(argv, env, actions)
@@ -119,13 +119,13 @@ class Keeper:
             except OSError as error:
                 self._say(f"failed {error.errno}")
 
-    def _terminal(self, given: list[int], size: tuple[int, int]) -> str:
-        """Open a terminal, give one end to the outside, and return the path of the other, which we hold meanwhile."""
+    def _terminal(self, size: tuple[int, int]) -> str:
+        """Open a terminal, give one end to the outside, and return the path of the other."""
         master, slave = os.openpty()
         fcntl.ioctl(slave, _TIOCSWINSZ, b"".join(n.to_bytes(2, sys.byteorder) for n in (size[1], size[0], 0, 0)))
         self._control.sendmsg([b"terminal"], [(_SOL_SOCKET, _SCM_RIGHTS, master.to_bytes(4, sys.byteorder))])
         os.close(master)
-        given.append(slave)
+        self._held = slave  # as long as we hold it, the outside can read, whatever the program does to its own
         return os.ttyname(slave)
 
     def _session(self, given: list[int], cwd: bytes, env: dict[str, str], limit: int) -> None:

@@ -43,7 +43,10 @@ class WarmPool:
         try:
             while True:
                 await self._taken.wait()
-                await self._serve()
+                try:
+                    await self._serve()
+                except Exception:
+                    log.exception("keeping sandboxes warm failed by a fault of ours")  # they are built when asked for
         finally:
             await self._drop()
 
@@ -74,8 +77,6 @@ class WarmPool:
                     building.create_task(self._add())
         except* SandboxUnavailable as group:  # whoever takes the next one is told; here it is only a preparation
             log.warning("no warm sandbox: %s", group.exceptions[0])
-        except* OSError:
-            log.exception("no warm sandbox, by a fault of ours or of the machine's")
 
     async def _add(self) -> None:
         self._ready.append(await self._builder.build())
