@@ -12,6 +12,9 @@ from workstation.errors import SandboxUnavailable
 from workstation.local.jail import cgroups
 from workstation.local.jail.cgroups import GroupLimits, find_cgroups
 
+FILES_OF_VERSION_1 = (
+    *("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "pids.max", "cpu.cfs_period_us", "cpu.cfs_quota_us"),
+)
 LIMITS = GroupLimits(memory_bytes=64 << 20, processes=7, cpus=0.5)
 SHOWN = {
     "cgroup.controllers": "cpuset cpu io memory pids\n",
@@ -168,3 +171,33 @@ def test_another_process_finds_the_same_place():
     code = "from workstation.local.jail.cgroups import find_cgroups; print(*find_cgroups().parents)"
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert there.stdout.split() == [str(place) for place in here.parents]
+
+
+def test_controllers_that_are_mounted_together_have_one_group(tmp_path: Path):
+    """As on most machines with version 1: cpu and cpuacct are one directory there."""
+    mounts, membership = "", ""
+    for names in ("memory", "pids", "cpu,cpuacct"):
+        (tmp_path / names).mkdir()
+        mounts += mountinfo(tmp_path / names, "cgroup", f"rw,{names}")
+        membership += f"4:{names}:/\n"
+    group = find_cgroups(mounts, membership).create()
+    assert len(group.entrances) == 3
+    assert group.remove()
+
+
+def test_a_share_above_that_is_smaller_holds(tmp_path: Path):
+    mounts, membership = "", ""
+    for name in ("memory", "pids", "cpu", "cpuacct"):
+        (tmp_path / name / "own").mkdir(parents=True)
+        mounts += mountinfo(tmp_path / name, "cgroup", f"rw,{name}")
+        membership += f"4:{name}:/own\n"
+    own = tmp_path / "cpu" / "own"
+    (own / "cpu.cfs_quota_us").write_text("25000")
+    (own / "cpu.cfs_period_us").write_text("100000")
+    group = find_cgroups(mounts, membership).create()
+    for place in (Path(entrance).parent for entrance in group.entrances):
+        for name in FILES_OF_VERSION_1:
+            (place / name).write_text("")
+    group.limit(LIMITS)
+    (place,) = own.glob("empla-jail-*")
+    assert (place / "cpu.cfs_quota_us").read_text() == "25000"
