@@ -67,9 +67,12 @@ class Group(ABC):
 
     def pids(self) -> list[int]:
         """Who is in the group."""
-        with suppress(FileNotFoundError):  # removed already
+        try:
             return [int(pid) for pid in (self._directories[0] / "cgroup.procs").read_text().split()]
-        return []
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENODEV):  # removed already, or while it was read
+                return []
+            raise
 
     def remove(self) -> bool:
         """Remove the group; False while somebody is still in it."""
