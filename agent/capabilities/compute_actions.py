@@ -19,6 +19,10 @@ READ_BYTES = 16_000
 MAX_LISTED = 30
 _CALL_OVERHEAD = 60.0
 """Seconds for what comes before and after a program: opening, building a jail, the end in grace, saving images."""
+SESSION_SECONDS = FOREGROUND_SECONDS + 90.0
+"""What a call of the Python session may take with its wait for other messages' runs, and still fit into one step."""
+SESSION_OVERHEAD = 40.0
+"""Of these, what is kept for before and after the run, as in `_CALL_OVERHEAD`: the rest is for its wait and itself."""
 
 
 class _Closed(BaseModel):
@@ -162,7 +166,7 @@ ACTIONS = (
         RunPython,
         RanPython,
         repeatable=False,
-        deadline=FOREGROUND_SECONDS + _CALL_OVERHEAD,
+        deadline=SESSION_SECONDS,
     ),
     Action(
         "restart_python",
@@ -170,7 +174,7 @@ ACTIONS = (
         RestartPython,
         Restarted,
         repeatable=True,
-        deadline=_CALL_OVERHEAD,
+        deadline=SESSION_SECONDS,
     ),
     Action(
         "start_command",

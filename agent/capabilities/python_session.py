@@ -6,11 +6,11 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 
-from agent.capabilities.compute_actions import RanPython
+from agent.capabilities.compute_actions import SESSION_OVERHEAD, SESSION_SECONDS, RanPython
 from agent.capabilities.ends import run_in_words
 from agent.capabilities.excerpt import Excerpt
 from agent.errors import ActionFailed
-from workstation.errors import ComputeError, SessionLost, SessionNotFound, WorkstationError
+from workstation.errors import ComputeError, SessionBusy, SessionLost, SessionNotFound, WorkstationError
 from workstation.interface import (
     Compute,
     FileSystem,
@@ -25,7 +25,10 @@ from workstation.interface import (
 SESSION = "python"
 """One for all conversations of the employee, as a person has one desk."""
 CHARTS = "charts"
-BUSY_SECONDS = 20.0
+LINE_SECONDS = SESSION_SECONDS - SESSION_OVERHEAD
+"""What a call may wait in line and run, together."""
+BUSY_PAUSE = 0.1
+"""Seconds between two looks at a session that still ends a run that was cut short."""
 OUTPUT = {"head": 8_000, "tail": 8_000}
 ERROR_BYTES = 4_000
 MAX_IMAGES = 8
@@ -37,48 +40,65 @@ _SAVES = re.compile(r"\.(?:savefig|imsave|write_image|save)\s*\(|\bimwrite\s*\("
 
 
 class PythonSession:
-    """Runs code in one session, one run at a time, and opens the session anew when it is gone."""
+    """Runs code in one session, one run at a time in the order they came, and opens the session anew when it is gone."""
 
     def __init__(self, compute: Callable[[], Awaitable[Compute]], files: FileSystem) -> None:
         self._compute, self._files = compute, files
-        self._busy = asyncio.Lock()
+        self._turn = asyncio.Lock()  # first come, first served
+        self._waiting: deque[str] = deque(maxlen=_REMEMBERED)
         self._runs: deque[str] = deque(maxlen=_REMEMBERED)
 
     def knows(self, run_id: str) -> bool:
-        """Whether this run was begun and its session may still tell what came of it."""
-        return run_id in self._runs
+        """Whether this run never got its turn, or its session may still tell what came of it."""
+        return run_id in self._waiting or run_id in self._runs
 
     async def run(self, run_id: str, code: str, timeout: float) -> RanPython:
-        """Run code; the same `run_id` again answers what came of it the first time."""
-        async with self._alone():
+        """Run code when its turn comes; the same `run_id` again answers what came of it the first time."""
+        if not self.knows(run_id):
+            self._waiting.append(run_id)
+        async with self._in_turn(LINE_SECONDS - timeout) as until:
             try:
-                return await self._run(run_id, code, timeout)
+                return await self._run_when_free(run_id, code, timeout, until)
             except (SessionNotFound, SessionLost):  # and so nothing was run
                 self._runs.clear()
                 await (await self._compute()).open_session(SESSION, SessionSpec())
-                return await self._run(run_id, code, timeout)
+                return await self._run_when_free(run_id, code, timeout, until)
 
     async def restart(self) -> None:
-        """End the session, if there is one."""
-        async with self._alone():
+        """End the session, if there is one, after the runs that came before."""
+        async with self._in_turn(LINE_SECONDS):
             self._runs.clear()
             await (await self._compute()).close_session(SESSION)
 
     @asynccontextmanager
-    async def _alone(self) -> AsyncIterator[None]:
+    async def _in_turn(self, patience: float) -> AsyncIterator[float]:
+        """Wait in line for `patience` seconds at most, then have the session alone; gives when patience ends."""
+        until = _now() + patience
         try:
-            async with asyncio.timeout(BUSY_SECONDS):
-                await self._busy.acquire()
+            async with asyncio.timeout_at(until):
+                await self._turn.acquire()
         except TimeoutError:
-            raise ActionFailed("Python runs something for another message; try again, or use run_command") from None
+            raise _not_begun() from None
         try:
-            yield
+            yield until
         finally:
-            self._busy.release()
+            self._turn.release()
+
+    async def _run_when_free(self, run_id: str, code: str, timeout: float, until: float) -> RanPython:
+        """Run it, as soon as the session has ended a run before that nobody waits for any more."""
+        while True:
+            try:
+                return await self._run(run_id, code, timeout)
+            except SessionBusy:
+                if _now() >= until:
+                    raise _not_begun() from None
+                await asyncio.sleep(BUSY_PAUSE)
 
     async def _run(self, run_id: str, code: str, timeout: float) -> RanPython:
         compute = await self._compute()
         told = _Told(run_id, self._files, saves=_SAVES.search(code) is not None)
+        if run_id in self._waiting:
+            self._waiting.remove(run_id)
         if run_id not in self._runs:
             self._runs.append(run_id)
         async with aclosing(compute.run_in_session(SESSION, run_id, code, timeout=timeout)) as events:
@@ -87,6 +107,17 @@ class PythonSession:
                     return told.all(event)
                 await told.take(event)
         raise ComputeError("the run ended without saying how", target=run_id)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _not_begun() -> ActionFailed:
+    return ActionFailed(
+        "Python is still busy with other messages, so this was not run and nothing was changed; "
+        "call it again, or use run_command with python3"
+    )
 
 
 class _Told:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent.capabilities import python_session
+from agent.capabilities import compute_actions, python_session
 from agent.capabilities.base import RecordedEffect
 from agent.errors import ActionFailed, ArgumentsInvalid, EffectAmbiguous
 from tests.unit.agent.capabilities.conftest import Caller, Effects, fresh_key
@@ -102,15 +102,51 @@ async def test_one_run_waits_for_the_other(run: Caller):
     await slow
 
 
+async def test_runs_of_many_messages_are_made_in_the_order_they_came(run: Caller):
+    await run("run_python", code="import time\norder = []")
+    slow = [f"order.append({number})\ntime.sleep(0.2)" for number in range(5)]
+    await asyncio.gather(*(run("run_python", code=code) for code in [*slow, "order.append('small')"]))
+    assert (await run("run_python", code="order"))["output"] == "[0, 1, 2, 3, 4, 'small']\n"
+
+
+async def test_the_longest_wait_and_the_longest_run_fit_into_a_call(run: Caller):
+    [deadline] = [action.deadline for action in run.capability.actions if action.name == "run_python"]
+    longest = compute_actions.FOREGROUND_SECONDS
+    assert longest < python_session.LINE_SECONDS < deadline < 300
+
+
 async def test_a_run_that_waits_too_long_says_that_it_was_not_made(run: Caller, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(python_session, "BUSY_SECONDS", 0.2)
     await run("run_python", code="times = 0")
+    monkeypatch.setattr(python_session, "LINE_SECONDS", 10.2)
     slow = asyncio.ensure_future(run("run_python", code="import time\ntime.sleep(1.5)"))
     await asyncio.sleep(0.1)
-    with pytest.raises(ActionFailed, match="another message"):
-        await run("run_python", code="times += 1")
+    with pytest.raises(ActionFailed, match="was not run and nothing was changed"):
+        await run("run_python", code="times += 1", timeout=10)
     await slow
     assert (await run("run_python", code="times"))["output"] == "0\n"
+
+
+async def test_a_call_that_was_given_up_in_line_is_made_when_it_is_made_again(run: Caller):
+    key, code = fresh_key(), "times += 1\ntimes"
+    await run("run_python", code="times = 0")
+    slow = asyncio.ensure_future(run("run_python", code="import time\ntime.sleep(1)"))
+    await asyncio.sleep(0.1)
+    call = asyncio.ensure_future(run("run_python", key=key, code=code))
+    await asyncio.sleep(0.1)
+    call.cancel()
+    await asyncio.wait([call, slow])
+    ran = await run("run_python", key=key, effects=Effects(RecordedEffect("intended")), code=code)
+    assert ran["output"] == "1\n"
+
+
+async def test_a_session_that_still_ends_a_run_is_waited_for(run: Caller):
+    stubborn = "import time\ntry:\n    time.sleep(20)\nexcept KeyboardInterrupt:\n    time.sleep(0.7)\nkept = 'ended'"
+    await run("run_python", code="kept = 0")
+    call = asyncio.ensure_future(run("run_python", code=stubborn))
+    await asyncio.sleep(0.5)
+    call.cancel()
+    await asyncio.wait([call])
+    assert (await run("run_python", code="kept"))["output"] == "'ended'\n"
 
 
 async def test_a_run_that_was_cut_short_is_not_made_again(run: Caller):
