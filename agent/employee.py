@@ -30,6 +30,7 @@ from agent.pipeline.step import Incoming
 from agent.pipeline.transitions import Transitions
 from agent.pipeline.work import Worker
 from agent.prompts import employee_instructions
+from empla.capabilities import SHIPPED_CAPABILITIES
 from empla.store.connect import Pool, connect
 from empla.store.errors import StoreUnavailable
 from empla.store.outage import Outage
@@ -42,7 +43,6 @@ log = logging.getLogger(__name__)
 
 STORE_RETRY_SECONDS = 0.5
 DEFAULT_HEARTBEAT_MS = 5_000
-SHIPPED_CAPABILITIES = ("workspace", "compute", "memory")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.json_format import ParseDict, ParseError
 
 from controlplane.errors import Invalid, Unknown
+from empla.capabilities import SHIPPED_CAPABILITIES
 from empla.v1 import control_pb2
 
 MAX_INSTRUCTIONS = 64 * 1024
@@ -58,6 +59,9 @@ def checked_profile(profile: control_pb2.Profile) -> control_pb2.Profile:
         wrong["profile.goals"] = f"at most {MAX_GOALS}"
     if profile.model.provider not in ("", "auto", "anthropic", "openai", "offline"):
         wrong["profile.model.provider"] = "auto, anthropic, openai or offline"
+    if unknown := sorted(set(profile.capabilities) - set(SHIPPED_CAPABILITIES)):
+        names = ", ".join(map(repr, unknown))[:200]
+        wrong["profile.capabilities"] = f"there is no {names}; there are: {', '.join(SHIPPED_CAPABILITIES)}"
     if wrong:
         raise Invalid("the profile does not fit: " + "; ".join(f"{k}: {v}" for k, v in wrong.items()), fields=wrong)
     return profile

@@ -144,6 +144,11 @@ async def test_stop_start_and_delete(plane: Plane):
         (pb.CreateEmployeeRequest(name="Not A Name", profile_name="sales-ae"), "INVALID_ARGUMENT", "name"),
         (pb.CreateEmployeeRequest(name="x", profile_name="nobody"), "NOT_FOUND", ""),
         (pb.CreateEmployeeRequest(name="x", profile=pb.Profile()), "INVALID_ARGUMENT", "profile.role"),
+        (
+            pb.UpdateEmployeeRequest(employee="there", profile=pb.Profile(role="x", capabilities=["computer"])),
+            "INVALID_ARGUMENT",
+            "profile.capabilities",
+        ),
         (pb.CreateEmployeeRequest(name="x", tenant="nowhere", profile_name="sales-ae"), "NOT_FOUND", ""),
         (pb.SendMessageRequest(employee="nobody", text="x"), "NOT_FOUND", ""),
         (pb.SendMessageRequest(employee="there", text=""), "INVALID_ARGUMENT", "text"),
