@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from controlplane.errors import Invalid, Unknown
 from empla import telemetry
+from empla.excerpt import json_excerpt
 from empla.store.connect import Pool, load_queries, translated
 from empla.v1 import control_pb2
 
@@ -215,7 +216,7 @@ def _output(output: Any, room: Room) -> Value | None:
 
 
 def _shortened(value: Any, limit: int, room: Room) -> str:
-    text = json.dumps(value, ensure_ascii=False)[:limit]
+    text = json_excerpt(value, limit)
     return text if room.takes(len(text.encode())) else "(omitted)"
 
 

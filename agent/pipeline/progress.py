@@ -1,6 +1,5 @@
 """What happens to a message, while it happens: told upward for whoever follows it, and kept nowhere."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 
 from agent.models.interface import ToolCall
 from agent.pipeline.step import Incoming
+from empla.excerpt import json_excerpt
 from empla.v1 import control_pb2, gateway_pb2
 
 MAX_ARGUMENTS = 2_000
@@ -47,7 +47,7 @@ class Progress:
     @contextmanager
     def tool_call(self, message: Incoming, call: ToolCall) -> Iterator[CallOutcome]:
         """A tool call begins and, with the block, ends."""
-        arguments = json.dumps(call.arguments, ensure_ascii=False)[:MAX_ARGUMENTS]
+        arguments = json_excerpt(call.arguments, MAX_ARGUMENTS)
         started, outcome = time.perf_counter(), CallOutcome()
         self._tool(message, control_pb2.ToolCallEvent(action=call.name, arguments_json=arguments))
         try:

@@ -56,7 +56,7 @@ def _without(document: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _parsed(text: str) -> Any:
-    """The JSON in `text`; `text` itself where it was shortened, None where there is none."""
+    """The JSON in `text`; `text` itself where it was left out, None where there is none."""
     try:
         return json.loads(text) if text else None
     except ValueError:

@@ -176,7 +176,7 @@ class Profile(_message.Message):
 
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """names such as "workspace"; empty: all that are shipped"""
+        """of "workspace", "compute", "memory"; empty: all"""
 
     @_builtins.property
     def model(self) -> Global___ModelChoice: ...
@@ -867,7 +867,7 @@ class ToolCallEvent(_message.Message):
     DURATION_MS_FIELD_NUMBER: _builtins.int
     action: _builtins.str
     arguments_json: _builtins.str
-    """shortened to 2000 characters"""
+    """at most 2000 characters: what is long in it is cut"""
     outcome: _builtins.str
     """empty: it starts"""
     duration_ms: _builtins.float
@@ -1180,10 +1180,11 @@ class Effect(_message.Message):
     capability: _builtins.str
     action: _builtins.str
     arguments_json: _builtins.str
+    """at most 2000 characters: what is long in it is cut"""
     state: _builtins.str
     """intended, succeeded, failed, ambiguous"""
     result_json: _builtins.str
-    """shortened to 4000 characters"""
+    """at most 4000 characters, likewise"""
     error: _builtins.str
     duration_ms: _builtins.float
     @_builtins.property

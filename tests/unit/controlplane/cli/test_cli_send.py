@@ -40,7 +40,7 @@ def test_json_has_the_five_stages_with_their_attempts(peer: Any, empla: Fixture,
     assert second["model"] == "a-model"
     assert (second["tokens_in"], second["tokens_out"], second["duration_ms"], second["queued_ms"]) == (12, 7, 40, 2)
     assert document["effects"][0]["arguments"] == {"path": "notes.md"}
-    assert document["effects"][0]["result"] == "# No"  # shortened, so no longer JSON
+    assert document["effects"][0]["result"] == "# No"  # no JSON, so as it came
 
 
 def test_a_stage_that_was_not_reached_has_no_duration(peer: Any, empla: Fixture, message: Fixture) -> None:
