@@ -131,7 +131,7 @@ class RunPython(_Closed):
 
 
 class RanPython(BaseModel):
-    """What the code printed and showed, the exception it ended with, and the images that were saved for it."""
+    """What the code printed and showed, the exception it ended with, and the images that were saved."""
 
     end: str
     output: str

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 
 from agent.capabilities.compute_actions import SESSION_OVERHEAD, SESSION_SECONDS, RanPython
 from agent.capabilities.ends import run_in_words
@@ -37,6 +37,10 @@ _IMAGES = {"image/png": "png", "image/jpeg": "jpg", "image/svg+xml": "svg", "ima
 _TEXTS = ("text/plain", "text/markdown", "text/html", "application/json", "text/latex")
 _SAVES = re.compile(r"\.(?:savefig|imsave|write_image|save)\s*\(|\bimwrite\s*\(")
 """Code that puts an image into a file itself; the one it shows besides is the same."""
+_SAVED_AS = re.compile(
+    r"(?:\.(?:savefig|imsave|write_image|save)|\bimwrite)\s*\(\s*(['\"])([^'\"\n]{1,200}\.(?:png|jpe?g|svg|gif|webp))\1"
+)
+"""Such code that has the file's name in it, beneath the working directory."""
 
 
 class PythonSession:
@@ -97,6 +101,8 @@ class PythonSession:
     async def _run(self, run_id: str, code: str, timeout: float) -> RanPython:
         compute = await self._compute()
         told = _Told(run_id, self._files, saves=_SAVES.search(code) is not None)
+        named = [match[2] for match in _SAVED_AS.finditer(code)][:MAX_IMAGES]
+        before = await self._versions(named)
         if run_id in self._waiting:
             self._waiting.remove(run_id)
         if run_id not in self._runs:
@@ -104,9 +110,18 @@ class PythonSession:
         async with aclosing(compute.run_in_session(SESSION, run_id, code, timeout=timeout)) as events:
             async for event in events:
                 if isinstance(event, RunEnd):
-                    return told.all(event)
+                    after = await self._versions(named)
+                    return told.all(event, [path for path in after if after[path] != before.get(path)])
                 await told.take(event)
         raise ComputeError("the run ended without saying how", target=run_id)
+
+    async def _versions(self, paths: list[str]) -> dict[str, str]:
+        """The versions of those files that are there."""
+        found: dict[str, str] = {}
+        for path in paths:
+            with suppress(WorkstationError):
+                found[path] = (await self._files.stat(path)).version
+        return found
 
 
 def _now() -> float:
@@ -141,12 +156,12 @@ class _Told:
             case RichResult():
                 await self._show(dict(event.data))
 
-    def all(self, end: RunEnd) -> RanPython:
+    def all(self, end: RunEnd, saved_by_code: list[str]) -> RanPython:
         return RanPython(
             end=run_in_words(end, failed=self._failed),
             output=self._output.text(_left_out),
             error=self._error.text(lambda missing, _: f"{missing} bytes of the traceback are left out"),
-            files=self._saved,
+            files=self._saved + saved_by_code,
         )
 
     async def _show(self, data: dict[str, bytes]) -> None:

@@ -62,9 +62,16 @@ async def test_an_image_that_is_shown_is_saved_in_the_workspace(run: Caller, wor
 
 async def test_an_image_that_the_code_saves_is_not_saved_twice(run: Caller, workspace: Path):
     ran = await run("run_python", code=FIGURE + "figure.savefig('mine.png')\nfigure")
-    assert ran["files"] == []
+    assert ran["files"] == ["mine.png"]
     assert not (workspace / "charts").exists()
     assert (workspace / "mine.png").exists()
+
+
+async def test_an_image_that_the_code_names_and_does_not_save_is_not_named(run: Caller, workspace: Path):
+    (workspace / "old.png").write_bytes(b"old")
+    code = "figure.savefig('old.png')\nfigure.savefig('../outside.png')\nfigure.savefig('new.png')"
+    ran = await run("run_python", code="if False:\n    " + code.replace("\n", "\n    "))
+    assert ran["files"] == []
 
 
 async def test_long_output_is_cut_in_the_middle(run: Caller):
