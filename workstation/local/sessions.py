@@ -1,24 +1,9 @@
-"""Stateful Python sessions: an interpreter in a jail of its own, spoken to in length-prefixed JSON over a socket.
-
-The interpreter runs untrusted code, so its word is not trusted either: frames are bounded and checked, and whatever
-makes no sense ends the session. Text that code prints comes through pipes and is taken from them before each frame,
-since the interpreter flushes before it speaks.
-"""
+"""The Python sessions of one Compute: which are open, which are lost, and what their runs gave."""
 
 import asyncio
-import base64
-import codecs
 import contextlib
-import json
-import logging
-import os
 import platform
-import signal
-import socket
-import time
-from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
 
 from workstation.errors import (
     InvalidArgument,
@@ -28,318 +13,11 @@ from workstation.errors import (
     SessionLost,
     SessionNotFound,
     WorkstationError,
-    WorkstationUnavailable,
 )
-from workstation.interface import (
-    ComputeLimits,
-    EndReason,
-    ExecLimits,
-    OutputStream,
-    RichResult,
-    RunEnd,
-    Session,
-    SessionError,
-    SessionEvent,
-    SessionSpec,
-    SessionText,
-)
-from workstation.local.executions import misplaced
-from workstation.local.jail.cgroups import GroupLimits
+from workstation.interface import ComputeLimits, EndReason, ExecLimits, Session, SessionEvent, SessionSpec
+from workstation.local.interpreters import KEPT_RUNS, Interpreter, Run
 from workstation.local.jail.configuration import JailPlan
-from workstation.local.jail.jail import Jail
 from workstation.local.jail.pool import WarmPool
-from workstation.local.output import News
-from workstation.local.pipes import ReadEnd
-
-log = logging.getLogger(__name__)
-
-IDLE_SECONDS = 1800.0
-_KEPT_RUNS = 64
-_KEPT_BYTES = 32 << 20
-_FRAME_OVERHEAD = 1 << 20
-_ERROR_CHARACTERS = 64 << 10
-_EVENT_BYTES = 100
-"""What keeping an event takes beside its text."""
-_MOST_MARKS = 1_000
-"""Commas and brackets in a frame that is larger than any error: results are few and encoded, they have no more."""
-
-
-class _Run:
-    """One run: its events so far, for any number of readers."""
-
-    def __init__(self, run_id: str, code: str) -> None:
-        self.run_id, self.code = run_id, code
-        self.events: list[SessionEvent] = []
-        self.bytes = 0
-        self.readers = 0
-        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.cause: EndReason | None = None
-        self.is_followed = False
-        """An empty run comes after it, of which nobody is to hear."""
-        self._started = time.monotonic()
-        self._news = News()
-
-    @property
-    def seconds(self) -> float:
-        """How long it runs, or ran."""
-        return time.monotonic() - self._started
-
-    def stop(self, why: EndReason) -> None:
-        """Ask for its end, for the first reason given."""
-        if not self.over.done():
-            self.cause = self.cause or why
-            if not self.stopping.done():
-                self.stopping.set_result(None)
-
-    def add(self, event: SessionEvent, size: int = 0) -> None:
-        """Something came of it, that takes `size` bytes to keep."""
-        self.events.append(event)
-        self.bytes += size
-        if isinstance(event, RunEnd):
-            self.over.set_result(None)
-        self._news.tell()
-
-    async def read(self) -> AsyncGenerator[SessionEvent]:
-        """All events from the first on, up to the end."""
-        position = 0
-        while True:
-            news = self._news.next
-            while position < len(self.events):
-                event = self.events[position]
-                position += 1
-                yield event
-                if isinstance(event, RunEnd):
-                    return
-            await news.wait()
-
-
-class _Interpreter:
-    """One session: `live` is its life, as a task. `lost` says why it is over, once it is."""
-
-    def __init__(self, session_id: str, spec: SessionSpec, limits: ExecLimits, cwd: bytes, most: ComputeLimits) -> None:
-        loop = asyncio.get_running_loop()
-        self.session_id, self._spec, self._limits, self._cwd, self._most = session_id, spec, limits, cwd, most
-        self.opened: asyncio.Future[None] = loop.create_future()
-        self.over: asyncio.Future[None] = loop.create_future()
-        self.lost = ""
-        self.current: _Run | None = None
-        self.runs: OrderedDict[str, _Run | None] = OrderedDict()
-        self._kept: deque[_Run] = deque()
-        self._unheard: list[SessionText] = []
-        self._last_used = time.monotonic()
-        self._closing = ""
-        self._interrupting = asyncio.Lock()
-        self._skipping = False
-        self._reading: dict[OutputStream, ReadEnd] = {}
-        self._writer: asyncio.StreamWriter | None = None
-        self._cpu = 0.0
-        self._jail: Jail | None = None
-
-    async def live(self, pool: WarmPool, environment: dict[str, str]) -> None:
-        """Start, listen until the end, leave nothing behind."""
-        try:
-            self._jail = await pool.take()
-            try:
-                await self._start(self._jail, environment)
-                await self._listen(self._jail)
-            finally:
-                self._end(self._jail)
-                await self._jail.destroy()
-        except WorkstationError as error:
-            self._fail(error)
-        except Exception as error:
-            log.exception("the session %s failed by a fault of ours", self.session_id)  # the others go on
-            self._fail(SessionLost(f"session {self.session_id} failed: {error}", target=self.session_id))
-        finally:
-            self.over.set_result(None)
-
-    def _fail(self, error: WorkstationError) -> None:
-        self.lost = self.lost or str(error)
-        if not self.opened.done():
-            self.opened.set_exception(error)
-
-    async def execute(self, run: _Run, timeout: float | None) -> None:
-        """Have the interpreter run it, and see to its end."""
-        assert self._jail is not None
-        try:
-            await self._execute(self._jail, run, timeout)
-        except Exception:
-            log.exception("a run of the session %s failed by a fault of ours", self.session_id)
-            self.close("failed by a fault of ours")
-
-    async def _execute(self, jail: Jail, run: _Run, timeout: float | None) -> None:
-        limits = self._limits
-        self._cpu = jail.usage()[0]
-        async with self._interrupting:
-            self._send(run.code, run.run_id)
-        seconds = min(timeout or limits.wall_seconds or 0.0, limits.wall_seconds or 0.0)
-        await asyncio.wait([run.over, run.stopping], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        run.stop(EndReason.TIMED_OUT)
-        if not run.over.done():
-            async with self._interrupting:
-                await self._interrupt(jail, run)
-            await asyncio.wait([run.over], timeout=limits.grace_seconds)
-        if not run.over.done():
-            jail.kill()
-
-    def begin(self, run_id: str, code: str) -> _Run:
-        """Make the run that is next; text that came between runs is its first."""
-        run = _Run(run_id, code)
-        self.current = self.runs[run_id] = run
-        self._kept.append(run)
-        for text in self._unheard:
-            run.add(text, len(text.text) + _EVENT_BYTES)
-        self._unheard.clear()
-        self._forget()
-        return run
-
-    def close(self, why: str) -> None:
-        """End it."""
-        self._closing = self._closing or why
-        if self._jail is not None:
-            self._jail.kill()
-
-    async def _start(self, jail: Jail, environment: dict[str, str]) -> None:
-        await jail.limit(
-            GroupLimits(self._limits.memory_bytes or 0, self._limits.processes or 0, self._limits.cpus or 0.0)
-        )
-        mine, channel = socket.socketpair()
-        with contextlib.ExitStack() as theirs:
-            theirs.enter_context(channel)
-            descriptors = [channel.fileno()]
-            for stream in OutputStream:
-                source, end = os.pipe2(os.O_CLOEXEC)
-                theirs.callback(os.close, end)
-                descriptors.append(end)
-                self._reading[stream] = ReadEnd(source, self._taker(stream))
-            reader, self._writer = await asyncio.open_connection(sock=mine, limit=1 << 16)
-            self._reader = reader
-            begun = await jail.start_session(self._cwd, environment, descriptors, self._most.result_bytes)
-        if begun.errno:
-            raise misplaced(begun, self._cwd)
-        if self._closing or jail.ended.done():
-            raise SessionLost(f"session {self.session_id} ended before it began", target=self.session_id)
-        self.opened.set_result(None)
-
-    async def _listen(self, jail: Jail) -> None:
-        """Take frames until there are no more, or one that makes no sense; close what nobody uses."""
-        idle = self._spec.idle_seconds or IDLE_SECONDS
-        frames = asyncio.ensure_future(self._frames())
-        ends: list[asyncio.Future[Any]] = [frames, jail.ended]
-        try:
-            while True:
-                await asyncio.wait(ends, timeout=idle, return_when=asyncio.FIRST_COMPLETED)
-                if frames.done() or jail.ended.done():
-                    break
-                if self.current is None and time.monotonic() - self._last_used >= idle:
-                    self.close(f"was closed after {idle:g} s without a run")
-        finally:
-            frames.cancel()
-            await asyncio.wait([frames])
-        if not await _soon(jail):
-            jail.kill()
-
-    async def _frames(self) -> None:
-        most = self._most.result_bytes * 4 // 3 + _FRAME_OVERHEAD
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, ValueError, KeyError, TypeError):
-            while (size := int.from_bytes(await self._reader.readexactly(4), "big")) <= most:
-                self._take(_parsed(await self._reader.readexactly(size)), size)
-
-    async def _interrupt(self, jail: Jail, run: _Run) -> None:
-        """Send SIGINT, and an empty run behind it: that takes the signal if it comes too late for the run it was for."""
-        with contextlib.suppress(WorkstationUnavailable):  # so busy that it does not even take signals
-            await jail.interrupt()
-        self._send("", "interrupted")
-        self._skipping = run.over.done()
-        run.is_followed = not self._skipping
-
-    def _send(self, code: str, name: str) -> None:
-        frame = json.dumps({"run": code, "name": name}).encode()
-        assert self._writer is not None
-        self._writer.write(len(frame).to_bytes(4, "big") + frame)
-
-    def _take(self, frame: dict[str, Any], size: int) -> None:
-        if self._skipping:
-            self._skipping = "end" not in frame
-            return
-        run = self.current
-        if run is None:
-            raise ValueError("nothing runs")
-        for end in self._reading.values():
-            end.read()
-        if "result" in frame:
-            self._add(run, _rich(frame["result"], self._most.result_bytes), size)
-        elif "error" in frame:
-            self._add(run, _error(frame["error"]), size)
-        else:
-            self._last_used = time.monotonic()
-            self.current, self._skipping = None, run.is_followed
-            run.add(self._run_end(run.cause or EndReason.EXITED, run, alive=True))
-
-    def _add(self, run: _Run, event: SessionEvent, size: int) -> None:
-        if run.bytes + size > (self._limits.output_bytes or 0):
-            run.stop(EndReason.OUTPUT_LIMIT)
-        else:
-            run.add(event, size)
-
-    def _taker(self, stream: OutputStream) -> Callable[[bytes], None]:
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-
-        def take(data: bytes) -> None:
-            if not (text := decoder.decode(data)):
-                return
-            event = SessionText(stream=stream, text=text)
-            if self.current is not None:
-                self._add(self.current, event, len(data) + _EVENT_BYTES)
-            elif sum(len(text.text) for text in self._unheard) < _ERROR_CHARACTERS:
-                self._unheard.append(event)
-
-        return take
-
-    def _end(self, jail: Jail) -> None:
-        """Say why it is over, to the run that is in work and to those who come later."""
-        report = jail.ended.result() if jail.ended.done() else None
-        reason = EndReason.LOST
-        if self._closing:
-            reason, self.lost = EndReason.CANCELLED, self._closing
-        elif jail.out_of_memory:
-            reason, self.lost = EndReason.OUT_OF_MEMORY, "used up its memory"
-        elif self.current is not None and self.current.cause is not None:
-            reason, self.lost = self.current.cause, "did not end when it was interrupted"
-        elif report is not None and report.exit_code is not None:
-            reason, self.lost = EndReason.EXITED, f"exited with code {report.exit_code}"
-        elif report is not None:
-            reason, self.lost = EndReason.SIGNALED, f"died: {signal.strsignal(report.signal or 0)}"
-        else:
-            self.lost = "its sandbox died"
-        for end in self._reading.values():
-            end.drain()
-        if self.current is not None:
-            self.current.add(self._run_end(reason, self.current, alive=False))
-            self.current = None
-        if self._writer is not None:
-            self._writer.close()
-
-    def _run_end(self, reason: EndReason, run: _Run, *, alive: bool) -> RunEnd:
-        assert self._jail is not None
-        cpu, memory = self._jail.usage()
-        return RunEnd(
-            reason=reason,
-            session_alive=alive,
-            cpu_seconds=max(0.0, cpu - self._cpu),
-            wall_seconds=run.seconds,
-            peak_memory_bytes=memory,
-        )
-
-    def _forget(self) -> None:
-        """Let go of what old runs gave; that they were is remembered, so that they are not run again."""
-        while len(self._kept) > _KEPT_RUNS or (
-            len(self._kept) > 1 and sum(run.bytes for run in self._kept) > _KEPT_BYTES
-        ):
-            self.runs[self._kept.popleft().run_id] = None
-        while len(self.runs) > 100 * _KEPT_RUNS:
-            self.runs.popitem(last=False)
 
 
 class Sessions:
@@ -347,7 +25,7 @@ class Sessions:
 
     def __init__(self, pool: WarmPool, plan: JailPlan, limits: ComputeLimits, tasks: asyncio.TaskGroup) -> None:
         self._pool, self._plan, self._limits, self._tasks = pool, plan, limits, tasks
-        self._sessions: dict[str, _Interpreter] = {}
+        self._sessions: dict[str, Interpreter] = {}
 
     @property
     def count(self) -> int:
@@ -364,7 +42,7 @@ class Sessions:
             if self.count >= self._limits.sessions:
                 raise LimitExceeded(f"{self.count} sessions are open", limit="sessions", allowed=self._limits.sessions)
             self._sessions.pop(session_id, None)
-            session = _Interpreter(session_id, spec, limits, cwd, self._limits)
+            session = Interpreter(session_id, spec, limits, cwd, self._limits)
             self._sessions[session_id] = session
             self._tasks.create_task(session.live(self._pool, self._plan.environment()), name=f"session {session_id}")
             self._forget()
@@ -404,7 +82,7 @@ class Sessions:
         for session in self._sessions.values():
             session.close("was closed")
 
-    def _earlier(self, session: _Interpreter, run_id: str, code: str) -> _Run | None:
+    def _earlier(self, session: Interpreter, run_id: str, code: str) -> Run | None:
         if run_id not in session.runs:
             return None
         run = session.runs[run_id]
@@ -416,7 +94,7 @@ class Sessions:
             raise InvalidArgument(f"the run {run_id} was of other code")
         return run
 
-    def _begin(self, session: _Interpreter, run_id: str, code: str, timeout: float | None) -> _Run:
+    def _begin(self, session: Interpreter, run_id: str, code: str, timeout: float | None) -> Run:
         if session.lost:
             raise SessionLost(f"the session {session.session_id} {session.lost}", target=session.session_id)
         if session.current is not None or not session.opened.done():
@@ -430,14 +108,8 @@ class Sessions:
 
     def _forget(self) -> None:
         lost = [session for session in self._sessions.values() if session.lost]
-        for session in lost[:-_KEPT_RUNS]:
+        for session in lost[:-KEPT_RUNS]:
             del self._sessions[session.session_id]
-
-
-async def _soon(jail: Jail) -> bool:
-    """Whether the end is reported in a moment: an interpreter that died closes its channel just before."""
-    await asyncio.wait([jail.ended], timeout=1.0)
-    return jail.ended.done()
 
 
 def _encoded(code: str) -> bytes:
@@ -445,26 +117,3 @@ def _encoded(code: str) -> bytes:
         return code.encode()
     except UnicodeEncodeError as error:
         raise InvalidArgument(f"the code is not text: {error}") from error
-
-
-def _parsed(frame: bytes) -> dict[str, Any]:
-    """A frame, if it takes no longer to read than an honest one; raises `ValueError`."""
-    if len(frame) > _FRAME_OVERHEAD and sum(map(frame.count, (b"[", b"{", b","))) > _MOST_MARKS:
-        raise ValueError("no frame of ours")
-    parsed: dict[str, Any] = json.loads(frame)
-    return parsed
-
-
-def _rich(given: Any, most: int) -> RichResult:
-    """A result as the interpreter sent it; raises `ValueError` or `TypeError` for anything else."""
-    data = tuple((kind[:200], base64.b64decode(content, validate=True)) for kind, content in given)
-    if not data or sum(len(content) for _, content in data) > most:
-        raise ValueError("no result, or a larger one than was allowed")
-    return RichResult(data=data)
-
-
-def _error(given: Any) -> SessionError:
-    name, message, trace = (given[key][:_ERROR_CHARACTERS] for key in ("name", "message", "traceback"))
-    if not all(isinstance(text, str) for text in (name, message, trace)):
-        raise ValueError("no error of ours")
-    return SessionError(name=name, message=message, traceback=trace)
