@@ -9,9 +9,10 @@ import importlib
 import importlib.util
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal, InvalidOperation
 from html import escape
+from statistics import median
 from typing import Any
 
 MAX_BARS = 40
@@ -36,7 +37,8 @@ def chart(ask: dict[str, Any]) -> dict[str, Any]:
             skipped += 1
         else:
             groups.setdefault(name[:MAX_NAME], []).append(value)
-    worked_out = ordered({name: combined(ask["operation"], values) for name, values in groups.items()})
+    found = {name: combined(ask["operation"], values) for name, values in groups.items()}
+    worked_out = ordered(topmost(found, ask.get("most", 0), least=ask.get("least", False)))
     bars = worked_out[:MAX_BARS]
     return {
         "groups": [[name, str(value)] for name, value in bars],
@@ -54,10 +56,24 @@ def cells(ask: dict[str, Any]) -> Iterator[tuple[str, Decimal | None]]:
         head = next((line for line in file if line.strip()), "")
         delimiter = next((d for d in ",;\t|" if len(next(csv.reader([head], delimiter=d), [])) == ask["columns"]), ",")
         for row in csv.reader(file, delimiter=delimiter):
-            if any(cell.strip() for cell in row):
+            if any(cell.strip() for cell in row) and kept(row, ask.get("keep", ())):
                 name = row[group].strip() if group < len(row) else ""
                 given = row[measure] if measure is not None and measure < len(row) else ""
                 yield name or "(none)", Decimal(1) if measure is None else number(given)
+
+
+def kept(row: list[str], limits: Iterable[dict[str, Any]]) -> bool:
+    """Whether the row has the values that the chart is limited to."""
+    for limit in limits:
+        cell = row[limit["column"]] if limit["column"] < len(row) else ""
+        if (plain(cell) in map(plain, limit["values"])) == limit["negated"]:
+            return False
+    return True
+
+
+def plain(cell: str) -> str:
+    """A cell without the marks, spaces and capitals that people write it with."""
+    return re.sub(r"\*\*|__|`|~~", "", cell).strip().casefold()
 
 
 def number(text: str) -> Decimal | None:
@@ -76,7 +92,10 @@ def written(text: str) -> Decimal | None:
         return None
     digits = re.sub(r"[^\d.,]", "", found["digits"])
     last = max(digits.rfind(","), digits.rfind("."))
-    if re.fullmatch(r"\d{1,3}(?:,\d{3})+|\d{1,3}(?:\.\d{3}){2,}", digits):
+    money = re.search(r"[$€£¥₹A-Z]", re.sub(r"\d.*\d", "", text), re.IGNORECASE) and not found["scale"]
+    if (money and re.fullmatch(r"\d{1,3}\.\d{3}", digits)) or re.fullmatch(
+        r"\d{1,3}(?:,\d{3})+|\d{1,3}(?:\.\d{3}){2,}", digits
+    ):
         digits = re.sub(r"[.,]", "", digits)
     elif last >= 0 and digits.count(digits[last]) == 1:
         digits = re.sub(r"[.,]", "", digits[:last]) + "." + digits[last + 1 :]
@@ -91,9 +110,17 @@ def combined(operation: str, values: list[Decimal]) -> Decimal:
     """One number of many."""
     if operation == "average":
         return round(sum(values, Decimal(0)) / len(values), 6)
+    if operation == "median":
+        return median(values)
     if operation in ("maximum", "minimum"):
         return max(values) if operation == "maximum" else min(values)
     return sum(values, Decimal(0))
+
+
+def topmost(worked_out: dict[str, Decimal], most: int, *, least: bool) -> dict[str, Decimal]:
+    """The `most` largest or smallest of them, all where `most` is 0."""
+    ranked = sorted(worked_out.items(), key=lambda one: ((one[1] if least else -one[1]), one[0]))
+    return dict(ranked[:most]) if most else worked_out
 
 
 def ordered(worked_out: dict[str, Decimal]) -> list[tuple[str, Decimal]]:
@@ -104,7 +131,9 @@ def ordered(worked_out: dict[str, Decimal]) -> list[tuple[str, Decimal]]:
 
 
 def draw(path: str, title: str, bars: list[tuple[str, Decimal]]) -> str:
-    """Draw the bars into `path` or, where only an SVG can be drawn, beside it; returns where."""
+    """Draw the bars into `path` or, where only an SVG can be drawn, beside it; returns where, "" if nothing came of it."""
+    if os.path.isabs(path) or os.path.normpath(path).split(os.sep)[0] == "..":
+        raise ValueError(f"{path} lies outside the workspace")
     able = importlib.util.find_spec("matplotlib") is not None
     stem, ending = os.path.splitext(path)
     path = stem + (ending or ".png" if able else ".svg")
@@ -114,7 +143,7 @@ def draw(path: str, title: str, bars: list[tuple[str, Decimal]]) -> str:
     else:
         with open(path, "w", encoding="utf-8") as file:
             file.write(as_svg(title, bars))
-    return path
+    return path if os.path.isfile(path) else ""
 
 
 def draw_figure(path: str, title: str, bars: list[tuple[str, Decimal]]) -> None:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -11,20 +11,19 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from agent.models.offline import chart_program
+from agent.models.offline.chart_wanted import NotDrawn, Wanted, is_image, wanted
 from agent.models.offline.clauses import Clause
-from agent.models.offline.columns import measure, number_label
 from agent.models.offline.desk import Desk, ToolFailed
 from agent.models.offline.documents import document
-from agent.models.offline.files import file_names, resolved, without
+from agent.models.offline.files import file_names, leads_out, resolved, without
 from agent.models.offline.numbers import Amount
-from agent.models.offline.questions import question
 from agent.models.offline.records import Group
-from agent.models.offline.words import plural, stems
+from agent.models.offline.replies import outside
+from agent.models.offline.words import joined, plural
 
 _TABLES = ("csv", "tsv")
-_IMAGES = ("svg", "png", "jpg", "jpeg", "pdf")
 _SECONDS = 120
-_NOUN = r"(?:charts?|graphs?|plots?|diagrams?|histograms?|bars)\b"
+_NOUN = r"(?:charts?|graphs?|plots?|diagrams?|histograms?|pies?|bars)\b"
 _DRAW = re.compile(
     rf"(?<!\bthe )\b(?:draw|plot|visuali[sz]e|sketch)\b|"
     rf"\b(?:make|create|produce|generate|render|build|prepare|give|show|add|want|need|as|into|in|with|have)\b"
@@ -53,27 +52,7 @@ _REPORT = re.compile(
 _GROUPED = re.compile(
     r"\b(?:per|by|for each|for every|of each|of every|in each|for all|across|against|vs)\b", re.IGNORECASE
 )
-_OPERATIONS = (
-    ("average", r"\b(?:average|mean|avg)\b"),
-    ("count", r"\b(?:count(?:s|ing)?|number of|how many)\b"),
-    ("maximum", r"\b(?:max(?:imum)?|highest|largest|biggest)\b"),
-    ("minimum", r"\b(?:min(?:imum)?|lowest|smallest)\b"),
-)
 _MOST_NAMED = 20
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """One chart: columns by their position, the measure None where rows are counted."""
-
-    path: str
-    columns: int
-    group: int
-    measure: int | None
-    operation: str
-    title: str
-    chart: str
-    currency: str = ""
 
 
 def chart_clauses(found: Sequence[Clause]) -> range:
@@ -95,7 +74,7 @@ def chart_clauses(found: Sequence[Clause]) -> range:
 
 def _draws(text: str) -> bool:
     names = file_names(text)
-    for name in filter(_is_image, names):
+    for name in filter(is_image, names):
         text = re.sub(rf"[\"'`“]?{re.escape(name)}", "\x02", text)
     return not _KEPT.match(text) and _DRAW.search(without(text, names)) is not None
 
@@ -119,18 +98,26 @@ class Charts:
         path = self._table(text, files)
         if not path:
             return ""
+        if out := [name for name in file_names(text) if leads_out(name) or name.startswith("~")]:
+            return outside(out[:1])
         if not self._desk.has("run_python"):
             return "I cannot draw that: my profile turns the capability compute off, so I cannot run a program."
+        names = file_names(text)
+        if target := _unusable(text, names):
+            return f"I drew nothing: a chart goes into an image such as chart.svg, not into {target}."
         path, table = self._read(path)
-        wanted = _wanted(text, path, table)
-        result = self._desk.use("run_python", code=_program(wanted), timeout=_SECONDS)
-        return _reply(wanted, result)
+        try:
+            asked = wanted(text, path, table)
+        except NotDrawn as why:
+            return f"I drew nothing: {why}."
+        result = self._desk.use("run_python", code=_program(asked), timeout=_SECONDS)
+        return _reply(asked, result, _others(names, path))
 
     def _table(self, text: str, files: Sequence[str]) -> str:
         names = file_names(text)
         if named := _tables([*names, *files]):
             return named[0]
-        if not all(map(_is_image, names)):
+        if not all(map(is_image, names)):
             return ""  # something else is to be drawn than a table
         known = self._desk.paths()
         named, tables = _tables(file_names(text, known)), _tables(known)
@@ -155,69 +142,22 @@ def _tables(names: Sequence[str]) -> list[str]:
     return [name for name in names if name.casefold().endswith(_TABLES)]
 
 
-def _is_image(name: str) -> bool:
-    return name.casefold().endswith(_IMAGES)
-
-
-def _wanted(text: str, path: str, table: Group) -> _Wanted:
-    """Read which columns are meant; raises `ToolFailed` when no numbers are there to draw."""
-    names = file_names(text)
-    said = without(text, names)
-    labels = list(table.columns)
-    operation = next((name for name, pattern in _OPERATIONS if re.search(pattern, said, re.IGNORECASE)), "total")
-    by = _group_label(said, labels)
-    of = _measure_label(said, table, [label for label in labels if label != by])
-    if of is None and operation != "count":
-        raise ToolFailed(f"{path} has no column of numbers to draw")
-    by = by or next((label for label in labels if label != of and not _is_number(table, label)), labels[0])
-    counting = operation == "count"
-    title = f"{'Number of rows' if counting else f'{operation.capitalize()} of {of}'} per {by}"
-    image = next(filter(_is_image, names), "")
-    stem = path.rpartition(".")[0].rpartition("/")[2]
-    amounts = [] if counting or of is None else [found for r in table.records if (found := measure(r, of))]
-    return _Wanted(
-        path=path,
-        columns=len(labels),
-        group=labels.index(by),
-        measure=None if counting or of is None else labels.index(of),
-        operation=operation,
-        title=title,
-        chart=image or f"charts/{stem}-{'-'.join(stems(by)) or 'chart'}",
-        currency=amounts[0].currency if amounts else "",
-    )
-
-
-def _group_label(said: str, labels: Sequence[str]) -> str:
-    """The column named behind such words as "per"; the nearest one."""
-    for match in _GROUPED.finditer(said):
-        behind = stems(said[match.end() :])[:5]
-        placed = [(at, -len(label), label) for label in labels if (at := _at(behind, label)) >= 0]
-        if placed:
-            return min(placed)[2]
+def _unusable(text: str, names: Sequence[str]) -> str:
+    """The file named as the place for the chart that is no image, "" when there is none."""
+    for name in names:
+        leading = r"into|to|as|called|named" + ("" if _tables([name]) else "|in|at")
+        led = rf"\b(?:{leading})\s+(?:(?:the|a|an|file)\s+)*[\"'`“]?{re.escape(name)}"
+        if not is_image(name) and re.search(led, text, re.IGNORECASE):
+            return name
     return ""
 
 
-def _measure_label(said: str, table: Group, labels: Sequence[str]) -> str | None:
-    """The column of numbers that is named, else the one that such a question is usually about."""
-    numeric = [label for label in labels if label and _is_number(table, label)]
-    spoken = stems(said)
-    named = [(-len(stems(label)), _at(spoken, label), label) for label in numeric if _at(spoken, label) >= 0]
-    if named:
-        return min(named)[2]
-    usual = number_label(question(said), table.records)
-    return usual if usual in numeric else next(iter(numeric), None)
-
-
-def _at(spoken: Sequence[str], label: str) -> int:
-    """Where the words of a label begin among those spoken, -1 when they are not there."""
-    parts = stems(label)
-    places = range(len(spoken) - len(parts) + 1) if parts else range(0)
-    return next((at for at in places if list(spoken[at : at + len(parts)]) == parts), -1)
-
-
-def _is_number(table: Group, label: str) -> bool:
-    values = [value for record in table.records[:100] if (value := record.get(label))]
-    return bool(values) and sum(chart_program.number(value) is not None for value in values) * 2 > len(values)
+def _others(names: Sequence[str], path: str) -> list[str]:
+    """That other tables were named than the one that is drawn."""
+    other = [
+        name for name in _tables(names) if name.rpartition("/")[2].casefold() != path.rpartition("/")[2].casefold()
+    ]
+    return [f"I drew {path} only, not {joined(other)}: ask for one file at a time."] if other else []
 
 
 @cache
@@ -225,14 +165,13 @@ def _source() -> str:
     return Path(chart_program.__file__).read_text()
 
 
-def _program(wanted: _Wanted) -> str:
+def _program(wanted: Wanted) -> str:
     """The program with what is asked for, as data that cannot end the string it stands in."""
-    names = ("path", "columns", "group", "measure", "operation", "title", "chart")
-    ask = json.dumps({name: getattr(wanted, name) for name in names})
+    ask = json.dumps(asdict(wanted))
     return f"{_source()}\n\nimport json\n\nprint(json.dumps(chart(json.loads({ask!r}))))\n"
 
 
-def _reply(wanted: _Wanted, result: dict[str, JsonValue]) -> str:
+def _reply(wanted: Wanted, result: dict[str, JsonValue], notes: Sequence[str]) -> str:
     try:
         found = json.loads(str(result.get("output", "")))
     except ValueError:
@@ -240,19 +179,29 @@ def _reply(wanted: _Wanted, result: dict[str, JsonValue]) -> str:
     lines = [f"- {name}: {Amount(Decimal(value), wanted.currency)}" for name, value in found["groups"][:_MOST_NAMED]]
     unsaid = len(found["groups"]) - len(lines) + found["more"]
     rows = found["rows"]
-    skipped = f" {found['skipped']} of them have no number there." if found["skipped"] else ""
     if not lines:
         return f"{wanted.path} has {rows} {plural('rows', rows)} and nothing to draw."
     return "\n".join([
-        f"{wanted.title} in {wanted.path} ({rows} {plural('rows', rows)}):{skipped}",
+        f"{wanted.title} in {wanted.path} ({rows} {plural('rows', rows)}):{_skipped(wanted, found['skipped'])}",
         *lines,
         *([f"and {unsaid} more"] if unsaid else []),
         "",
         _where(wanted, found["chart"]),
+        *wanted.notes,
+        *notes,
     ])  # fmt: skip
 
 
-def _where(wanted: _Wanted, path: str) -> str:
+def _skipped(wanted: Wanted, count: int) -> str:
+    if not count:
+        return ""
+    have, are = ("has", "is") if count == 1 else ("have", "are")
+    return f" {count} of them {have} no number in {wanted.measured} and {are} left out."
+
+
+def _where(wanted: Wanted, path: str) -> str:
+    if not path:
+        return f"The program ended, but left no file {wanted.chart}."
     drawn = f"I drew that as a bar chart into {path}."
     if wanted.chart.rpartition("/")[2].count(".") and path != wanted.chart:
         return f"{drawn} For {wanted.chart} Python needs matplotlib here: `empla compute packages add matplotlib`."

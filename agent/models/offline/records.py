@@ -22,12 +22,20 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Records that stand together under the same `headings`; `columns` are the labels of a table."""
+    """Records that stand together under the same `headings`.
+
+    `columns` are the labels of a table in lower case, `written` the same as they stand there.
+    """
 
     kind: str
     records: tuple[Record, ...]
     headings: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    written: tuple[str, ...] = ()
+
+    def title(self, label: str) -> str:
+        """The label as the table has it, capitals and all."""
+        return next((own for column, own in zip(self.columns, self.written, strict=False) if column == label), label)
 
     def labels(self) -> list[str]:
         """Every label that one of the records has, in order of first use."""

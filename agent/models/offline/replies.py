@@ -1,5 +1,9 @@
 """Sentences that the rules' replies share."""
 
+from collections.abc import Sequence
+
+from agent.models.offline.words import joined
+
 NO_KEY = "No model key is configured, so I work by fixed rules"
 _CAN_DO = (
     "summarise, read, search, list, write and append to workspace files; count, filter, total and look up what they list; "
@@ -25,6 +29,11 @@ def unable(why: str = "I did not understand that") -> str:
 def not_done(text: str) -> str:
     """That a part of the message was not acted on."""
     return f"I did not act on “{text.strip(' .!')}”: that is beyond my rules."
+
+
+def outside(names: Sequence[str]) -> str:
+    """That files lie where no employee can reach."""
+    return f"I cannot reach {joined([*names])}: that lies outside my workspace."
 
 
 def closed(text: str) -> str:

@@ -68,9 +68,10 @@ def _is_head(row: Sequence[str]) -> bool:
 
 
 def _group(head: Sequence[str], rows: Sequence[Sequence[str]], headings: tuple[str, ...]) -> Group:
-    labels = [_plain(label).casefold() for label in head]
+    written = tuple(map(_plain, head))
+    labels = [label.casefold() for label in written]
     kept = [row for row in rows if any(cell.strip() for cell in row)]
-    return Group("table", tuple(_record(labels, row, headings) for row in kept), headings, tuple(labels))
+    return Group("table", tuple(_record(labels, row, headings) for row in kept), headings, tuple(labels), written)
 
 
 def _record(labels: Sequence[str], row: Sequence[str], headings: tuple[str, ...]) -> Record:

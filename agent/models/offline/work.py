@@ -16,7 +16,7 @@ from agent.models.offline.followups import goes_on, questions_before
 from agent.models.offline.looking import Looking
 from agent.models.offline.numbers import amount
 from agent.models.offline.remainders import is_request
-from agent.models.offline.replies import NO_KEY, closed, help_text, not_done, short_help, unable
+from agent.models.offline.replies import NO_KEY, closed, help_text, not_done, outside, short_help, unable
 from agent.models.offline.research import Research
 from agent.models.offline.situation import Situation
 from agent.models.offline.words import joined
@@ -145,7 +145,7 @@ class Worker:
         """What to say when a tool failed: another spelling of the file is tried first."""
         if _OUTSIDE in str(error):
             out = [name for name in asked.files if leads_out(name)] or [*asked.files]
-            return f"I cannot reach {joined(out)}: that lies outside my workspace."
+            return outside(out)
         if asked.kind not in _READING or not asked.files or not self._desk.has("read_file"):
             return f"That did not work: {closed(str(error))}"
         known = self._looking.known()
