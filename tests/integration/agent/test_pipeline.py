@@ -204,6 +204,25 @@ async def test_a_model_that_stays_silent_is_a_case_for_a_person(office: Office):
     assert notice == notices.FAILURE
 
 
+async def test_a_run_that_was_cut_off_is_a_case_for_a_person_and_its_sender_reads_no_details(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+):
+    begin = StoredEffects.begin
+
+    async def begun_before(*arguments: Any, **about: Any) -> RecordedEffect:
+        await begin(*arguments, **about)
+        return RecordedEffect("intended")
+
+    monkeypatch.setattr(StoredEffects, "begin", begun_before)
+    call = ToolCall(call_id="1", name="run_python", arguments={"code": "open('x', 'a').write('once')"})
+    async with office.employee(scripted(ModelResponse(calls=(call,), model="m", stop_reason="calls"))) as gateway:
+        message_id, state = await answered(office, gateway, "Run it")
+    assert state == "failed"
+    assert await office.replies(message_id) == [notices.FAILURE]
+    assert await office.pool.fetchval("SELECT state FROM effects") == "ambiguous"
+    assert "run_python was begun before" in await office.pool.fetchval("SELECT reason FROM reviews")
+
+
 async def test_an_answer_that_was_cut_off_is_shown_to_a_person_first(office: Office):
     async with office.employee(scripted(ModelResponse(text="It costs 1", model="m", stop_reason="length"))) as gateway:
         message_id, _ = await answered(office, gateway, "Hello?")
