@@ -48,6 +48,11 @@ class Selection:
         """How well the lists say themselves that they are about what is asked; under 1 they do not."""
         return max((reading.topic for reading in self.readings), default=0.0)
 
+    def title(self, label: str) -> str:
+        """The label as the first list that has it writes it."""
+        titles = (reading.group.title(label) for reading in self.readings if label in reading.group.columns)
+        return next(titles, label)
+
     def states(self) -> list[str]:
         """The state words asked for, such as open, with "not" before those ruled out."""
         filters = [f for reading in self.readings for f in reading.filters if f.kind == "state"]

@@ -16,6 +16,7 @@ from agent.models.offline.evaluate import (
     total,
     wanted_attribute,
 )
+from agent.models.offline.grouping import by_groups, no_number
 from agent.models.offline.numbers import Amount
 from agent.models.offline.questions import Operation
 from agent.models.offline.records import Record
@@ -29,7 +30,7 @@ _RANKED = {2: "second ", 3: "third ", 4: "fourth ", 5: "fifth "}
 
 def answer(selection: Selection) -> str | None:
     """The answer to the selection's question, None when the records cannot give one."""
-    return _ANSWERS[selection.question.operation](selection)
+    return by_groups(selection) or _ANSWERS[selection.question.operation](selection)
 
 
 def _where(selection: Selection) -> str:
@@ -118,8 +119,6 @@ def _sum(selection: Selection) -> str | None:
     if found is None:
         return None
     label, valued = found
-    if breakdown := _breakdown(selection, label, valued):
-        return breakdown
     if not valued:
         return f"{_where(selection)} has no {_things(selection, 2)} with a {_label(label)}: the total is 0."
     values = [value for _, value in valued]
@@ -129,7 +128,8 @@ def _sum(selection: Selection) -> str | None:
     records = [record for record, _ in valued]
     if len(valued) == 1:
         return f"The {_label(label)} {_of(selection, records)} is {values[0]}."
-    return f"The total {_label(label)} {_of(selection, records)} is {total(values)} ({parts})."
+    told = f"The total {_label(label)} {_of(selection, records)} is {total(values)} ({parts})."
+    return told + no_number(len(selection.chosen) - len(valued), label)
 
 
 def _per_currency(values: Sequence[Amount]) -> str:
@@ -137,28 +137,15 @@ def _per_currency(values: Sequence[Amount]) -> str:
     return joined([str(total([v for v in values if v.currency == currency])) for currency in currencies])
 
 
-def _breakdown(selection: Selection, label: str, valued: Sequence[tuple[Record, Amount]]) -> str | None:
-    found = grouped(selection)
-    if not found:
-        return None
-    own = {id(record): value for record, value in valued}
-    sums = {value: [own[id(r)] for r in records if id(r) in own] for value, records in found[1].items()}
-    middle = selection.question.operation == "average"
-    lines = [f"- {value}: {(average if middle else total)(them)}" for value, them in sums.items() if them]
-    kind = "Average" if middle else "Total"
-    return f"{kind} {_label(label)} by {found[0]} in {_where(selection)}:\n" + "\n".join(lines)
-
-
 def _middle(selection: Selection) -> str | None:
     found = numbers(selection)
     if not found or not found[1]:
         return None
     label, valued = found
-    if selection.question.operation == "average" and (breakdown := _breakdown(selection, label, valued)):
-        return breakdown
     values = [value for _, value in valued]
     result = (median if selection.question.operation == "median" else average)(values).shown(2)
-    return f"The {selection.question.operation} {_label(label)} {_of(selection, [r for r, _ in valued])} is {result}."
+    told = f"The {selection.question.operation} {_label(label)} {_of(selection, [r for r, _ in valued])} is {result}."
+    return told + no_number(len(selection.chosen) - len(valued), label)
 
 
 def _extreme(selection: Selection) -> str | None:
