@@ -4,6 +4,7 @@ import re
 
 from agent.models.offline.evaluate import Selection
 from agent.models.offline.questions import operation_words
+from agent.models.offline.replies import DREW
 from agent.models.offline.states import is_state_word
 from agent.models.offline.vocabulary import COLUMNS, NEGATIONS
 from agent.models.offline.words import NUMBER_WORDS, STOP, stem, stems, word_set
@@ -13,11 +14,13 @@ _FRAMING = word_set(
     before after since until between over above under below than least most up during per by second third fourth fifth
     stock units pieces still already exactly actually altogether combined together everything anything something
     there please data info information details record records entry entries everyone everybody anyone side
-    year month week day today now far yet ever really"""
+    year month week day today now far yet ever really
+    calculate compute determine evaluate figure tally sold sell sells single individual column"""
 )
 """Words that shape a question, or that the reckoning reads by its own patterns."""
 
 _COLUMN_WORDS = frozenset(member for members in COLUMNS.values() for member in members)
+_REMARK = re.compile(r"\n\(I could not take “.*” into account\.\)")
 _CHECKED = ("count", "share", "sum", "average", "median", "max", "min", "list", "check")
 
 
@@ -40,6 +43,18 @@ def with_note(answer: str, selection: Selection) -> str:
     left = unaccounted(selection)
     noted = "”, “".join(left)
     return f"{answer}\n(I could not take “{noted}” into account.)" if left else answer
+
+
+def remark(answer: str) -> str:
+    """What the answer says that it leaves out, "" where it says nothing of the kind."""
+    found = _REMARK.search(answer)
+    return found[0].strip() if found else ""
+
+
+def without_remarks(answer: str) -> str:
+    """The answer without what the reply says about itself: what it leaves out and where a chart is."""
+    said = answer.partition(f"\n\n{DREW}")[0]
+    return _REMARK.sub("", said)
 
 
 def _is_plain(word: str) -> bool:

@@ -18,7 +18,7 @@ from agent.models.offline.documents import document
 from agent.models.offline.files import file_names, leads_out, resolved, without
 from agent.models.offline.numbers import Amount
 from agent.models.offline.records import Group
-from agent.models.offline.replies import outside
+from agent.models.offline.replies import DREW, outside
 from agent.models.offline.words import joined, plural
 
 _TABLES = ("csv", "tsv")
@@ -202,7 +202,7 @@ def _skipped(wanted: Wanted, count: int) -> str:
 def _where(wanted: Wanted, path: str) -> str:
     if not path:
         return f"The program ended, but left no file {wanted.chart}."
-    drawn = f"I drew that as a bar chart into {path}."
+    drawn = f"{DREW} {path}."
     if wanted.chart.rpartition("/")[2].count(".") and path != wanted.chart:
         return f"{drawn} For {wanted.chart} Python needs matplotlib here: `empla compute packages add matplotlib`."
     return drawn

@@ -1,10 +1,12 @@
 """Sentences that the rules' replies share."""
 
+import re
 from collections.abc import Sequence
 
 from agent.models.offline.words import joined
 
 NO_KEY = "No model key is configured, so I work by fixed rules"
+DREW = "I drew that as a bar chart into"
 _CAN_DO = (
     "summarise, read, search, list, write and append to workspace files; count, filter, total and look up what they list; "
     "draw charts of tables; calculate; and remember and recall what you tell me"
@@ -39,6 +41,17 @@ def outside(names: Sequence[str]) -> str:
 def closed(text: str) -> str:
     """`text` with a full stop, unless it ends as a sentence already."""
     return text if text.endswith((".", "!", "?")) else text + "."
+
+
+def is_result(text: str) -> bool:
+    """Whether a reply says what was asked for, not that something could not be done."""
+    return not _NO_RESULT.search(text)
+
+
+_NO_RESULT = re.compile(
+    rf"^(?:I drew nothing|That did not work|I cannot |I could not |I found no|I did not |I read .* but found no answer|"
+    rf"Which file |The program ended|{NO_KEY})|^\S.* has no column “|^\S+ is empty",
+)
 
 
 def preview(content: str) -> str:

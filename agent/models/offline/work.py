@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from agent.models.offline import wording
+from agent.models.offline.accounting import remark, without_remarks
 from agent.models.offline.arithmetic import ArithmeticRefused, calculate
 from agent.models.offline.asks import Ask, Kind, ask
 from agent.models.offline.calendar import about_days
@@ -16,7 +17,7 @@ from agent.models.offline.followups import goes_on, questions_before
 from agent.models.offline.looking import Looking
 from agent.models.offline.numbers import amount
 from agent.models.offline.remainders import is_request
-from agent.models.offline.replies import NO_KEY, closed, help_text, not_done, outside, short_help, unable
+from agent.models.offline.replies import NO_KEY, closed, help_text, is_result, not_done, outside, short_help, unable
 from agent.models.offline.research import Research
 from agent.models.offline.situation import Situation
 from agent.models.offline.words import joined
@@ -45,6 +46,7 @@ class Worker:
         self._charts = Charts(desk)
         self._answers: list[str] = []
         self._said: list[str] = []
+        self._remarks: list[str] = []
         self._files: tuple[str, ...] = ()
         self._pointed: tuple[str, ...] = ()
 
@@ -60,7 +62,7 @@ class Worker:
             elif position not in chart:
                 self._answers.append(self._context(clause) if chart else self._one(clause))
         cut = [f"Of {path} I read only the first {size:,} characters." for path, size in self._desk.cut.items()]
-        return "\n\n".join(dict.fromkeys(filter(None, [*self._answers, *left, *cut]))) or unable()
+        return "\n\n".join(dict.fromkeys(filter(None, [*self._answers, *self._remarks, *left, *cut]))) or unable()
 
     def _one(self, clause: Clause) -> str:
         asked = self._resolved(self._asked(clause.text), clause)
@@ -207,10 +209,15 @@ class Worker:
     def _worked_out(self, text: str, files: tuple[str, ...]) -> str | None:
         """The answer to a description of content, such as "the total value of the open deals in pipeline.csv"."""
         if not text:
-            return next(iter(reversed(self._answers)), None)
+            last = next(iter(reversed(self._answers)), None)
+            return without_remarks(last) if last else None
         if summed := _worked_sum(text):
             return summed
-        return "\n\n".join(filter(None, (self._worked_out_one(one.text, files) for one in clauses(text)))) or None
+        found = [one for clause in clauses(text) if (one := self._worked_out_one(clause.text, files))]
+        if refused := next((one for one in found if not is_result(one)), ""):
+            raise ToolFailed(refused)
+        self._remarks += filter(None, map(remark, found))
+        return "\n\n".join(map(without_remarks, found)) or None
 
     def _worked_out_one(self, text: str, files: tuple[str, ...]) -> str | None:
         inner = ask(text, files)

@@ -3,28 +3,36 @@
 import re
 from collections.abc import Callable, Sequence
 
+from agent.models.offline.accounting import without_remarks
 from agent.models.offline.asks import Ask
 from agent.models.offline.changing import edit
 from agent.models.offline.desk import Desk, ToolFailed
 from agent.models.offline.editing import Unclear
 from agent.models.offline.facts import said_to
-from agent.models.offline.replies import preview
+from agent.models.offline.replies import is_result, preview
 from agent.models.offline.situation import Situation
 from agent.models.offline.words import plural
 
 _BACK = re.compile(
-    r"(?:that|it|this|them|(?:the|this|that|your) (?:result|answer|summary|list|number|total|reply)s?)", re.IGNORECASE
+    r"(?:that|it|this|them|these|those|(?:all |both )?(?:of )?(?:(?:the|this|that|these|those|your|its|their) )?"
+    r"(?:whole |full |above )?(?:result|answer|summary|summarie|list|number|total|average|median|sum|count|value|figure|"
+    r"output|reply|replie)s?)",
+    re.IGNORECASE,
 )
 """Content said by pointing at an answer given before."""
 
 _DESCRIBED = re.compile(
     r"(?:a |an |the )?(?:\w+ )?(?:summary|list|total|sum|number|count|average|names?|overview|"
-    r"result)\b.{0,20}\b(?:of|from|for|in)\b",
+    r"result|median|highest|lowest)\b.{0,20}\b(?:of|from|for|in|per)\b",
     re.IGNORECASE,
 )
 """Content that is to be worked out rather than written as it stands."""
 
 _ITEM = re.compile(r"\b(?:item|entry|entries|bullet|task|to-?do)s?\b", re.IGNORECASE)
+
+
+_MARKER = re.compile(r"\s*(?:[-*+]|\d+[.)])\s+(?:\[[ xX]\]\s+)?")
+"""What stands before the text of a list's item."""
 
 
 class Writing:
@@ -53,7 +61,7 @@ class Writing:
             return "Which file should I add that to?"
         before = self._before(asked.target)
         body = self._content(asked) or asked.body
-        item = _as_item(body, before) if _ITEM.search(asked.form) else body
+        item = _as_item(body, before) if _is_item(asked, body, before) else body
         content = ("" if not before or before.endswith("\n") else "\n") + item + "\n"
         self._desk.use("append_file", path=asked.target, content=content)
         return f"I added to {asked.target}: {preview(content)}"
@@ -107,14 +115,21 @@ class Writing:
 
     def _content(self, asked: Ask) -> str | None:
         """Content that is worked out or pointed at; None when it is to be written as it stands."""
-        if _BACK.fullmatch(asked.body):
-            return self._worked_out("", ()) or self._last_reply()
+        if _BACK.fullmatch(asked.body) and not re.search(rf"[\"“'`]{re.escape(asked.body)}[\"”'`]", asked.text):
+            return self._result(asked)
         others = tuple(name for name in asked.files if name != asked.target)
         if not _DESCRIBED.match(asked.body) or not (
             others or re.search(r"\b(?:files?|workspace|our|my|the)\b", asked.body)
         ):
             return None
         return self._worked_out(re.sub(r"^(?:a|an) ", "the ", asked.body, flags=re.IGNORECASE), others)
+
+    def _result(self, asked: Ask) -> str:
+        """What was answered before; raises `ToolFailed` where that is nothing to write down."""
+        found = self._worked_out("", ()) or without_remarks(self._last_reply() or "")
+        if not found or not is_result(found):
+            raise ToolFailed(f"I have no result to write into {asked.target}")
+        return found
 
     def _last_reply(self) -> str | None:
         return next((text for who, text in reversed(self._situation.earlier) if who == "assistant"), None)
@@ -149,10 +164,27 @@ def _alike(lines: Sequence[str], others: Sequence[str]) -> int:
     return next((i for i, (one, other) in enumerate(pairs) if one != other), min(len(lines), len(others)))
 
 
+def _is_item(asked: Ask, body: str, before: str) -> bool:
+    """Whether what is added shall be an item: it is called so, or is put to a list with nothing else said of it."""
+    if _ITEM.search(asked.form):
+        return True
+    if asked.form.split()[-1:] not in ([], ["the"], ["a"], ["an"], ["another"], ["new"]) or "\n" in body:
+        return False
+    last = _last_line(before)
+    labelled = bool(re.match(r"[^:]{1,60}:\s", body)) and bool(re.match(r"[^:]{1,60}:\s", last))
+    return bool(_MARKER.match(last)) and (labelled or asked.text.casefold().startswith("add"))
+
+
 def _as_item(body: str, before: str) -> str:
     """`body` as a list item when the text before it ends in a list."""
-    last = next((line for line in reversed(before.splitlines()) if line.strip()), "")
-    bullet = re.match(r"^(\s*[-*+]\s+(?:\[[ xX]\]\s+)?)", last)
-    if not bullet or body.lstrip().startswith(("-", "*")):
+    marker = _MARKER.match(_last_line(before))
+    if not marker or _MARKER.match(body):
         return body
-    return "\n".join(re.sub(r"\[[xX]\]", "[ ]", bullet[1]) + line for line in body.splitlines())
+    if number := re.search(r"\d+", marker[0]):
+        lines = enumerate(body.splitlines(), int(number[0]) + 1)
+        return "\n".join(marker[0].replace(number[0], str(place), 1) + line for place, line in lines)
+    return "\n".join(re.sub(r"\[[xX]\]", "[ ]", marker[0]) + line for line in body.splitlines())
+
+
+def _last_line(text: str) -> str:
+    return next((line for line in reversed(text.splitlines()) if line.strip()), "")
