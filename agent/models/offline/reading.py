@@ -84,18 +84,23 @@ def _topic(question: Question, document: Document, group: Group) -> float:
     score = max((weight for known, weight in fits if asked & known), default=0.0)
     if score < 1 and asked & _THINGS and family(next(iter([*group.columns, *group.labels()]), "")) == "name":
         return 1.0
-    if score < 1 and asked & _SOLD and _is_priced(group):
+    if score < 1 and asked & _SOLD and _is_priced(document, group):
         return 1.0
     said = {part for record in group.records[:50] for part in stems(record.text)}
     return score or (0.5 if asked & said else 0.0)
 
 
-def _is_priced(group: Group) -> bool:
-    """Whether each of several records has a status and an amount of its own, as deals have that nothing calls so."""
-    sample = group.records[:50]
-    return len(sample) > 1 and all(
-        is_structural(record) and any(amount(value) for key, value in record.fields if not key) for record in sample
-    )
+def _is_priced(document: Document, group: Group) -> bool:
+    """Whether each record has a status and an amount of its own, as deals have that nothing calls so.
+
+    One alone may have both by chance, unless others beside it do, as under another heading.
+    """
+    alike = [one for one in document.groups if one is not group and all(map(_has_price, one.records[:50]))]
+    return all(map(_has_price, group.records[:50])) and sum(len(one.records) for one in (group, *alike)) > 1
+
+
+def _has_price(record: Record) -> bool:
+    return is_structural(record) and any(amount(value) for key, value in record.fields if not key)
 
 
 @dataclass(frozen=True, slots=True)
