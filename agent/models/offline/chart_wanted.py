@@ -122,7 +122,9 @@ class _Request:
             label = self._label_in(phrase)
             if strict and not label:
                 raise NotDrawn(self._no_column(" ".join(phrase)))
-            found = found or label
+            if strict and found and label not in ("", found):
+                raise NotDrawn(f"I draw by one column only, not by {found} and {label} at once")
+            found = found or (label if strict or not self._is_number(label) else "")
         return found
 
     def _label_in(self, phrase: Sequence[str]) -> str:
