@@ -14,7 +14,7 @@ from tests.conformance.programs import (
     start,
     start_python,
 )
-from workstation.interface import Compute, EndReason, ExecLimits, SessionSpec, Terminal
+from workstation.interface import Compute, EndReason, ExecLimits, SessionSpec, SessionText, Terminal
 
 STARVING = """
 import os
@@ -132,7 +132,7 @@ class TestSessions:
     async def test_an_answer_that_is_no_use_but_long_to_read_ends_the_session(self, compute: Compute) -> None:
         long = """
             import os, socket
-            answer = b'{"error":{"name":[' + b"{}," * 3_000_000 + b'{}]}}'
+            answer = b'{"result":[' + b'["t","aGk="],' * 200_000 + b'["t","aGk="]]}'
             for fd in range(3, 64):
                 try:
                     socket.socket(fileno=os.dup(fd)).sendall(len(answer).to_bytes(4, "big") + answer)
@@ -149,3 +149,20 @@ class TestSessions:
         await compute.open_session(session_id, SessionSpec(limits=ExecLimits(cpus=0.001)))
         await compute.close_session(session_id)
         assert (await run(compute, "true")).end.exit_code == 0
+
+    async def test_what_is_printed_between_runs_comes_or_is_said_to_be_left_out(self, compute: Compute) -> None:
+        printing = """
+            import threading, time
+            def print_much():
+                time.sleep(0.2)
+                print("x" * 1_000_000)
+                open("done", "w").close()
+            threading.Thread(target=print_much).start()
+        """
+        async with interpreter(compute) as python:
+            await python.run(printing)
+            await run(compute, "sh", "-c", "until [ -e done ]; do sleep 0.1; done")
+            ran = await python.run("print('end')")
+            printed = "".join(event.text for event in ran.events if isinstance(event, SessionText))
+            assert printed.count("x") == 1_000_000 or "left out" in printed
+            assert ran.text.endswith("end\n")

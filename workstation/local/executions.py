@@ -29,7 +29,7 @@ from workstation.interface import (
 from workstation.local.failures import translate
 from workstation.local.jail.cgroups import GroupLimits
 from workstation.local.jail.configuration import WORKSPACE
-from workstation.local.jail.jail import Begun, Jail, Report
+from workstation.local.jail.jail import END_SECONDS, Begun, Jail, Report
 from workstation.local.jail.pool import WarmPool
 from workstation.local.output import News, Retained
 from workstation.local.pipes import ReadEnd, WriteEnd
@@ -209,7 +209,7 @@ class Execution:
         await self._watch(jail)
         for end in self._reading:
             end.drain()
-        self._finish(jail, jail.ended.result())
+        self._finish(jail, jail.ended.result() if jail.ended.done() else None)
 
     async def _start(self, jail: Jail) -> Begun:
         """Give it its descriptors and start it; a cancelled or late one is killed before it does anything."""
@@ -217,11 +217,12 @@ class Execution:
         with contextlib.ExitStack() as theirs:
             outputs = self._open_pipes(theirs) if terminal is None else []
             size = (terminal.columns, terminal.rows) if terminal else None
-            begun = await jail.start(self._launch.argv, self._launch.cwd, self._launch.env, outputs, size)
-        if terminal and jail.terminal >= 0:
-            self._reading = [ReadEnd(os.dup(jail.terminal), self._taker(OutputStream.STDOUT))]
-            self._stdin = WriteEnd(jail.terminal)
-        return begun
+            try:
+                return await jail.start(self._launch.argv, self._launch.cwd, self._launch.env, outputs, size)
+            finally:
+                if jail.terminal >= 0:  # ours from here on, whatever came of the start
+                    self._reading = [ReadEnd(os.dup(jail.terminal), self._taker(OutputStream.STDOUT))]
+                    self._stdin = WriteEnd(jail.terminal)
 
     def _open_pipes(self, theirs: contextlib.ExitStack) -> list[int]:
         """Keep our ends of the program's input and outputs, and return its own, which `theirs` closes."""
@@ -264,7 +265,7 @@ class Execution:
             jail.signal(signal.SIGCONT)  # a stopped program would not hear of it
         if not await _ends(jail, limits.grace_seconds):
             jail.kill()
-            await jail.ended
+            await _ends(jail, END_SECONDS)
 
     async def _write(self, stdin: WriteEnd, rest: memoryview) -> None:
         try:

@@ -43,6 +43,7 @@ IDLE_SECONDS = 1800.0
 KEPT_RUNS = 64
 _KEPT_BYTES = 32 << 20
 _UNHEARD_CHARACTERS = 64 << 10
+_LEFT_OUT = SessionText(stream=OutputStream.STDERR, text="… more that was printed between runs is left out\n")
 _EVENT_BYTES = 100
 """What keeping an event takes beside its text."""
 
@@ -225,9 +226,14 @@ class Interpreter:
 
     async def _hear(self) -> None:
         most = self._most.result_bytes * 4 // 3 + frames.OVERHEAD
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, ValueError, KeyError, TypeError):
+        try:
             while (size := int.from_bytes(await self._reader.readexactly(4), "big")) <= most:
                 self._take(frames.parsed(await self._reader.readexactly(size)), size)
+            log.warning("the session %s sent a frame of %d bytes", self.session_id, size)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # it is over, and its jail tells why
+        except (ValueError, KeyError, TypeError) as error:
+            log.warning("the session %s sent what is no frame: %r", self.session_id, error)
 
     async def _interrupt(self, jail: Jail, run: Run) -> None:
         """Send SIGINT, and an empty run behind it: that takes the signal if it comes too late for the run it was for."""
@@ -275,8 +281,12 @@ class Interpreter:
             event = SessionText(stream=stream, text=text)
             if self.current is not None:
                 self._add(self.current, event, len(data) + _EVENT_BYTES)
+            elif self._unheard and self._unheard[-1] is _LEFT_OUT:
+                pass  # said already
             elif sum(len(text.text) for text in self._unheard) < _UNHEARD_CHARACTERS:
                 self._unheard.append(event)
+            else:
+                self._unheard.append(_LEFT_OUT)
 
         return take
 

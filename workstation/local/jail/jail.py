@@ -196,7 +196,7 @@ class Jail:
     async def limit(self, limits: GroupLimits) -> None:
         """Lower the bounds, and count what is used from here on."""
         if self._left_to_preload:  # on nobody's account
-            await _first(self._preloaded, self.ended)
+            await self._hear_of(self._preloaded)
         try:
             if limits != self._limits:
                 self._group.limit(_with_overhead(limits))
@@ -256,8 +256,15 @@ class Jail:
 
     async def _begin(self, command: tuple[Any, ...], descriptors: list[int]) -> Begun:
         self._tell(command, descriptors)
-        await _first(self._begun, self.ended)
+        await self._hear_of(self._begun)
         return self._begun.result() if self._begun.done() else Begun()  # it is over; `ended` says how
+
+    async def _hear_of(self, answer: asyncio.Future[Any]) -> None:
+        """Wait for PID 1's answer or its end; a storage below the workspace that hangs must not hold us up with it."""
+        await _first(answer, self.ended, timeout=START_SECONDS)
+        if not answer.done() and not self.ended.done():
+            self.kill()
+            raise SandboxUnavailable(f"the sandbox did not answer within {START_SECONDS:g} s")
 
     def _tell(self, command: tuple[Any, ...], descriptors: list[int] | None = None) -> None:
         if self._closed:
