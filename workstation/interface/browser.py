@@ -2,6 +2,9 @@
 
 A snapshot gives each element a ref. A ref holds until the page's next snapshot or navigation; an older one is
 refused, so that nothing is ever clicked that was not seen.
+
+All pages of one Browser share cookies and storage, as the windows of one person's browser do. What stands in a password
+field is never told: snapshots and logs show that it is filled, no more.
 """
 
 from collections.abc import AsyncGenerator
@@ -33,6 +36,15 @@ class ImageFormat(StrEnum):
     JPEG = "jpeg"
 
 
+class DialogKind(StrEnum):
+    """What a page asks with: `window.alert`, `confirm`, `prompt`, or the question whether to leave it."""
+
+    ALERT = "alert"
+    CONFIRM = "confirm"
+    PROMPT = "prompt"
+    BEFORE_UNLOAD = "before_unload"
+
+
 class DownloadState(StrEnum):
     """How far a download is."""
 
@@ -55,12 +67,23 @@ class Page:
 class Snapshot:
     """The page's accessibility tree as indented text with a `[ref=…]` behind each element that can be acted on.
 
-    With `truncated`, the tree goes on: ask for a larger one, or for the part below one `ref`.
+    With `truncated`, the tree goes on: ask for a larger one, or for the part below one `ref`. With `changes`, `text` holds
+    only what is not as in the snapshot before: whole parts of the tree, in the places where they stand.
     """
 
     page: Page
     text: str
     truncated: bool
+    changes: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dialog:
+    """A dialog that a page waits in; `suggestion` is what a prompt proposes."""
+
+    kind: DialogKind
+    message: str
+    suggestion: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,6 +128,14 @@ class Hover:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Drag:
+    """Take an element with the pointer and let go of it over another."""
+
+    ref: str
+    to_ref: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Scroll:
     """Bring an element into view, or without one scroll the page by `x` and `y` pixels."""
 
@@ -121,17 +152,28 @@ class Upload:
     paths: tuple[str, ...]
 
 
-type Action = Click | Fill | Press | Select | Hover | Scroll | Upload
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerDialog:
+    """Answer the dialog that the page waits in; `text` is what a prompt is given in place of its suggestion."""
+
+    accept: bool
+    text: str | None = None
+
+
+type Action = Click | Fill | Press | Select | Hover | Drag | Scroll | Upload | AnswerDialog
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ActResult:
-    """What an action led to: the page as it is now, pages that it opened, downloads that it began, dialogs dismissed."""
+    """What an action led to: the page as it is now, pages that it opened, downloads that it began.
+
+    With a `dialog`, the page waits for `AnswerDialog` and does nothing else until then.
+    """
 
     page: Page
     opened: tuple[Page, ...] = ()
     download_ids: tuple[str, ...] = ()
-    dialogs: tuple[str, ...] = ()
+    dialog: Dialog | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,6 +211,37 @@ class Download:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ConsoleEntry:
+    """What a page wrote to its console, or an error that nothing caught; `level` is log, info, warning, error or debug."""
+
+    sequence: int
+    level: str
+    text: str
+    place: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RequestEntry:
+    """A request of a page; `status` is None as long as there is no answer, `failure` says why there is none."""
+
+    sequence: int
+    method: str
+    url: str
+    kind: str
+    status: int | None = None
+    failure: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PageLog:
+    """The latest entries of a page, the oldest first. `dropped` of those asked for are no longer kept."""
+
+    console: tuple[ConsoleEntry, ...]
+    requests: tuple[RequestEntry, ...]
+    dropped: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Frame:
     """A frame of the live view; `captured_ns` is nanoseconds since 1970 UTC."""
 
@@ -189,6 +262,8 @@ class BrowserLimits:
         pdf_bytes: the largest PDF.
         download_bytes: the largest download.
         upload_bytes: all files of one upload together.
+        log_entries: how many entries of each kind a page's log keeps.
+        storage_bytes: cookies and storage together, as `storage` gives them.
         navigation_seconds: how long a navigation may take.
         action_seconds: how long an action may take.
         frames_per_second: the fastest live view.
@@ -203,6 +278,8 @@ class BrowserLimits:
     pdf_bytes: int
     download_bytes: int
     upload_bytes: int
+    log_entries: int
+    storage_bytes: int
     navigation_seconds: float
     action_seconds: float
     frames_per_second: float
@@ -211,12 +288,16 @@ class BrowserLimits:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BrowserCapabilities:
-    """What this Browser can do: engine and version, whether it runs in a sandbox and behind the egress rules, limits."""
+    """What this Browser can do: engine and version, whether it runs in a sandbox and behind the egress rules, limits.
+
+    With `persistent`, cookies and storage are found again by the next Browser of the same profile.
+    """
 
     engine: str
     sandboxed: bool
     egress_checked: bool
     live_view: bool
+    persistent: bool
     limits: BrowserLimits
 
 
@@ -238,21 +319,58 @@ class Browser(Protocol):
         """
         ...
 
+    async def pages(self) -> tuple[Page, ...]:
+        """All open pages, those that pages opened themselves with them, the oldest first."""
+        ...
+
     async def navigate(
         self, page_id: str, to: str | Direction, *, wait_for: LoadState = LoadState.LOADED, timeout: float | None = None
     ) -> Page:
         """Go to an address (http or https), or back, forward, or there again; `timeout` in seconds.
 
-        Raises `NavigationFailed`, `NavigationBlocked`, `PageNotFound`, `PageCrashed`.
+        An address that gives a file begins a download and leaves the page where it was. Raises `NavigationFailed`,
+        `NavigationBlocked`, `PageNotFound`, `PageCrashed`, `DialogOpen`.
         """
         ...
 
-    async def snapshot(self, page_id: str, *, ref: str | None = None, max_characters: int | None = None) -> Snapshot:
-        """Take the page's accessibility tree, or the part below `ref`; earlier refs are stale afterwards."""
+    async def snapshot(
+        self,
+        page_id: str,
+        *,
+        ref: str | None = None,
+        depth: int | None = None,
+        changes: bool = False,
+        max_characters: int | None = None,
+    ) -> Snapshot:
+        """Take the page's accessibility tree, or the part below `ref`; earlier refs are stale afterwards.
+
+        `depth` leaves out what lies deeper; `changes` tells only what is not as in the last snapshot, where there is one.
+        Raises `StaleRef`, `DialogOpen`, `PageTimedOut`, `PageNotFound`, `PageCrashed`.
+        """
         ...
 
     async def act(self, page_id: str, action: Action, *, timeout: float | None = None) -> ActResult:
-        """Act on an element of the latest snapshot; raises `StaleRef`, `ActionFailed`, and `NavigationBlocked`."""
+        """Act on an element of the latest snapshot.
+
+        Raises `StaleRef`, `ActionFailed`, `NavigationBlocked`, `DialogOpen` (answer it first), and for an upload also the
+        errors of FileSystem.
+        """
+        ...
+
+    async def wait_for(
+        self,
+        page_id: str,
+        *,
+        text: str = "",
+        text_gone: str = "",
+        url: str = "",
+        load_state: LoadState | None = None,
+        timeout: float | None = None,
+    ) -> Page:
+        """Wait until all that is named holds: `text` is visible, `text_gone` is not, the address contains `url`.
+
+        Raises `PageTimedOut` after `timeout` seconds, `DialogOpen`, `PageNotFound`, `PageCrashed`.
+        """
         ...
 
     async def screenshot(
@@ -263,7 +381,7 @@ class Browser(Protocol):
         full_page: bool = False,
         format: ImageFormat = ImageFormat.PNG,  # noqa: A002  # the word for it
     ) -> Picture:
-        """Take a picture of what is in view, of the full page, or of one element."""
+        """Take a picture of what is in view, of the full page, or of one element; raises `LimitExceeded`, `StaleRef`."""
         ...
 
     def pdf(self, page_id: str) -> AsyncGenerator[bytes]:
@@ -276,6 +394,18 @@ class Browser(Protocol):
 
     async def downloads(self, page_id: str | None = None) -> tuple[Download, ...]:
         """The downloads of a page, or of all, the latest first."""
+        ...
+
+    async def log(self, page_id: str, *, after: int = 0) -> PageLog:
+        """What the page wrote to its console and which requests it made, after the entry `after` of either."""
+        ...
+
+    async def storage(self) -> str:
+        """Cookies and storage of all pages, as JSON; who has it is logged in wherever this Browser is."""
+        ...
+
+    async def set_storage(self, state: str) -> None:
+        """Put this in place of all cookies and storage; '' clears them. Raises `InvalidArgument`, `LimitExceeded`."""
         ...
 
     async def close_page(self, page_id: str) -> None:
