@@ -8,7 +8,10 @@ Beside each class stands its canonical gRPC code; the class's `reason` travels a
     ├── Unsupported                 this workstation does not do that               UNIMPLEMENTED
     │   └── OpenAt2Missing          the kernel cannot keep paths beneath a root     UNIMPLEMENTED
     ├── WorkstationUnavailable      closed, gone or out of reach        retryable   UNAVAILABLE
+    ├── WorkstationFailed           an error in it that nobody foresaw              INTERNAL
+    ├── CredentialRefused           its token is missing, wrong or expired          UNAUTHENTICATED
     ├── SandboxUnavailable          the sandbox cannot be built                     FAILED_PRECONDITION
+    ├── ProfileBusy                 another process uses that browser profile       FAILED_PRECONDITION
     ├── FileSystemError             has `path`
     │   ├── InvalidPath             no path at all: empty, NUL, too long            INVALID_ARGUMENT
     │   ├── PathOutsideWorkspace    leads out of the workspace                      PERMISSION_DENIED
@@ -37,6 +40,8 @@ Beside each class stands its canonical gRPC code; the class's `reason` travels a
         ├── PageCrashed             the page died                                   ABORTED
         ├── StaleRef                the ref is not of the latest snapshot           FAILED_PRECONDITION
         ├── ActionFailed            the element did not take the action             FAILED_PRECONDITION
+        ├── DialogOpen              the page waits in a dialog                      FAILED_PRECONDITION
+        ├── PageTimedOut            what was waited for did not come                DEADLINE_EXCEEDED
         ├── NavigationFailed        no answer, bad certificate, not a page          FAILED_PRECONDITION
         └── NavigationBlocked       the egress rules forbid that address            PERMISSION_DENIED
 """
@@ -87,10 +92,28 @@ class WorkstationUnavailable(WorkstationError):
     retryable = True
 
 
+class WorkstationFailed(WorkstationError):
+    """A workstation in another process met an error of its own; its log says more."""
+
+    reason = "WORKSTATION_FAILED"
+
+
+class CredentialRefused(WorkstationError):
+    """A workstation in another process does not take the token that it was shown."""
+
+    reason = "CREDENTIAL_REFUSED"
+
+
 class SandboxUnavailable(WorkstationError):
     """The sandbox cannot be built; the message says what to install or allow."""
 
     reason = "SANDBOX_UNAVAILABLE"
+
+
+class ProfileBusy(WorkstationError):
+    """Another process uses this browser profile; only one may at a time."""
+
+    reason = "PROFILE_BUSY"
 
 
 class FileSystemError(WorkstationError):
@@ -294,6 +317,18 @@ class ActionFailed(BrowserError):
     """The element did not take the action: hidden, disabled, covered, or of another kind."""
 
     reason = "ACTION_FAILED"
+
+
+class DialogOpen(BrowserError):
+    """The page waits in a dialog, and does nothing else until it is answered."""
+
+    reason = "DIALOG_OPEN"
+
+
+class PageTimedOut(BrowserError):
+    """The page did not come to what was waited for within its time."""
+
+    reason = "PAGE_TIMED_OUT"
 
 
 class NavigationFailed(BrowserError):

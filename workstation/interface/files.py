@@ -271,6 +271,12 @@ class FileSystem(Protocol):
         """
         ...
 
+    def read_with_entry(
+        self, path: str, *, offset: int = 0, length: int | None = None, expected_version: str | None = None
+    ) -> AsyncGenerator[Entry | bytes]:
+        """Stream a file as `read` does, after the entry that the bytes are read from."""
+        ...
+
     async def write(
         self,
         path: str,

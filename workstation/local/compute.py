@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from workstation import paths
+from workstation.egress import EgressProxy
 from workstation.errors import (
     ExecConflict,
     ExecNotFound,
@@ -36,6 +37,7 @@ from workstation.interface import (
     SessionEvent,
     SessionSpec,
 )
+from workstation.local.doors import Doors
 from workstation.local.executions import Execution, Launch
 from workstation.local.failures import failures
 from workstation.local.jail.cgroups import GroupLimits
@@ -83,15 +85,23 @@ class LocalCompute:
     """A `Compute` over the directory `workspace`, open as an async context manager.
 
     `packages` is a directory of Python packages for jailed Python, read-only inside. `warm` jails are kept ready while
-    the Compute is in use.
+    the Compute is in use. Programs reach what the `egress` proxy lets through, and nothing without one.
     """
 
     def __init__(
-        self, workspace: Path, *, packages: Path | None = None, limits: ComputeLimits | None = None, warm: int = 2
+        self,
+        workspace: Path,
+        *,
+        packages: Path | None = None,
+        limits: ComputeLimits | None = None,
+        warm: int = 2,
+        egress: EgressProxy | None = None,
     ) -> None:
         self._limits = limits or default_limits()
         self._plan = JailPlan(workspace, packages if packages is not None and packages.is_dir() else None)
-        self._builder = JailBuilder(self._plan, _group(self._limits.exec))
+        self._doors = Doors(egress)
+        self._environment = self._plan.environment() | self._doors.environment
+        self._builder = JailBuilder(self._plan, _group(self._limits.exec), listens=self._doors.lead_out)
         self._pool = WarmPool(self._builder, warm)
         self._executions: dict[str, Execution] = {}
         self._tasks: asyncio.TaskGroup | None = None
@@ -102,7 +112,7 @@ class LocalCompute:
         self._root = os.open(self._plan.workspace, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._tasks = await asyncio.TaskGroup().__aenter__()
         self._keeping = self._tasks.create_task(self._pool.keep(), name="warm sandboxes")
-        self._sessions = Sessions(self._pool, self._plan, self._limits, self._tasks)
+        self._sessions = Sessions(self._pool, self._doors, self._environment, self._limits, self._tasks)
         return self
 
     async def __aexit__(
@@ -118,13 +128,18 @@ class LocalCompute:
         os.close(self._root)
         await self._builder.__aexit__(kind, error, trace)
 
+    def warm_up(self) -> None:
+        """Build the first jail before a program comes; it stays until one does."""
+        _ = self._opened
+        self._pool.begin()
+
     async def capabilities(self) -> ComputeCapabilities:
         """Say what works here; see `Compute.capabilities`."""
         _ = self._opened
         enforced = await asyncio.to_thread(is_own_volume, self._root)
         return ComputeCapabilities(
             isolation="nsjail",
-            network=False,
+            network=self._doors.lead_out,
             terminal=True,
             sessions=True,
             workspace_quota=QuotaKind.ENFORCED if enforced else QuotaKind.NONE,
@@ -243,7 +258,7 @@ class LocalCompute:
 
     async def _run(self, execution: Execution) -> None:
         try:
-            await execution.run(self._pool)
+            await execution.run(self._pool, self._doors)
         except Exception:
             log.exception("the execution %s failed by a fault of ours", execution.exec_id)  # the others go on
 
@@ -285,7 +300,7 @@ class LocalCompute:
             )
         if spec.terminal and not (0 < spec.terminal.columns < 10_000 and 0 < spec.terminal.rows < 10_000):
             raise InvalidArgument(f"no size of a terminal: {spec.terminal}")
-        usual = {name.encode(): value.encode() for name, value in self._plan.environment().items()}
+        usual = {name.encode(): value.encode() for name, value in self._environment.items()}
         terminal = {b"TERM": b"xterm-256color"} if spec.terminal else {}
         limits = self._complete(spec.limits)
         return Launch(argv, self._directory(spec.cwd), usual | terminal | env, limits, _group(limits))

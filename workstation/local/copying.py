@@ -125,10 +125,11 @@ class _TreeCopy:
             require_size(self._workspace, path, status.st_size)
             self._workspace.quota.take(status.st_blocks * 512, path, self._stop)
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            writing = os.open(name, flags, stat.S_IMODE(status.st_mode) & 0o777, dir_fd=target)
+            writing = os.open(name, flags, 0o600, dir_fd=target)
             try:
                 self._workspace.give(writing)
                 _copy_data(reading, writing, path, self._stop)
+                os.fchmod(writing, stat.S_IMODE(status.st_mode) & 0o777)  # whatever the umask is
             finally:
                 os.close(writing)
         finally:

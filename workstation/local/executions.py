@@ -9,6 +9,8 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
+from empla.telemetry import traceparent
+from workstation.egress import Door
 from workstation.errors import (
     ExecEnded,
     PathOutsideWorkspace,
@@ -26,6 +28,7 @@ from workstation.interface import (
     Output,
     OutputStream,
 )
+from workstation.local.doors import Doors, leave
 from workstation.local.failures import translate
 from workstation.local.jail.cgroups import GroupLimits
 from workstation.local.jail.configuration import WORKSPACE
@@ -76,6 +79,8 @@ class Execution:
         self._line_open = self._input_ended = False
         self._cause: EndReason | None = None
         self._jail: Jail | None = None
+        self._door: Door | None = None
+        self._trace = traceparent()
         self._started_ns, self._started = time.time_ns(), time.monotonic()
         self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -104,10 +109,11 @@ class Execution:
         """How much output is kept."""
         return sum(output.end - output.start for output in self._outputs.values())
 
-    async def run(self, pool: WarmPool) -> None:
+    async def run(self, pool: WarmPool, doors: Doors) -> None:
         """Start it, see it to its end, and leave nothing of it. `begun` fails with what kept it from starting."""
         try:
             self._jail = await pool.take()
+            self._door = doors.open(self._jail, f"execution {self.exec_id}", self._trace)
             await self._live(self._jail)
         except WorkstationError as error:
             if self.begun.done():
@@ -129,7 +135,7 @@ class Execution:
     async def _clear(self) -> None:
         try:
             if self._jail is not None:
-                await self._jail.destroy()
+                await leave(self._jail, self._door)
         finally:
             for end in self._reading:
                 end.close()

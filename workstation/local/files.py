@@ -37,7 +37,7 @@ from workstation.local.failures import failures
 from workstation.local.openat2 import check_openat2
 from workstation.local.quota import AdvisoryQuota
 from workstation.local.searching import Search, check_query
-from workstation.local.threads import Stop, Threads
+from workstation.local.threads import Stop, Threads, clean_up
 from workstation.local.tree import measure
 from workstation.local.volume import is_own_volume
 from workstation.local.watching import Watches, Watching, inotify_works
@@ -139,13 +139,25 @@ class LocalFileSystem:
         self, path: str, *, offset: int = 0, length: int | None = None, expected_version: str | None = None
     ) -> AsyncGenerator[bytes]:
         """Stream a file or a range of it; see `FileSystem.read`."""
+        parts = self.read_with_entry(path, offset=offset, length=length, expected_version=expected_version)
+        async with aclosing(parts):
+            async for part in parts:
+                if isinstance(part, bytes):
+                    yield part
+
+    async def read_with_entry(
+        self, path: str, *, offset: int = 0, length: int | None = None, expected_version: str | None = None
+    ) -> AsyncGenerator[Entry | bytes]:
+        """Stream a file's entry and then it, or a range of it; see `FileSystem.read_with_entry`."""
         raw = self._resolve(path)
         _require_range(offset, length)
         most, chunk = self._limits.file_bytes, self._limits.chunk_bytes
         with reading.reader(self._workspace, raw, offset, length, expected_version, most=most) as file:
+            yield file.entry
             position = file.start
             while position < file.end:
-                piece = await self._threads.run(partial(file.read, position, chunk))
+                take = partial(file.read, position, chunk)
+                piece = take() if file.end - position <= _INLINE else await self._threads.run(take)
                 position += len(piece)
                 yield piece
             file.finish()
@@ -170,7 +182,7 @@ class LocalFileSystem:
             await self._add_all(writing.add, content)
             return await self._threads.run(writing.finish)
         finally:
-            await asyncio.to_thread(writing.discard)
+            await clean_up(writing.discard)
 
     async def append(self, path: str, data: bytes, *, parents: bool = False, durable: bool = True) -> Entry:
         """Add to the end of a file; see `FileSystem.append`."""
@@ -249,7 +261,7 @@ class LocalFileSystem:
             await self._add_all(spool.add, content)
             return await self._unpack(raw, spool.archive())
         finally:
-            await asyncio.to_thread(spool.close)
+            await clean_up(spool.close)
 
     async def usage(self) -> Usage:
         """Count what the workspace takes; see `FileSystem.usage`."""

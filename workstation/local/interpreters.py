@@ -18,6 +18,8 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
+from empla.telemetry import traceparent
+from workstation.egress import Door
 from workstation.errors import SessionLost, WorkstationError, WorkstationUnavailable
 from workstation.interface import (
     ComputeLimits,
@@ -30,6 +32,7 @@ from workstation.interface import (
     SessionText,
 )
 from workstation.local import frames
+from workstation.local.doors import Doors, leave
 from workstation.local.executions import misplaced
 from workstation.local.jail.cgroups import GroupLimits
 from workstation.local.jail.jail import Jail
@@ -119,17 +122,20 @@ class Interpreter:
         self._writer: asyncio.StreamWriter | None = None
         self._cpu = 0.0
         self._jail: Jail | None = None
+        self._door: Door | None = None
+        self._trace = traceparent()
 
-    async def live(self, pool: WarmPool, environment: dict[str, str]) -> None:
+    async def live(self, pool: WarmPool, doors: Doors, environment: dict[str, str]) -> None:
         """Start, listen until the end, leave nothing behind."""
         try:
             self._jail = await pool.take()
             try:
+                self._door = doors.open(self._jail, f"session {self.session_id}", self._trace)
                 await self._start(self._jail, environment)
                 await self._listen(self._jail)
             finally:
                 self._end(self._jail)
-                await self._jail.destroy()
+                await leave(self._jail, self._door)
         except WorkstationError as error:
             self._fail(error)
         except Exception as error:
@@ -172,6 +178,8 @@ class Interpreter:
         run = Run(run_id, code)
         self.current = self.runs[run_id] = run
         self._kept.append(run)
+        if self._door is not None:
+            self._door.trace = traceparent()
         for text in self._unheard:
             run.add(text, len(text.text) + _EVENT_BYTES)
         self._unheard.clear()

@@ -15,16 +15,24 @@ from workstation.errors import (
     WorkstationError,
 )
 from workstation.interface import ComputeLimits, EndReason, ExecLimits, Session, SessionEvent, SessionSpec
+from workstation.local.doors import Doors
 from workstation.local.interpreters import KEPT_RUNS, Interpreter, Run
-from workstation.local.jail.configuration import JailPlan
 from workstation.local.jail.pool import WarmPool
 
 
 class Sessions:
     """The sessions of one Compute."""
 
-    def __init__(self, pool: WarmPool, plan: JailPlan, limits: ComputeLimits, tasks: asyncio.TaskGroup) -> None:
-        self._pool, self._plan, self._limits, self._tasks = pool, plan, limits, tasks
+    def __init__(
+        self,
+        pool: WarmPool,
+        doors: Doors,
+        environment: dict[str, str],
+        limits: ComputeLimits,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self._pool, self._doors, self._environment = pool, doors, environment
+        self._limits, self._tasks = limits, tasks
         self._sessions: dict[str, Interpreter] = {}
 
     @property
@@ -44,7 +52,8 @@ class Sessions:
             self._sessions.pop(session_id, None)
             session = Interpreter(session_id, spec, limits, cwd, self._limits)
             self._sessions[session_id] = session
-            self._tasks.create_task(session.live(self._pool, self._plan.environment()), name=f"session {session_id}")
+            living = session.live(self._pool, self._doors, self._environment)
+            self._tasks.create_task(living, name=f"session {session_id}")
             self._forget()
         try:
             await asyncio.shield(session.opened)

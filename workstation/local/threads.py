@@ -63,6 +63,16 @@ class Threads:
             await _ended(future)
 
 
+async def clean_up(work: Callable[[], None]) -> None:
+    """Run what must not be left undone in a thread; returns only after it ended, even when cancelled meanwhile."""
+    future = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await _ended(future)
+        raise
+
+
 async def _ended(future: asyncio.Future[Any]) -> None:
     while not future.done():
         with suppress(asyncio.CancelledError):  # cancelled again: the work is stopping already, and must be gone first

@@ -18,7 +18,7 @@ from workstation.interface import Change, ChangeKind, EntryKind
 from workstation.local.failures import failures
 from workstation.local.openat2 import open_beneath
 from workstation.local.replacing import is_temporary
-from workstation.local.threads import Stop, Threads
+from workstation.local.threads import Stop, Threads, clean_up
 from workstation.local.tree import Walk
 from workstation.local.workspace import Workspace, kind_of
 from workstation.paths import encode, join
@@ -221,7 +221,7 @@ class Watches:
                 for change in await self._threads.run(watching.read):
                     yield change
         finally:
-            await asyncio.to_thread(watching.close)
+            await clean_up(watching.close)
 
     def close(self) -> None:
         """Wake those that wait, for them to find that all is closed."""

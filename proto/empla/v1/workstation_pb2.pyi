@@ -13,10 +13,13 @@ Every RPC may also end in:
   UNIMPLEMENTED        OPENAT2_MISSING           the kernel cannot keep paths beneath a root
   UNAVAILABLE          WORKSTATION_UNAVAILABLE   closed or going away; may be tried again
   FAILED_PRECONDITION  SANDBOX_UNAVAILABLE       the sandbox cannot be built; the message says what to install
-  DEADLINE_EXCEEDED, CANCELLED, UNAUTHENTICATED  without ErrorInfo; every call should have a deadline, save followers
+  INTERNAL             WORKSTATION_FAILED        an error that nobody foresaw, also with the reason INTERNAL; its log says more
+  UNAUTHENTICATED      CREDENTIAL_REFUSED        the token is not taken; of a sidecar rather a reason of sidecar.proto's
+  DEADLINE_EXCEEDED, CANCELLED                   without ErrorInfo; every call should have a deadline, save followers
 
 Units: sizes in bytes, times of day in nanoseconds since 1970 UTC (`_ns`), durations in seconds. A message has at most 8 MiB,
-streamed data comes in pieces of at most 1 MiB. A zero that an optional field does not carry means the default.
+streamed data comes in pieces of at most 1 MiB. A zero that an optional field does not carry means the default. Initial
+metadata in the middle of an upload says that it is refused: nothing more should be sent, and the status follows.
 """
 
 from collections import abc as _abc
@@ -154,6 +157,29 @@ END_REASON_CANCELLED: EndReason.ValueType  # 6
 END_REASON_LOST: EndReason.ValueType  # 7
 """its keeper died and nobody can tell"""
 Global___EndReason: _TypeAlias = EndReason  # noqa: Y015
+
+class _PageLoadState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PageLoadStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PageLoadState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PAGE_LOAD_STATE_UNSPECIFIED: _PageLoadState.ValueType  # 0
+    """of a navigation: LOADED; of a wait: none"""
+    PAGE_LOAD_STATE_DOCUMENT: _PageLoadState.ValueType  # 1
+    PAGE_LOAD_STATE_LOADED: _PageLoadState.ValueType  # 2
+    PAGE_LOAD_STATE_QUIET: _PageLoadState.ValueType  # 3
+    """no request for half a second"""
+
+class PageLoadState(_PageLoadState, metaclass=_PageLoadStateEnumTypeWrapper): ...
+
+PAGE_LOAD_STATE_UNSPECIFIED: PageLoadState.ValueType  # 0
+"""of a navigation: LOADED; of a wait: none"""
+PAGE_LOAD_STATE_DOCUMENT: PageLoadState.ValueType  # 1
+PAGE_LOAD_STATE_LOADED: PageLoadState.ValueType  # 2
+PAGE_LOAD_STATE_QUIET: PageLoadState.ValueType  # 3
+"""no request for half a second"""
+Global___PageLoadState: _TypeAlias = PageLoadState  # noqa: Y015
 
 class _PictureFormat:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -472,12 +498,41 @@ class FileReadResponse(_message.Message):
 Global___FileReadResponse: _TypeAlias = FileReadResponse  # noqa: Y015
 
 @_typing.final
+class FileContent(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """absent: too long, ask Read"""
+    @_builtins.property
+    def entry(self) -> Global___FileEntry: ...
+    def __init__(
+        self,
+        *,
+        entry: Global___FileEntry | None = ...,
+        data: _builtins.bytes | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_data", b"_data", "data", b"data", "entry", b"entry"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_data", b"_data", "data", b"data", "entry", b"entry"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__data: _TypeAlias = _typing.Literal["data"]  # noqa: Y015
+    _WhichOneofArgType__data: _TypeAlias = _typing.Literal["_data", b"_data"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__data) -> _WhichOneofReturnType__data | None: ...
+
+Global___FileContent: _TypeAlias = FileContent  # noqa: Y015
+
+@_typing.final
 class FileWriteRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     START_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
+    end: _builtins.bool
+    """last, once: a stream that ends without it broke off"""
     @_builtins.property
     def start(self) -> Global___FileWriteStart:
         """first, once"""
@@ -487,12 +542,13 @@ class FileWriteRequest(_message.Message):
         *,
         start: Global___FileWriteStart | None = ...,
         data: _builtins.bytes = ...,
+        end: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "part", b"part", "start", b"start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "end", b"end", "part", b"part", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "part", b"part", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "end", b"end", "part", b"part", "start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["start", "data"]  # noqa: Y015
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["start", "data", "end"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
@@ -935,7 +991,10 @@ class FileImportArchiveRequest(_message.Message):
 
     START_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
+    end: _builtins.bool
+    """last, once: a stream that ends without it broke off"""
     @_builtins.property
     def start(self) -> Global___FileImportArchiveStart:
         """first, once"""
@@ -945,12 +1004,13 @@ class FileImportArchiveRequest(_message.Message):
         *,
         start: Global___FileImportArchiveStart | None = ...,
         data: _builtins.bytes = ...,
+        end: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "part", b"part", "start", b"start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "end", b"end", "part", b"part", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "part", b"part", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "end", b"end", "part", b"part", "start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["start", "data"]  # noqa: Y015
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["start", "data", "end"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
@@ -1092,6 +1152,7 @@ class ComputeCapabilities(_message.Message):
     SESSIONS_FIELD_NUMBER: _builtins.int
     WORKSPACE_QUOTA_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    INSTANCE_FIELD_NUMBER: _builtins.int
     isolation: _builtins.str
     """the sandbox, such as `nsjail`"""
     network: _builtins.bool
@@ -1099,6 +1160,8 @@ class ComputeCapabilities(_message.Message):
     sessions: _builtins.bool
     workspace_quota: Global___QuotaKind.ValueType
     """on what programs write"""
+    instance: _builtins.str
+    """of the process that answers: with it all its executions and sessions are gone"""
     @_builtins.property
     def limits(self) -> Global___ComputeLimits: ...
     def __init__(
@@ -1110,10 +1173,11 @@ class ComputeCapabilities(_message.Message):
         sessions: _builtins.bool = ...,
         workspace_quota: Global___QuotaKind.ValueType = ...,
         limits: Global___ComputeLimits | None = ...,
+        instance: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["isolation", b"isolation", "limits", b"limits", "network", b"network", "sessions", b"sessions", "terminal", b"terminal", "workspace_quota", b"workspace_quota"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance", b"instance", "isolation", b"isolation", "limits", b"limits", "network", b"network", "sessions", b"sessions", "terminal", b"terminal", "workspace_quota", b"workspace_quota"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1328,7 +1392,10 @@ class ExecStartRequest(_message.Message):
 
     EXEC_ID_FIELD_NUMBER: _builtins.int
     SPEC_FIELD_NUMBER: _builtins.int
+    INSTANCE_FIELD_NUMBER: _builtins.int
     exec_id: _builtins.str
+    instance: _builtins.str
+    """by no other process than this; empty: by any"""
     @_builtins.property
     def spec(self) -> Global___ExecSpec: ...
     def __init__(
@@ -1336,10 +1403,11 @@ class ExecStartRequest(_message.Message):
         *,
         exec_id: _builtins.str = ...,
         spec: Global___ExecSpec | None = ...,
+        instance: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exec_id", b"exec_id", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exec_id", b"exec_id", "instance", b"instance", "spec", b"spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1448,19 +1516,25 @@ class ExecFollowRequest(_message.Message):
     EXEC_ID_FIELD_NUMBER: _builtins.int
     STDOUT_OFFSET_FIELD_NUMBER: _builtins.int
     STDERR_OFFSET_FIELD_NUMBER: _builtins.int
+    MOST_BYTES_FIELD_NUMBER: _builtins.int
     exec_id: _builtins.str
     stdout_offset: _builtins.int
     stderr_offset: _builtins.int
+    most_bytes: _builtins.int
+    """About as much output as this stream gives before it ends without a status; 0: all. It bounds what is under way to a slow
+    follower, who then asks for the rest, which may have expired.
+    """
     def __init__(
         self,
         *,
         exec_id: _builtins.str = ...,
         stdout_offset: _builtins.int = ...,
         stderr_offset: _builtins.int = ...,
+        most_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exec_id", b"exec_id", "stderr_offset", b"stderr_offset", "stdout_offset", b"stdout_offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exec_id", b"exec_id", "most_bytes", b"most_bytes", "stderr_offset", b"stderr_offset", "stdout_offset", b"stdout_offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1635,12 +1709,17 @@ Global___ExecWaitRequest: _TypeAlias = ExecWaitRequest  # noqa: Y015
 class ExecListRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    AFTER_FIELD_NUMBER: _builtins.int
+    after: _builtins.str
+    """the last that is known; empty: from the first on"""
     def __init__(
         self,
+        *,
+        after: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1651,16 +1730,19 @@ class ExecListResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EXECUTIONS_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    more: _builtins.bool
     @_builtins.property
     def executions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExecStatus]: ...
     def __init__(
         self,
         *,
         executions: _abc.Iterable[Global___ExecStatus] | None = ...,
+        more: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["executions", b"executions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["executions", b"executions", "more", b"more"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1745,17 +1827,21 @@ class Session(_message.Message):
 
     SESSION_ID_FIELD_NUMBER: _builtins.int
     PYTHON_VERSION_FIELD_NUMBER: _builtins.int
+    INSTANCE_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     python_version: _builtins.str
+    instance: _builtins.str
+    """of the process that it lives with"""
     def __init__(
         self,
         *,
         session_id: _builtins.str = ...,
         python_version: _builtins.str = ...,
+        instance: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["python_version", b"python_version", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance", b"instance", "python_version", b"python_version", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1769,11 +1855,20 @@ class SessionRunRequest(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
+    READER_FIELD_NUMBER: _builtins.int
+    HOLD_SECONDS_FIELD_NUMBER: _builtins.int
+    INSTANCE_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     run_id: _builtins.str
     code: _builtins.str
     timeout: _builtins.float
     """seconds until it is interrupted"""
+    reader: _builtins.str
+    """an id for who reads, the same when that opens a broken stream again; empty: a reader that does not"""
+    hold_seconds: _builtins.float
+    """how long the run goes on for a reader whose stream broke; at most 60"""
+    instance: _builtins.str
+    """in no other process than this; empty: in any"""
     def __init__(
         self,
         *,
@@ -1781,16 +1876,59 @@ class SessionRunRequest(_message.Message):
         run_id: _builtins.str = ...,
         code: _builtins.str = ...,
         timeout: _builtins.float | None = ...,
+        reader: _builtins.str = ...,
+        hold_seconds: _builtins.float = ...,
+        instance: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_timeout", b"_timeout", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout", b"_timeout", "code", b"code", "run_id", b"run_id", "session_id", b"session_id", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout", b"_timeout", "code", b"code", "hold_seconds", b"hold_seconds", "instance", b"instance", "reader", b"reader", "run_id", b"run_id", "session_id", b"session_id", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__timeout: _TypeAlias = _typing.Literal["timeout"]  # noqa: Y015
     _WhichOneofArgType__timeout: _TypeAlias = _typing.Literal["_timeout", b"_timeout"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__timeout) -> _WhichOneofReturnType__timeout | None: ...
 
 Global___SessionRunRequest: _TypeAlias = SessionRunRequest  # noqa: Y015
+
+@_typing.final
+class SessionLeaveRunRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    READER_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    run_id: _builtins.str
+    reader: _builtins.str
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        run_id: _builtins.str = ...,
+        reader: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reader", b"reader", "run_id", b"run_id", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SessionLeaveRunRequest: _TypeAlias = SessionLeaveRunRequest  # noqa: Y015
+
+@_typing.final
+class SessionLeaveRunResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SessionLeaveRunResponse: _TypeAlias = SessionLeaveRunResponse  # noqa: Y015
 
 @_typing.final
 class SessionEvent(_message.Message):
@@ -1800,6 +1938,7 @@ class SessionEvent(_message.Message):
     RESULT_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def text(self) -> Global___SessionText: ...
     @_builtins.property
@@ -1810,6 +1949,10 @@ class SessionEvent(_message.Message):
     def end(self) -> Global___SessionRunEnd:
         """last, once"""
 
+    @_builtins.property
+    def next(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionEvent]:
+        """those that came along, in their order and without such of their own"""
+
     def __init__(
         self,
         *,
@@ -1817,10 +1960,11 @@ class SessionEvent(_message.Message):
         result: Global___SessionRichResult | None = ...,
         error: Global___SessionError | None = ...,
         end: Global___SessionRunEnd | None = ...,
+        next: _abc.Iterable[Global___SessionEvent] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "error", b"error", "event", b"event", "result", b"result", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "error", b"error", "event", b"event", "result", b"result", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "error", b"error", "event", b"event", "next", b"next", "result", b"result", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["text", "result", "error", "end"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
@@ -2009,12 +2153,15 @@ class BrowserCapabilities(_message.Message):
     EGRESS_CHECKED_FIELD_NUMBER: _builtins.int
     LIVE_VIEW_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    PERSISTENT_FIELD_NUMBER: _builtins.int
     engine: _builtins.str
     """with its version"""
     sandboxed: _builtins.bool
     egress_checked: _builtins.bool
     """every connection goes through the egress rules"""
     live_view: _builtins.bool
+    persistent: _builtins.bool
+    """cookies and storage are found again by the next browser of the same profile"""
     @_builtins.property
     def limits(self) -> Global___BrowserLimits: ...
     def __init__(
@@ -2025,10 +2172,11 @@ class BrowserCapabilities(_message.Message):
         egress_checked: _builtins.bool = ...,
         live_view: _builtins.bool = ...,
         limits: Global___BrowserLimits | None = ...,
+        persistent: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["egress_checked", b"egress_checked", "engine", b"engine", "limits", b"limits", "live_view", b"live_view", "sandboxed", b"sandboxed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["egress_checked", b"egress_checked", "engine", b"engine", "limits", b"limits", "live_view", b"live_view", "persistent", b"persistent", "sandboxed", b"sandboxed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2050,6 +2198,8 @@ class BrowserLimits(_message.Message):
     ACTION_SECONDS_FIELD_NUMBER: _builtins.int
     FRAMES_PER_SECOND_FIELD_NUMBER: _builtins.int
     IDLE_SECONDS_FIELD_NUMBER: _builtins.int
+    LOG_ENTRIES_FIELD_NUMBER: _builtins.int
+    STORAGE_BYTES_FIELD_NUMBER: _builtins.int
     pages: _builtins.int
     snapshot_characters: _builtins.int
     text_characters: _builtins.int
@@ -2066,6 +2216,10 @@ class BrowserLimits(_message.Message):
     frames_per_second: _builtins.float
     idle_seconds: _builtins.float
     """unused, then it is closed"""
+    log_entries: _builtins.int
+    """of each kind that a page's log keeps"""
+    storage_bytes: _builtins.int
+    """cookies and storage"""
     def __init__(
         self,
         *,
@@ -2081,10 +2235,12 @@ class BrowserLimits(_message.Message):
         action_seconds: _builtins.float = ...,
         frames_per_second: _builtins.float = ...,
         idle_seconds: _builtins.float = ...,
+        log_entries: _builtins.int = ...,
+        storage_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_seconds", b"action_seconds", "download_bytes", b"download_bytes", "frames_per_second", b"frames_per_second", "idle_seconds", b"idle_seconds", "navigation_seconds", b"navigation_seconds", "pages", b"pages", "pdf_bytes", b"pdf_bytes", "screenshot_pixels", b"screenshot_pixels", "snapshot_characters", b"snapshot_characters", "text_bytes", b"text_bytes", "text_characters", b"text_characters", "upload_bytes", b"upload_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_seconds", b"action_seconds", "download_bytes", b"download_bytes", "frames_per_second", b"frames_per_second", "idle_seconds", b"idle_seconds", "log_entries", b"log_entries", "navigation_seconds", b"navigation_seconds", "pages", b"pages", "pdf_bytes", b"pdf_bytes", "screenshot_pixels", b"screenshot_pixels", "snapshot_characters", b"snapshot_characters", "storage_bytes", b"storage_bytes", "text_bytes", b"text_bytes", "text_characters", b"text_characters", "upload_bytes", b"upload_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2153,6 +2309,41 @@ class PageOpenRequest(_message.Message):
 Global___PageOpenRequest: _TypeAlias = PageOpenRequest  # noqa: Y015
 
 @_typing.final
+class PageListRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PageListRequest: _TypeAlias = PageListRequest  # noqa: Y015
+
+@_typing.final
+class PageListResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def pages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Page]: ...
+    def __init__(
+        self,
+        *,
+        pages: _abc.Iterable[Global___Page] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pages", b"pages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PageListResponse: _TypeAlias = PageListResponse  # noqa: Y015
+
+@_typing.final
 class PageNavigateRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2173,27 +2364,6 @@ class PageNavigateRequest(_message.Message):
     DIRECTION_FORWARD: PageNavigateRequest.Direction.ValueType  # 2
     DIRECTION_RELOAD: PageNavigateRequest.Direction.ValueType  # 3
 
-    class _LoadState:
-        ValueType = _typing.NewType("ValueType", _builtins.int)
-        V: _TypeAlias = ValueType  # noqa: Y015
-
-    class _LoadStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[PageNavigateRequest._LoadState.ValueType], _builtins.type):
-        DESCRIPTOR: _descriptor.EnumDescriptor
-        LOAD_STATE_UNSPECIFIED: PageNavigateRequest._LoadState.ValueType  # 0
-        """LOADED"""
-        LOAD_STATE_DOCUMENT: PageNavigateRequest._LoadState.ValueType  # 1
-        LOAD_STATE_LOADED: PageNavigateRequest._LoadState.ValueType  # 2
-        LOAD_STATE_QUIET: PageNavigateRequest._LoadState.ValueType  # 3
-        """no request for half a second"""
-
-    class LoadState(_LoadState, metaclass=_LoadStateEnumTypeWrapper): ...
-    LOAD_STATE_UNSPECIFIED: PageNavigateRequest.LoadState.ValueType  # 0
-    """LOADED"""
-    LOAD_STATE_DOCUMENT: PageNavigateRequest.LoadState.ValueType  # 1
-    LOAD_STATE_LOADED: PageNavigateRequest.LoadState.ValueType  # 2
-    LOAD_STATE_QUIET: PageNavigateRequest.LoadState.ValueType  # 3
-    """no request for half a second"""
-
     PAGE_ID_FIELD_NUMBER: _builtins.int
     URL_FIELD_NUMBER: _builtins.int
     DIRECTION_FIELD_NUMBER: _builtins.int
@@ -2203,7 +2373,7 @@ class PageNavigateRequest(_message.Message):
     url: _builtins.str
     """http or https"""
     direction: Global___PageNavigateRequest.Direction.ValueType
-    wait_for: Global___PageNavigateRequest.LoadState.ValueType
+    wait_for: Global___PageLoadState.ValueType
     timeout: _builtins.float
     """seconds; at most `navigation_seconds`, the default"""
     def __init__(
@@ -2212,7 +2382,7 @@ class PageNavigateRequest(_message.Message):
         page_id: _builtins.str = ...,
         url: _builtins.str = ...,
         direction: Global___PageNavigateRequest.Direction.ValueType = ...,
-        wait_for: Global___PageNavigateRequest.LoadState.ValueType = ...,
+        wait_for: Global___PageLoadState.ValueType = ...,
         timeout: _builtins.float | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_timeout", b"_timeout", "direction", b"direction", "timeout", b"timeout", "to", b"to", "url", b"url"]  # noqa: Y015
@@ -2237,26 +2407,38 @@ class PageSnapshotRequest(_message.Message):
     PAGE_ID_FIELD_NUMBER: _builtins.int
     REF_FIELD_NUMBER: _builtins.int
     MAX_CHARACTERS_FIELD_NUMBER: _builtins.int
+    DEPTH_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
     page_id: _builtins.str
     ref: _builtins.str
     """only the part below this element"""
     max_characters: _builtins.int
     """at most `snapshot_characters`, the default"""
+    depth: _builtins.int
+    """what lies deeper is left out"""
+    changes: _builtins.bool
+    """only what is not as in the last snapshot"""
     def __init__(
         self,
         *,
         page_id: _builtins.str = ...,
         ref: _builtins.str | None = ...,
         max_characters: _builtins.int | None = ...,
+        depth: _builtins.int | None = ...,
+        changes: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_characters", b"_max_characters", "_ref", b"_ref", "max_characters", b"max_characters", "ref", b"ref"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_depth", b"_depth", "_max_characters", b"_max_characters", "_ref", b"_ref", "depth", b"depth", "max_characters", b"max_characters", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_characters", b"_max_characters", "_ref", b"_ref", "max_characters", b"max_characters", "page_id", b"page_id", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_depth", b"_depth", "_max_characters", b"_max_characters", "_ref", b"_ref", "changes", b"changes", "depth", b"depth", "max_characters", b"max_characters", "page_id", b"page_id", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__depth: _TypeAlias = _typing.Literal["depth"]  # noqa: Y015
+    _WhichOneofArgType__depth: _TypeAlias = _typing.Literal["_depth", b"_depth"]  # noqa: Y015
     _WhichOneofReturnType__max_characters: _TypeAlias = _typing.Literal["max_characters"]  # noqa: Y015
     _WhichOneofArgType__max_characters: _TypeAlias = _typing.Literal["_max_characters", b"_max_characters"]  # noqa: Y015
     _WhichOneofReturnType__ref: _TypeAlias = _typing.Literal["ref"]  # noqa: Y015
     _WhichOneofArgType__ref: _TypeAlias = _typing.Literal["_ref", b"_ref"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__depth) -> _WhichOneofReturnType__depth | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_characters) -> _WhichOneofReturnType__max_characters | None: ...
     @_typing.overload
@@ -2271,9 +2453,11 @@ class PageSnapshot(_message.Message):
     PAGE_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     TRUNCATED_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """`[ref=…]` behind each element that can be acted on"""
     truncated: _builtins.bool
+    changes: _builtins.bool
     @_builtins.property
     def page(self) -> Global___Page: ...
     def __init__(
@@ -2282,10 +2466,11 @@ class PageSnapshot(_message.Message):
         page: Global___Page | None = ...,
         text: _builtins.str = ...,
         truncated: _builtins.bool = ...,
+        changes: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page", b"page", "text", b"text", "truncated", b"truncated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "page", b"page", "text", b"text", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2409,6 +2594,49 @@ class PageActRequest(_message.Message):
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     @_typing.final
+    class Drag(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        REF_FIELD_NUMBER: _builtins.int
+        TO_REF_FIELD_NUMBER: _builtins.int
+        ref: _builtins.str
+        to_ref: _builtins.str
+        def __init__(
+            self,
+            *,
+            ref: _builtins.str = ...,
+            to_ref: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref", "to_ref", b"to_ref"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class AnswerDialog(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        ACCEPT_FIELD_NUMBER: _builtins.int
+        TEXT_FIELD_NUMBER: _builtins.int
+        accept: _builtins.bool
+        text: _builtins.str
+        """what a prompt is given"""
+        def __init__(
+            self,
+            *,
+            accept: _builtins.bool = ...,
+            text: _builtins.str | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_text", b"_text", "text", b"text"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_text", b"_text", "accept", b"accept", "text", b"text"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__text: _TypeAlias = _typing.Literal["text"]  # noqa: Y015
+        _WhichOneofArgType__text: _TypeAlias = _typing.Literal["_text", b"_text"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__text) -> _WhichOneofReturnType__text | None: ...
+
+    @_typing.final
     class Scroll(_message.Message):
         DESCRIPTOR: _descriptor.Descriptor
 
@@ -2466,6 +2694,8 @@ class PageActRequest(_message.Message):
     HOVER_FIELD_NUMBER: _builtins.int
     SCROLL_FIELD_NUMBER: _builtins.int
     UPLOAD_FIELD_NUMBER: _builtins.int
+    DRAG_FIELD_NUMBER: _builtins.int
+    ANSWER_DIALOG_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
     page_id: _builtins.str
     timeout: _builtins.float
@@ -2484,6 +2714,10 @@ class PageActRequest(_message.Message):
     def scroll(self) -> Global___PageActRequest.Scroll: ...
     @_builtins.property
     def upload(self) -> Global___PageActRequest.Upload: ...
+    @_builtins.property
+    def drag(self) -> Global___PageActRequest.Drag: ...
+    @_builtins.property
+    def answer_dialog(self) -> Global___PageActRequest.AnswerDialog: ...
     def __init__(
         self,
         *,
@@ -2495,15 +2729,17 @@ class PageActRequest(_message.Message):
         hover: Global___PageActRequest.Hover | None = ...,
         scroll: Global___PageActRequest.Scroll | None = ...,
         upload: Global___PageActRequest.Upload | None = ...,
+        drag: Global___PageActRequest.Drag | None = ...,
+        answer_dialog: Global___PageActRequest.AnswerDialog | None = ...,
         timeout: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_timeout", b"_timeout", "action", b"action", "click", b"click", "fill", b"fill", "hover", b"hover", "press", b"press", "scroll", b"scroll", "select", b"select", "timeout", b"timeout", "upload", b"upload"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_timeout", b"_timeout", "action", b"action", "answer_dialog", b"answer_dialog", "click", b"click", "drag", b"drag", "fill", b"fill", "hover", b"hover", "press", b"press", "scroll", b"scroll", "select", b"select", "timeout", b"timeout", "upload", b"upload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout", b"_timeout", "action", b"action", "click", b"click", "fill", b"fill", "hover", b"hover", "page_id", b"page_id", "press", b"press", "scroll", b"scroll", "select", b"select", "timeout", b"timeout", "upload", b"upload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout", b"_timeout", "action", b"action", "answer_dialog", b"answer_dialog", "click", b"click", "drag", b"drag", "fill", b"fill", "hover", b"hover", "page_id", b"page_id", "press", b"press", "scroll", b"scroll", "select", b"select", "timeout", b"timeout", "upload", b"upload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__timeout: _TypeAlias = _typing.Literal["timeout"]  # noqa: Y015
     _WhichOneofArgType__timeout: _TypeAlias = _typing.Literal["_timeout", b"_timeout"]  # noqa: Y015
-    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["click", "fill", "press", "select", "hover", "scroll", "upload"]  # noqa: Y015
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["click", "fill", "press", "select", "hover", "scroll", "upload", "drag", "answer_dialog"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__timeout) -> _WhichOneofReturnType__timeout | None: ...
@@ -2519,7 +2755,7 @@ class PageActResponse(_message.Message):
     PAGE_FIELD_NUMBER: _builtins.int
     OPENED_FIELD_NUMBER: _builtins.int
     DOWNLOAD_IDS_FIELD_NUMBER: _builtins.int
-    DIALOGS_FIELD_NUMBER: _builtins.int
+    DIALOG_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def page(self) -> Global___Page: ...
     @_builtins.property
@@ -2527,8 +2763,8 @@ class PageActResponse(_message.Message):
     @_builtins.property
     def download_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
-    def dialogs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """texts of dialogs that were dismissed"""
+    def dialog(self) -> Global___PageDialog:
+        """the page waits in it"""
 
     def __init__(
         self,
@@ -2536,15 +2772,100 @@ class PageActResponse(_message.Message):
         page: Global___Page | None = ...,
         opened: _abc.Iterable[Global___Page] | None = ...,
         download_ids: _abc.Iterable[_builtins.str] | None = ...,
-        dialogs: _abc.Iterable[_builtins.str] | None = ...,
+        dialog: Global___PageDialog | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dialog", b"dialog", "page", b"page"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dialogs", b"dialogs", "download_ids", b"download_ids", "opened", b"opened", "page", b"page"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dialog", b"dialog", "download_ids", b"download_ids", "opened", b"opened", "page", b"page"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PageActResponse: _TypeAlias = PageActResponse  # noqa: Y015
+
+@_typing.final
+class PageDialog(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[PageDialog._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: PageDialog._Kind.ValueType  # 0
+        KIND_ALERT: PageDialog._Kind.ValueType  # 1
+        KIND_CONFIRM: PageDialog._Kind.ValueType  # 2
+        KIND_PROMPT: PageDialog._Kind.ValueType  # 3
+        KIND_BEFORE_UNLOAD: PageDialog._Kind.ValueType  # 4
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
+    KIND_UNSPECIFIED: PageDialog.Kind.ValueType  # 0
+    KIND_ALERT: PageDialog.Kind.ValueType  # 1
+    KIND_CONFIRM: PageDialog.Kind.ValueType  # 2
+    KIND_PROMPT: PageDialog.Kind.ValueType  # 3
+    KIND_BEFORE_UNLOAD: PageDialog.Kind.ValueType  # 4
+
+    KIND_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    SUGGESTION_FIELD_NUMBER: _builtins.int
+    kind: Global___PageDialog.Kind.ValueType
+    message: _builtins.str
+    suggestion: _builtins.str
+    """of a prompt"""
+    def __init__(
+        self,
+        *,
+        kind: Global___PageDialog.Kind.ValueType = ...,
+        message: _builtins.str = ...,
+        suggestion: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "message", b"message", "suggestion", b"suggestion"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PageDialog: _TypeAlias = PageDialog  # noqa: Y015
+
+@_typing.final
+class PageWaitForRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_ID_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    TEXT_GONE_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    LOAD_STATE_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    page_id: _builtins.str
+    text: _builtins.str
+    """is visible"""
+    text_gone: _builtins.str
+    """is not"""
+    url: _builtins.str
+    """the address contains it"""
+    load_state: Global___PageLoadState.ValueType
+    timeout: _builtins.float
+    """seconds; at most `navigation_seconds`, the default"""
+    def __init__(
+        self,
+        *,
+        page_id: _builtins.str = ...,
+        text: _builtins.str = ...,
+        text_gone: _builtins.str = ...,
+        url: _builtins.str = ...,
+        load_state: Global___PageLoadState.ValueType = ...,
+        timeout: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_timeout", b"_timeout", "timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout", b"_timeout", "load_state", b"load_state", "page_id", b"page_id", "text", b"text", "text_gone", b"text_gone", "timeout", b"timeout", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__timeout: _TypeAlias = _typing.Literal["timeout"]  # noqa: Y015
+    _WhichOneofArgType__timeout: _TypeAlias = _typing.Literal["_timeout", b"_timeout"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__timeout) -> _WhichOneofReturnType__timeout | None: ...
+
+Global___PageWaitForRequest: _TypeAlias = PageWaitForRequest  # noqa: Y015
 
 @_typing.final
 class PageScreenshotRequest(_message.Message):
@@ -2808,6 +3129,169 @@ class PageDownload(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__path) -> _WhichOneofReturnType__path | None: ...
 
 Global___PageDownload: _TypeAlias = PageDownload  # noqa: Y015
+
+@_typing.final
+class PageLogRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_ID_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    page_id: _builtins.str
+    after: _builtins.int
+    """the last entry that is known, of either kind"""
+    def __init__(
+        self,
+        *,
+        page_id: _builtins.str = ...,
+        after: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "page_id", b"page_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PageLogRequest: _TypeAlias = PageLogRequest  # noqa: Y015
+
+@_typing.final
+class PageLogResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Console(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        SEQUENCE_FIELD_NUMBER: _builtins.int
+        LEVEL_FIELD_NUMBER: _builtins.int
+        TEXT_FIELD_NUMBER: _builtins.int
+        PLACE_FIELD_NUMBER: _builtins.int
+        sequence: _builtins.int
+        level: _builtins.str
+        """log, info, warning, error, debug"""
+        text: _builtins.str
+        place: _builtins.str
+        def __init__(
+            self,
+            *,
+            sequence: _builtins.int = ...,
+            level: _builtins.str = ...,
+            text: _builtins.str = ...,
+            place: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["level", b"level", "place", b"place", "sequence", b"sequence", "text", b"text"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Request(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        SEQUENCE_FIELD_NUMBER: _builtins.int
+        METHOD_FIELD_NUMBER: _builtins.int
+        URL_FIELD_NUMBER: _builtins.int
+        KIND_FIELD_NUMBER: _builtins.int
+        STATUS_FIELD_NUMBER: _builtins.int
+        FAILURE_FIELD_NUMBER: _builtins.int
+        sequence: _builtins.int
+        method: _builtins.str
+        url: _builtins.str
+        kind: _builtins.str
+        """document, script, image, fetch, …"""
+        status: _builtins.int
+        failure: _builtins.str
+        def __init__(
+            self,
+            *,
+            sequence: _builtins.int = ...,
+            method: _builtins.str = ...,
+            url: _builtins.str = ...,
+            kind: _builtins.str = ...,
+            status: _builtins.int | None = ...,
+            failure: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "status", b"status"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "failure", b"failure", "kind", b"kind", "method", b"method", "sequence", b"sequence", "status", b"status", "url", b"url"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+        _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+    CONSOLE_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    DROPPED_FIELD_NUMBER: _builtins.int
+    dropped: _builtins.int
+    """of those asked for, no longer kept"""
+    @_builtins.property
+    def console(self) -> _containers.RepeatedCompositeFieldContainer[Global___PageLogResponse.Console]: ...
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___PageLogResponse.Request]: ...
+    def __init__(
+        self,
+        *,
+        console: _abc.Iterable[Global___PageLogResponse.Console] | None = ...,
+        requests: _abc.Iterable[Global___PageLogResponse.Request] | None = ...,
+        dropped: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["console", b"console", "dropped", b"dropped", "requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PageLogResponse: _TypeAlias = PageLogResponse  # noqa: Y015
+
+@_typing.final
+class BrowserStorageRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BrowserStorageRequest: _TypeAlias = BrowserStorageRequest  # noqa: Y015
+
+@_typing.final
+class BrowserStorage(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    state: _builtins.str
+    """JSON; empty: none"""
+    def __init__(
+        self,
+        *,
+        state: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BrowserStorage: _TypeAlias = BrowserStorage  # noqa: Y015
+
+@_typing.final
+class BrowserSetStorageResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BrowserSetStorageResponse: _TypeAlias = BrowserSetStorageResponse  # noqa: Y015
 
 @_typing.final
 class PageCloseRequest(_message.Message):

@@ -74,6 +74,11 @@ class FileSystemStub:
                 request_serializer=empla_dot_v1_dot_workstation__pb2.FileReadRequest.SerializeToString,
                 response_deserializer=empla_dot_v1_dot_workstation__pb2.FileReadResponse.FromString,
                 _registered_method=True)
+        self.ReadFile = channel.unary_unary(
+                '/empla.v1.FileSystem/ReadFile',
+                request_serializer=empla_dot_v1_dot_workstation__pb2.FileReadRequest.SerializeToString,
+                response_deserializer=empla_dot_v1_dot_workstation__pb2.FileContent.FromString,
+                _registered_method=True)
         self.Write = channel.stream_unary(
                 '/empla.v1.FileSystem/Write',
                 request_serializer=empla_dot_v1_dot_workstation__pb2.FileWriteRequest.SerializeToString,
@@ -182,8 +187,15 @@ class FileSystemServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadFile(self, request, context):
+        """The same at once, for a range of at most 1 MiB; of a longer one, the entry alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Write(self, request_iterator, context):
-        """Replaces a file's content at once: `start` first, then the content. If the client's stream breaks off, nothing changes.
+        """Replaces a file's content at once: `start` first, then the content, `end` last. Without `end`, nothing changes.
         VERSION_CONFLICT, WRONG_KIND, FILE_TOO_LARGE, QUOTA_EXCEEDED, NOT_FOUND (a missing directory).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -250,8 +262,8 @@ class FileSystemServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ImportArchive(self, request_iterator, context):
-        """Unpacks a tar (also gzipped) or zip archive: `start` first, then the archive. If the client's stream breaks off, nothing
-        changes. ARCHIVE_INVALID, ALREADY_EXISTS (nothing is replaced), WRONG_KIND, NOT_FOUND (a missing directory above),
+        """Unpacks a tar (also gzipped) or zip archive: `start` first, then the archive, `end` last. Without `end`, nothing changes.
+        ARCHIVE_INVALID, ALREADY_EXISTS (nothing is replaced), WRONG_KIND, NOT_FOUND (a missing directory above),
         FILE_TOO_LARGE, QUOTA_EXCEEDED, LIMIT_EXCEEDED (as for ExportArchive, and `tree_seconds`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -287,6 +299,11 @@ def add_FileSystemServicer_to_server(servicer, server):
                     servicer.Read,
                     request_deserializer=empla_dot_v1_dot_workstation__pb2.FileReadRequest.FromString,
                     response_serializer=empla_dot_v1_dot_workstation__pb2.FileReadResponse.SerializeToString,
+            ),
+            'ReadFile': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadFile,
+                    request_deserializer=empla_dot_v1_dot_workstation__pb2.FileReadRequest.FromString,
+                    response_serializer=empla_dot_v1_dot_workstation__pb2.FileContent.SerializeToString,
             ),
             'Write': grpc.stream_unary_rpc_method_handler(
                     servicer.Write,
@@ -472,6 +489,33 @@ class FileSystem:
             '/empla.v1.FileSystem/Read',
             empla_dot_v1_dot_workstation__pb2.FileReadRequest.SerializeToString,
             empla_dot_v1_dot_workstation__pb2.FileReadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/empla.v1.FileSystem/ReadFile',
+            empla_dot_v1_dot_workstation__pb2.FileReadRequest.SerializeToString,
+            empla_dot_v1_dot_workstation__pb2.FileContent.FromString,
             options,
             channel_credentials,
             insecure,
@@ -852,6 +896,11 @@ class ComputeStub:
                 request_serializer=empla_dot_v1_dot_workstation__pb2.SessionRunRequest.SerializeToString,
                 response_deserializer=empla_dot_v1_dot_workstation__pb2.SessionEvent.FromString,
                 _registered_method=True)
+        self.LeaveRun = channel.unary_unary(
+                '/empla.v1.Compute/LeaveRun',
+                request_serializer=empla_dot_v1_dot_workstation__pb2.SessionLeaveRunRequest.SerializeToString,
+                response_deserializer=empla_dot_v1_dot_workstation__pb2.SessionLeaveRunResponse.FromString,
+                _registered_method=True)
         self.CloseSession = channel.unary_unary(
                 '/empla.v1.Compute/CloseSession',
                 request_serializer=empla_dot_v1_dot_workstation__pb2.SessionCloseRequest.SerializeToString,
@@ -882,7 +931,8 @@ class ComputeServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Start(self, request, context):
-        """Starts a program; the same id and spec again is the same start. EXEC_CONFLICT, SANDBOX_UNAVAILABLE, LIMIT_EXCEEDED.
+        """Starts a program; the same id and spec again is the same start. EXEC_CONFLICT, SANDBOX_UNAVAILABLE, LIMIT_EXCEEDED;
+        EXEC_NOT_FOUND if another process answers than the request says, and nothing is started.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -918,7 +968,7 @@ class ComputeServicer:
         raise NotImplementedError('Method not implemented!')
 
     def List(self, request, context):
-        """All that are remembered, the latest first.
+        """All that are remembered, the latest first, a part at a time. EXEC_NOT_FOUND: `after` is forgotten; ask from the first on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -939,8 +989,16 @@ class ComputeServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RunInSession(self, request, context):
-        """Runs code where variables of earlier runs are alive; a SessionRunEnd comes last. Cancelling interrupts the run. The same
-        `run_id` again runs nothing and streams the first run's events. SESSION_NOT_FOUND, SESSION_BUSY, SESSION_LOST.
+        """Runs code where variables of earlier runs are alive; a SessionRunEnd comes last. Cancelling interrupts the run, as does a
+        connection that breaks, at once or after the request's `hold_seconds`. The same `run_id` again runs nothing and streams
+        the first run's events. SESSION_NOT_FOUND, SESSION_BUSY, SESSION_LOST (also if another process answers than the request says).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LeaveRun(self, request, context):
+        """A reader of a run does not come back, and the run is interrupted unless there are others; an unknown one is fine.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1005,6 +1063,11 @@ def add_ComputeServicer_to_server(servicer, server):
                     servicer.RunInSession,
                     request_deserializer=empla_dot_v1_dot_workstation__pb2.SessionRunRequest.FromString,
                     response_serializer=empla_dot_v1_dot_workstation__pb2.SessionEvent.SerializeToString,
+            ),
+            'LeaveRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.LeaveRun,
+                    request_deserializer=empla_dot_v1_dot_workstation__pb2.SessionLeaveRunRequest.FromString,
+                    response_serializer=empla_dot_v1_dot_workstation__pb2.SessionLeaveRunResponse.SerializeToString,
             ),
             'CloseSession': grpc.unary_unary_rpc_method_handler(
                     servicer.CloseSession,
@@ -1306,6 +1369,33 @@ class Compute:
             _registered_method=True)
 
     @staticmethod
+    def LeaveRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/empla.v1.Compute/LeaveRun',
+            empla_dot_v1_dot_workstation__pb2.SessionLeaveRunRequest.SerializeToString,
+            empla_dot_v1_dot_workstation__pb2.SessionLeaveRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CloseSession(request,
             target,
             options=(),
@@ -1342,6 +1432,9 @@ class BrowserStub:
     NOT_FOUND            PAGE_NOT_FOUND
     ABORTED              PAGE_CRASHED
     FAILED_PRECONDITION  STALE_REF            not an element of the latest snapshot (`ref`)
+    FAILED_PRECONDITION  DIALOG_OPEN          the page waits in a dialog; answer it first
+    DEADLINE_EXCEEDED    PAGE_TIMED_OUT       what was waited for did not come
+    FAILED_PRECONDITION  PROFILE_BUSY         another process uses the browser's profile
     FAILED_PRECONDITION  ACTION_FAILED        hidden, disabled, covered, or of another kind
     FAILED_PRECONDITION  NAVIGATION_FAILED    no answer, a bad certificate, a failed connection
     PERMISSION_DENIED    NAVIGATION_BLOCKED   the egress rules forbid that address
@@ -1363,6 +1456,11 @@ class BrowserStub:
                 request_serializer=empla_dot_v1_dot_workstation__pb2.PageOpenRequest.SerializeToString,
                 response_deserializer=empla_dot_v1_dot_workstation__pb2.Page.FromString,
                 _registered_method=True)
+        self.Pages = channel.unary_unary(
+                '/empla.v1.Browser/Pages',
+                request_serializer=empla_dot_v1_dot_workstation__pb2.PageListRequest.SerializeToString,
+                response_deserializer=empla_dot_v1_dot_workstation__pb2.PageListResponse.FromString,
+                _registered_method=True)
         self.Navigate = channel.unary_unary(
                 '/empla.v1.Browser/Navigate',
                 request_serializer=empla_dot_v1_dot_workstation__pb2.PageNavigateRequest.SerializeToString,
@@ -1377,6 +1475,11 @@ class BrowserStub:
                 '/empla.v1.Browser/Act',
                 request_serializer=empla_dot_v1_dot_workstation__pb2.PageActRequest.SerializeToString,
                 response_deserializer=empla_dot_v1_dot_workstation__pb2.PageActResponse.FromString,
+                _registered_method=True)
+        self.WaitFor = channel.unary_unary(
+                '/empla.v1.Browser/WaitFor',
+                request_serializer=empla_dot_v1_dot_workstation__pb2.PageWaitForRequest.SerializeToString,
+                response_deserializer=empla_dot_v1_dot_workstation__pb2.Page.FromString,
                 _registered_method=True)
         self.Screenshot = channel.unary_unary(
                 '/empla.v1.Browser/Screenshot',
@@ -1397,6 +1500,21 @@ class BrowserStub:
                 '/empla.v1.Browser/Downloads',
                 request_serializer=empla_dot_v1_dot_workstation__pb2.PageDownloadsRequest.SerializeToString,
                 response_deserializer=empla_dot_v1_dot_workstation__pb2.PageDownloadsResponse.FromString,
+                _registered_method=True)
+        self.Log = channel.unary_unary(
+                '/empla.v1.Browser/Log',
+                request_serializer=empla_dot_v1_dot_workstation__pb2.PageLogRequest.SerializeToString,
+                response_deserializer=empla_dot_v1_dot_workstation__pb2.PageLogResponse.FromString,
+                _registered_method=True)
+        self.Storage = channel.unary_unary(
+                '/empla.v1.Browser/Storage',
+                request_serializer=empla_dot_v1_dot_workstation__pb2.BrowserStorageRequest.SerializeToString,
+                response_deserializer=empla_dot_v1_dot_workstation__pb2.BrowserStorage.FromString,
+                _registered_method=True)
+        self.SetStorage = channel.unary_unary(
+                '/empla.v1.Browser/SetStorage',
+                request_serializer=empla_dot_v1_dot_workstation__pb2.BrowserStorage.SerializeToString,
+                response_deserializer=empla_dot_v1_dot_workstation__pb2.BrowserSetStorageResponse.FromString,
                 _registered_method=True)
         self.ClosePage = channel.unary_unary(
                 '/empla.v1.Browser/ClosePage',
@@ -1419,6 +1537,9 @@ class BrowserServicer:
     NOT_FOUND            PAGE_NOT_FOUND
     ABORTED              PAGE_CRASHED
     FAILED_PRECONDITION  STALE_REF            not an element of the latest snapshot (`ref`)
+    FAILED_PRECONDITION  DIALOG_OPEN          the page waits in a dialog; answer it first
+    DEADLINE_EXCEEDED    PAGE_TIMED_OUT       what was waited for did not come
+    FAILED_PRECONDITION  PROFILE_BUSY         another process uses the browser's profile
     FAILED_PRECONDITION  ACTION_FAILED        hidden, disabled, covered, or of another kind
     FAILED_PRECONDITION  NAVIGATION_FAILED    no answer, a bad certificate, a failed connection
     PERMISSION_DENIED    NAVIGATION_BLOCKED   the egress rules forbid that address
@@ -1437,22 +1558,36 @@ class BrowserServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Pages(self, request, context):
+        """All that are open, the oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Navigate(self, request, context):
-        """NAVIGATION_FAILED, NAVIGATION_BLOCKED.
+        """NAVIGATION_FAILED, NAVIGATION_BLOCKED, DIALOG_OPEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Snapshot(self, request, context):
-        """The accessibility tree with refs; earlier refs are stale afterwards. STALE_REF.
+        """The accessibility tree with refs; earlier refs are stale afterwards. STALE_REF, DIALOG_OPEN, PAGE_TIMED_OUT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Act(self, request, context):
-        """STALE_REF, ACTION_FAILED, NAVIGATION_BLOCKED; for an upload also the reasons of FileSystem.
+        """STALE_REF, ACTION_FAILED, NAVIGATION_BLOCKED, DIALOG_OPEN; for an upload also the reasons of FileSystem.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WaitFor(self, request, context):
+        """Until all that is named holds. PAGE_TIMED_OUT, DIALOG_OPEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1486,6 +1621,27 @@ class BrowserServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Log(self, request, context):
+        """The page's console and requests.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Storage(self, request, context):
+        """Cookies and storage of all pages: who has it is logged in wherever the browser is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetStorage(self, request, context):
+        """In place of all cookies and storage. LIMIT_EXCEEDED (`storage_bytes`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ClosePage(self, request, context):
         """One that is closed already is fine.
         """
@@ -1513,6 +1669,11 @@ def add_BrowserServicer_to_server(servicer, server):
                     request_deserializer=empla_dot_v1_dot_workstation__pb2.PageOpenRequest.FromString,
                     response_serializer=empla_dot_v1_dot_workstation__pb2.Page.SerializeToString,
             ),
+            'Pages': grpc.unary_unary_rpc_method_handler(
+                    servicer.Pages,
+                    request_deserializer=empla_dot_v1_dot_workstation__pb2.PageListRequest.FromString,
+                    response_serializer=empla_dot_v1_dot_workstation__pb2.PageListResponse.SerializeToString,
+            ),
             'Navigate': grpc.unary_unary_rpc_method_handler(
                     servicer.Navigate,
                     request_deserializer=empla_dot_v1_dot_workstation__pb2.PageNavigateRequest.FromString,
@@ -1527,6 +1688,11 @@ def add_BrowserServicer_to_server(servicer, server):
                     servicer.Act,
                     request_deserializer=empla_dot_v1_dot_workstation__pb2.PageActRequest.FromString,
                     response_serializer=empla_dot_v1_dot_workstation__pb2.PageActResponse.SerializeToString,
+            ),
+            'WaitFor': grpc.unary_unary_rpc_method_handler(
+                    servicer.WaitFor,
+                    request_deserializer=empla_dot_v1_dot_workstation__pb2.PageWaitForRequest.FromString,
+                    response_serializer=empla_dot_v1_dot_workstation__pb2.Page.SerializeToString,
             ),
             'Screenshot': grpc.unary_unary_rpc_method_handler(
                     servicer.Screenshot,
@@ -1547,6 +1713,21 @@ def add_BrowserServicer_to_server(servicer, server):
                     servicer.Downloads,
                     request_deserializer=empla_dot_v1_dot_workstation__pb2.PageDownloadsRequest.FromString,
                     response_serializer=empla_dot_v1_dot_workstation__pb2.PageDownloadsResponse.SerializeToString,
+            ),
+            'Log': grpc.unary_unary_rpc_method_handler(
+                    servicer.Log,
+                    request_deserializer=empla_dot_v1_dot_workstation__pb2.PageLogRequest.FromString,
+                    response_serializer=empla_dot_v1_dot_workstation__pb2.PageLogResponse.SerializeToString,
+            ),
+            'Storage': grpc.unary_unary_rpc_method_handler(
+                    servicer.Storage,
+                    request_deserializer=empla_dot_v1_dot_workstation__pb2.BrowserStorageRequest.FromString,
+                    response_serializer=empla_dot_v1_dot_workstation__pb2.BrowserStorage.SerializeToString,
+            ),
+            'SetStorage': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetStorage,
+                    request_deserializer=empla_dot_v1_dot_workstation__pb2.BrowserStorage.FromString,
+                    response_serializer=empla_dot_v1_dot_workstation__pb2.BrowserSetStorageResponse.SerializeToString,
             ),
             'ClosePage': grpc.unary_unary_rpc_method_handler(
                     servicer.ClosePage,
@@ -1575,6 +1756,9 @@ class Browser:
     NOT_FOUND            PAGE_NOT_FOUND
     ABORTED              PAGE_CRASHED
     FAILED_PRECONDITION  STALE_REF            not an element of the latest snapshot (`ref`)
+    FAILED_PRECONDITION  DIALOG_OPEN          the page waits in a dialog; answer it first
+    DEADLINE_EXCEEDED    PAGE_TIMED_OUT       what was waited for did not come
+    FAILED_PRECONDITION  PROFILE_BUSY         another process uses the browser's profile
     FAILED_PRECONDITION  ACTION_FAILED        hidden, disabled, covered, or of another kind
     FAILED_PRECONDITION  NAVIGATION_FAILED    no answer, a bad certificate, a failed connection
     PERMISSION_DENIED    NAVIGATION_BLOCKED   the egress rules forbid that address
@@ -1624,6 +1808,33 @@ class Browser:
             '/empla.v1.Browser/OpenPage',
             empla_dot_v1_dot_workstation__pb2.PageOpenRequest.SerializeToString,
             empla_dot_v1_dot_workstation__pb2.Page.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Pages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/empla.v1.Browser/Pages',
+            empla_dot_v1_dot_workstation__pb2.PageListRequest.SerializeToString,
+            empla_dot_v1_dot_workstation__pb2.PageListResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1705,6 +1916,33 @@ class Browser:
             '/empla.v1.Browser/Act',
             empla_dot_v1_dot_workstation__pb2.PageActRequest.SerializeToString,
             empla_dot_v1_dot_workstation__pb2.PageActResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WaitFor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/empla.v1.Browser/WaitFor',
+            empla_dot_v1_dot_workstation__pb2.PageWaitForRequest.SerializeToString,
+            empla_dot_v1_dot_workstation__pb2.Page.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1813,6 +2051,87 @@ class Browser:
             '/empla.v1.Browser/Downloads',
             empla_dot_v1_dot_workstation__pb2.PageDownloadsRequest.SerializeToString,
             empla_dot_v1_dot_workstation__pb2.PageDownloadsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Log(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/empla.v1.Browser/Log',
+            empla_dot_v1_dot_workstation__pb2.PageLogRequest.SerializeToString,
+            empla_dot_v1_dot_workstation__pb2.PageLogResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Storage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/empla.v1.Browser/Storage',
+            empla_dot_v1_dot_workstation__pb2.BrowserStorageRequest.SerializeToString,
+            empla_dot_v1_dot_workstation__pb2.BrowserStorage.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetStorage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/empla.v1.Browser/SetStorage',
+            empla_dot_v1_dot_workstation__pb2.BrowserStorage.SerializeToString,
+            empla_dot_v1_dot_workstation__pb2.BrowserSetStorageResponse.FromString,
             options,
             channel_credentials,
             insecure,

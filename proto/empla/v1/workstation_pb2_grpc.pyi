@@ -13,10 +13,13 @@ Every RPC may also end in:
   UNIMPLEMENTED        OPENAT2_MISSING           the kernel cannot keep paths beneath a root
   UNAVAILABLE          WORKSTATION_UNAVAILABLE   closed or going away; may be tried again
   FAILED_PRECONDITION  SANDBOX_UNAVAILABLE       the sandbox cannot be built; the message says what to install
-  DEADLINE_EXCEEDED, CANCELLED, UNAUTHENTICATED  without ErrorInfo; every call should have a deadline, save followers
+  INTERNAL             WORKSTATION_FAILED        an error that nobody foresaw, also with the reason INTERNAL; its log says more
+  UNAUTHENTICATED      CREDENTIAL_REFUSED        the token is not taken; of a sidecar rather a reason of sidecar.proto's
+  DEADLINE_EXCEEDED, CANCELLED                   without ErrorInfo; every call should have a deadline, save followers
 
 Units: sizes in bytes, times of day in nanoseconds since 1970 UTC (`_ns`), durations in seconds. A message has at most 8 MiB,
-streamed data comes in pieces of at most 1 MiB. A zero that an optional field does not carry means the default.
+streamed data comes in pieces of at most 1 MiB. A zero that an optional field does not carry means the default. Initial
+metadata in the middle of an upload says that it is refused: nothing more should be sent, and the status follows.
 """
 
 from collections import abc as _abc
@@ -78,8 +81,10 @@ class FileSystemStub:
     """The entry first, then the bytes of the range. NOT_FOUND, WRONG_KIND, FILE_TOO_LARGE, VERSION_CONFLICT (also at the end),
     FILE_BUSY.
     """
+    ReadFile: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.FileReadRequest, _workstation_pb2.FileContent]
+    """The same at once, for a range of at most 1 MiB; of a longer one, the entry alone."""
     Write: _grpc.StreamUnaryMultiCallable[_workstation_pb2.FileWriteRequest, _workstation_pb2.FileEntry]
-    """Replaces a file's content at once: `start` first, then the content. If the client's stream breaks off, nothing changes.
+    """Replaces a file's content at once: `start` first, then the content, `end` last. Without `end`, nothing changes.
     VERSION_CONFLICT, WRONG_KIND, FILE_TOO_LARGE, QUOTA_EXCEEDED, NOT_FOUND (a missing directory).
     """
     Append: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.FileAppendRequest, _workstation_pb2.FileEntry]
@@ -104,8 +109,8 @@ class FileSystemStub:
     (`archive_bytes`, `tree_entries`, `tree_depth`, `path_bytes`).
     """
     ImportArchive: _grpc.StreamUnaryMultiCallable[_workstation_pb2.FileImportArchiveRequest, _workstation_pb2.FileImportedArchive]
-    """Unpacks a tar (also gzipped) or zip archive: `start` first, then the archive. If the client's stream breaks off, nothing
-    changes. ARCHIVE_INVALID, ALREADY_EXISTS (nothing is replaced), WRONG_KIND, NOT_FOUND (a missing directory above),
+    """Unpacks a tar (also gzipped) or zip archive: `start` first, then the archive, `end` last. Without `end`, nothing changes.
+    ARCHIVE_INVALID, ALREADY_EXISTS (nothing is replaced), WRONG_KIND, NOT_FOUND (a missing directory above),
     FILE_TOO_LARGE, QUOTA_EXCEEDED, LIMIT_EXCEEDED (as for ExportArchive, and `tree_seconds`).
     """
     Usage: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.FileUsageRequest, _workstation_pb2.FileUsage]
@@ -145,8 +150,10 @@ class FileSystemAsyncStub(FileSystemStub):
     """The entry first, then the bytes of the range. NOT_FOUND, WRONG_KIND, FILE_TOO_LARGE, VERSION_CONFLICT (also at the end),
     FILE_BUSY.
     """
+    ReadFile: _aio.UnaryUnaryMultiCallable[_workstation_pb2.FileReadRequest, _workstation_pb2.FileContent]  # type: ignore[assignment]
+    """The same at once, for a range of at most 1 MiB; of a longer one, the entry alone."""
     Write: _aio.StreamUnaryMultiCallable[_workstation_pb2.FileWriteRequest, _workstation_pb2.FileEntry]  # type: ignore[assignment]
-    """Replaces a file's content at once: `start` first, then the content. If the client's stream breaks off, nothing changes.
+    """Replaces a file's content at once: `start` first, then the content, `end` last. Without `end`, nothing changes.
     VERSION_CONFLICT, WRONG_KIND, FILE_TOO_LARGE, QUOTA_EXCEEDED, NOT_FOUND (a missing directory).
     """
     Append: _aio.UnaryUnaryMultiCallable[_workstation_pb2.FileAppendRequest, _workstation_pb2.FileEntry]  # type: ignore[assignment]
@@ -171,8 +178,8 @@ class FileSystemAsyncStub(FileSystemStub):
     (`archive_bytes`, `tree_entries`, `tree_depth`, `path_bytes`).
     """
     ImportArchive: _aio.StreamUnaryMultiCallable[_workstation_pb2.FileImportArchiveRequest, _workstation_pb2.FileImportedArchive]  # type: ignore[assignment]
-    """Unpacks a tar (also gzipped) or zip archive: `start` first, then the archive. If the client's stream breaks off, nothing
-    changes. ARCHIVE_INVALID, ALREADY_EXISTS (nothing is replaced), WRONG_KIND, NOT_FOUND (a missing directory above),
+    """Unpacks a tar (also gzipped) or zip archive: `start` first, then the archive, `end` last. Without `end`, nothing changes.
+    ARCHIVE_INVALID, ALREADY_EXISTS (nothing is replaced), WRONG_KIND, NOT_FOUND (a missing directory above),
     FILE_TOO_LARGE, QUOTA_EXCEEDED, LIMIT_EXCEEDED (as for ExportArchive, and `tree_seconds`).
     """
     Usage: _aio.UnaryUnaryMultiCallable[_workstation_pb2.FileUsageRequest, _workstation_pb2.FileUsage]  # type: ignore[assignment]
@@ -235,12 +242,20 @@ class FileSystemServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ReadFile(
+        self,
+        request: _workstation_pb2.FileReadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workstation_pb2.FileContent, _abc.Awaitable[_workstation_pb2.FileContent]]:
+        """The same at once, for a range of at most 1 MiB; of a longer one, the entry alone."""
+
+    @_abc_1.abstractmethod
     def Write(
         self,
         request_iterator: _MaybeAsyncIterator[_workstation_pb2.FileWriteRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_workstation_pb2.FileEntry, _abc.Awaitable[_workstation_pb2.FileEntry]]:
-        """Replaces a file's content at once: `start` first, then the content. If the client's stream breaks off, nothing changes.
+        """Replaces a file's content at once: `start` first, then the content, `end` last. Without `end`, nothing changes.
         VERSION_CONFLICT, WRONG_KIND, FILE_TOO_LARGE, QUOTA_EXCEEDED, NOT_FOUND (a missing directory).
         """
 
@@ -319,8 +334,8 @@ class FileSystemServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_workstation_pb2.FileImportArchiveRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_workstation_pb2.FileImportedArchive, _abc.Awaitable[_workstation_pb2.FileImportedArchive]]:
-        """Unpacks a tar (also gzipped) or zip archive: `start` first, then the archive. If the client's stream breaks off, nothing
-        changes. ARCHIVE_INVALID, ALREADY_EXISTS (nothing is replaced), WRONG_KIND, NOT_FOUND (a missing directory above),
+        """Unpacks a tar (also gzipped) or zip archive: `start` first, then the archive, `end` last. Without `end`, nothing changes.
+        ARCHIVE_INVALID, ALREADY_EXISTS (nothing is replaced), WRONG_KIND, NOT_FOUND (a missing directory above),
         FILE_TOO_LARGE, QUOTA_EXCEEDED, LIMIT_EXCEEDED (as for ExportArchive, and `tree_seconds`).
         """
 
@@ -356,7 +371,9 @@ class ComputeStub:
     def __new__(cls, channel: _aio.Channel) -> ComputeAsyncStub: ...
     Capabilities: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.ComputeCapabilitiesRequest, _workstation_pb2.ComputeCapabilities]
     Start: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.ExecStartRequest, _workstation_pb2.ExecStatus]
-    """Starts a program; the same id and spec again is the same start. EXEC_CONFLICT, SANDBOX_UNAVAILABLE, LIMIT_EXCEEDED."""
+    """Starts a program; the same id and spec again is the same start. EXEC_CONFLICT, SANDBOX_UNAVAILABLE, LIMIT_EXCEEDED;
+    EXEC_NOT_FOUND if another process answers than the request says, and nothing is started.
+    """
     Follow: _grpc.UnaryStreamMultiCallable[_workstation_pb2.ExecFollowRequest, _workstation_pb2.ExecFollowResponse]
     """Both outputs from their offsets to their ends, and the final status last. Any number may follow; a slow one gets
     OUTPUT_EXPIRED and stalls nobody. EXEC_NOT_FOUND.
@@ -368,15 +385,18 @@ class ComputeStub:
     Wait: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.ExecWaitRequest, _workstation_pb2.ExecStatus]
     """Answers when it is over or `timeout` seconds have passed; the status says which."""
     List: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.ExecListRequest, _workstation_pb2.ExecListResponse]
-    """All that are remembered, the latest first."""
+    """All that are remembered, the latest first, a part at a time. EXEC_NOT_FOUND: `after` is forgotten; ask from the first on."""
     Cancel: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.ExecCancelRequest, _workstation_pb2.ExecStatus]
     """Ends the process tree for good and answers when nothing of it is left; one that is over stays as it is."""
     OpenSession: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.SessionOpenRequest, _workstation_pb2.Session]
     """Opens a Python session; the same id again answers the open one. LIMIT_EXCEEDED, SANDBOX_UNAVAILABLE."""
     RunInSession: _grpc.UnaryStreamMultiCallable[_workstation_pb2.SessionRunRequest, _workstation_pb2.SessionEvent]
-    """Runs code where variables of earlier runs are alive; a SessionRunEnd comes last. Cancelling interrupts the run. The same
-    `run_id` again runs nothing and streams the first run's events. SESSION_NOT_FOUND, SESSION_BUSY, SESSION_LOST.
+    """Runs code where variables of earlier runs are alive; a SessionRunEnd comes last. Cancelling interrupts the run, as does a
+    connection that breaks, at once or after the request's `hold_seconds`. The same `run_id` again runs nothing and streams
+    the first run's events. SESSION_NOT_FOUND, SESSION_BUSY, SESSION_LOST (also if another process answers than the request says).
     """
+    LeaveRun: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.SessionLeaveRunRequest, _workstation_pb2.SessionLeaveRunResponse]
+    """A reader of a run does not come back, and the run is interrupted unless there are others; an unknown one is fine."""
     CloseSession: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.SessionCloseRequest, _workstation_pb2.SessionCloseResponse]
     """One that is closed already is fine."""
 
@@ -400,7 +420,9 @@ class ComputeAsyncStub(ComputeStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Capabilities: _aio.UnaryUnaryMultiCallable[_workstation_pb2.ComputeCapabilitiesRequest, _workstation_pb2.ComputeCapabilities]  # type: ignore[assignment]
     Start: _aio.UnaryUnaryMultiCallable[_workstation_pb2.ExecStartRequest, _workstation_pb2.ExecStatus]  # type: ignore[assignment]
-    """Starts a program; the same id and spec again is the same start. EXEC_CONFLICT, SANDBOX_UNAVAILABLE, LIMIT_EXCEEDED."""
+    """Starts a program; the same id and spec again is the same start. EXEC_CONFLICT, SANDBOX_UNAVAILABLE, LIMIT_EXCEEDED;
+    EXEC_NOT_FOUND if another process answers than the request says, and nothing is started.
+    """
     Follow: _aio.UnaryStreamMultiCallable[_workstation_pb2.ExecFollowRequest, _workstation_pb2.ExecFollowResponse]  # type: ignore[assignment]
     """Both outputs from their offsets to their ends, and the final status last. Any number may follow; a slow one gets
     OUTPUT_EXPIRED and stalls nobody. EXEC_NOT_FOUND.
@@ -412,15 +434,18 @@ class ComputeAsyncStub(ComputeStub):
     Wait: _aio.UnaryUnaryMultiCallable[_workstation_pb2.ExecWaitRequest, _workstation_pb2.ExecStatus]  # type: ignore[assignment]
     """Answers when it is over or `timeout` seconds have passed; the status says which."""
     List: _aio.UnaryUnaryMultiCallable[_workstation_pb2.ExecListRequest, _workstation_pb2.ExecListResponse]  # type: ignore[assignment]
-    """All that are remembered, the latest first."""
+    """All that are remembered, the latest first, a part at a time. EXEC_NOT_FOUND: `after` is forgotten; ask from the first on."""
     Cancel: _aio.UnaryUnaryMultiCallable[_workstation_pb2.ExecCancelRequest, _workstation_pb2.ExecStatus]  # type: ignore[assignment]
     """Ends the process tree for good and answers when nothing of it is left; one that is over stays as it is."""
     OpenSession: _aio.UnaryUnaryMultiCallable[_workstation_pb2.SessionOpenRequest, _workstation_pb2.Session]  # type: ignore[assignment]
     """Opens a Python session; the same id again answers the open one. LIMIT_EXCEEDED, SANDBOX_UNAVAILABLE."""
     RunInSession: _aio.UnaryStreamMultiCallable[_workstation_pb2.SessionRunRequest, _workstation_pb2.SessionEvent]  # type: ignore[assignment]
-    """Runs code where variables of earlier runs are alive; a SessionRunEnd comes last. Cancelling interrupts the run. The same
-    `run_id` again runs nothing and streams the first run's events. SESSION_NOT_FOUND, SESSION_BUSY, SESSION_LOST.
+    """Runs code where variables of earlier runs are alive; a SessionRunEnd comes last. Cancelling interrupts the run, as does a
+    connection that breaks, at once or after the request's `hold_seconds`. The same `run_id` again runs nothing and streams
+    the first run's events. SESSION_NOT_FOUND, SESSION_BUSY, SESSION_LOST (also if another process answers than the request says).
     """
+    LeaveRun: _aio.UnaryUnaryMultiCallable[_workstation_pb2.SessionLeaveRunRequest, _workstation_pb2.SessionLeaveRunResponse]  # type: ignore[assignment]
+    """A reader of a run does not come back, and the run is interrupted unless there are others; an unknown one is fine."""
     CloseSession: _aio.UnaryUnaryMultiCallable[_workstation_pb2.SessionCloseRequest, _workstation_pb2.SessionCloseResponse]  # type: ignore[assignment]
     """One that is closed already is fine."""
 
@@ -453,7 +478,9 @@ class ComputeServicer(metaclass=_abc_1.ABCMeta):
         request: _workstation_pb2.ExecStartRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_workstation_pb2.ExecStatus, _abc.Awaitable[_workstation_pb2.ExecStatus]]:
-        """Starts a program; the same id and spec again is the same start. EXEC_CONFLICT, SANDBOX_UNAVAILABLE, LIMIT_EXCEEDED."""
+        """Starts a program; the same id and spec again is the same start. EXEC_CONFLICT, SANDBOX_UNAVAILABLE, LIMIT_EXCEEDED;
+        EXEC_NOT_FOUND if another process answers than the request says, and nothing is started.
+        """
 
     @_abc_1.abstractmethod
     def Follow(
@@ -495,7 +522,7 @@ class ComputeServicer(metaclass=_abc_1.ABCMeta):
         request: _workstation_pb2.ExecListRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_workstation_pb2.ExecListResponse, _abc.Awaitable[_workstation_pb2.ExecListResponse]]:
-        """All that are remembered, the latest first."""
+        """All that are remembered, the latest first, a part at a time. EXEC_NOT_FOUND: `after` is forgotten; ask from the first on."""
 
     @_abc_1.abstractmethod
     def Cancel(
@@ -519,9 +546,18 @@ class ComputeServicer(metaclass=_abc_1.ABCMeta):
         request: _workstation_pb2.SessionRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_workstation_pb2.SessionEvent], _abc.AsyncIterator[_workstation_pb2.SessionEvent]]:
-        """Runs code where variables of earlier runs are alive; a SessionRunEnd comes last. Cancelling interrupts the run. The same
-        `run_id` again runs nothing and streams the first run's events. SESSION_NOT_FOUND, SESSION_BUSY, SESSION_LOST.
+        """Runs code where variables of earlier runs are alive; a SessionRunEnd comes last. Cancelling interrupts the run, as does a
+        connection that breaks, at once or after the request's `hold_seconds`. The same `run_id` again runs nothing and streams
+        the first run's events. SESSION_NOT_FOUND, SESSION_BUSY, SESSION_LOST (also if another process answers than the request says).
         """
+
+    @_abc_1.abstractmethod
+    def LeaveRun(
+        self,
+        request: _workstation_pb2.SessionLeaveRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workstation_pb2.SessionLeaveRunResponse, _abc.Awaitable[_workstation_pb2.SessionLeaveRunResponse]]:
+        """A reader of a run does not come back, and the run is interrupted unless there are others; an unknown one is fine."""
 
     @_abc_1.abstractmethod
     def CloseSession(
@@ -542,6 +578,9 @@ class BrowserStub:
       NOT_FOUND            PAGE_NOT_FOUND
       ABORTED              PAGE_CRASHED
       FAILED_PRECONDITION  STALE_REF            not an element of the latest snapshot (`ref`)
+      FAILED_PRECONDITION  DIALOG_OPEN          the page waits in a dialog; answer it first
+      DEADLINE_EXCEEDED    PAGE_TIMED_OUT       what was waited for did not come
+      FAILED_PRECONDITION  PROFILE_BUSY         another process uses the browser's profile
       FAILED_PRECONDITION  ACTION_FAILED        hidden, disabled, covered, or of another kind
       FAILED_PRECONDITION  NAVIGATION_FAILED    no answer, a bad certificate, a failed connection
       PERMISSION_DENIED    NAVIGATION_BLOCKED   the egress rules forbid that address
@@ -554,12 +593,16 @@ class BrowserStub:
     Capabilities: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.BrowserCapabilitiesRequest, _workstation_pb2.BrowserCapabilities]
     OpenPage: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.PageOpenRequest, _workstation_pb2.Page]
     """Opens a page; the same id again answers the open one. NAVIGATION_FAILED, NAVIGATION_BLOCKED, LIMIT_EXCEEDED (`pages`)."""
+    Pages: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.PageListRequest, _workstation_pb2.PageListResponse]
+    """All that are open, the oldest first."""
     Navigate: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.PageNavigateRequest, _workstation_pb2.Page]
-    """NAVIGATION_FAILED, NAVIGATION_BLOCKED."""
+    """NAVIGATION_FAILED, NAVIGATION_BLOCKED, DIALOG_OPEN."""
     Snapshot: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.PageSnapshotRequest, _workstation_pb2.PageSnapshot]
-    """The accessibility tree with refs; earlier refs are stale afterwards. STALE_REF."""
+    """The accessibility tree with refs; earlier refs are stale afterwards. STALE_REF, DIALOG_OPEN, PAGE_TIMED_OUT."""
     Act: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.PageActRequest, _workstation_pb2.PageActResponse]
-    """STALE_REF, ACTION_FAILED, NAVIGATION_BLOCKED; for an upload also the reasons of FileSystem."""
+    """STALE_REF, ACTION_FAILED, NAVIGATION_BLOCKED, DIALOG_OPEN; for an upload also the reasons of FileSystem."""
+    WaitFor: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.PageWaitForRequest, _workstation_pb2.Page]
+    """Until all that is named holds. PAGE_TIMED_OUT, DIALOG_OPEN."""
     Screenshot: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.PageScreenshotRequest, _workstation_pb2.Picture]
     """LIMIT_EXCEEDED (`screenshot_pixels`), STALE_REF."""
     Pdf: _grpc.UnaryStreamMultiCallable[_workstation_pb2.PagePdfRequest, _workstation_pb2.PagePdfResponse]
@@ -568,6 +611,12 @@ class BrowserStub:
     """Text without navigation, menus and scripts."""
     Downloads: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.PageDownloadsRequest, _workstation_pb2.PageDownloadsResponse]
     """Of a page or of all, the latest first."""
+    Log: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.PageLogRequest, _workstation_pb2.PageLogResponse]
+    """The page's console and requests."""
+    Storage: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.BrowserStorageRequest, _workstation_pb2.BrowserStorage]
+    """Cookies and storage of all pages: who has it is logged in wherever the browser is."""
+    SetStorage: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.BrowserStorage, _workstation_pb2.BrowserSetStorageResponse]
+    """In place of all cookies and storage. LIMIT_EXCEEDED (`storage_bytes`)."""
     ClosePage: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.PageCloseRequest, _workstation_pb2.PageCloseResponse]
     """One that is closed already is fine."""
     LiveView: _grpc.UnaryStreamMultiCallable[_workstation_pb2.PageLiveViewRequest, _workstation_pb2.PageFrame]
@@ -583,6 +632,9 @@ class BrowserAsyncStub(BrowserStub):
       NOT_FOUND            PAGE_NOT_FOUND
       ABORTED              PAGE_CRASHED
       FAILED_PRECONDITION  STALE_REF            not an element of the latest snapshot (`ref`)
+      FAILED_PRECONDITION  DIALOG_OPEN          the page waits in a dialog; answer it first
+      DEADLINE_EXCEEDED    PAGE_TIMED_OUT       what was waited for did not come
+      FAILED_PRECONDITION  PROFILE_BUSY         another process uses the browser's profile
       FAILED_PRECONDITION  ACTION_FAILED        hidden, disabled, covered, or of another kind
       FAILED_PRECONDITION  NAVIGATION_FAILED    no answer, a bad certificate, a failed connection
       PERMISSION_DENIED    NAVIGATION_BLOCKED   the egress rules forbid that address
@@ -592,12 +644,16 @@ class BrowserAsyncStub(BrowserStub):
     Capabilities: _aio.UnaryUnaryMultiCallable[_workstation_pb2.BrowserCapabilitiesRequest, _workstation_pb2.BrowserCapabilities]  # type: ignore[assignment]
     OpenPage: _aio.UnaryUnaryMultiCallable[_workstation_pb2.PageOpenRequest, _workstation_pb2.Page]  # type: ignore[assignment]
     """Opens a page; the same id again answers the open one. NAVIGATION_FAILED, NAVIGATION_BLOCKED, LIMIT_EXCEEDED (`pages`)."""
+    Pages: _aio.UnaryUnaryMultiCallable[_workstation_pb2.PageListRequest, _workstation_pb2.PageListResponse]  # type: ignore[assignment]
+    """All that are open, the oldest first."""
     Navigate: _aio.UnaryUnaryMultiCallable[_workstation_pb2.PageNavigateRequest, _workstation_pb2.Page]  # type: ignore[assignment]
-    """NAVIGATION_FAILED, NAVIGATION_BLOCKED."""
+    """NAVIGATION_FAILED, NAVIGATION_BLOCKED, DIALOG_OPEN."""
     Snapshot: _aio.UnaryUnaryMultiCallable[_workstation_pb2.PageSnapshotRequest, _workstation_pb2.PageSnapshot]  # type: ignore[assignment]
-    """The accessibility tree with refs; earlier refs are stale afterwards. STALE_REF."""
+    """The accessibility tree with refs; earlier refs are stale afterwards. STALE_REF, DIALOG_OPEN, PAGE_TIMED_OUT."""
     Act: _aio.UnaryUnaryMultiCallable[_workstation_pb2.PageActRequest, _workstation_pb2.PageActResponse]  # type: ignore[assignment]
-    """STALE_REF, ACTION_FAILED, NAVIGATION_BLOCKED; for an upload also the reasons of FileSystem."""
+    """STALE_REF, ACTION_FAILED, NAVIGATION_BLOCKED, DIALOG_OPEN; for an upload also the reasons of FileSystem."""
+    WaitFor: _aio.UnaryUnaryMultiCallable[_workstation_pb2.PageWaitForRequest, _workstation_pb2.Page]  # type: ignore[assignment]
+    """Until all that is named holds. PAGE_TIMED_OUT, DIALOG_OPEN."""
     Screenshot: _aio.UnaryUnaryMultiCallable[_workstation_pb2.PageScreenshotRequest, _workstation_pb2.Picture]  # type: ignore[assignment]
     """LIMIT_EXCEEDED (`screenshot_pixels`), STALE_REF."""
     Pdf: _aio.UnaryStreamMultiCallable[_workstation_pb2.PagePdfRequest, _workstation_pb2.PagePdfResponse]  # type: ignore[assignment]
@@ -606,6 +662,12 @@ class BrowserAsyncStub(BrowserStub):
     """Text without navigation, menus and scripts."""
     Downloads: _aio.UnaryUnaryMultiCallable[_workstation_pb2.PageDownloadsRequest, _workstation_pb2.PageDownloadsResponse]  # type: ignore[assignment]
     """Of a page or of all, the latest first."""
+    Log: _aio.UnaryUnaryMultiCallable[_workstation_pb2.PageLogRequest, _workstation_pb2.PageLogResponse]  # type: ignore[assignment]
+    """The page's console and requests."""
+    Storage: _aio.UnaryUnaryMultiCallable[_workstation_pb2.BrowserStorageRequest, _workstation_pb2.BrowserStorage]  # type: ignore[assignment]
+    """Cookies and storage of all pages: who has it is logged in wherever the browser is."""
+    SetStorage: _aio.UnaryUnaryMultiCallable[_workstation_pb2.BrowserStorage, _workstation_pb2.BrowserSetStorageResponse]  # type: ignore[assignment]
+    """In place of all cookies and storage. LIMIT_EXCEEDED (`storage_bytes`)."""
     ClosePage: _aio.UnaryUnaryMultiCallable[_workstation_pb2.PageCloseRequest, _workstation_pb2.PageCloseResponse]  # type: ignore[assignment]
     """One that is closed already is fine."""
     LiveView: _aio.UnaryStreamMultiCallable[_workstation_pb2.PageLiveViewRequest, _workstation_pb2.PageFrame]  # type: ignore[assignment]
@@ -620,6 +682,9 @@ class BrowserServicer(metaclass=_abc_1.ABCMeta):
       NOT_FOUND            PAGE_NOT_FOUND
       ABORTED              PAGE_CRASHED
       FAILED_PRECONDITION  STALE_REF            not an element of the latest snapshot (`ref`)
+      FAILED_PRECONDITION  DIALOG_OPEN          the page waits in a dialog; answer it first
+      DEADLINE_EXCEEDED    PAGE_TIMED_OUT       what was waited for did not come
+      FAILED_PRECONDITION  PROFILE_BUSY         another process uses the browser's profile
       FAILED_PRECONDITION  ACTION_FAILED        hidden, disabled, covered, or of another kind
       FAILED_PRECONDITION  NAVIGATION_FAILED    no answer, a bad certificate, a failed connection
       PERMISSION_DENIED    NAVIGATION_BLOCKED   the egress rules forbid that address
@@ -641,12 +706,20 @@ class BrowserServicer(metaclass=_abc_1.ABCMeta):
         """Opens a page; the same id again answers the open one. NAVIGATION_FAILED, NAVIGATION_BLOCKED, LIMIT_EXCEEDED (`pages`)."""
 
     @_abc_1.abstractmethod
+    def Pages(
+        self,
+        request: _workstation_pb2.PageListRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workstation_pb2.PageListResponse, _abc.Awaitable[_workstation_pb2.PageListResponse]]:
+        """All that are open, the oldest first."""
+
+    @_abc_1.abstractmethod
     def Navigate(
         self,
         request: _workstation_pb2.PageNavigateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_workstation_pb2.Page, _abc.Awaitable[_workstation_pb2.Page]]:
-        """NAVIGATION_FAILED, NAVIGATION_BLOCKED."""
+        """NAVIGATION_FAILED, NAVIGATION_BLOCKED, DIALOG_OPEN."""
 
     @_abc_1.abstractmethod
     def Snapshot(
@@ -654,7 +727,7 @@ class BrowserServicer(metaclass=_abc_1.ABCMeta):
         request: _workstation_pb2.PageSnapshotRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_workstation_pb2.PageSnapshot, _abc.Awaitable[_workstation_pb2.PageSnapshot]]:
-        """The accessibility tree with refs; earlier refs are stale afterwards. STALE_REF."""
+        """The accessibility tree with refs; earlier refs are stale afterwards. STALE_REF, DIALOG_OPEN, PAGE_TIMED_OUT."""
 
     @_abc_1.abstractmethod
     def Act(
@@ -662,7 +735,15 @@ class BrowserServicer(metaclass=_abc_1.ABCMeta):
         request: _workstation_pb2.PageActRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_workstation_pb2.PageActResponse, _abc.Awaitable[_workstation_pb2.PageActResponse]]:
-        """STALE_REF, ACTION_FAILED, NAVIGATION_BLOCKED; for an upload also the reasons of FileSystem."""
+        """STALE_REF, ACTION_FAILED, NAVIGATION_BLOCKED, DIALOG_OPEN; for an upload also the reasons of FileSystem."""
+
+    @_abc_1.abstractmethod
+    def WaitFor(
+        self,
+        request: _workstation_pb2.PageWaitForRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workstation_pb2.Page, _abc.Awaitable[_workstation_pb2.Page]]:
+        """Until all that is named holds. PAGE_TIMED_OUT, DIALOG_OPEN."""
 
     @_abc_1.abstractmethod
     def Screenshot(
@@ -695,6 +776,30 @@ class BrowserServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_workstation_pb2.PageDownloadsResponse, _abc.Awaitable[_workstation_pb2.PageDownloadsResponse]]:
         """Of a page or of all, the latest first."""
+
+    @_abc_1.abstractmethod
+    def Log(
+        self,
+        request: _workstation_pb2.PageLogRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workstation_pb2.PageLogResponse, _abc.Awaitable[_workstation_pb2.PageLogResponse]]:
+        """The page's console and requests."""
+
+    @_abc_1.abstractmethod
+    def Storage(
+        self,
+        request: _workstation_pb2.BrowserStorageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workstation_pb2.BrowserStorage, _abc.Awaitable[_workstation_pb2.BrowserStorage]]:
+        """Cookies and storage of all pages: who has it is logged in wherever the browser is."""
+
+    @_abc_1.abstractmethod
+    def SetStorage(
+        self,
+        request: _workstation_pb2.BrowserStorage,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workstation_pb2.BrowserSetStorageResponse, _abc.Awaitable[_workstation_pb2.BrowserSetStorageResponse]]:
+        """In place of all cookies and storage. LIMIT_EXCEEDED (`storage_bytes`)."""
 
     @_abc_1.abstractmethod
     def ClosePage(

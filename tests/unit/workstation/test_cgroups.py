@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,15 +68,16 @@ def test_version_2_hands_the_controllers_down(version_2: Path):
         assert (directory / "cgroup.subtree_control").read_text().split() == ["+memory", "+pids", "+cpu"]
 
 
-def test_version_2_limits_a_group_and_has_all_of_it_killed_together(version_2: Path):
+@pytest.mark.parametrize("together", [True, False])
+def test_version_2_limits_a_group_and_has_all_of_it_killed_together_if_wanted(version_2: Path, together: bool):
     group = find_cgroups(mountinfo(version_2, "cgroup2", "rw"), "0::/service\n").create()
     (directory,) = {Path(entrance).parent for entrance in group.entrances}
     for name in ("memory.max", "memory.oom.group", "pids.max", "cpu.max"):  # no memory.swap.max: a kernel without swap
         (directory / name).touch()
-    group.limit(LIMITS)
+    group.limit(replace(LIMITS, ends_together=together))
     written = {path.name: path.read_text() for path in directory.iterdir()}
     assert written["memory.max"] == str(64 << 20)
-    assert written["memory.oom.group"] == "1"
+    assert written["memory.oom.group"] == ("1" if together else "0")
     assert written["pids.max"] == "7"
     assert written["cpu.max"] == "50000 100000"
 

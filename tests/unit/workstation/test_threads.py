@@ -7,7 +7,7 @@ import time
 import pytest
 
 from workstation.errors import LimitExceeded, WorkstationUnavailable
-from workstation.local.threads import Stop, Threads
+from workstation.local.threads import Stop, Threads, clean_up
 
 
 class Work:
@@ -60,3 +60,19 @@ async def test_work_beyond_its_bound_ends() -> None:
     with pytest.raises(LimitExceeded) as caught:
         await Threads().run(Work(), stop=Stop(0.01, "tree_seconds"))
     assert (caught.value.limit, caught.value.allowed) == ("tree_seconds", 0.01)
+
+
+async def test_clean_up_is_done_even_if_cancelled_before_a_thread_is_free() -> None:
+    cleaned, free = threading.Event(), threading.Event()
+    busy = [asyncio.to_thread(free.wait) for _ in range(40)]  # more than the executor has threads
+    waiting = asyncio.gather(*busy)
+    await asyncio.sleep(0)
+    task = asyncio.ensure_future(clean_up(cleaned.set))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+    free.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert cleaned.is_set()
+    await waiting

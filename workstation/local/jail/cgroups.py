@@ -34,11 +34,15 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class GroupLimits:
-    """Bounds of a tree of processes; `cpus` is a share of processors."""
+    """Bounds of a tree of processes; `cpus` is a share of processors.
+
+    When memory runs out the kernel kills one process; with `ends_together` all others end with it.
+    """
 
     memory_bytes: int
     processes: int
     cpus: float
+    ends_together: bool = True
 
 
 class Group(ABC):
@@ -47,7 +51,13 @@ class Group(ABC):
     def __init__(self, directories: tuple[Path, ...]) -> None:
         self._directories = directories
         self._limits: GroupLimits | None = None
+        self._together = True
         self._held: dict[Path, int] = {}
+
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        """Where the kernel shows the group, once for each hierarchy."""
+        return tuple(dict.fromkeys(self._directories))
 
     @property
     def entrances(self) -> tuple[str, ...]:
@@ -56,7 +66,7 @@ class Group(ABC):
 
     def limit(self, limits: GroupLimits) -> None:
         """Set bounds; only ever lower ones than before."""
-        before = self._limits
+        before, self._together = self._limits, limits.ends_together
         if before is None or limits.memory_bytes != before.memory_bytes:
             self._limit_memory(limits.memory_bytes)
         if before is None or limits.processes != before.processes:
@@ -90,7 +100,7 @@ class Group(ABC):
         return True
 
     def oom_descriptor(self) -> int | None:
-        """A new descriptor that becomes readable when memory runs out; None where the kernel then kills all by itself."""
+        """A new descriptor that becomes readable when memory runs out; None where the kernel then ends all."""
         return None
 
     def _read(self, path: Path) -> str:
@@ -178,7 +188,7 @@ class _GroupV2(Group):
 
     def _limit_memory(self, count: int) -> None:
         _write(self._directory / "memory.max", count)
-        _write(self._directory / "memory.oom.group", 1)
+        _write(self._directory / "memory.oom.group", int(self._together))
         with suppress(FileNotFoundError):  # a kernel without swap
             _write(self._directory / "memory.swap.max", 0)
 
@@ -211,9 +221,9 @@ class Cgroups:
     parents: tuple[Path, ...]
     version: int
 
-    def create(self) -> Group:
-        """Make a group; raises `SandboxUnavailable`."""
-        name = f"empla-jail-{os.getpid()}-{next(_numbers)}"
+    def create(self, name: str = "") -> Group:
+        """Make a group, by default one for a jail; raises `SandboxUnavailable`."""
+        name = name or f"empla-jail-{os.getpid()}-{next(_numbers)}"
         directories = tuple(parent / name for parent in self.parents)
         made: list[Path] = []
         try:

@@ -12,16 +12,16 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import CodeType, TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from workstation.errors import SandboxUnavailable, WorkstationUnavailable
 from workstation.local.jail.cgroups import Group, GroupLimits, find_cgroups
-from workstation.local.jail.configuration import JailPlan, python_inside
+from workstation.local.jail.configuration import python_inside
 from workstation.local.jail.requirements import explain
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 START_SECONDS = 20.0
 END_SECONDS = 10.0
 TELL_SECONDS = 1.0
+PROXY_PORT = 3128
+"""Where programs find the way out: squid's port, by which people know it."""
 OVERHEAD_PROCESSES = 2
 """nsjail and PID 1, which are in the group too."""
 OVERHEAD_BYTES = 24 << 20
@@ -60,12 +62,21 @@ class Report:
     message: str = ""
 
 
-class JailBuilder:
-    """Builds jails of one plan, all with the same bounds; an async context manager that holds the configuration."""
+class Plan(Protocol):
+    """What a jail is to be like."""
 
-    def __init__(self, plan: JailPlan, limits: GroupLimits) -> None:
-        self._plan = plan
-        self._limits = limits
+    def text(self) -> str:
+        """The configuration in nsjail's own text form. Raises `SandboxUnavailable`."""
+
+
+class JailBuilder:
+    """Builds jails of one plan, all with the same bounds; an async context manager that holds the configuration.
+
+    With `listens`, each comes with a `listener` on `PROXY_PORT` of its own loopback.
+    """
+
+    def __init__(self, plan: Plan, limits: GroupLimits, *, listens: bool = False) -> None:
+        self._plan, self._limits, self._listens = plan, limits, listens
         self._configuration = -1
 
     async def __aenter__(self) -> Self:
@@ -94,7 +105,7 @@ class JailBuilder:
             await _removed(group, END_SECONDS)
             raise SandboxUnavailable(f"the sandbox cannot be started: {error}") from error
         try:
-            await jail.wait_ready()
+            await (jail.listen() if self._listens else jail.wait_ready())
         except BaseException:
             await jail.destroy()
             raise
@@ -110,7 +121,8 @@ class Jail:
     """A running jail: give it one program or session, then `destroy` it.
 
     `ended` is the program's report, or None when the jail was gone before it could give one. `terminal` is a
-    descriptor of the program's terminal, if it asked for one, and the caller's to close.
+    descriptor of the program's terminal, if it asked for one, and the caller's to close. `listener` is a listening socket
+    in the jail's own network once `listen` was called; it closes with the jail.
     """
 
     def __init__(self, group: Group, limits: GroupLimits, command: list[str], configuration: int) -> None:
@@ -125,6 +137,8 @@ class Jail:
         self.ended: asyncio.Future[Report | None] = self._loop.create_future()
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self.terminal = -1
+        self._listening: asyncio.Future[None] = self._loop.create_future()
+        self.listener: socket.socket | None = None
         self._cpu_before, self._memory_before = 0.0, 0
         self._oom_heard = self._is_whole = False
         with contextlib.ExitStack() as opened:
@@ -148,7 +162,7 @@ class Jail:
             self._watch(opened, self._pidfd, self._died)
             self._control.setblocking(False)
             self._watch(opened, self._control.fileno(), self._hear)
-            oom = group.oom_descriptor()
+            oom = group.oom_descriptor() if limits.ends_together else None
             if oom is not None:
                 opened.callback(os.close, oom)
                 self._watch(opened, oom, self._out_of_memory)
@@ -174,6 +188,15 @@ class Jail:
         """Whether it can still be given something to do."""
         return self._ready.done() and not self.ended.done()
 
+    async def listen(self) -> socket.socket:
+        """Listen on `PROXY_PORT` of the jail's loopback, before any program runs in it. Raises `SandboxUnavailable`."""
+        self._tell(("listen", PROXY_PORT))  # at once: it is the first thing that PID 1 does
+        await self.wait_ready()
+        await self._hear_of(self._listening)
+        if self.listener is None:
+            raise SandboxUnavailable("the sandbox ended before it listened")
+        return self.listener
+
     def preload(self) -> None:
         """Have PID 1 read the session's code, so that a session starts at once."""
         if not self._left_to_preload and not self._preloaded.done():
@@ -185,7 +208,7 @@ class Jail:
     async def start(
         self, argv: list[bytes], cwd: bytes, env: dict[bytes, bytes], outputs: list[int], size: tuple[int, int] | None
     ) -> Begun:
-        """Start the program with `outputs` as its descriptors 0, 1 and 2, or on a terminal of `size` (columns, rows)."""
+        """Start the program with `outputs` as its descriptors from 0 on, or on a terminal of `size` (columns, rows)."""
         return await self._begin(("exec", argv, cwd, env, size), outputs)
 
     async def start_session(self, cwd: bytes, env: dict[str, str], descriptors: list[int], result_bytes: int) -> Begun:
@@ -228,6 +251,10 @@ class Jail:
     def out_of_memory(self) -> bool:
         """Whether the kernel had to kill one of its processes."""
         return self._oom_heard or self._group.out_of_memory()
+
+    def processes(self, mark: bytes) -> list[int]:
+        """Those with this in their command line."""
+        return [pid for pid in self._group.pids() if mark in _command_line(pid)]
 
     def usage(self) -> tuple[float, int]:
         """Seconds of processor time, and bytes of memory at most, since `limit`."""
@@ -292,6 +319,8 @@ class Jail:
         word, _, number = line.decode("ascii", "replace").partition(" ")
         if word == "terminal" and descriptors and self.terminal < 0:
             self.terminal = descriptors.pop()
+        elif word == "listening" and descriptors and self.listener is None:
+            self.listener = self._opened.enter_context(socket.socket(fileno=descriptors.pop()))
         for descriptor in descriptors:
             os.close(descriptor)
         self._take(word, int(number) if number.isdecimal() and len(number) < 6 else 0)
@@ -314,6 +343,8 @@ class Jail:
                     _resolve(self._preloaded, None)
             case "interrupted":
                 _resolve(self._interrupted, None)
+            case "listening":
+                _resolve(self._listening, None)
             case "terminal":
                 pass
             case _:
@@ -350,6 +381,12 @@ async def _removed(group: Group, seconds: float) -> None:
         await asyncio.sleep(0.002)
 
 
+def _command_line(pid: int) -> bytes:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
 def _kill_all(group: Group) -> None:
     for pid in group.pids():
         with contextlib.suppress(ProcessLookupError):
@@ -362,7 +399,8 @@ def _resolve[T](future: asyncio.Future[T], value: T) -> None:
 
 
 def _with_overhead(limits: GroupLimits) -> GroupLimits:
-    return GroupLimits(limits.memory_bytes + OVERHEAD_BYTES, limits.processes + OVERHEAD_PROCESSES, limits.cpus)
+    memory, processes = limits.memory_bytes + OVERHEAD_BYTES, limits.processes + OVERHEAD_PROCESSES
+    return replace(limits, memory_bytes=memory, processes=processes)
 
 
 @cache

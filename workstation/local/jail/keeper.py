@@ -4,10 +4,12 @@ It runs in the jail, with nothing but the interpreter: this file is compiled out
 socket (fd 0, SOCK_SEQPACKET). What comes in are marshalled tuples from outside, which is trusted; what goes out are short
 ASCII lines, which the outside does not trust:
 
-    ready | preloaded | started | failed ERRNO | misplaced ERRNO | terminal | interrupted | exited CODE | signaled NUMBER
+    ready | listening | preloaded | started | failed ERRNO | misplaced ERRNO | terminal | interrupted | exited CODE |
+    signaled NUMBER
 
-`failed` is a program that could not be executed, `misplaced` a working directory that could not be entered, `terminal`
-comes with the descriptor of the program's terminal, `interrupted` says that the signal is on its way.
+`listening` comes with a socket that listens in the jail's network, `failed` is a program that could not be executed,
+`misplaced` a working directory that could not be entered, `terminal` comes with the descriptor of the program's terminal,
+`interrupted` says that the signal is on its way.
 
 Nobody waits for this process: it never blocks save on its socket, and ends, with all that is in the jail, when that
 closes.
@@ -26,11 +28,12 @@ import sys
 from typing import Any
 
 _PACKET = 1 << 18
+_BACKLOG = 128
 _TIOCSWINSZ = 0x5414
 _PR_SET_DUMPABLE = 4
 _SOL_SOCKET, _SCM_RIGHTS = _socket.SOL_SOCKET, _socket.SCM_RIGHTS
-_RESTORED = (signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ)
-"""Signals that Python or the keeper treats in its own way, and a program does not."""
+_RESTORED = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+"""A program finds them untreated, whatever Python, the keeper or whoever started us (such as nohup) does with them."""
 _PRELOADED: dict[str, Any] = {}
 
 
@@ -99,6 +102,20 @@ class Keeper:
             os.close(descriptor)
         return True
 
+    def _listen(self, _: list[int], port: int) -> None:
+        """Listen on a port of the jail's loopback, for the outside: it alone can accept who comes.
+
+        Nothing else runs yet, so nobody was there before us; and while the outside listens nobody else can.
+        """
+        listener = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(_BACKLOG)
+        self._hand_out(b"listening", listener.fileno())
+        listener.close()
+
+    def _hand_out(self, word: bytes, descriptor: int) -> None:
+        self._control.sendmsg([word], [(_SOL_SOCKET, _SCM_RIGHTS, descriptor.to_bytes(4, sys.byteorder))])
+
     def _preload(self, _: list[int], name: str, code: Any) -> None:
         module = sys.modules[name] = type(sys)(name)
         exec(code, module.__dict__)  # noqa: S102 - our own code, compiled outside
@@ -123,7 +140,7 @@ class Keeper:
         """Open a terminal, give one end to the outside, and return the path of the other."""
         master, slave = os.openpty()
         fcntl.ioctl(slave, _TIOCSWINSZ, b"".join(n.to_bytes(2, sys.byteorder) for n in (size[1], size[0], 0, 0)))
-        self._control.sendmsg([b"terminal"], [(_SOL_SOCKET, _SCM_RIGHTS, master.to_bytes(4, sys.byteorder))])
+        self._hand_out(b"terminal", master)
         os.close(master)
         self._held = slave  # as long as we hold it, the outside can read, whatever the program does to its own
         return os.ttyname(slave)

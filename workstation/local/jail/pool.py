@@ -27,16 +27,20 @@ class WarmPool:
         self._size = size
         self._ready: deque[Jail] = deque()
         self._taken = asyncio.Event()
+        self._first: asyncio.Future[Jail | None] | None = None
 
     async def take(self) -> Jail:
         """A jail of one's own: a warm one if there is one. Raises `SandboxUnavailable`."""
-        self._taken.set()
-        while self._ready:
-            jail = self._ready.popleft()
-            if jail.alive:
-                return jail
-            await jail.destroy()
-        return await self._builder.build()
+        try:
+            return await self._come() or await self._warm() or await self._builder.build()
+        finally:
+            self._taken.set()  # only now: whoever takes the first one shall not share the processors with the next
+
+    def begin(self) -> None:
+        """Build the first jail before it is asked for; whoever asks meanwhile waits for it."""
+        if self._first is None:
+            self._first = asyncio.get_running_loop().create_future()
+            self._taken.set()
 
     async def keep(self) -> None:
         """Build what is missing and drop what nobody wants, until cancelled."""
@@ -44,11 +48,49 @@ class WarmPool:
             while True:
                 await self._taken.wait()
                 try:
-                    await self._serve()
+                    await (self._bring() if self._is_awaited else self._serve())
                 except Exception:
                     log.exception("keeping sandboxes warm failed by a fault of ours")  # they are built when asked for
         finally:
+            if self._first is not None and not self._first.done():
+                self._first.set_result(None)
             await self._drop()
+
+    @property
+    def _is_awaited(self) -> bool:
+        return self._first is not None and not self._first.done()
+
+    async def _bring(self) -> None:
+        """Build the first; without one, whoever waits for it builds its own and is told why there is none."""
+        assert self._first is not None
+        first, jail = self._first, None
+        try:
+            jail = await self._builder.build()
+        finally:
+            self._taken.clear()
+            if not first.done():
+                first.set_result(jail)
+
+    async def _come(self) -> Jail | None:
+        """The first jail, if it was begun and nobody has it."""
+        if (first := self._first) is None:
+            return None
+        await asyncio.wait([first])  # not the future itself: whoever leaves must not take it along
+        if self._first is not first:  # another was faster
+            return None
+        self._first, jail = None, first.result()
+        if jail is None or jail.alive:
+            return jail
+        await jail.destroy()
+        return None
+
+    async def _warm(self) -> Jail | None:
+        while self._ready:
+            jail = self._ready.popleft()
+            if jail.alive:
+                return jail
+            await jail.destroy()
+        return None
 
     async def _serve(self) -> None:
         """While jails are being taken, see that there are some."""
@@ -82,5 +124,9 @@ class WarmPool:
         self._ready.append(await self._builder.build())
 
     async def _drop(self) -> None:
+        if self._first is not None and self._first.done():
+            first, self._first = self._first.result(), None
+            if first is not None:
+                await first.destroy()
         while self._ready:
             await self._ready.popleft().destroy()

@@ -19,11 +19,18 @@ def explain(said: str) -> str:
     if _LIBRARY in said:
         library = said.partition(_LIBRARY + ": ")[2].partition(":")[0]
         return f"nsjail needs the library {library}: apt-get install libnl-route-3-200 (Debian, Ubuntu)"
+    if cure := switched_off():
+        return cure
+    lines = [line.partition("] ")[2] or line for line in said.splitlines() if line.startswith(("[E]", "[F]"))]
+    return f"nsjail could not build the sandbox: {' / '.join(lines[-3:]) or said[-500:].strip() or 'it said nothing'}"
+
+
+def switched_off() -> str:
+    """Which switch of the kernel's forbids user namespaces, and how to allow them; '' when none does."""
     for place, off, cure in _SWITCHES:
         if _read(place) == off:
             return f"this machine allows no user namespaces ({place} is {off}): {cure}"
-    lines = [line.partition("] ")[2] or line for line in said.splitlines() if line.startswith(("[E]", "[F]"))]
-    return f"nsjail could not build the sandbox: {' / '.join(lines[-3:]) or said[-500:].strip() or 'it said nothing'}"
+    return ""
 
 
 def _read(path: str) -> str:

@@ -1,0 +1,1 @@
+"""A package, so that its warm browser is closed when its last test is done."""

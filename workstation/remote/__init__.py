@@ -1,0 +1,1 @@
+"""A workstation in another process: its Protocols over gRPC, clients and servicers."""

@@ -1,0 +1,1 @@
+"""FileSystem over gRPC."""
