@@ -21,6 +21,23 @@ from empla.store.ids import new_id
 from empla.store.migrate import migrate
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests one process runs, one after the other, when several share the suite (`--dist loadgroup`)."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _group(item: pytest.Item) -> str:
+    call = getattr(item, "callspec", None)
+    implementation = "" if call is None else str(call.params.get("implementation_name", ""))
+    place = item.path.relative_to(Path(__file__).parent).with_suffix("")
+    if implementation == "container" or "containers" in place.parts:
+        return "engine"  # one test restarts it
+    if place.parts[0] == "e2e":
+        return "e2e"  # whole systems: what one needs of the machine the next may not have
+    return f"{place} {implementation}".strip()
+
+
 @dataclass(frozen=True)
 class Database:
     """A migrated, empty database of one test's own."""
@@ -75,9 +92,9 @@ async def database(postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
         await administrator.close()
 
 
-@pytest.fixture(autouse=True)
-def blocking_calls_fail() -> Iterator[None]:
-    """Code of ours that blocks the event loop raises `BlockingError`."""
+@pytest.fixture(scope="session")
+def blocking_calls() -> BlockBuster:
+    """Knows which calls of ours block the event loop; made once, for that takes longer than most tests."""
     detector = BlockBuster(["agent", "workstation", "sidecars", "controlplane", "empla"])
     for name in [name for name in detector.functions if name.startswith("threading.Lock.")]:
         # Waiting for another thread's few instructions is how loggers and clients share memory with their threads.
@@ -87,11 +104,17 @@ def blocking_calls_fail() -> Iterator[None]:
         # A system call on a small local file takes less time than handing it to a thread.
         for function in detector.functions.values():
             function.can_block_in(f"workstation/local/{module.relative_to(local)}", _EveryFunction())
-    detector.activate()
+    return detector
+
+
+@pytest.fixture(autouse=True)
+def blocking_calls_fail(blocking_calls: BlockBuster) -> Iterator[None]:
+    """Code of ours that blocks the event loop raises `BlockingError`."""
+    blocking_calls.activate()
     try:
         yield
     finally:
-        detector.deactivate()
+        blocking_calls.deactivate()
 
 
 class _EveryFunction(frozenset[str]):

@@ -7,10 +7,16 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-DIE_WITH_THE_TESTS = """
+PROGRAM = """
 import ctypes, os, sys
+if os.geteuid() == 0:
+    owner = os.stat(os.path.dirname(sys.argv[1]))
+    os.setgroups([])
+    os.setgid(owner.st_gid)
+    os.setuid(owner.st_uid)
 ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
 """
+"""Is who jailed programs are, and dies with the tests."""
 
 SWAP = """
 renameat2 = ctypes.CDLL(None).renameat2
@@ -49,7 +55,7 @@ while True:
 
 @contextmanager
 def adversary(script: str, *arguments: Path) -> Iterator[None]:
-    command = [sys.executable, "-S", "-c", DIE_WITH_THE_TESTS + script, *map(str, arguments)]
+    command = [sys.executable, "-S", "-c", PROGRAM + script, *map(str, arguments)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as running:
         try:
             assert running.stdout is not None
@@ -72,6 +78,14 @@ def growing(path: Path) -> AbstractContextManager[None]:
 def creating(path: Path, sign: Path) -> AbstractContextManager[None]:
     """Create and remove a file all the time; make the second path once somebody replaced it in between."""
     return adversary(CREATE, path, sign)
+
+
+def hand_over(workspace: Path) -> None:
+    """Give all that was planted there to whom it would belong if a jailed program had planted it."""
+    if os.geteuid() == 0:
+        owner = workspace.stat()
+        account = f"{owner.st_uid}:{owner.st_gid}"
+        subprocess.run(["chown", "--recursive", "--no-dereference", account, workspace], check=True)
 
 
 def plant_deep(root: Path, depth: int, name: str) -> None:

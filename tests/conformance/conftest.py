@@ -1,46 +1,41 @@
-"""The workstations that must all behave alike, and a healthy host and neighbour after each test.
-
-Another implementation joins by one entry in `IMPLEMENTATIONS`.
-"""
+"""Each workstation that must behave as all do, and a healthy host and neighbour after each test."""
 
 import itertools
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from blockbuster import BlockBuster
 
 from tests.conformance import matrix
-from tests.conformance.host import available_memory, jailed_processes
+from tests.conformance.brood import Brood
+from tests.conformance.browsing import Tab, document, fresh_page_id
+from tests.conformance.host import available_memory, described, jailed_processes
+from tests.conformance.implementations import IMPLEMENTATIONS, Implementation, OpenBrowser
 from tests.conformance.programs import run
-from workstation.interface import Compute, ComputeCapabilities, ComputeLimits, FileSystem, FileSystemLimits
-from workstation.local.compute import LocalCompute
-from workstation.local.files import LocalFileSystem
+from tests.conformance.sites import Site, Sites, open_sites
+from workstation.egress import EgressProxy
+from workstation.interface import (
+    Browser,
+    Compute,
+    ComputeCapabilities,
+    FileSystem,
+    FileSystemLimits,
+)
 
 type OpenFiles = Callable[..., AbstractAsyncContextManager[FileSystem]]
 type OpenCompute = Callable[..., AbstractAsyncContextManager[Compute]]
+type OpenTab = Callable[..., Awaitable[Tab]]
 
 
-@dataclass(frozen=True)
-class Implementation:
-    """How one kind of workstation is opened over a directory of this machine."""
-
-    files: Callable[[Path, FileSystemLimits, int | None], AbstractAsyncContextManager[FileSystem]]
-    compute: Callable[[Path, ComputeLimits | None], AbstractAsyncContextManager[Compute]]
-
-
-IMPLEMENTATIONS = {
-    "local": Implementation(
-        files=lambda workspace, limits, quota: LocalFileSystem(workspace, limits=limits, quota_bytes=quota),
-        compute=lambda workspace, limits: LocalCompute(workspace, limits=limits),
-    )
-}
-
-_accounts = itertools.cycle(range(1_900_000_000 + (os.getpid() % 10_000) * 1000, 2_000_000_000))
+_accounts = itertools.count(1_910_000_000 + (os.getpid() % 900) * 100_000)
+"""More than one run takes, so that one beside it does not come upon ours."""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -48,11 +43,35 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     matrix.write(terminalreporter)
 
 
-@pytest.fixture(params=IMPLEMENTATIONS)
-def implementation(request: pytest.FixtureRequest) -> Implementation:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what an implementation is not for."""
+    items[:] = [item for item in items if _is_for(item)]
+
+
+def _is_for(item: pytest.Item) -> bool:
+    call = getattr(item, "callspec", None)
+    if call is None or "implementation_name" not in call.params:
+        return True
+    implementation, module = IMPLEMENTATIONS[call.params["implementation_name"]], item.path.stem
+    browses = module.startswith("test_browser_") or module == "test_egress_vectors"
+    if implementation.browser is None if browses else implementation.only_browser:
+        return False
+    if not implementation.egress and item.name.startswith("test_without_a_way_out"):
+        return False  # it has a proxy of its own, which allows nothing until it is configured
+    return implementation.egress or not module.endswith(("_egress", "_egress_addresses", "_egress_vectors"))
+
+
+@pytest.fixture(scope="package", params=IMPLEMENTATIONS)
+def implementation_name(request: pytest.FixtureRequest) -> str:
+    """The name of the workstation under test."""
+    return str(request.param)
+
+
+@pytest.fixture
+def implementation(request: pytest.FixtureRequest, implementation_name: str) -> Implementation:
     """The workstation under test."""
-    request.node.user_properties.append((matrix.PROPERTY, request.param))
-    return IMPLEMENTATIONS[request.param]
+    request.node.user_properties.append((matrix.PROPERTY, implementation_name))
+    return IMPLEMENTATIONS[implementation_name]
 
 
 def make_workspace(place: Path) -> Path:
@@ -113,7 +132,7 @@ async def files(open_files: OpenFiles) -> AsyncIterator[FileSystem]:
 @pytest.fixture
 async def neighbour(implementation: Implementation, short_directory: Path) -> AsyncIterator[Compute]:
     """A second Compute, of another employee, over a workspace of its own."""
-    async with implementation.compute(make_workspace(short_directory / "neighbour"), None) as opened:
+    async with implementation.compute(make_workspace(short_directory / "neighbour"), None, None) as opened:
         yield opened
 
 
@@ -121,22 +140,22 @@ async def neighbour(implementation: Implementation, short_directory: Path) -> As
 async def healthy(planted: Path, neighbour: Compute) -> AsyncIterator[None]:
     """After the test and the end of its Compute nothing of it is left, and host and neighbour are well."""
     yield
-    assert jailed_processes(planted) == []
+    assert [described(pid) for pid in jailed_processes(planted)] == []
     assert (await run(neighbour, "true")).end.exit_code == 0
     assert available_memory() > 256 << 20
 
 
 @pytest.fixture
 def open_compute(implementation: Implementation, planted: Path, healthy: None) -> OpenCompute:
-    """Open a Compute over the workspace; named limits take the place of its usual ones."""
+    """Open a Compute over the workspace, with a way out or without; named limits take the place of its usual ones."""
 
     @asynccontextmanager
-    async def opened(**changes: Any) -> AsyncIterator[Compute]:
+    async def opened(*, egress: EgressProxy | None = None, **changes: Any) -> AsyncIterator[Compute]:
         limits = None
         if changes:
-            async with implementation.compute(planted, None) as usual:
+            async with implementation.compute(planted, None, None) as usual:
                 limits = replace((await usual.capabilities()).limits, **changes)
-        async with implementation.compute(planted, limits) as compute:
+        async with implementation.compute(planted, limits, egress) as compute:
             yield compute
 
     return opened
@@ -153,3 +172,96 @@ async def compute(open_compute: OpenCompute) -> AsyncIterator[Compute]:
 async def capabilities(compute: Compute) -> ComputeCapabilities:
     """What the Compute under test says it can do."""
     return await compute.capabilities()
+
+
+# Browsers: one is kept warm for all of them, and every test has pages, cookies and files of its own on it. Their
+# tests run in the session's event loop: `pytestmark = pytest.mark.asyncio(loop_scope="session")`.
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def sites() -> AsyncIterator[Sites]:
+    """Sites on loopback, the same for all tests here: a test adds addresses and removes none."""
+    with tempfile.TemporaryDirectory() as directory:
+        async with open_sites(Path(directory)) as opened:
+            yield opened
+
+
+@pytest.fixture
+def site(sites: Sites) -> Site:
+    """The site over http."""
+    return sites.http
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def shared_egress(sites: Sites) -> AsyncIterator[EgressProxy]:
+    async with EgressProxy(sites.policy, resolve=sites.names) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def egress(shared_egress: EgressProxy, sites: Sites) -> Iterator[EgressProxy]:
+    """The way out of the browsers, which allows the sites; a test may set another policy."""
+    yield shared_egress
+    shared_egress.policy = sites.policy
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def warm_browser(implementation_name: str, shared_egress: EgressProxy) -> AsyncIterator[OpenBrowser]:
+    """What opens Browsers; when all is closed no process of theirs is left."""
+    brood = Brood()
+    warm_up = IMPLEMENTATIONS[implementation_name].browser
+    assert warm_up is not None
+    async with warm_up(shared_egress) as opened:
+        yield opened
+        brood.look()
+    assert not await brood.left()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def browser_files(implementation: Implementation, planted: Path) -> AsyncIterator[FileSystem]:
+    """The workspace of the browser under test."""
+    async with implementation.files(planted, FileSystemLimits(), None) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def open_browser(
+    implementation: Implementation, warm_browser: OpenBrowser, egress: EgressProxy, browser_files: FileSystem
+) -> AsyncIterator[Callable[..., AbstractAsyncContextManager[Browser]]]:
+    """Open a Browser over the workspace, or other files; named limits take the place of its usual ones."""
+    del implementation, egress  # for the matrix, and for the policy
+
+    @asynccontextmanager
+    async def opened(
+        *, files: FileSystem = browser_files, profile: Path | None = None, **changes: Any
+    ) -> AsyncIterator[Browser]:
+        limits = None
+        if changes:
+            async with warm_browser(files, None, None) as usual:
+                limits = replace((await usual.capabilities()).limits, **changes)
+        async with warm_browser(files, profile, limits) as browser:
+            yield browser
+
+    yield opened
+    assert available_memory() > 256 << 20
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def browser(open_browser: Callable[..., AbstractAsyncContextManager[Browser]]) -> AsyncIterator[Browser]:
+    """An open Browser without pages, cookies or files."""
+    async with open_browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def open_tab(browser: Browser, site: Site) -> OpenTab:
+    """Open a page with this body, or at this address, in the browser or in another."""
+
+    async def opened(
+        body: str = "", *, url: str = "", on: Browser | None = None, title: str = "A page", head: str = ""
+    ) -> Tab:
+        tab = Tab(on or browser, fresh_page_id())
+        await tab.browser.open_page(tab.page_id, url=url or site.show(document(body, title=title, head=head)))
+        return tab
+
+    return opened

@@ -25,6 +25,11 @@ def jailed_processes(workspace: Path) -> list[int]:
     return [pid for pid in _processes() if _account(pid) == account and (os.geteuid() == 0 or not _ours(pid))]
 
 
+def described(pid: int) -> str:
+    """A process for whoever reads a failure: its state, what it waits in, and its arguments."""
+    return f"{pid} {state_of(pid)} {_read(pid, 'wchan').decode()} {_read(pid, 'cmdline')[:200]!r}"
+
+
 def available_memory() -> int:
     """Bytes that could still be had."""
     lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())

@@ -7,6 +7,8 @@ from pathlib import PurePath
 import pytest
 
 PROPERTY = "implementation"
+_GROUP = re.compile(r"@[\w/ ]+$")
+"""What pytest-xdist adds to a test's name."""
 
 type Outcomes = dict[str, dict[str, str]]
 """Of one module: case → implementation → passed, failed, error or skipped."""
@@ -34,7 +36,7 @@ def _collect(reporter: pytest.TerminalReporter) -> dict[str, Outcomes]:
         for report in reporter.stats.get(outcome, ()):
             implementation = dict(getattr(report, "user_properties", ())).get(PROPERTY)
             if isinstance(implementation, str):
-                file, _, case = report.nodeid.partition("::")
+                file, _, case = _GROUP.sub("", report.nodeid).partition("::")
                 name = PurePath(file).stem.removeprefix("test_")
                 modules[name][_without(implementation, case)][implementation] = outcome
     return modules

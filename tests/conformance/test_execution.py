@@ -3,11 +3,13 @@
 import ast
 import asyncio
 import hashlib
+import signal as signals
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.conformance.conftest import OpenCompute
 from tests.conformance.programs import collect, fresh_id, heard, printed, run, run_python, start, start_python
 from workstation.errors import ExecEnded, StdinOffsetMismatch, WorkstationError
 from workstation.interface import Compute, ComputeCapabilities, EndReason, ExecSpec
@@ -37,11 +39,16 @@ class TestArguments:
         assert await printed(compute, "import os; print(os.getcwd())", cwd="a/../a/./b c/") == "/workspace/a/b c\n"
         assert (planted / "a" / "b c").is_dir()
 
-    async def test_signals_are_neither_blocked_nor_ignored(self, compute: Compute) -> None:
-        lines = (await run(compute, "cat", "/proc/self/status")).text.splitlines()
-        signals = {line.split()[0]: int(line.split()[1], 16) for line in lines if line.startswith(("SigBlk", "SigIgn"))}
+    async def test_signals_are_neither_blocked_nor_ignored(self, open_compute: OpenCompute) -> None:
+        before = signals.signal(signals.SIGHUP, signals.SIG_IGN)  # as under nohup
+        try:
+            async with open_compute() as compute:
+                lines = (await run(compute, "cat", "/proc/self/status")).text.splitlines()
+        finally:
+            signals.signal(signals.SIGHUP, before)
+        masks = {line.split()[0]: int(line.split()[1], 16) for line in lines if line.startswith(("SigBlk", "SigIgn"))}
         internal = 0b11 << 31  # 32 and 33 belong to the C library, which leaves them ignored when it spawns
-        assert {name: mask & ~internal for name, mask in signals.items()} == {"SigBlk:": 0, "SigIgn:": 0}
+        assert {name: mask & ~internal for name, mask in masks.items()} == {"SigBlk:": 0, "SigIgn:": 0}
 
 
 class TestEnds:

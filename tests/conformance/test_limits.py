@@ -112,7 +112,7 @@ class TestProcesses:
         assert end.reason is EndReason.TIMED_OUT
 
     async def test_a_bomb_can_be_cancelled(self, compute: Compute) -> None:
-        exec_id = await start(compute, "sh", "-c", "bomb() { bomb | bomb & }; bomb; echo lit; sleep 1000")
+        exec_id = await start(compute, "sh", "-c", "bomb() { bomb | bomb & }; (bomb); echo lit; exec sleep 1000")
         assert (await compute.wait(exec_id, timeout=0.5)).end is None
         assert (await compute.cancel(exec_id)).end is not None
 

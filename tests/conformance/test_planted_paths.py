@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.adversaries import creating, swapping
+from tests.conformance.adversaries import creating, hand_over, swapping
 from tests.conformance.filework import searched, streamed
 from workstation.errors import (
     FileBusy,
@@ -130,6 +130,7 @@ class TestLinks:
         (planted / "real").mkdir()
         (planted / "real" / "file").write_text("mine")
         (planted / "planted").symlink_to("../outside")
+        hand_over(planted)
         calls: dict[str, Callable[[], Awaitable[object]]] = {
             "read": lambda: files.read_file("real/file"),
             "write": lambda: files.write("real/file", b"mine", durable=False),

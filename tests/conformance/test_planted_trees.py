@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.adversaries import growing, plant_deep
+from tests.conformance.adversaries import growing, hand_over, plant_deep
 from tests.conformance.conftest import OpenFiles
 from tests.conformance.filework import searched
 from workstation.errors import DirectoryNotEmpty, LimitExceeded, NotFound
@@ -17,6 +17,7 @@ class TestTrees:
     @pytest.mark.parametrize(("depth", "name"), [(1000, "d" * 200), (5000, "d")])
     async def test_a_tree_deeper_than_any_path(self, files: FileSystem, planted: Path, depth: int, name: str) -> None:
         plant_deep(planted, depth, name)
+        hand_over(planted)
         try:
             _, end = await searched(files, SearchQuery(name="file"))
             assert end.truncated
@@ -31,6 +32,7 @@ class TestTrees:
     async def test_a_wide_tree(self, open_files: OpenFiles, planted: Path) -> None:
         for number in range(3000):
             (planted / "wide" / str(number)).mkdir(parents=True)
+        hand_over(planted)
         async with open_files(FileSystemLimits(tree_entries=100, list_entries=50)) as files:
             listing = await files.list("wide")
             assert (len(listing.entries), listing.truncated) == (50, True)
@@ -43,6 +45,7 @@ class TestTrees:
 
     async def test_removing_a_tree_that_grows_ends(self, open_files: OpenFiles, planted: Path) -> None:
         (planted / "tree").mkdir()
+        hand_over(planted)
         async with open_files(FileSystemLimits(tree_seconds=0.2)) as files:
             with growing(planted / "tree"):
                 for _ in range(4):

@@ -266,18 +266,18 @@ class TestBounds:
 
     async def test_a_slow_consumer_is_told(self, open_files: OpenFiles, planted: Path) -> None:
         async with open_files(FileSystemLimits(watch_changes=100)) as files, watching(files) as watcher:
-            for number in range(500):
+            for number in range(10_000):  # more than may be on its way from another process
                 (planted / f"{number}").touch()
-            assert len(await watcher.until(overflow())) == 100
-            (planted / "later").touch()
-            assert len(await watcher.until(created("later"))) <= 101
+            assert 100 <= len(await watcher.until(overflow())) < 10_000
+            assert len(await watcher.all_until(planted / "later")) < 10_000
 
-    async def test_a_storm_that_the_kernel_cannot_keep(self, files: FileSystem, planted: Path) -> None:
+    async def test_a_storm_is_reported_or_said_to_be_lost(self, files: FileSystem, planted: Path) -> None:
         async with watching(files) as watcher:
-            for number in range(20_000):
+            for number in range(20_000):  # of which the kernel keeps 16,384, if nobody takes them meanwhile
                 (planted / f"{number}").touch()
             (planted / "new" / "newer").mkdir(parents=True)
-            await watcher.until(overflow())
+            seen = set(await watcher.all_until(planted / "end"))
+            assert overflow() in seen or {created(f"{number}") for number in range(20_000)} <= seen
             (planted / "new" / "newer" / "file").touch()
             await watcher.until(created("new/newer/file"))
 

@@ -1,0 +1,205 @@
+"""What stands in a password field is told by nothing: snapshots, logs, errors, our own log, texts, or the access log."""
+
+import logging
+
+import pytest
+
+from tests.conformance.browsing import document, ref_of
+from tests.conformance.conftest import OpenTab
+from tests.conformance.sites import Site
+from workstation.errors import ActionFailed, WorkstationError
+from workstation.interface import Browser, Click, Fill, Press
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+SECRET = "hunter2-Correct-Horse"
+FIELD = "<input type=password aria-label=Password id=it>"
+
+
+@pytest.fixture(autouse=True)
+def nothing_logged(caplog: pytest.LogCaptureFixture):
+    """No logger of ours says it, at whatever level."""
+    caplog.set_level(logging.DEBUG)
+    yield
+    assert SECRET not in caplog.text
+    assert SECRET not in repr(
+        [vars(record) for record in caplog.records if record.name.startswith(("workstation", "empla"))]
+    )
+
+
+async def told(tab) -> str:
+    """Everything that a caller is told of a page."""
+    browser: Browser = tab.browser
+    parts = [await tab.snapshot(), await tab.snapshot(changes=True), await browser.read_text(tab.page_id)]
+    parts += [await browser.log(tab.page_id), await browser.pages(), await browser.downloads()]
+    return repr(parts)
+
+
+async def test_typed(open_tab: OpenTab) -> None:
+    tab = await open_tab(FIELD)
+    result = await tab.fill("textbox", "Password", SECRET)
+    assert SECRET not in repr(result) + await told(tab)
+    assert "Password" in await tab.text()
+
+
+async def test_the_site_gets_it(open_tab: OpenTab, site: Site) -> None:
+    goal = site.show(document("welcome"))
+    tab = await open_tab(f"<form method=post action='{goal}'><input name=p type=password aria-label=Password></form>")
+    result = await tab.fill("textbox", "Password", SECRET, submit=True)
+    await tab.shows("welcome")
+    assert site.requests(goal)[0].body == f"p={SECRET}".encode()
+    assert SECRET not in repr(result) + await told(tab)
+
+
+async def test_put_there_by_the_page(open_tab: OpenTab) -> None:
+    tab = await open_tab(FIELD + f"<script>it.value = '{SECRET}'</script>")
+    assert SECRET not in await told(tab)
+    tab = await open_tab(f"<input type=password aria-label=Password value='{SECRET}'>")
+    assert SECRET not in await told(tab)
+
+
+async def test_that_it_is_filled_is_told(open_tab: OpenTab) -> None:
+    tab = await open_tab("<input type=password aria-label=One value=x><input type=password aria-label=Two>")
+    lines = (await tab.text()).splitlines()
+    one, two = (next(line for line in lines if name in line) for name in ("One", "Two"))
+    assert "filled" in one
+    assert "filled" not in two
+
+
+@pytest.mark.parametrize(
+    "how", ["placeholder=PIN", "role=button", "role=searchbox placeholder=PIN", "aria-label=Code placeholder=PIN"]
+)
+async def test_short_ones(open_tab: OpenTab, how: str) -> None:
+    tab = await open_tab(f"<input type=password {how} value=907>")
+    text = await tab.text()
+    assert "907" not in text
+    assert "filled" in text
+
+
+async def test_a_script_that_tells_each_key(open_tab: OpenTab) -> None:
+    tab = await open_tab(f'{FIELD}<script>it.oninput = () => console.log("now " + it.value)</script>')
+    ref = await tab.ref("textbox", "Password")
+    for key in "Zq7xW":
+        await tab.act(Press(key=key, ref=ref))
+    said = repr(await tab.browser.log(tab.page_id))
+    assert "now " in said
+    assert "Zq7x" not in said
+
+
+async def test_in_the_address_of_a_download(open_tab: OpenTab, site: Site) -> None:
+    file = site.show("data", content_disposition="attachment; filename=a.txt")
+    tab = await open_tab(f"<form action='{file}'><input type=password name=p aria-label=Password></form>")
+    result = await tab.fill("textbox", "Password", SECRET, submit=True)
+    assert result.download_ids
+    assert SECRET not in repr(result) + await told(tab)
+
+
+async def test_many_of_another_page_uncover_none(open_tab: OpenTab) -> None:
+    tab = await open_tab(
+        FIELD + "<button onclick=\"document.title = kept; it.value = ''\">Tell</button>"
+        "<script>it.oninput = () => { self.kept = it.value }</script>"
+    )
+    text = await tab.text()
+    await tab.act(Fill(ref=ref_of(text, "textbox", "Password"), text=SECRET))
+    fields = "".join(f"<input type=password value='value number {n}'>" for n in range(150))
+    for n in range(3):
+        await (await open_tab(fields.replace("value number", f"value {n} number"))).snapshot()
+    result = await tab.act(Click(ref=ref_of(text, "button", "Tell")))
+    assert result.page.title == "[hidden]"
+    assert SECRET not in await told(tab)
+
+
+async def test_in_frames_and_shadow_trees(open_tab: OpenTab, site: Site) -> None:
+    inner = site.show(document(f"<input type=password aria-label=Inner value='{SECRET}'>"), host="other.test")
+    tab = await open_tab(
+        f"<iframe src='{inner}'></iframe><div id=host></div><script>host.attachShadow({{mode: 'open'}}).innerHTML ="
+        f"`<input type=password aria-label=Shadow value='{SECRET}'>`</script>"
+    )
+    text = await told(tab)
+    assert SECRET not in text
+    await tab.fill("textbox", "Inner", SECRET)
+    await tab.fill("textbox", "Shadow", SECRET)
+    assert SECRET not in await told(tab)
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        "it.type = 'text'",
+        "it.setAttribute('type', 'text')",
+        "it.outerHTML = it.outerHTML.replace('password', 'text')",
+        "const other = document.createElement('input'); other.value = it.value; it.replaceWith(other)",
+    ],
+)
+async def test_shown_by_a_button_of_the_page(open_tab: OpenTab, show: str) -> None:
+    tab = await open_tab(FIELD + f'<button onclick="{show}">Show</button>')
+    text = await tab.text()
+    await tab.act(Fill(ref=ref_of(text, "textbox", "Password"), text=SECRET))
+    result = await tab.click("button", "Show")
+    assert SECRET not in repr(result) + await told(tab)
+
+
+@pytest.mark.parametrize(
+    "tell",
+    [
+        "console.log('it is ' + it.value)",
+        "console.log({secret: it.value})",
+        "console.log(it)",
+        "fetch('/?p=' + it.value)",
+        "document.title = it.value",
+        "history.pushState({}, '', '?' + it.value)",
+        "setTimeout(() => { throw new Error(it.value) })",
+        "alert(it.value)",
+    ],
+)
+async def test_told_by_a_script_of_the_page(open_tab: OpenTab, tell: str) -> None:
+    tab = await open_tab(FIELD + f'<button onclick="{tell}">Tell</button>')
+    text = await tab.text()
+    await tab.act(Fill(ref=ref_of(text, "textbox", "Password"), text=SECRET))
+    result = await tab.click("button", "Tell")
+    said = repr(result)
+    try:
+        said += await told(tab)
+    except WorkstationError as error:
+        said += repr(error)
+    said += repr(await tab.browser.log(tab.page_id))
+    assert SECRET not in said
+
+
+async def test_not_in_errors(open_tab: OpenTab) -> None:
+    tab = await open_tab(
+        "<input type=password aria-label=Off disabled><input type=password aria-label=Fixed readonly>"
+        "<button onclick='off.remove()'>R</button>"
+    )
+    for name in ("Off", "Fixed"):
+        ref = await tab.ref("textbox", name)
+        with pytest.raises(ActionFailed) as caught:
+            await tab.act(Fill(ref=ref, text=SECRET), timeout=2)
+        said: BaseException | None = caught.value
+        while said is not None:
+            assert SECRET not in str(said) + repr(said)
+            said = said.__cause__
+    for ref in ("e4711", "bad ref"):
+        with pytest.raises(WorkstationError) as failed:
+            await tab.act(Fill(ref=ref, text=SECRET))
+        assert SECRET not in str(failed.value)
+
+
+async def test_typed_key_by_key(open_tab: OpenTab) -> None:
+    tab = await open_tab(FIELD)
+    ref = await tab.ref("textbox", "Password")
+    for key in "Zq7x":
+        await tab.act(Press(key=key, ref=ref))
+    assert "Zq7x" not in await told(tab)
+
+
+async def test_its_picture_shows_dots(open_tab: OpenTab) -> None:
+    tab = await open_tab(FIELD)
+    text = await tab.text()
+    ref = ref_of(text, "textbox", "Password")
+    pictures = []
+    for value in ("aaaa", "zzzz"):
+        await tab.act(Fill(ref=ref, text=value))
+        await tab.act(Click(ref=ref))
+        pictures.append((await tab.browser.screenshot(tab.page_id)).data)
+    assert pictures[0] == pictures[1]
