@@ -16,6 +16,7 @@ main() {
   make_venv
   install_dependencies
   install_sandbox_library
+  install_chromium
   printf '%s\n' "$state" >"$STAMP"
 }
 
@@ -61,6 +62,24 @@ install_sandbox_library() {
   say "Employees cannot run programs until $library is installed (empla doctor tells more):
     sudo apt-get install $package     on Debian, Ubuntu
     sudo dnf install libnl3                   on Fedora, RHEL"
+}
+
+# The browser of employees; without it all else works, as above.
+install_chromium() {
+  local package=chromium-headless-shell
+  if .venv/bin/python -c "from workstation.local.browser.requirements import find_chromium as f; f()" 2>/dev/null; then
+    return
+  fi
+  if [[ $(uname -s) == Linux ]] && command -v apt-get >/dev/null && as_root true 2>/dev/null; then
+    update_package_lists
+    if apt-cache show "$package" >/dev/null 2>&1; then
+      say "Installing $package: what employees read and use the web with"
+      apt_install "$package" fonts-liberation && return # without any font pages have no text
+    fi
+  fi
+  say "Employees cannot use the web until a Chromium is installed (empla doctor tells more), one of
+    sudo apt-get install $package fonts-liberation            on Debian
+    .venv/bin/playwright install --with-deps --only-shell chromium          elsewhere"
 }
 
 # is_recent PYTHON: it runs and is new enough. A pyenv shim exists for versions that are not selected, and then fails.

@@ -6,23 +6,45 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
+EMPLOYEE = "employee"
+COMPUTE = "compute"
+BROWSER = "browser"
+
 
 @dataclass(frozen=True, slots=True)
 class LaunchSpec:
-    """One launch of one employee: `settings` are the fields of the employee's own settings, secrets included."""
+    """One launch of one employee, or of a sidecar for that launch of the employee.
+
+    Attributes:
+        employee_id: whose it is.
+        epoch: which launch of the employee.
+        settings: the fields of the process's own settings, secrets included.
+        log: the file that its output is added to.
+        kind: what is launched: `employee`, `compute` or `browser`.
+        sidecar_id: of a sidecar.
+        memory_bytes: what its programs may take together, besides what it takes itself; 0: no bound.
+        cpus: how many processors it may use; 0: no bound.
+    """
 
     employee_id: UUID
     epoch: int
     settings: dict[str, Any]
     log: Path
+    kind: str = EMPLOYEE
+    sidecar_id: UUID | None = None
+    memory_bytes: int = 0
+    cpus: float = 0.0
 
 
-class EmployeeProcess(Protocol):
-    """A launched process."""
+class LaunchedProcess(Protocol):
+    """A launched process, or a container with one."""
 
+    kind: str
     employee_id: UUID
     epoch: int
+    sidecar_id: UUID | None
     pid: int
+    """0 when it is not a process of this machine."""
 
     def identity(self) -> dict[str, Any]:
         """What to keep to recognise this very process later."""
@@ -38,14 +60,18 @@ class EmployeeProcess(Protocol):
 
 
 class Launcher(Protocol):
-    """Starts employees somewhere."""
+    """Starts employees or sidecars somewhere."""
 
     name: str
 
-    async def launch(self, spec: LaunchSpec) -> EmployeeProcess:
-        """Start a process; raises `LaunchFailed`."""
+    async def launch(self, spec: LaunchSpec) -> LaunchedProcess:
+        """Start a process; raises `LaunchFailed`. A sidecar is not serving yet when this returns."""
         ...
 
-    async def running(self, employee_id: UUID | None = None) -> Sequence[EmployeeProcess]:
+    async def running(self, employee_id: UUID | None = None) -> Sequence[LaunchedProcess]:
         """What was started before and still runs, of one employee or of all; raises `LaunchFailed`."""
+        ...
+
+    async def stop(self) -> None:
+        """Let go of what launching takes; what still runs may end with it."""
         ...

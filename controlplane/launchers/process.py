@@ -1,20 +1,23 @@
-"""The process launcher: employees forked from a warm parent (`agent.forkserver`), watched through pidfds."""
+"""The process launcher: employees and sidecars forked from a warm parent (`empla.forkserver`), watched through pidfds."""
 
 import array
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from controlplane.errors import LaunchFailed
-from controlplane.launchers.interface import LaunchSpec
+from controlplane.launchers.interface import BROWSER, COMPUTE, EMPLOYEE, LaunchSpec
 
 READY_SECONDS = 60.0
 ANSWER_SECONDS = 10.0
@@ -24,6 +27,7 @@ KEPT_ENVIRONMENT = frozenset(
 """What the parent needs of our environment, besides PYTHON*. The rest holds secrets, and a process's first environment
 stays in its memory and that of its children for good."""
 MAX_ANSWER = 1024 * 1024
+_SDKS = {"anthropic": "agent.models.anthropic", "openai": "agent.models.openai"}
 
 
 class ForkedProcess:
@@ -32,7 +36,9 @@ class ForkedProcess:
     def __init__(self, launcher: "ProcessLauncher", child: dict[str, Any], descriptor: int) -> None:
         self.pid: int = child["pid"]
         self._start_time: int = child["start_time"]
+        self.kind: str = child["kind"]
         self.employee_id, self.epoch = UUID(child["employee_id"]), int(child["epoch"])
+        self.sidecar_id = UUID(child["sidecar_id"]) if child["sidecar_id"] else None
         self._launcher, self._descriptor = launcher, descriptor
         self._gone = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -65,28 +71,73 @@ class ForkedProcess:
         self._gone.set()
 
 
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """What a warm parent is for: the function of each kind of child (`module:function`), and what else it imports."""
+
+    name: str
+    kinds: Mapping[str, str]
+    preload: Sequence[str] = ()
+
+    @property
+    def arguments(self) -> list[str]:
+        """As its command line has them."""
+        return [*(f"{kind}={function}" for kind, function in self.kinds.items()), *self.preload]
+
+
+def employees(providers: Sequence[str]) -> Parent:
+    """The parent of employees that use the SDKs of these `providers`."""
+    return Parent(
+        "forkserver",
+        {EMPLOYEE: "agent.__main__:launch"},
+        (
+            "importlib.metadata",
+            "grpc.aio",
+            "asyncpg",
+            "agent.models.offline",
+            *(_SDKS[provider] for provider in providers),
+        ),
+    )
+
+
+SIDECARS = Parent(
+    "sidecars",
+    {COMPUTE: "sidecars.compute.__main__:launch", BROWSER: "sidecars.browser.__main__:launch"},
+    ("importlib.metadata", "grpc.aio"),
+)
+"""The parent of sidecars."""
+
+
 class ProcessLauncher:
     """Launches on this machine, through a warm parent that listens in the directory `run` and logs to `log`.
 
     A parent that is there is used; one that is gone, with all its children, is started again. One that is left and cannot
-    be reached makes every request fail with `LaunchFailed`, PARENT_UNREACHABLE. `providers` are the SDKs that it imports.
+    be reached makes every request fail with `LaunchFailed`, PARENT_UNREACHABLE.
     """
 
     name = "process"
 
-    def __init__(self, run: Path, log: Path, providers: Sequence[str]) -> None:
-        self._path, self._log, self._providers = run / "forkserver.sock", log, providers
+    def __init__(self, run: Path, log: Path, kind: Parent) -> None:
+        self._path, self._log, self._kind = run / f"{kind.name}.sock", log, kind
         self._parent: asyncio.subprocess.Process | None = None
         self._starting = asyncio.Lock()
+        self._stopped = False
 
     async def launch(self, spec: LaunchSpec) -> ForkedProcess:
-        """Fork an employee; raises `LaunchFailed`."""
-        request = {"op": "spawn", "log": str(spec.log), "settings": spec.settings}
+        """Fork a process; raises `LaunchFailed`."""
+        names = {
+            "employee_id": str(spec.employee_id),
+            "epoch": spec.epoch,
+            "sidecar_id": str(spec.sidecar_id) if spec.sidecar_id else "",
+        }
+        request = {"op": "spawn", "kind": spec.kind, "names": names, "log": str(spec.log), "settings": spec.settings}
         (process,) = await self._opened(request)
         return process
 
     async def running(self, employee_id: UUID | None = None) -> Sequence[ForkedProcess]:
         """The parent's living children, those of one employee or all; raises `LaunchFailed`."""
+        if await asyncio.to_thread(_nobody_left, self._path.with_suffix(".lock")):
+            return []
         answer, _ = await self._ask({"op": "list"})
         named = [c["pid"] for c in answer["children"] if employee_id is None or c["employee_id"] == str(employee_id)]
         processes: list[ForkedProcess] = []
@@ -99,6 +150,10 @@ class ProcessLauncher:
             raise
         return processes
 
+    async def prepare(self) -> None:
+        """Have the parent there before it is needed; raises `LaunchFailed`."""
+        await self._ask({"op": "list"})
+
     async def exit_code(self, pid: int) -> int | None:
         """How a child ended; None when the parent is gone or does not know any more."""
         try:
@@ -109,11 +164,13 @@ class ProcessLauncher:
         return code
 
     async def stop(self) -> None:
-        """End the parent, and with it whatever it still has."""
-        with contextlib.suppress(OSError, ValueError):
-            await asyncio.to_thread(_ask, self._path, {"op": "stop"})
-        if self._parent is not None:
-            await _ended(self._parent)
+        """End the parent, and with it whatever it still has; none is started after."""
+        self._stopped = True
+        async with self._starting:  # one that is being started is there first
+            with contextlib.suppress(OSError, ValueError):
+                await asyncio.to_thread(_ask, self._path, {"op": "stop"})
+            if self._parent is not None:
+                await _ended(self._parent)
 
     async def _opened(self, request: dict[str, Any]) -> list[ForkedProcess]:
         answer, descriptors = await self._ask(request)
@@ -121,7 +178,7 @@ class ProcessLauncher:
         if len(children) != len(descriptors) or (request["op"] == "spawn" and not children):
             for descriptor in descriptors:
                 os.close(descriptor)
-            raise LaunchFailed("the parent process of the employees gave no hold of a child")
+            raise LaunchFailed(f"the parent process {self._path} gave no hold of a child")
         return [ForkedProcess(self, child, descriptor) for child, descriptor in zip(children, descriptors, strict=True)]
 
     async def _ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
@@ -135,12 +192,14 @@ class ProcessLauncher:
                 async with self._starting:
                     return await self._start_and_ask(request)
         except (OSError, ValueError) as error:
-            raise LaunchFailed(f"the parent process of the employees does not answer: {error}") from error
+            raise LaunchFailed(f"the parent process {self._path} does not answer: {error}") from error
 
     async def _start_and_ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
         with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):  # somebody else was faster
             return await asyncio.to_thread(_ask, self._path, request)
-        self._parent = await _start_parent(self._path, self._log, self._providers)
+        if self._stopped:
+            raise LaunchFailed("nothing is launched any more: the control plane ends")
+        self._parent = await _start_parent(self._path, self._log, self._kind)
         return await asyncio.to_thread(_ask, self._path, request)
 
 
@@ -160,15 +219,36 @@ def _ask(path: Path, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]
     return json.loads(data), list(descriptors)
 
 
-async def _start_parent(path: Path, log: Path, providers: Sequence[str]) -> asyncio.subprocess.Process:
+def _nobody_left(lock: Path) -> bool:
+    """Whether neither a parent nor a child of one is there: they all hold the lock."""
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # for a moment: a parent that starts now waits for it
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _until_left(lock: Path) -> None:
+    end = time.monotonic() + ANSWER_SECONDS
+    while not _nobody_left(lock) and time.monotonic() < end:
+        time.sleep(0.02)
+
+
+async def _start_parent(path: Path, log: Path, kind: Parent) -> asyncio.subprocess.Process:
     output = await asyncio.to_thread(os.open, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         parent = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "agent.forkserver",
+            "empla.forkserver",
             str(path),
-            *providers,
+            *kind.arguments,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=output,
@@ -201,16 +281,16 @@ async def _until_ready(parent: asyncio.subprocess.Process, log: Path) -> None:
         async with asyncio.timeout(READY_SECONDS):
             line = await parent.stdout.readline()
     except TimeoutError as error:
-        raise LaunchFailed(f"the parent process of the employees did not start within {READY_SECONDS:g} s") from error
+        raise LaunchFailed(f"the parent process did not start within {READY_SECONDS:g} s; see {log}") from error
     said, _, holder = line.decode(errors="replace").strip().partition(" ")
     if said == "held":
         raise LaunchFailed(
-            f"process {holder} or an employee of it is left from an earlier start and cannot be reached; "
-            "nobody is started beside it, so end it first",
+            f"process {holder} or a child of it is left from an earlier start and cannot be reached; "
+            "nothing is started beside it, so end it first",
             reason="PARENT_UNREACHABLE",
         )
     if said != "ready":
-        raise LaunchFailed(f"the parent process of the employees did not start; see {log}")
+        raise LaunchFailed(f"the parent process did not start; see {log}")
 
 
 def _is_kept(name: str) -> bool:

@@ -34,10 +34,14 @@ class Workspaces:
     def __init__(self, directory: Path, volumes: Volumes) -> None:
         self._directory, self._volumes = directory, volumes
 
+    def place(self, employee_id: UUID) -> Path:
+        """Where an employee's workspace is, or will be."""
+        return self._directory / str(employee_id)
+
     async def prepare(self, employee_id: UUID) -> Path:
         """Have an employee's workspace ready, before its process is there; raises `LaunchFailed`."""
         try:
-            place = await asyncio.to_thread(_make, self._directory / str(employee_id))
+            place = await asyncio.to_thread(_make, self.place(employee_id))
             await self._volumes.mount(str(employee_id), place)
             if os.geteuid() == 0:
                 await _give(place, account_of(employee_id))
