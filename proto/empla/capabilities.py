@@ -1,3 +1,10 @@
-"""The capabilities that are shipped: what an employee implements, and what a profile may grant."""
+"""What employees implement and profiles name: capabilities, the risks that a policy decides about, places for work."""
 
-SHIPPED_CAPABILITIES = ("workspace", "compute", "memory")
+SHIPPED_CAPABILITIES = ("workspace", "compute", "browser", "memory")
+
+RISKS = ("submit", "download", "upload")
+DECISIONS = ("allow", "ask", "deny")
+
+PLACES = ("auto", "local", "sidecar")
+SIDECAR_MEMORY_MB = (256, 1 << 20)
+"""From and to: what a profile may say that one sidecar gets at most."""

@@ -9,7 +9,7 @@ import inspect
 import ipaddress
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -25,25 +25,33 @@ from grpc_status import rpc_status
 from empla import telemetry
 
 MAX_FRAME_BYTES = 4 * 1024 * 1024
-_LIMITS: list[tuple[str, Any]] = [
-    ("grpc.max_receive_message_length", MAX_FRAME_BYTES),
-    ("grpc.max_send_message_length", MAX_FRAME_BYTES),
+MAX_METADATA_BYTES = 64 * 1024
+"""An error carries a path of up to 4095 bytes twice, in its message and beside it, encoded for HTTP."""
+_METADATA: list[tuple[str, Any]] = [
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
 ]
 # A half-open connection is noticed after 10 s + 5 s. Pings without calls are allowed: an idle stream is normal here.
+# That takes the time-out of other pings as well, for which keepalive waits, and pings however long nothing is sent: else it
+# is a minute or two.
 _SERVER_OPTIONS = [
-    *_LIMITS,
+    *_METADATA,
     ("grpc.so_reuseport", 0),  # a second server on the same port is an error, not a silent sharer
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),
 ]
 _CHANNEL_OPTIONS = [
-    *_LIMITS,
+    *_METADATA,
     ("grpc.enable_http_proxy", 0),  # gRPC sends even loopback through http_proxy, where the environment sets it
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
@@ -56,7 +64,8 @@ log = logging.getLogger(__name__)
 class StatusError(Exception):
     """An RPC's refusal: `code`, a stable `reason` for programs, a message for people, and what may help.
 
-    `fields` names the request's fields that are wrong, with why; `retry_after` is in seconds.
+    `fields` names the request's fields that are wrong, with why; `retry_after` is in seconds; `metadata` is what programs
+    may want to know besides the reason.
     """
 
     def __init__(
@@ -67,15 +76,17 @@ class StatusError(Exception):
         *,
         fields: Mapping[str, str] | None = None,
         retry_after: float | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.code, self.reason, self.message = code, reason, message
-        self.fields = dict(fields or {})
+        self.fields, self.metadata = dict(fields or {}), dict(metadata or {})
         self.retry_after = retry_after
 
     def to_status(self) -> Any:
         """As google.rpc.Status with ErrorInfo, BadRequest and RetryInfo, ready for `abort_with_status`."""
-        details: list[Message] = [error_details_pb2.ErrorInfo(reason=self.reason, domain="empla")]
+        info = error_details_pb2.ErrorInfo(reason=self.reason, domain="empla", metadata=self.metadata)
+        details: list[Message] = [info]
         if self.fields:
             broken = [
                 error_details_pb2.BadRequest.FieldViolation(field=name, description=why)
@@ -98,7 +109,9 @@ class NotLocal(OSError):
     """The address leads off this machine, and what is sent there would be in clear."""
 
     def __init__(self, address: str) -> None:
-        super().__init__(f"{address} is not on this machine: use a loopback address or unix:, for nothing is encrypted")
+        super().__init__(
+            f"{address} is not on this machine: use a loopback address or unix:, or TLS, for nothing is encrypted"
+        )
 
 
 def is_local(address: str) -> bool:
@@ -112,14 +125,19 @@ def is_local(address: str) -> bool:
         return False
 
 
-def reason_of(error: grpc.RpcError) -> str:
-    """The ErrorInfo reason that came with `error`, or '' when there is none."""
+def info_of(error: grpc.RpcError) -> error_details_pb2.ErrorInfo:
+    """The ErrorInfo that came with `error`; an empty one when there is none."""
+    info = error_details_pb2.ErrorInfo()
     status = rpc_status.from_call(error)  # type: ignore[arg-type]
     for detail in status.details if status else ():
-        info = error_details_pb2.ErrorInfo()
         if detail.Unpack(info):
-            return str(info.reason)
-    return ""
+            break
+    return info
+
+
+def reason_of(error: grpc.RpcError) -> str:
+    """The ErrorInfo reason that came with `error`, or '' when there is none."""
+    return str(info_of(error).reason)
 
 
 def bearer(metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
@@ -132,6 +150,24 @@ def bearer(metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
     raise StatusError(
         grpc.StatusCode.UNAUTHENTICATED, "TOKEN_MISSING", "send the metadata `authorization: Bearer <token>`"
     )
+
+
+def retry_after_of(error: grpc.RpcError) -> float | None:
+    """The seconds after which to try again that came with `error`, or None when nobody knows."""
+    info = error_details_pb2.RetryInfo()
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]
+    if any(detail.Unpack(info) for detail in (status.details if status else ())):
+        return float(info.retry_delay.ToTimedelta().total_seconds())
+    return None
+
+
+def fields_of(error: grpc.RpcError) -> dict[str, str]:
+    """The request's fields that are wrong, with why, that came with `error`."""
+    broken = error_details_pb2.BadRequest()
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]
+    if any(detail.Unpack(broken) for detail in (status.details if status else ())):
+        return {one.field: one.description for one in broken.field_violations}
+    return {}
 
 
 Authenticate = Callable[[str, Any], Awaitable[object]]
@@ -190,8 +226,12 @@ class Guard(grpc.aio.ServerInterceptor):
                 if inspect.isawaitable(answers):  # a handler that writes by itself
                     await answers
                     return
-                async for answer in answers:
-                    await context.write(answer)
+                async with aclosing(answers):  # at once, also when the call is cancelled while it writes
+                    async for answer in answers:
+                        try:
+                            await context.write(answer)
+                        except grpc.aio.InternalError:  # whoever called is gone
+                            return
 
         return handle
 
@@ -246,16 +286,19 @@ async def serving(
     authenticate: Authenticate,
     translate: Translate,
     grace: float = 5.0,
+    credentials: grpc.ServerCredentials | None = None,
+    max_message_bytes: int = MAX_FRAME_BYTES,
 ) -> AsyncIterator[str]:
     """Serve `services` (full name → how to register) with health and reflection; yields the address that is bound.
 
-    `address` is `host:port` (port 0: any) or `unix:/path`. Raises OSError when it is taken, `NotLocal` when it
-    can be reached from elsewhere. Leaving the block stops
-    taking calls and gives the running ones `grace` seconds.
+    `address` is `host:port` (port 0: any) or `unix:/path`. Raises OSError when it is taken, `NotLocal` when it can be
+    reached from elsewhere and there are no `credentials` for TLS. Leaving the block stops taking calls and gives the
+    running ones `grace` seconds.
     """
-    if not is_local(address):
+    if credentials is None and not is_local(address):
         raise NotLocal(address)
-    server = grpc.aio.server(interceptors=[Guard(authenticate, translate)], options=_SERVER_OPTIONS)
+    options = [*_SERVER_OPTIONS, *_message_limits(max_message_bytes)]
+    server = grpc.aio.server(interceptors=[Guard(authenticate, translate)], options=options)
     status = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(status, server)
     for name, register in services.items():
@@ -263,7 +306,7 @@ async def serving(
         await status.set(name, health_pb2.HealthCheckResponse.SERVING)
     await status.set("", health_pb2.HealthCheckResponse.SERVING)
     reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
-    bound = _bind(server, address)
+    bound = _bind(server, address, credentials)
     await server.start()
     try:
         yield bound
@@ -272,22 +315,26 @@ async def serving(
         await server.stop(grace)
 
 
-def _bind(server: grpc.aio.Server, address: str) -> str:
+def _message_limits(most: int) -> list[tuple[str, Any]]:
+    return [("grpc.max_receive_message_length", most), ("grpc.max_send_message_length", most)]
+
+
+def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> str:
     try:
-        port = server.add_insecure_port(address)
+        port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     except RuntimeError as error:
-        raise OSError(f"cannot listen on {address}: is another control plane running there?") from error
+        raise OSError(f"cannot listen on {address}: is another process of ours running there?") from error
     return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
 
 
 class _Outgoing:
     """Adds the bearer token and the trace context to a call; grpc wants one interceptor for each kind of call."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: Callable[[], str]) -> None:
         self._token = token
 
     async def _intercept(self, continuation: Any, details: Any, request: Any) -> Any:
-        metadata = grpc.aio.Metadata(*(details.metadata or ()), *outgoing_metadata(self._token))
+        metadata = grpc.aio.Metadata(*(details.metadata or ()), *outgoing_metadata(self._token()))
         return await continuation(details._replace(metadata=metadata), request)
 
 
@@ -314,15 +361,28 @@ def outgoing_metadata(token: str) -> Sequence[tuple[str, str]]:
 
 
 @asynccontextmanager
-async def dialing(target: str, token: str) -> AsyncIterator[grpc.aio.Channel]:
-    """A channel to `target` whose calls carry `token`; it connects when first used and reconnects by itself.
+async def dialing(
+    target: str,
+    token: str | Callable[[], str],
+    *,
+    credentials: grpc.ChannelCredentials | None = None,
+    max_message_bytes: int = MAX_FRAME_BYTES,
+) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to `target` whose calls carry `token`, or what that gives then.
 
-    Raises `NotLocal` rather than show the token to a network.
+    It connects when it is first used, and reconnects by itself.
+    Raises `NotLocal` rather than show the token to a network without `credentials` for TLS.
     """
-    if not is_local(target):
+    if credentials is None and not is_local(target):
         raise NotLocal(target)
-    kinds = (_OutgoingUnary, _OutgoingDownload, _OutgoingUpload, _OutgoingStream)
-    channel = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS, interceptors=[kind(token) for kind in kinds])
+    current = (lambda: token) if isinstance(token, str) else token
+    interceptors = [kind(current) for kind in (_OutgoingUnary, _OutgoingDownload, _OutgoingUpload, _OutgoingStream)]
+    options = [*_CHANNEL_OPTIONS, *_message_limits(max_message_bytes)]
+    channel = (
+        grpc.aio.secure_channel(target, credentials, options=options, interceptors=interceptors)
+        if credentials
+        else grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
+    )
     try:
         yield channel
     finally:

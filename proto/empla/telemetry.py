@@ -75,3 +75,8 @@ def span(name: str, parent: str = "", **attributes: str | int | float | bool) ->
     context = remote_context(parent) if parent else None
     with tracer.start_as_current_span(name, context=context, attributes=attributes):
         yield traceparent()
+
+
+def annotate(**attributes: str | int | float | bool) -> None:
+    """Add to the span that is current."""
+    trace.get_current_span().set_attributes(attributes)

@@ -158,6 +158,26 @@ class Profile(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class PolicyEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ROLE_FIELD_NUMBER: _builtins.int
     INSTRUCTIONS_FIELD_NUMBER: _builtins.int
     GOALS_FIELD_NUMBER: _builtins.int
@@ -165,6 +185,9 @@ class Profile(_message.Message):
     CAPABILITIES_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     LOOP_FIELD_NUMBER: _builtins.int
+    EGRESS_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    WORKSTATION_FIELD_NUMBER: _builtins.int
     role: _builtins.str
     """such as "Account executive"; 1 to 200 characters"""
     instructions: _builtins.str
@@ -176,12 +199,24 @@ class Profile(_message.Message):
 
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """of "workspace", "compute", "memory"; empty: all"""
+        """of "workspace", "compute", "browser", "memory"; empty: all"""
 
     @_builtins.property
     def model(self) -> Global___ModelChoice: ...
     @_builtins.property
     def loop(self) -> Global___LoopSettings: ...
+    @_builtins.property
+    def egress(self) -> _containers.RepeatedCompositeFieldContainer[Global___EgressRule]:
+        """what browser and programs may reach; none: nothing; at most 256"""
+
+    @_builtins.property
+    def policy(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What is decided about a kind of risky action: "submit" (sending what was typed to a site that it was not sent to before),
+        "download" or "upload", each "allow", "ask" or "deny". Absent: by autonomy: autonomous "allow", supervised "ask", shadow "deny".
+        """
+
+    @_builtins.property
+    def workstation(self) -> Global___Workstation: ...
     def __init__(
         self,
         *,
@@ -192,14 +227,85 @@ class Profile(_message.Message):
         capabilities: _abc.Iterable[_builtins.str] | None = ...,
         model: Global___ModelChoice | None = ...,
         loop: Global___LoopSettings | None = ...,
+        egress: _abc.Iterable[Global___EgressRule] | None = ...,
+        policy: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        workstation: Global___Workstation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["loop", b"loop", "model", b"model"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["loop", b"loop", "model", b"model", "workstation", b"workstation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "capabilities", b"capabilities", "goals", b"goals", "instructions", b"instructions", "loop", b"loop", "model", b"model", "role", b"role"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "capabilities", b"capabilities", "egress", b"egress", "goals", b"goals", "instructions", b"instructions", "loop", b"loop", "model", b"model", "policy", b"policy", "role", b"role", "workstation", b"workstation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Profile: _TypeAlias = Profile  # noqa: Y015
+
+@_typing.final
+class Workstation(_message.Message):
+    """Where an employee's work runs. Each choice is "auto" (beside the employee, and in a sidecar what needs more than there is),
+    "local" (never in a sidecar) or "sidecar" (always); empty: auto. A browser needs no more than there is: auto is local.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPUTE_FIELD_NUMBER: _builtins.int
+    BROWSER_FIELD_NUMBER: _builtins.int
+    SIDECAR_MEMORY_MB_FIELD_NUMBER: _builtins.int
+    compute: _builtins.str
+    browser: _builtins.str
+    sidecar_memory_mb: _builtins.int
+    """the most that one sidecar may be given; 0: 4096; from 256 to 1048576"""
+    def __init__(
+        self,
+        *,
+        compute: _builtins.str = ...,
+        browser: _builtins.str = ...,
+        sidecar_memory_mb: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["browser", b"browser", "compute", b"compute", "sidecar_memory_mb", b"sidecar_memory_mb"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Workstation: _TypeAlias = Workstation  # noqa: Y015
+
+@_typing.final
+class EgressRule(_message.Message):
+    """A place on the network. Several rules add up; link-local and metadata addresses stay out of reach in any case."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOMAIN_FIELD_NUMBER: _builtins.int
+    PORTS_FIELD_NUMBER: _builtins.int
+    METHODS_FIELD_NUMBER: _builtins.int
+    PRIVATE_FIELD_NUMBER: _builtins.int
+    domain: _builtins.str
+    """example.com; *.example.com for its subdomains; an IP address; * for any public name"""
+    private: _builtins.bool
+    """its addresses may also be loopback or of a private network; never with *"""
+    @_builtins.property
+    def ports(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """none: 80 and 443"""
+
+    @_builtins.property
+    def methods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """such as GET; none: all. With some, https needs CONNECT among them"""
+
+    def __init__(
+        self,
+        *,
+        domain: _builtins.str = ...,
+        ports: _abc.Iterable[_builtins.int] | None = ...,
+        methods: _abc.Iterable[_builtins.str] | None = ...,
+        private: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["domain", b"domain", "methods", b"methods", "ports", b"ports", "private", b"private"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EgressRule: _TypeAlias = EgressRule  # noqa: Y015
 
 @_typing.final
 class ModelChoice(_message.Message):
@@ -1177,6 +1283,7 @@ class Effect(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
     DURATION_MS_FIELD_NUMBER: _builtins.int
+    PLACES_FIELD_NUMBER: _builtins.int
     capability: _builtins.str
     action: _builtins.str
     arguments_json: _builtins.str
@@ -1189,6 +1296,10 @@ class Effect(_message.Message):
     duration_ms: _builtins.float
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def places(self) -> _containers.RepeatedCompositeFieldContainer[Global___Place]:
+        """where its programs or pages were; none: it had none"""
+
     def __init__(
         self,
         *,
@@ -1200,14 +1311,47 @@ class Effect(_message.Message):
         error: _builtins.str = ...,
         started_at: _timestamp_pb2.Timestamp | None = ...,
         duration_ms: _builtins.float = ...,
+        places: _abc.Iterable[Global___Place] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "arguments_json", b"arguments_json", "capability", b"capability", "duration_ms", b"duration_ms", "error", b"error", "result_json", b"result_json", "started_at", b"started_at", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "arguments_json", b"arguments_json", "capability", b"capability", "duration_ms", b"duration_ms", "error", b"error", "places", b"places", "result_json", b"result_json", "started_at", b"started_at", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Effect: _TypeAlias = Effect  # noqa: Y015
+
+@_typing.final
+class Place(_message.Message):
+    """A place where an action worked. What it cost there is its memory for as long as it was used."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACE_FIELD_NUMBER: _builtins.int
+    WAITED_MS_FIELD_NUMBER: _builtins.int
+    USED_MS_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    place: _builtins.str
+    """local, or "sidecar <id>" """
+    waited_ms: _builtins.float
+    """until it was there"""
+    used_ms: _builtins.float
+    memory_bytes: _builtins.int
+    def __init__(
+        self,
+        *,
+        place: _builtins.str = ...,
+        waited_ms: _builtins.float = ...,
+        used_ms: _builtins.float = ...,
+        memory_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory_bytes", b"memory_bytes", "place", b"place", "used_ms", b"used_ms", "waited_ms", b"waited_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Place: _TypeAlias = Place  # noqa: Y015
 
 @_typing.final
 class GetMessageRequest(_message.Message):
@@ -1319,6 +1463,7 @@ class Review(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     RESOLVED_AT_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
     review_id: _builtins.str
     employee: _builtins.str
     message_id: _builtins.str
@@ -1340,6 +1485,10 @@ class Review(_message.Message):
     def expires_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def resolved_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def decisions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """of approve, edit, answer, reject, classify: what may be decided now; none: it is not open"""
+
     def __init__(
         self,
         *,
@@ -1355,10 +1504,11 @@ class Review(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         resolved_at: _timestamp_pb2.Timestamp | None = ...,
+        decisions: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "decision", b"decision", "expires_at", b"expires_at", "payload", b"payload", "resolved_at", b"resolved_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "decision", b"decision", "employee", b"employee", "expires_at", b"expires_at", "kind", b"kind", "message_id", b"message_id", "payload", b"payload", "reason", b"reason", "resolved_at", b"resolved_at", "resolved_by", b"resolved_by", "review_id", b"review_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "decision", b"decision", "decisions", b"decisions", "employee", b"employee", "expires_at", b"expires_at", "kind", b"kind", "message_id", b"message_id", "payload", b"payload", "reason", b"reason", "resolved_at", b"resolved_at", "resolved_by", b"resolved_by", "review_id", b"review_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1455,7 +1605,9 @@ class ResolveReviewRequest(_message.Message):
     @_builtins.property
     def answer(self) -> Global___Answer: ...
     @_builtins.property
-    def classification(self) -> _struct_pb2.Struct: ...
+    def classification(self) -> _struct_pb2.Struct:
+        """category, priority, sentiment, language, confidence, and intents with summary, category, start, end."""
+
     def __init__(
         self,
         *,
@@ -1478,6 +1630,10 @@ Global___ResolveReviewRequest: _TypeAlias = ResolveReviewRequest  # noqa: Y015
 
 @_typing.final
 class Approve(_message.Message):
+    """draft: it leaves. unknown_after_send: it is sent again. approval: the action runs. needs_manual_intervention: the step that
+    failed is tried again.
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -1493,11 +1649,13 @@ Global___Approve: _TypeAlias = Approve  # noqa: Y015
 
 @_typing.final
 class Edit(_message.Message):
+    """draft only."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TEXT_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """sent instead of the draft"""
+    """sent instead of the draft, which stays in the payload"""
     def __init__(
         self,
         *,
@@ -1513,10 +1671,15 @@ Global___Edit: _TypeAlias = Edit  # noqa: Y015
 
 @_typing.final
 class Reject(_message.Message):
+    """draft: withheld. unknown_after_send: it had arrived, nothing is sent. question: the part fails. approval: the action is refused.
+    classification: the message fails. needs_manual_intervention, quarantine: nothing more happens.
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     REASON_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
+    """at most 1000 characters"""
     def __init__(
         self,
         *,
@@ -1532,6 +1695,8 @@ Global___Reject: _TypeAlias = Reject  # noqa: Y015
 
 @_typing.final
 class Answer(_message.Message):
+    """question: the answer. needs_manual_intervention: what is said instead of the part that failed."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TEXT_FIELD_NUMBER: _builtins.int
@@ -1561,12 +1726,30 @@ class Sidecar(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    CPUS_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    EMPLOYEE_ID_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PID_FIELD_NUMBER: _builtins.int
+    IDLE_TTL_SECONDS_FIELD_NUMBER: _builtins.int
     sidecar_id: _builtins.str
     employee: _builtins.str
     kind: Global___SidecarKind.ValueType
     launcher: _builtins.str
     address: _builtins.str
     memory_bytes: _builtins.int
+    """what its programs may take together"""
+    cpus: _builtins.float
+    tenant: _builtins.str
+    employee_id: _builtins.str
+    epoch: _builtins.int
+    """the launch of the employee that it works for"""
+    state: _builtins.str
+    """leased, or ready: kept warm for its employee"""
+    pid: _builtins.int
+    """0: it is not a process of this machine"""
+    idle_ttl_seconds: _builtins.int
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -1582,10 +1765,17 @@ class Sidecar(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         memory_bytes: _builtins.int = ...,
+        cpus: _builtins.float = ...,
+        tenant: _builtins.str = ...,
+        employee_id: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        state: _builtins.str = ...,
+        pid: _builtins.int = ...,
+        idle_ttl_seconds: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "created_at", b"created_at", "employee", b"employee", "expires_at", b"expires_at", "kind", b"kind", "launcher", b"launcher", "memory_bytes", b"memory_bytes", "sidecar_id", b"sidecar_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "cpus", b"cpus", "created_at", b"created_at", "employee", b"employee", "employee_id", b"employee_id", "epoch", b"epoch", "expires_at", b"expires_at", "idle_ttl_seconds", b"idle_ttl_seconds", "kind", b"kind", "launcher", b"launcher", "memory_bytes", b"memory_bytes", "pid", b"pid", "sidecar_id", b"sidecar_id", "state", b"state", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

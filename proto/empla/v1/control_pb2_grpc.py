@@ -385,7 +385,9 @@ class ControlPlaneServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ResolveReview(self, request, context):
-        """A person's decision; the unit that waits goes on from it. FAILED_PRECONDITION: the review is no longer open.
+        """A person's decision; the unit that waits goes on from it. Of two that decide at once, one does. FAILED_PRECONDITION (reason
+        REVIEW_ENDED): somebody has decided, or it expired. INVALID_ARGUMENT: the decision does not fit, see Review.decisions, or its
+        text is over 20,000 characters.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

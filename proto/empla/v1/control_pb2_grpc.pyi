@@ -86,7 +86,10 @@ class ControlPlaneStub:
     ListReviews: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListReviewsRequest, _control_pb2.ListReviewsResponse]
     GetReview: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetReviewRequest, _control_pb2.Review]
     ResolveReview: _grpc.UnaryUnaryMultiCallable[_control_pb2.ResolveReviewRequest, _control_pb2.Review]
-    """A person's decision; the unit that waits goes on from it. FAILED_PRECONDITION: the review is no longer open."""
+    """A person's decision; the unit that waits goes on from it. Of two that decide at once, one does. FAILED_PRECONDITION (reason
+    REVIEW_ENDED): somebody has decided, or it expired. INVALID_ARGUMENT: the decision does not fit, see Review.decisions, or its
+    text is over 20,000 characters.
+    """
     ListSidecars: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListSidecarsRequest, _control_pb2.ListSidecarsResponse]
     StopSidecar: _grpc.UnaryUnaryMultiCallable[_control_pb2.StopSidecarRequest, _control_pb2.StopSidecarResponse]
     Pause: _grpc.UnaryUnaryMultiCallable[_control_pb2.PauseRequest, _control_pb2.PauseResponse]
@@ -167,7 +170,10 @@ class ControlPlaneAsyncStub(ControlPlaneStub):
     ListReviews: _aio.UnaryUnaryMultiCallable[_control_pb2.ListReviewsRequest, _control_pb2.ListReviewsResponse]  # type: ignore[assignment]
     GetReview: _aio.UnaryUnaryMultiCallable[_control_pb2.GetReviewRequest, _control_pb2.Review]  # type: ignore[assignment]
     ResolveReview: _aio.UnaryUnaryMultiCallable[_control_pb2.ResolveReviewRequest, _control_pb2.Review]  # type: ignore[assignment]
-    """A person's decision; the unit that waits goes on from it. FAILED_PRECONDITION: the review is no longer open."""
+    """A person's decision; the unit that waits goes on from it. Of two that decide at once, one does. FAILED_PRECONDITION (reason
+    REVIEW_ENDED): somebody has decided, or it expired. INVALID_ARGUMENT: the decision does not fit, see Review.decisions, or its
+    text is over 20,000 characters.
+    """
     ListSidecars: _aio.UnaryUnaryMultiCallable[_control_pb2.ListSidecarsRequest, _control_pb2.ListSidecarsResponse]  # type: ignore[assignment]
     StopSidecar: _aio.UnaryUnaryMultiCallable[_control_pb2.StopSidecarRequest, _control_pb2.StopSidecarResponse]  # type: ignore[assignment]
     Pause: _aio.UnaryUnaryMultiCallable[_control_pb2.PauseRequest, _control_pb2.PauseResponse]  # type: ignore[assignment]
@@ -353,7 +359,10 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.ResolveReviewRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.Review, _abc.Awaitable[_control_pb2.Review]]:
-        """A person's decision; the unit that waits goes on from it. FAILED_PRECONDITION: the review is no longer open."""
+        """A person's decision; the unit that waits goes on from it. Of two that decide at once, one does. FAILED_PRECONDITION (reason
+        REVIEW_ENDED): somebody has decided, or it expired. INVALID_ARGUMENT: the decision does not fit, see Review.decisions, or its
+        text is over 20,000 characters.
+        """
 
     @_abc_1.abstractmethod
     def ListSidecars(
