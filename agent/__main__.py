@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from importlib.metadata import version
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -22,6 +23,11 @@ EXIT_SUPERSEDED = 3
 EXIT_REFUSED = 4
 
 log = logging.getLogger("agent")
+
+
+def launch(settings: dict[str, Any]) -> int:
+    """Run an employee in a process that was forked for it; returns the exit code."""
+    return run(AgentSettings(**settings))
 
 
 def run(settings: AgentSettings) -> int:
@@ -67,6 +73,7 @@ async def _live(settings: AgentSettings) -> None:
         quota_bytes=settings.quota_bytes,
         quota_entries=settings.quota_entries,
         compute_packages=settings.compute_packages,
+        browser_profile=settings.browser_profile,
     )
     try:
         await employee.start()

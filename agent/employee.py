@@ -6,15 +6,18 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from uuid import UUID
 
 from google.protobuf.json_format import MessageToDict
 
 from agent.capabilities.base import CapabilityRegistry
+from agent.capabilities.browser import BrowserCapability
 from agent.capabilities.compute import ComputeCapability
 from agent.capabilities.memory import MemoryCapability
+from agent.capabilities.policy import Policy, Risk, policy_of
 from agent.capabilities.workspace import WorkspaceCapability
 from agent.errors import GatewayUnavailable
 from agent.gateway import Gateway
@@ -29,13 +32,20 @@ from agent.pipeline.receive import SECURITY_FILTER
 from agent.pipeline.step import Incoming
 from agent.pipeline.transitions import Transitions
 from agent.pipeline.work import Worker
+from agent.placed import placed_browser
+from agent.placed_compute import PlacedCompute
+from agent.placement import Placement, placement_of
 from agent.prompts import employee_instructions
+from agent.sidecars import Sidecars
 from empla.capabilities import SHIPPED_CAPABILITIES
+from empla.egress import rule_of
 from empla.store.connect import Pool, connect
 from empla.store.errors import StoreUnavailable
 from empla.store.outage import Outage
-from empla.v1 import control_pb2
+from empla.v1 import control_pb2, sidecar_pb2
 from empla.v1 import gateway_pb2 as pb
+from workstation.egress import EgressPolicy, EgressProxy
+from workstation.interface import Browser, FileSystem
 from workstation.local.compute import LocalCompute
 from workstation.local.files import LocalFileSystem
 
@@ -57,6 +67,7 @@ class DigitalEmployee:
     quota_bytes: int | None = None
     quota_entries: int | None = None
     compute_packages: Path | None = None
+    browser_profile: Path | None = None
 
     async def start(self) -> None:
         """Live until drained. Raises `Superseded` or `GatewayUnavailable` when there is no use in going on."""
@@ -77,6 +88,8 @@ class DigitalEmployee:
             match frame.WhichOneof("frame"):
                 case "deliver":
                     parts.coordinator.deliver(incoming(frame.deliver))
+                case "resume_unit":
+                    parts.coordinator.resume()
                 case "wake":
                     parts.loop.wake()
                 case "drain":
@@ -84,6 +97,7 @@ class DigitalEmployee:
                 case "welcome":
                     log.info("attached again")
                     parts.configure(frame.welcome.configuration)
+                    parts.coordinator.resume()  # what was answered meanwhile was told nobody
                 case "configuration_changed":
                     parts.configure(frame.configuration_changed.configuration)
                 case other:
@@ -113,10 +127,30 @@ class DigitalEmployee:
         async with (
             connect(self.database_url, application_name=f"empla {configuration.name}") as pool,
             LocalFileSystem(self.workspace, quota_bytes=self.quota_bytes, quota_entries=self.quota_entries) as files,
+            EgressProxy() as egress,
+            Sidecars(self.gateway) as sidecars,
         ):
             memories = Memories(pool, self.identity)
-            compute = ComputeCapability(lambda: LocalCompute(self.workspace, packages=self.compute_packages), files)
-            capabilities = CapabilityRegistry([WorkspaceCapability(files), compute, MemoryCapability(memories)])
+            browser = BrowserCapability(
+                lambda: placed_browser(
+                    lambda: self._browser(files, egress, browser, lambda: capabilities.policy),
+                    sidecars,
+                    lambda: parts.placement,
+                ),
+                files,
+            )
+            capabilities = CapabilityRegistry(
+                [
+                    WorkspaceCapability(files),
+                    ComputeCapability(
+                        lambda: PlacedCompute(lambda: self._compute(egress), sidecars, lambda: parts.placement),
+                        files,
+                        lambda memory: parts.placement.more_than(memory),  # noqa: PLW0108 - there are no parts yet
+                    ),
+                    browser,
+                    MemoryCapability(memories),
+                ]
+            )
             loop = ProactiveLoop(pool, self.identity, memories, _times(profile.loop))
             coordinator = Coordinator(
                 pool=pool,
@@ -125,10 +159,28 @@ class DigitalEmployee:
                 send=self.gateway.send,
                 on_handled=loop.wake,
             )
-            parts = _Parts(self, pool, memories, capabilities, coordinator, loop)
+            parts = _Parts(self, pool, memories, capabilities, egress, sidecars, coordinator, loop)
             parts.configure(configuration)
             async with capabilities:
                 yield parts
+
+    def _compute(self, egress: EgressProxy) -> LocalCompute:
+        return LocalCompute(self.workspace, packages=self.compute_packages, egress=egress)
+
+    @asynccontextmanager
+    async def _browser(
+        self, files: FileSystem, egress: EgressProxy, capability: BrowserCapability, policy: Callable[[], Policy]
+    ) -> AsyncIterator[Browser]:
+        """A browser of this machine. Playwright is imported with the first: most employees never need one."""
+        module = await asyncio.to_thread(import_module, "workstation.local.browser.browser")
+        async with module.LocalBrowser(
+            files,
+            egress=egress,
+            profile=self.browser_profile,
+            refuse_download=lambda: policy().refusal(Risk.DOWNLOAD),
+            refuse_submission=lambda sender, receiver: capability.refuse_submission(sender, receiver, policy()),
+        ) as browser:
+            yield browser
 
 
 @dataclass(slots=True)
@@ -139,14 +191,29 @@ class _Parts:
     pool: Pool
     memories: Memories
     capabilities: CapabilityRegistry
+    egress: EgressProxy
+    sidecars: Sidecars
     coordinator: Coordinator
     loop: ProactiveLoop
+    placement: Placement = field(default_factory=Placement)
     draining: bool = False
 
     def configure(self, configuration: pb.EmployeeConfiguration) -> None:
         """Go on by this configuration; steps that run end by the one before."""
         profile, employee = configuration.profile, self.employee
         self.capabilities.granted = frozenset(profile.capabilities or SHIPPED_CAPABILITIES)
+        self.capabilities.policy = policy_of(profile, configuration.autonomy)
+        rules, refusal = tuple(_rules(profile)), self.capabilities.policy.refusal
+        self.egress.policy = EgressPolicy(tuple(map(rule_of, rules)))
+        self.sidecars.configure(
+            sidecar_pb2.SidecarConfiguration(
+                egress=rules,
+                download_refusal=refusal(Risk.DOWNLOAD),
+                # Where the employee was sent to is known only here: the sidecar refuses every form to another host.
+                submission_refusal=refusal(Risk.SUBMIT),
+            )
+        )
+        self.placement = placement_of(profile)
         self.loop.times = _times(profile.loop)
         worker = Worker(
             pool=self.pool,
@@ -157,7 +224,7 @@ class _Parts:
             instructions=employee_instructions(configuration.name, profile),
             supervised=configuration.autonomy == control_pb2.AUTONOMY_SUPERVISED,
         )
-        analyzer = Analyzer(self.pool, self.memories, employee.model)
+        analyzer = Analyzer(self.pool, employee.identity, self.memories, employee.model)
         self.coordinator.use((SECURITY_FILTER, *analyzer.steps(), *worker.steps()))
 
 
@@ -166,6 +233,16 @@ async def _welcome(frames: AsyncIterator[pb.ControlFrame]) -> pb.Welcome:
         if frame.WhichOneof("frame") == "welcome":
             return frame.welcome
     raise GatewayUnavailable("the gateway ended before it said welcome")
+
+
+def _rules(profile: control_pb2.Profile) -> Iterator[control_pb2.EgressRule]:
+    for written in profile.egress:
+        try:
+            rule_of(written)
+        except ValueError as error:  # of a control plane that knows other rules: what is not understood is not allowed
+            log.warning("an egress rule is left out: %s", error)
+        else:
+            yield written
 
 
 async def _patiently[T](what: Callable[[], Awaitable[T]]) -> T:

@@ -7,13 +7,16 @@ All are `AgentError`; models have a tree of their own (`agent.models.interface`)
     ├── TransitionRefused       the row is no longer where this move starts: nothing was written
     ├── IllegalTransition       no edge allows this move: a bug in the caller
     ├── GatewayUnavailable      the control plane refuses this process for good
+    ├── SidecarEnded            the sidecar is no longer there, or no longer this employee's
     ├── StepFailed              a step cannot succeed by trying again; says why to the review
-    │   └── EffectAmbiguous     an action was begun and never recorded as finished, and is not safe to repeat
+    │   ├── EffectAmbiguous     an action was begun and never recorded as finished, and is not safe to repeat
+    │   └── ApprovalNeeded      an action was not done: the policy wants a person to approve it
     └── CapabilityError         an action failed; the model reads the message and may try something else
         ├── ActionUnknown       there is no such action, or its capability is off for this employee
         ├── ArgumentsInvalid    the arguments do not fit the action's schema
         ├── ActionDenied        the employee's policy does not allow it
         ├── ActionTimedOut      the action's deadline passed
+        ├── SidecarUnavailable  no sidecar can be had, and nothing was begun; says why, and when to try again
         └── ActionFailed        the action itself failed
 """
 
@@ -38,12 +41,20 @@ class GatewayUnavailable(AgentError):
     """The control plane does not accept this process, and trying again will not change that."""
 
 
+class SidecarEnded(AgentError):
+    """The sidecar was stopped, died, or its lease ran out; what ran in it is gone."""
+
+
 class StepFailed(AgentError):
     """The step cannot succeed by being tried again; a person has to look."""
 
 
 class EffectAmbiguous(StepFailed):
     """An action was begun, its result was never recorded, and repeating it could do harm."""
+
+
+class ApprovalNeeded(StepFailed):
+    """The employee's policy lets a person decide about the action; it was not done, and the message says what it is."""
 
 
 class CapabilityError(AgentError):
@@ -64,6 +75,15 @@ class ActionDenied(CapabilityError):
 
 class ActionTimedOut(CapabilityError):
     """The action did not end before its deadline."""
+
+
+class SidecarUnavailable(CapabilityError):
+    """No sidecar can be had now; what was to be done there was not begun. `retry_after` is in seconds, if known."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        later = f"; try again in {retry_after:.0f} s" if retry_after else ""
+        super().__init__(f"NO_SIDECAR: nothing was begun, for there is no sidecar for it: {message}{later}")
+        self.retry_after = retry_after
 
 
 class ActionFailed(CapabilityError):

@@ -3,22 +3,26 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator
-from typing import Protocol
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
 
-from agent.errors import GatewayUnavailable, Superseded
+from agent.errors import GatewayUnavailable, SidecarEnded, SidecarUnavailable, Superseded
 from agent.identity import Identity
 from empla import rpc
+from empla.v1 import control_pb2, gateway_pb2_grpc
 from empla.v1 import gateway_pb2 as pb
-from empla.v1 import gateway_pb2_grpc
 
 log = logging.getLogger(__name__)
 
 MAX_WAITING_FRAMES = 4096
 RECONNECT_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
+ACQUIRE_SECONDS = 45.0
+"""With what the control plane waits for room."""
+SIDECAR_SECONDS = 10.0
 _FOR_GOOD = {
     grpc.StatusCode.UNAUTHENTICATED,
     grpc.StatusCode.PERMISSION_DENIED,
@@ -41,6 +45,20 @@ class Gateway(Protocol):
         """Hand a frame over without waiting. A frame may be lost: the tables are the truth."""
         ...
 
+    async def acquire_sidecar(
+        self, kind: control_pb2.SidecarKind.ValueType, *, memory_bytes: int, idle_ttl: int
+    ) -> pb.SidecarLease:
+        """A sidecar with so much memory for its work, leased for `idle_ttl` seconds; raises `SidecarUnavailable`."""
+        ...
+
+    async def renew_sidecar(self, sidecar_id: str) -> pb.SidecarLease:
+        """The lease for its time from now on; raises `SidecarEnded`, and `SidecarUnavailable` when nobody can tell now."""
+        ...
+
+    async def release_sidecar(self, sidecar_id: str) -> None:
+        """End a sidecar; one that has ended is fine. Raises `SidecarUnavailable` when it is left to its lease."""
+        ...
+
 
 class GrpcGateway:
     """The gateway over `EmployeeGateway.Attach`, for one launch of one employee."""
@@ -50,6 +68,7 @@ class GrpcGateway:
         self._hello = pb.Hello(employee_id=str(identity.employee_id), epoch=identity.epoch, build=build, pid=pid)
         self._outgoing: deque[pb.AgentFrame] = deque(maxlen=MAX_WAITING_FRAMES)
         self._news = asyncio.Event()
+        self._stub: Any = None  # while `frames` is read
 
     def send(self, frame: pb.AgentFrame) -> None:
         """Queue a frame; when the queue is full the oldest is dropped, for the newest says more."""
@@ -59,8 +78,7 @@ class GrpcGateway:
     async def frames(self) -> AsyncIterator[pb.ControlFrame]:
         """See `Gateway.frames`."""
         failures = 0
-        async with rpc.dialing(self._target, self._credential) as channel:
-            stub = gateway_pb2_grpc.EmployeeGatewayStub(channel)
+        async with self._dialing() as stub:
             while True:
                 ended = asyncio.Event()
                 try:
@@ -77,6 +95,42 @@ class GrpcGateway:
                     self._news.set()
                 await asyncio.sleep(RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)])
                 failures += 1
+
+    @asynccontextmanager
+    async def _dialing(self) -> AsyncIterator[Any]:
+        async with rpc.dialing(self._target, self._credential) as channel:
+            self._stub = gateway_pb2_grpc.EmployeeGatewayStub(channel)
+            try:
+                yield self._stub
+            finally:
+                self._stub = None
+
+    async def acquire_sidecar(
+        self, kind: control_pb2.SidecarKind.ValueType, *, memory_bytes: int, idle_ttl: int
+    ) -> pb.SidecarLease:
+        """See `Gateway.acquire_sidecar`."""
+        request = pb.AcquireSidecarRequest(kind=kind, memory_bytes=memory_bytes, idle_ttl_seconds=idle_ttl)
+        with _sidecar_errors():
+            lease: pb.SidecarLease = await self._attached().AcquireSidecar(request, timeout=ACQUIRE_SECONDS)
+        return lease
+
+    async def renew_sidecar(self, sidecar_id: str) -> pb.SidecarLease:
+        """See `Gateway.renew_sidecar`."""
+        with _sidecar_errors():
+            request = pb.RenewSidecarRequest(sidecar_id=sidecar_id)
+            lease: pb.SidecarLease = await self._attached().RenewSidecar(request, timeout=SIDECAR_SECONDS)
+        return lease
+
+    async def release_sidecar(self, sidecar_id: str) -> None:
+        """See `Gateway.release_sidecar`."""
+        with suppress(SidecarEnded), _sidecar_errors():
+            request = pb.ReleaseSidecarRequest(sidecar_id=sidecar_id)
+            await self._attached().ReleaseSidecar(request, timeout=SIDECAR_SECONDS)
+
+    def _attached(self) -> Any:
+        if self._stub is None:
+            raise SidecarUnavailable("the employee is not attached to the control plane")
+        return self._stub
 
     async def _upward(self, ended: asyncio.Event) -> AsyncIterator[pb.AgentFrame]:
         yield pb.AgentFrame(hello=self._hello)
@@ -99,3 +153,26 @@ def _raise_if_final(error: grpc.aio.AioRpcError) -> None:
         raise Superseded(error.details() or "superseded") from error
     if error.code() in _FOR_GOOD:
         raise GatewayUnavailable(f"the control plane refuses this process: {error.details()}") from error
+
+
+@contextmanager
+def _sidecar_errors() -> Iterator[None]:
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.FAILED_PRECONDITION and rpc.reason_of(error) == "SUPERSEDED":
+            raise Superseded(error.details() or "superseded") from error
+        if error.code() is grpc.StatusCode.NOT_FOUND:
+            raise SidecarEnded(error.details() or "it has ended") from error
+        raise SidecarUnavailable(_why(error), retry_after=rpc.retry_after_of(error)) from error
+
+
+def _why(error: grpc.aio.AioRpcError) -> str:
+    match error.code():
+        case grpc.StatusCode.UNAVAILABLE if not rpc.reason_of(error):
+            return "the control plane is away"
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return "the control plane did not give one in time"
+        case _:
+            fields = "".join(f"; {name}: {why}" for name, why in rpc.fields_of(error).items())
+            return (error.details() or error.code().name) + fields

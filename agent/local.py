@@ -5,15 +5,28 @@ from collections import defaultdict, deque
 from collections.abc import AsyncIterator
 from uuid import UUID
 
+from agent.errors import SidecarEnded, SidecarUnavailable
+from agent.local_sidecars import SidecarProcesses
+from empla.v1 import control_pb2
 from empla.v1 import gateway_pb2 as pb
 
 MAX_PROGRESS = 10_000
 
 
 class LocalGateway:
-    """A `Gateway` in memory. The database is still the truth: whoever stores a message hands it in with `deliver`."""
+    """A `Gateway` in memory. The database is still the truth: whoever stores a message hands it in with `deliver`.
 
-    def __init__(self, configuration: pb.EmployeeConfiguration, *, heartbeat_ms: int = 60_000) -> None:
+    Without `sidecars` none can be had.
+    """
+
+    def __init__(
+        self,
+        configuration: pb.EmployeeConfiguration,
+        *,
+        sidecars: SidecarProcesses | None = None,
+        heartbeat_ms: int = 60_000,
+    ) -> None:
+        self._sidecars = sidecars
         self._down: asyncio.Queue[pb.ControlFrame] = asyncio.Queue()
         welcome = pb.Welcome(configuration=configuration, heartbeat_ms=heartbeat_ms)
         self._down.put_nowait(pb.ControlFrame(welcome=welcome))
@@ -39,13 +52,41 @@ class LocalGateway:
                 self._states[message_id] = frame.outbox_ready.message_state
                 self._ends[message_id].set()
 
+    async def acquire_sidecar(
+        self, kind: control_pb2.SidecarKind.ValueType, *, memory_bytes: int, idle_ttl: int
+    ) -> pb.SidecarLease:
+        """See `Gateway.acquire_sidecar`."""
+        if self._sidecars is None:
+            raise SidecarUnavailable("this employee was started without any")
+        return await self._sidecars.acquire(kind, memory_bytes=memory_bytes, idle_ttl=idle_ttl)
+
+    async def renew_sidecar(self, sidecar_id: str) -> pb.SidecarLease:
+        """See `Gateway.renew_sidecar`."""
+        if self._sidecars is None:
+            raise SidecarEnded("this employee was started without any")
+        return await self._sidecars.renew(sidecar_id)
+
+    async def release_sidecar(self, sidecar_id: str) -> None:
+        """See `Gateway.release_sidecar`."""
+        if self._sidecars is not None:
+            await self._sidecars.release(sidecar_id)
+
     def deliver(self, message: pb.Deliver) -> None:
         """Give the employee a stored message."""
         self._down.put_nowait(pb.ControlFrame(deliver=message))
 
+    def configure(self, configuration: pb.EmployeeConfiguration) -> None:
+        """Have the employee go on by another configuration."""
+        changed = pb.ConfigurationChanged(configuration=configuration)
+        self._down.put_nowait(pb.ControlFrame(configuration_changed=changed))
+
     def wake(self, reason: str) -> None:
         """Begin a cycle of the proactive loop now."""
         self._down.put_nowait(pb.ControlFrame(wake=pb.Wake(reason=reason)))
+
+    def resume(self) -> None:
+        """Say that a unit has been answered."""
+        self._down.put_nowait(pb.ControlFrame(resume_unit=pb.ResumeUnit()))
 
     def drain(self, deadline_ms: int) -> None:
         """Let the employee finish and end."""

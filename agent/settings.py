@@ -28,6 +28,7 @@ class AgentSettings(BaseSettings):
     quota_bytes: int | None = None
     quota_entries: int | None = None
     compute_packages: Path | None = None
+    browser_profile: Path | None = None
     log_level: str = "INFO"
     model_provider: Provider = "auto"
     model_name: str = ""

@@ -4,20 +4,22 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
 from agent.capabilities import compute_actions as act
 from agent.capabilities.base import Action, BaseCapability, EffectKey
-from agent.capabilities.ends import end_in_words, status_in_words
+from agent.capabilities.compute_actions import FOREGROUND_SECONDS
+from agent.capabilities.ends import ask_for_more, end_in_words, status_in_words
 from agent.capabilities.excerpt import Excerpt, whole_characters
-from agent.capabilities.opening import OpenedOnUse
 from agent.capabilities.python_session import PythonSession
-from agent.errors import ActionFailed
+from agent.errors import ActionFailed, SidecarUnavailable
 from workstation.errors import ComputeError, ExecEnded, OutputExpired, SandboxUnavailable, WorkstationError
 from workstation.interface import (
     Compute,
+    EndReason,
     ExecLimits,
     ExecSignal,
     ExecSpec,
@@ -25,6 +27,7 @@ from workstation.interface import (
     FileSystem,
     OutputStream,
 )
+from workstation.opening import OpenedOnUse
 
 STDOUT = {"head": 8_000, "tail": 8_000}
 STDERR = {"head": 2_000, "tail": 6_000}
@@ -37,15 +40,23 @@ _CHECK = "check-"
 
 
 class ComputeCapability(BaseCapability):
-    """Runs programs; what `open_compute` gives is opened at the first use and held until the employee stops."""
+    """Runs programs; what `open_compute` gives is opened at the first use and held until the employee stops.
+
+    `more_memory` says how many bytes a program may be given for which so many were too little; None if no more.
+    """
 
     name: ClassVar[str] = "compute"
     actions: ClassVar[tuple[Action, ...]] = act.ACTIONS
 
-    def __init__(self, open_compute: Callable[[], AbstractAsyncContextManager[Compute]], files: FileSystem) -> None:
-        self._open = open_compute
+    def __init__(
+        self,
+        open_compute: Callable[[], AbstractAsyncContextManager[Compute]],
+        files: FileSystem,
+        more_memory: Callable[[int], int | None] = lambda _: None,
+    ) -> None:
+        self._open, self._more_memory = open_compute, more_memory
         self._compute = OpenedOnUse(open_compute)
-        self._python = PythonSession(self._compute.get, files)
+        self._python = PythonSession(self._compute.get, files, more_memory)
         self._checked: tuple[float, str] | None = None
 
     async def initialize(self) -> None:
@@ -78,22 +89,36 @@ class ComputeCapability(BaseCapability):
             raise ActionFailed(f"{error.reason}: {error}") from error
 
     async def _run_command(self, wanted: act.RunCommand, exec_id: str) -> act.RanCommand:
+        memory = in_bytes(wanted.memory_mb)
+        first = await self._ran(wanted, exec_id, memory, wanted.timeout)
+        end = first.status.end
+        if end is None or end.reason not in (EndReason.OUT_OF_MEMORY, EndReason.LOST):
+            return first.told()
+        if end.reason is EndReason.OUT_OF_MEMORY:
+            more = self._more_memory(memory)
+            if more is None or not wanted.repeatable:
+                return first.told(hint=ask_for_more(more, "repeatable=true and memory_mb"))
+            memory = more
+        left = FOREGROUND_SECONDS - end.wall_seconds
+        if not wanted.repeatable or left < 1:
+            return first.told()
+        try:
+            second = await self._ran(wanted, f"{exec_id}-2", memory, min(wanted.timeout, left))
+        except (WorkstationError, SidecarUnavailable) as error:
+            return first.told(hint=f"; it was not run again: {error}")
+        return second.told(hint=f"; before that it {end_in_words(end)}, and was run again")
+
+    async def _ran(self, wanted: act.RunCommand, exec_id: str, memory: int, seconds: float) -> "_Ran":
         compute = await self._compute.get()
-        await compute.start(exec_id, _spec(wanted.command, wanted.cwd, wanted.timeout, stdin=wanted.stdin is not None))
+        spec = _spec(wanted.command, wanted.cwd, seconds, memory=memory, stdin=wanted.stdin is not None)
+        await compute.start(exec_id, spec)
         async with _fed(compute, exec_id, wanted.stdin):
-            status, excerpts = await _followed(compute, exec_id)
-        shown = {stream: excerpt.text(_rest_of(exec_id, stream)) for stream, excerpt in excerpts.items()}
-        return act.RanCommand(
-            id=exec_id,
-            end=status_in_words(status),
-            exit_code=status.end.exit_code if status.end else None,
-            stdout=shown[OutputStream.STDOUT],
-            stderr=shown[OutputStream.STDERR],
-        )
+            return _Ran(*await _followed(compute, exec_id))
 
     async def _start_command(self, wanted: act.StartCommand, exec_id: str) -> act.CommandState:
         compute = await self._compute.get()
-        return _state(await compute.start(exec_id, _spec(wanted.command, wanted.cwd, wanted.timeout)))
+        spec = _spec(wanted.command, wanted.cwd, wanted.timeout, memory=in_bytes(wanted.memory_mb))
+        return _state(await compute.start(exec_id, spec))
 
     async def _read_output(self, wanted: act.ReadOutput, _: str) -> act.OutputText:
         compute = await self._compute.get()
@@ -134,9 +159,8 @@ class ComputeCapability(BaseCapability):
     async def _run_python(self, wanted: act.RunPython, exec_id: str) -> act.RanPython:
         return await self._python.run(exec_id, wanted.code, wanted.timeout)
 
-    async def _restart_python(self, _: act.RestartPython, __: str) -> act.Restarted:
-        if self._compute.is_open:
-            await self._python.restart()
+    async def _restart_python(self, wanted: act.RestartPython, _: str) -> act.Restarted:
+        await self._python.restart(in_bytes(wanted.memory_mb), closes=self._compute.is_open)
         return act.Restarted(end="Python starts afresh with the next run_python")
 
     async def _check(self) -> str:
@@ -152,13 +176,38 @@ class ComputeCapability(BaseCapability):
             return f"compute does not work: {error}"
 
 
+def in_bytes(megabytes: int | None) -> int:
+    """What an action asks for; 0 for what is usual."""
+    return (megabytes or 0) << 20
+
+
 def exec_id_of(key: EffectKey) -> str:
     """The id of the program that a call starts: the same call is the same program. Short, since a model repeats it."""
     return f"{key.unit_id.hex[-12:]}-{key.response_index}-{key.call_index}"
 
 
-def _spec(command: str, cwd: str, seconds: float, *, stdin: bool = False) -> ExecSpec:
-    return ExecSpec(argv=("/bin/sh", "-c", command), cwd=cwd, stdin=stdin, limits=ExecLimits(wall_seconds=seconds))
+def _spec(command: str, cwd: str, seconds: float, *, memory: int, stdin: bool = False) -> ExecSpec:
+    limits = ExecLimits(wall_seconds=seconds, memory_bytes=memory or None)
+    return ExecSpec(argv=("/bin/sh", "-c", command), cwd=cwd, stdin=stdin, limits=limits)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    """A program that was followed to its end."""
+
+    status: ExecStatus
+    excerpts: dict[OutputStream, Excerpt]
+
+    def told(self, *, hint: str = "") -> act.RanCommand:
+        status = self.status
+        shown = {stream: text.text(_rest_of(status.exec_id, stream)) for stream, text in self.excerpts.items()}
+        return act.RanCommand(
+            id=status.exec_id,
+            end=status_in_words(status) + hint,
+            exit_code=status.end.exit_code if status.end else None,
+            stdout=shown[OutputStream.STDOUT],
+            stderr=shown[OutputStream.STDERR],
+        )
 
 
 @asynccontextmanager

@@ -9,7 +9,10 @@ from agent.capabilities.base import Action
 FOREGROUND_SECONDS = 180
 """The most that a call may wait for its program: with the model's own calls it must fit into one step (300 s)."""
 BACKGROUND_SECONDS = 600
-"""The most that a program may run; what a Compute allows by default."""
+"""How long a program may run unless more is asked for; what a Compute allows by default."""
+LONG_SECONDS = 3600
+"""The most that may be asked for; what runs for longer than usual is one for a sidecar."""
+MOST_MEMORY_MB = 1 << 20
 WAIT_SECONDS = 60
 MAX_COMMAND = 32_000
 MAX_CODE = 200_000
@@ -18,7 +21,7 @@ MAX_STDIN = 250_000
 READ_BYTES = 16_000
 MAX_LISTED = 30
 _CALL_OVERHEAD = 60.0
-"""Seconds for what comes before and after a program: opening, building a jail, the end in grace, saving images."""
+"""Seconds for what comes before and after a program: a sidecar, building a jail, the end in grace, saving images."""
 SESSION_SECONDS = FOREGROUND_SECONDS + 90.0
 """What a call of the Python session may take with its wait for other messages' runs, and still fit into one step."""
 SESSION_OVERHEAD = 40.0
@@ -31,6 +34,9 @@ class _Closed(BaseModel):
 
 _COMMAND = Field(min_length=1, max_length=MAX_COMMAND, description="One line or more for `sh -c`.")
 _CWD = Field(default=".", max_length=1000, description="Directory to run in, relative to the workspace.")
+_MEMORY = Field(
+    default=None, gt=0, le=MOST_MEMORY_MB, description="Memory it needs, if more than 1024; then it runs elsewhere."
+)
 _ID = Field(min_length=1, max_length=64, description="The id that the command was answered with.")
 
 
@@ -46,6 +52,11 @@ class RunCommand(_Closed):
     cwd: str = _CWD
     timeout: float = Field(default=60, gt=0, le=FOREGROUND_SECONDS, description="Seconds; then it is stopped.")
     stdin: str | None = Field(default=None, max_length=MAX_STDIN, description="Text for its standard input.")
+    memory_mb: int | None = _MEMORY
+    repeatable: bool = Field(
+        default=False,
+        description="Running it twice does no harm: for want of memory it is run once more with the most.",
+    )
 
 
 class RanCommand(BaseModel):
@@ -64,8 +75,9 @@ class StartCommand(_Closed):
     command: str = _COMMAND
     cwd: str = _CWD
     timeout: float = Field(
-        default=BACKGROUND_SECONDS, gt=0, le=BACKGROUND_SECONDS, description="Seconds; then it is stopped."
+        default=BACKGROUND_SECONDS, gt=0, le=LONG_SECONDS, description="Seconds; then it is stopped."
     )
+    memory_mb: int | None = _MEMORY
 
 
 class CommandState(BaseModel):
@@ -140,7 +152,9 @@ class RanPython(BaseModel):
 
 
 class RestartPython(_Closed):
-    """Nothing to say."""
+    """What the next one needs."""
+
+    memory_mb: int | None = _MEMORY
 
 
 class Restarted(BaseModel):
@@ -152,12 +166,12 @@ class Restarted(BaseModel):
 ACTIONS = (
     Action(
         "run_command",
-        "Run a shell command in a sandbox over the workspace (no network) and wait for its end. A non-zero exit code is a "
-        "normal result. For what takes longer than three minutes use start_command.",
+        "Run a shell command in a sandbox over the workspace (network: allowed hosts only) and wait for its end. "
+        "A non-zero exit code is a normal result. For what takes longer than three minutes use start_command.",
         RunCommand,
         RanCommand,
         repeatable=False,
-        deadline=FOREGROUND_SECONDS + _CALL_OVERHEAD,
+        deadline=FOREGROUND_SECONDS + 1.5 * _CALL_OVERHEAD,
     ),
     Action(
         "run_python",
@@ -178,8 +192,8 @@ ACTIONS = (
     ),
     Action(
         "start_command",
-        "Start a shell command in the sandbox and return at once with its id; it goes on for at most ten minutes. "
-        "Look at it with read_output.",
+        "Start a shell command in the sandbox and return at once with its id; it goes on for ten minutes, or for up to "
+        "an hour if its timeout says so. Look at it with read_output.",
         StartCommand,
         CommandState,
         repeatable=False,

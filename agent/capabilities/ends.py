@@ -25,6 +25,13 @@ def end_in_words(end: ExecEnd) -> str:
             return f"{_STOPPED[end.reason]} {after}{because}"
 
 
+def ask_for_more(most: int | None, how: str) -> str:
+    """What to do when a program ran out of memory: ask for up to `most` bytes, in this way; None if there is no more."""
+    if most is None:
+        return "; there is no more for it here, so it must do with less"
+    return f"; call it again with {how}, of which there is up to {most >> 20}"
+
+
 def run_in_words(end: RunEnd, *, failed: bool) -> str:
     """How a run in the Python session ended; the next one starts afresh when the session is gone."""
     after = f"after {end.wall_seconds:.2f} s"

@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 
 from agent.capabilities.compute_actions import SESSION_OVERHEAD, SESSION_SECONDS, RanPython
-from agent.capabilities.ends import run_in_words
+from agent.capabilities.ends import ask_for_more, run_in_words
 from agent.capabilities.excerpt import Excerpt
 from agent.errors import ActionFailed
 from workstation.errors import ComputeError, SessionBusy, SessionLost, SessionNotFound, WorkstationError
 from workstation.interface import (
     Compute,
+    EndReason,
+    ExecLimits,
     FileSystem,
     RichResult,
     RunEnd,
@@ -33,6 +35,7 @@ OUTPUT = {"head": 8_000, "tail": 8_000}
 ERROR_BYTES = 4_000
 MAX_IMAGES = 8
 _REMEMBERED = 64
+_LOST = RunEnd(reason=EndReason.LOST, session_alive=False)
 _IMAGES = {"image/png": "png", "image/jpeg": "jpg", "image/svg+xml": "svg", "image/gif": "gif", "image/webp": "webp"}
 _TEXTS = ("text/plain", "text/markdown", "text/html", "application/json", "text/latex")
 _SAVES = re.compile(r"\.(?:savefig|imsave|write_image|save)\s*\(|\bimwrite\s*\(")
@@ -46,8 +49,14 @@ _SAVED_AS = re.compile(
 class PythonSession:
     """Runs code in one session, one run at a time in the order they came, and opens the session anew when it is gone."""
 
-    def __init__(self, compute: Callable[[], Awaitable[Compute]], files: FileSystem) -> None:
-        self._compute, self._files = compute, files
+    def __init__(
+        self,
+        compute: Callable[[], Awaitable[Compute]],
+        files: FileSystem,
+        more_memory: Callable[[int], int | None] = lambda _: None,
+    ) -> None:
+        self._compute, self._files, self._more_memory = compute, files, more_memory
+        self._memory = 0
         self._turn = asyncio.Lock()  # first come, first served
         self._waiting: deque[str] = deque(maxlen=_REMEMBERED)
         self._runs: deque[str] = deque(maxlen=_REMEMBERED)
@@ -60,19 +69,27 @@ class PythonSession:
         """Run code when its turn comes; the same `run_id` again answers what came of it the first time."""
         if not self.knows(run_id):
             self._waiting.append(run_id)
+        begun = run_id in self._runs
         async with self._in_turn(LINE_SECONDS - timeout) as until:
             try:
                 return await self._run_when_free(run_id, code, timeout, until)
-            except (SessionNotFound, SessionLost):  # and so nothing was run
+            except (SessionNotFound, SessionLost):
                 self._runs.clear()
-                await (await self._compute()).open_session(SESSION, SessionSpec())
+                if begun:  # by a call that was cut short, in a session that is gone now
+                    return RanPython(end=run_in_words(_LOST, failed=False), output="", error="", files=[])
+                await (await self._compute()).open_session(SESSION, self._spec())
                 return await self._run_when_free(run_id, code, timeout, until)
 
-    async def restart(self) -> None:
-        """End the session, if there is one, after the runs that came before."""
+    async def restart(self, memory: int = 0, *, closes: bool = True) -> None:
+        """End the session after the runs that came before, if there may be one; the next one has `memory` bytes."""
         async with self._in_turn(LINE_SECONDS):
             self._runs.clear()
-            await (await self._compute()).close_session(SESSION)
+            self._memory = memory
+            if closes:
+                await (await self._compute()).close_session(SESSION)
+
+    def _spec(self) -> SessionSpec:
+        return SessionSpec(limits=ExecLimits(memory_bytes=self._memory or None))
 
     @asynccontextmanager
     async def _in_turn(self, patience: float) -> AsyncIterator[float]:
@@ -111,9 +128,16 @@ class PythonSession:
             async for event in events:
                 if isinstance(event, RunEnd):
                     after = await self._versions(named)
-                    return told.all(event, [path for path in after if after[path] != before.get(path)])
+                    saved = [path for path in after if after[path] != before.get(path)]
+                    return told.all(event, saved, self._hint(event))
                 await told.take(event)
         raise ComputeError("the run ended without saying how", target=run_id)
+
+    def _hint(self, end: RunEnd) -> str:
+        if end.reason is not EndReason.OUT_OF_MEMORY:
+            return ""
+        more = self._more_memory(self._memory)
+        return ask_for_more(more, "restart_python before it and there memory_mb")
 
     async def _versions(self, paths: list[str]) -> dict[str, str]:
         """The versions of those files that are there."""
@@ -156,9 +180,9 @@ class _Told:
             case RichResult():
                 await self._show(dict(event.data))
 
-    def all(self, end: RunEnd, saved_by_code: list[str]) -> RanPython:
+    def all(self, end: RunEnd, saved_by_code: list[str], hint: str) -> RanPython:
         return RanPython(
-            end=run_in_words(end, failed=self._failed),
+            end=run_in_words(end, failed=self._failed) + hint,
             output=self._output.text(_left_out),
             error=self._error.text(lambda missing, _: f"{missing} bytes of the traceback are left out"),
             files=self._saved + saved_by_code,

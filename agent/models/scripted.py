@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 
-from agent.classification import Classification
 from agent.models.estimate import estimate_request, estimate_text
 from agent.models.interface import ModelError, ModelRequest, ModelResponse, ModelTimeout, TextSink, Usage
 from agent.models.offline.classify import classify
 from agent.models.wire import fitting
 from agent.prompts import blocks
+from empla.classification import Classification
 
 Step = ModelResponse | ModelError | str
 """What one call comes to: a response, an error to raise, or just the text of a response."""

@@ -11,11 +11,11 @@ from uuid import UUID
 
 from agent.errors import StepFailed, Superseded
 from agent.models.interface import ModelError, ModelResponse
-from agent.pipeline.merge import outbox_row
+from agent.pipeline.merge import failure_notice
 from agent.pipeline.progress import Progress
 from agent.pipeline.step import Done, Step, Work
 from agent.pipeline.units import Move, Outcome, Place, Record, Unit
-from empla import notices, telemetry
+from empla import telemetry
 from empla.store.errors import StoreUnavailable
 from empla.store.ids import new_id
 from empla.store.outage import Outage
@@ -42,7 +42,7 @@ async def attempt(step: Step, work: Work, unit: Unit, progress: Progress) -> Mov
             raise
         except Exception as error:  # noqa: BLE001 - the boundary of a unit of work: recorded, and tried again or given to a person
             return _after_error(step, work, unit, error, clock.record("failed", error=error))
-    work.outputs[unit.unit_id, step.name] = done.output
+    work.outputs[unit.unit_id, "waiting" if done.waits else step.name] = done.output
     return clock.move(done)
 
 
@@ -96,11 +96,15 @@ def unrecordable(step: Step, work: Work, unit: Unit, error: Exception) -> Move:
 
 
 def gave_up(step: Step, work: Work, unit: Unit, error: Exception, record: Record | None = None) -> Move:
-    """The move to `failed`, with an open review that has what was achieved, and a notice when the whole message fails."""
+    """The move that leaves a unit to a person, with an open review that has what was achieved.
+
+    A message that cannot be analyzed waits for a person to sort it, any other unit fails; the sender of a message is told.
+    """
     achieved = {name: output for (owner, name), output in work.outputs.items() if owner == unit.unit_id}
+    analyzing = step.stage == "analyze"
     review: dict[str, Any] = {
         "review_id": str(new_id()),
-        "kind": "classification" if step.stage == "analyze" else "needs_manual_intervention",
+        "kind": "classification" if analyzing else "needs_manual_intervention",
         "reason": f"{step.name}: {error}",
         "payload": {"step": step.name, "error_class": type(error).__name__, "achieved": achieved},
     }
@@ -109,13 +113,13 @@ def gave_up(step: Step, work: Work, unit: Unit, error: Exception, record: Record
         review["worker_id"] = str(unit.unit_id)
     return Move(
         unit=unit,
-        to=Place("failed", unit.place.step),
+        to=Place("waiting", "classification") if analyzing else Place("failed", unit.place.step),
         begins=False,
         record=record,
         reason=f"{type(error).__name__}: {error}"[:1000],
-        ends=whole,
+        ends=whole and not analyzing,
         reviews=[review],
-        outbox=[outbox_row(work, "notice", notices.FAILURE)] if whole else [],
+        outbox=[failure_notice(work)] if whole else [],
     )
 
 
@@ -141,11 +145,13 @@ class _Clock:
         )
 
     def move(self, done: Done) -> Move:
-        record = replace(self.record("succeeded"), output=done.output, **_spent(done.responses))
+        record = replace(
+            self.record("waiting" if done.waits else "succeeded"), output=done.output, **_spent(done.responses)
+        )
         return Move(
             unit=self._unit,
             to=done.to,
-            begins=bool(done.to.step) and not done.ends and done.to.state != "sending",
+            begins=bool(done.to.step) and not done.ends and not done.waits and done.to.state != "sending",
             record=record,
             reason=done.reason,
             ends=done.ends,
@@ -153,6 +159,7 @@ class _Clock:
             outbox=done.outbox,
             reviews=done.reviews,
             events=done.events,
+            answers=done.answers,
         )
 
     def _tell(self, outcome: str, duration_ms: float) -> None:

@@ -3,26 +3,31 @@
 The next step starts the moment the one before it is committed, in this process and without a look at the table. Messages
 of one conversation are worked on in order, different conversations side by side. A message is claimed when it is its turn:
 what waits behind it is for whoever comes next, and takes no place from another conversation.
+
+What waits for a person is held nowhere in memory. A part that is answered once its message is merged goes on by itself, and
+leaves as a message of its own.
 """
 
 import asyncio
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from uuid import UUID
 
 from agent.errors import StepFailed, Superseded, TransitionRefused
 from agent.identity import Identity
 from agent.pipeline.attempts import attempt, gave_up, unrecordable, unstorable
-from agent.pipeline.merge import merging
+from agent.pipeline.merge import merging, with_late_rows
+from agent.pipeline.parts import part_of
 from agent.pipeline.progress import Progress
+from agent.pipeline.restoring import Left, alone, restored, rows_of
+from agent.pipeline.resuming import resumed
 from agent.pipeline.step import Incoming, Step, Work
 from agent.pipeline.transitions import SQL, Transitions
-from agent.pipeline.units import Machine, Move, Place, Unit
+from agent.pipeline.units import Move, Place, Unit
 from empla.store.connect import Pool, translated
 from empla.store.errors import StoreUnavailable
 from empla.v1 import gateway_pb2 as pb
@@ -32,6 +37,7 @@ log = logging.getLogger(__name__)
 MAX_PARALLEL = 32
 """Messages in work; more wait in the database, unacknowledged."""
 MAX_TAKEN_OVER = 10_000
+MAX_TAKEN_UP = 1_000
 STORE_RETRY_SECONDS = 0.5
 RELEASE_TRIES = 6
 WORKED_ON = ("received", "analyzing", "working", "merging")
@@ -59,11 +65,13 @@ class Coordinator:
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
+        self._resuming: set[UUID] = set()
+        self._resume_again, self._taking_up = False, asyncio.Lock()
 
     @property
     def in_flight(self) -> int:
-        """Messages that are here and not yet handed over."""
-        return len(self._live)
+        """Messages that are here and not yet handed over, and late parts of others."""
+        return len(self._live | self._resuming)
 
     def use(self, steps: Iterable[Step]) -> None:
         """Work by these steps from now on."""
@@ -76,6 +84,14 @@ class Coordinator:
             turn = self._enter(left.work.message)
             self._claimed.add(left.unit.message_id)
             self._start(self._go_on(left, turn), left.unit.message_id)
+        for late in await self._late():
+            self._go_on_late(late)
+        self.resume()
+
+    def resume(self) -> None:
+        """Take up every unit that has been answered, or as soon as its message is merged."""
+        if not self._draining:
+            self._start(self._take_up(), None)
 
     def deliver(self, incoming: Incoming) -> None:
         """Work on a delivered message, unless it is known already; when its turn comes it is claimed, then acknowledged."""
@@ -120,7 +136,7 @@ class Coordinator:
             if unit is not None:  # or an earlier delivery of it was claimed already
                 await self._see_through(unit, Work(incoming), [])
 
-    async def _go_on(self, left: "_Left", turn: asyncio.Event) -> None:
+    async def _go_on(self, left: Left, turn: asyncio.Event) -> None:
         """Go on with what an earlier launch left.
 
         What ran when a process died is tried again one message at a time, until the step is over: the message that it
@@ -138,7 +154,17 @@ class Coordinator:
     async def _in_turn(self, incoming: Incoming, turn: asyncio.Event) -> AsyncIterator[None]:
         """The block begins when it is the message's turn in its conversation, and its failure is no other message's."""
         try:
-            await turn.wait()
+            async with self._bounded(incoming):
+                await turn.wait()
+                yield
+        finally:
+            self._leave(incoming, turn)
+            self._resume_what_came_meanwhile()
+
+    @asynccontextmanager
+    async def _bounded(self, incoming: Incoming) -> AsyncIterator[None]:
+        """The failure of the block is no other message's."""
+        try:
             yield
         except* Superseded:
             raise
@@ -146,8 +172,6 @@ class Coordinator:
             log.warning("message %s was moved by somebody else", incoming.message_id)
         except* Exception:
             log.exception("message %s is left for the next launch", incoming.message_id)
-        finally:
-            self._leave(incoming, turn)
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
@@ -179,7 +203,7 @@ class Coordinator:
                 started_at=time.time(),
             )
 
-    async def _take_over(self) -> list["_Left"]:
+    async def _take_over(self) -> list[Left]:
         me, epoch = self._identity.employee_id, self._identity.epoch
         with translated():
             async with self._pool.acquire() as connection:
@@ -188,11 +212,93 @@ class Coordinator:
                     raise Superseded("a newer launch owns this employee")
                 messages = await connection.fetch(SQL.live_messages, me, epoch, MAX_TAKEN_OVER)
                 ids = [row["message_id"] for row in messages]
-                workers = await connection.fetch(SQL.live_workers, ids)
-                outputs = await connection.fetch(SQL.outputs, ids)
+                rows = await rows_of(connection, ids)
         if taken["messages"]:
             log.info("took over %d messages of an earlier launch", taken["messages"])
-        return [_restored(row, workers, outputs) for row in messages]
+        return [restored(row, rows) for row in messages]
+
+    # What was answered
+
+    async def _take_up(self) -> None:
+        """Go on with what waited and has an answer that nobody has taken."""
+        async with self._taking_up:
+            for left in await self._patiently(self._answered):
+                if left.unit.unit_id in self._resuming | self._live:
+                    self._resume_again = True  # once that has come to its end
+                elif left.unit.machine == "worker":
+                    self._go_on_late(left)
+                else:
+                    turn = self._enter(left.work.message)
+                    self._start(self._go_on_sorted(left, turn), left.unit.message_id)
+
+    async def _patiently(self, what: Callable[[], Awaitable[list[Left]]]) -> list[Left]:
+        while True:
+            try:
+                return await what()
+            except StoreUnavailable as error:
+                log.warning("the database is away, taking up answers waits: %s", error)
+                await asyncio.sleep(STORE_RETRY_SECONDS)
+
+    async def _answered(self) -> list[Left]:
+        return await self._units(SQL.take_up, self._identity.employee_id, self._identity.epoch, MAX_TAKEN_UP)
+
+    async def _late(self) -> list[Left]:
+        return await self._units(SQL.late_workers, self._identity.employee_id, self._identity.epoch)
+
+    async def _units(self, statement: str, *arguments: Any) -> list[Left]:
+        """Single units, each with the whole work of its message; `answer` is what they were taken up for."""
+        with translated():
+            async with self._pool.acquire() as connection:
+                found = await connection.fetch(statement, *arguments)
+                if not found:
+                    return []
+                ids = list({row["message_id"] for row in found})
+                messages = {row["message_id"]: row for row in await connection.fetch(SQL.messages, ids)}
+                rows = await rows_of(connection, ids)
+        return [alone(row, messages[row["message_id"]], rows) for row in found]
+
+    def _go_on_late(self, left: Left) -> None:
+        self._resuming.add(left.unit.unit_id)
+        self._start(self._finish_part(left), left.unit.message_id)
+
+    async def _finish_part(self, left: Left) -> None:
+        """A part whose message is merged, to its end."""
+        try:
+            async with self._bounded(left.work.message), self._slot_after(left):
+                unit = await self._resumed(left)
+                while unit.place.state == "running":
+                    unit = (await self._step(self._steps[unit.place.step], unit, left.work)).after
+            self._hand_over(left.unit.message_id, "")
+        finally:
+            self._resuming.discard(left.unit.unit_id)
+            self._resume_what_came_meanwhile()
+
+    async def _go_on_sorted(self, left: Left, turn: asyncio.Event) -> None:
+        """A message that a person has sorted."""
+        async with self._in_turn(left.work.message, turn), self._slot():
+            move = resumed(left.unit, left.work, left.answer) if left.answer else None
+            if move is not None:
+                unit = await self._transitions.commit(move)
+                await self._see_through(unit, left.work, _forked(move, left.work))
+
+    async def _resumed(self, left: Left) -> Unit:
+        if left.answer is None:
+            return left.unit
+        return await self._transitions.commit(resumed(left.unit, left.work, left.answer))
+
+    @asynccontextmanager
+    async def _slot_after(self, left: Left) -> AsyncIterator[None]:
+        """A slot; what ran when a process died has it alone."""
+        async with AsyncExitStack() as held:
+            if left.lost:
+                await held.enter_async_context(self._alone)
+            await held.enter_async_context(self._slot())
+            yield
+
+    def _resume_what_came_meanwhile(self) -> None:
+        if self._resume_again:
+            self._resume_again = False
+            self.resume()
 
     # The way through
 
@@ -203,6 +309,8 @@ class Coordinator:
             unit, workers = await self._advance(unit, work, workers)
         self._hand_over(unit.message_id, unit.place.state)
         self._claimed.discard(unit.message_id)
+        if unit.place.state == "collected" or any(part.place.state == "waiting_for_input" for part in workers):
+            self.resume()  # what was answered before this was over
 
     async def _advance(self, unit: Unit, work: Work, workers: list[Unit]) -> tuple[Unit, list[Unit]]:
         """One move of the message; its workers, once there are any, go their whole way in it."""
@@ -211,7 +319,7 @@ class Coordinator:
             return await self._transitions.commit(Move(unit=unit, to=Place("merging", "merge"), begins=True)), workers
         step = merging(workers) if unit.place.state == "merging" else self._steps[unit.place.step]
         move = await self._step(step, unit, work)
-        return move.after, _forked(move) or workers
+        return move.after, _forked(move, work) or workers
 
     async def _work(self, work: Work, workers: list[Unit]) -> list[Unit]:
         async with asyncio.TaskGroup() as branches:
@@ -234,7 +342,7 @@ class Coordinator:
             if unit.started_at is None:
                 unit = await self._transitions.commit(Move(unit=unit, to=unit.place, begins=True))
             move = await attempt(step, work, unit, self._progress)
-        return await self._commit(step, work, unit, move)
+        return await self._commit(step, work, unit, with_late_rows(work, move))
 
     async def _commit(self, step: Step, work: Work, unit: Unit, move: Move) -> Move:
         """Commit `move`, or what the database takes instead: the failure of its attempt, or the bare end of the unit."""
@@ -244,7 +352,7 @@ class Coordinator:
             except (Superseded, TransitionRefused):
                 raise
             except Exception as error:  # noqa: BLE001 - the boundary of a unit of work
-                move = instead(step, work, unit, error)
+                move = with_late_rows(work, instead(step, work, unit, error))
             else:
                 return move
         await self._transitions.commit(move)
@@ -252,9 +360,9 @@ class Coordinator:
 
     # Who is here
 
-    def _start(self, way: Coroutine[Any, Any, None], message_id: UUID) -> None:
+    def _start(self, way: Coroutine[Any, Any, None], message_id: UUID | None) -> None:
         assert self._group is not None
-        task = self._group.create_task(way, name=f"message {message_id}")
+        task = self._group.create_task(way, name=f"message {message_id}" if message_id else "answers")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -283,8 +391,10 @@ class Coordinator:
         self._on_handled()
 
 
-def _forked(move: Move) -> list[Unit]:
+def _forked(move: Move, work: Work) -> list[Unit]:
     """The workers that a move created, as units whose first attempt has begun."""
+    for worker in move.workers:
+        work.parts[UUID(worker["worker_id"])] = part_of(worker["intent_index"], worker["intent"])
     return [
         Unit(
             machine="worker",
@@ -297,43 +407,3 @@ def _forked(move: Move) -> list[Unit]:
         )
         for worker in move.workers
     ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Left:
-    """A message of an earlier launch as this one goes on with it; `lost`: the process died while a step of it ran."""
-
-    unit: Unit
-    work: Work
-    workers: list[Unit]
-    lost: bool
-
-
-def _restored(row: Any, workers: list[Any], outputs: list[Any]) -> _Left:
-    message_id = row["message_id"]
-    incoming = Incoming(
-        message_id=message_id,
-        conversation_id=row["conversation_id"],
-        sender=row["sender"],
-        body=row["body"],
-        metadata=row["metadata"],
-        trace_context=row["trace_context"],
-    )
-    known = {(o["unit_id"], o["step"]): o["output"] for o in outputs if o["message_id"] == message_id}
-    own = [worker for worker in workers if worker["message_id"] == message_id]
-    branches = [_unit("worker", worker["worker_id"], worker) for worker in own]
-    lost = any(part["lost"] for part in (row, *own))
-    return _Left(_unit("message", message_id, row), Work(incoming, known), branches, lost)
-
-
-def _unit(machine: Machine, unit_id: UUID, row: Any) -> Unit:
-    return Unit(
-        machine=machine,
-        unit_id=unit_id,
-        message_id=row["message_id"],
-        place=Place(row["state"], row["step"]),
-        attempt=row["attempt"],
-        failures=row["failures"],
-        queued_at=row["queued_at"],
-        next_at=row["next_at"],
-    )

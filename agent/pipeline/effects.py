@@ -1,5 +1,6 @@
 """Intents and results in the database, each write fenced by this launch's epoch."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,12 +48,21 @@ class StoredEffects:
             arguments,
             action.repeatable,
             begun,
+            key.anew_since,
         )
         del self._unrecorded.begun[key]
-        return None if row["mine"] else RecordedEffect(row["state"], row["result"], row["error"])
+        if row["mine"]:
+            return None
+        return RecordedEffect(row["state"], row["result"], row["error"], awaits=row["error_class"] == "ApprovalNeeded")
 
     async def end(
-        self, key: EffectKey, *, state: str, result: JsonValue = None, error: Exception | None = None
+        self,
+        key: EffectKey,
+        *,
+        state: str,
+        result: JsonValue = None,
+        error: Exception | None = None,
+        places: Sequence[JsonValue] = (),
     ) -> None:
         """Record what came of it; what cannot be written now is kept for the next `begin` of the same call."""
         self._unrecorded.ended[key] = (
@@ -60,6 +70,7 @@ class StoredEffects:
             result,
             type(error).__name__ if error else "",
             storable(str(error)) if error else "",
+            list(places),
         )
         await self._record(key)
 

@@ -30,7 +30,7 @@ WITH item AS MATERIALIZED (
     begins boolean, ends boolean, next_at float8, reason text,
     outcome text, queued_at float8, next_queued_at float8, started_at float8, finished_at float8, duration_ms float8,
     error_class text, error text, model text, tokens_in int, tokens_out int, output jsonb, span_id text,
-    workers jsonb, outbox jsonb, reviews jsonb, events jsonb)
+    workers jsonb, outbox jsonb, reviews jsonb, events jsonb, answers jsonb, takes text)
 ), fence AS MATERIALIZED (
   SELECT employee_id, tenant_id FROM employee_epochs WHERE employee_id = $2 AND epoch = $3 FOR KEY SHARE
 ), message AS (
@@ -86,13 +86,22 @@ SELECT unit_id FROM moved;
   FROM moved m, jsonb_to_recordset(m.outbox) AS o
     (outbox_id uuid, conversation_id uuid, kind text, part int, body text, proposal text)
 ), asked AS (
-  INSERT INTO reviews (review_id, tenant_id, employee_id, message_id, worker_id, kind, reason, payload)
-  SELECT r.review_id, m.tenant_id, m.employee_id, m.message_id, r.worker_id, r.kind, r.reason, r.payload
-  FROM moved m, jsonb_to_recordset(m.reviews) AS r (review_id uuid, worker_id uuid, kind text, reason text, payload jsonb)
+  INSERT INTO reviews (review_id, tenant_id, employee_id, message_id, worker_id, kind, reason, payload, expires_at)
+  SELECT r.review_id, m.tenant_id, m.employee_id, m.message_id, r.worker_id, r.kind, r.reason, r.payload,
+    now() + make_interval(secs => r.expires_in)
+  FROM moved m, jsonb_to_recordset(m.reviews) AS r
+    (review_id uuid, worker_id uuid, kind text, reason text, payload jsonb, expires_in float8)
 ), noted AS (
   INSERT INTO employee_events (tenant_id, employee_id, kind, payload)
   SELECT m.tenant_id, m.employee_id, e.kind, e.payload
   FROM moved m, jsonb_to_recordset(m.events) AS e (kind text, payload jsonb)
+), told AS (
+  INSERT INTO unit_answers (unit_id, question_key, message_id, tenant_id, employee_id, answer, answered_by)
+  SELECT a.unit_id, a.question_key, a.message_id, m.tenant_id, m.employee_id, a.answer, a.answered_by
+  FROM moved m, jsonb_to_recordset(m.answers) AS a
+    (unit_id uuid, question_key text, message_id uuid, answer jsonb, answered_by text)
+), taken AS (
+  UPDATE unit_answers u SET taken_at = now() FROM moved m WHERE u.unit_id = m.unit_id AND u.question_key = m.takes
 )
 
 -- name: where_is
@@ -165,9 +174,63 @@ SELECT w.worker_id, w.message_id, w.intent_index, w.intent, w.state, w.step, w.a
 FROM message_workers w WHERE w.message_id = ANY ($1::uuid[]) ORDER BY w.message_id, w.intent_index;
 
 -- name: outputs
--- What the finished steps of some messages produced.
-SELECT message_id, unit_id, step, output FROM step_attempts
-WHERE message_id = ANY ($1::uuid[]) AND outcome = 'succeeded' ORDER BY finished_at;
+-- What the finished steps of some messages produced, and under `waiting` what a unit waits or waited for.
+SELECT message_id, unit_id, CASE outcome WHEN 'waiting' THEN 'waiting' ELSE step END AS step, output FROM step_attempts
+WHERE message_id = ANY ($1::uuid[]) AND outcome IN ('succeeded', 'waiting') ORDER BY finished_at;
+
+-- name: take_up
+-- The units whose answers nobody has taken, as this epoch's own; a worker only once its message is merged, for until then it
+-- belongs to that. The answer is taken with the move that it leads to.
+WITH fence AS MATERIALIZED (
+  SELECT employee_id FROM employee_epochs WHERE employee_id = $1 AND epoch = $2 FOR KEY SHARE
+), untaken AS MATERIALIZED (
+  SELECT u.unit_id, u.message_id, u.question_key, u.employee_id FROM unit_answers u JOIN fence USING (employee_id)
+  WHERE u.taken_at IS NULL ORDER BY u.answered_at LIMIT $3
+), message AS (
+  UPDATE inbound_messages m SET epoch = $2 FROM untaken u
+  WHERE m.message_id = u.unit_id AND m.employee_id = u.employee_id
+    AND m.processing_state = 'waiting' AND m.step = 'classification'
+  RETURNING m.message_id, u.question_key
+), worker AS (
+  UPDATE message_workers w SET epoch = $2 FROM untaken u JOIN inbound_messages m USING (message_id)
+  WHERE w.worker_id = u.unit_id AND w.employee_id = u.employee_id AND w.state IN ('waiting_for_input', 'failed')
+    AND m.processing_state NOT IN ('received', 'analyzing', 'working', 'merging')
+  RETURNING w.worker_id, w.message_id, u.question_key
+)
+SELECT message_id AS unit_id, message_id, question_key FROM message
+UNION ALL
+SELECT worker_id, message_id, question_key FROM worker;
+
+-- name: late_workers
+-- The parts that this epoch has to finish after their message was merged.
+SELECT w.worker_id AS unit_id, w.message_id FROM message_workers w JOIN inbound_messages m USING (message_id)
+WHERE w.employee_id = $1 AND w.epoch = $2 AND w.state = 'running'
+  AND m.processing_state NOT IN ('received', 'analyzing', 'working', 'merging');
+
+-- name: messages
+-- Some messages as they stand, whatever their state.
+SELECT m.message_id, m.conversation_id, m.sender, m.processing_state AS state, m.step, m.attempt, m.failures, false AS lost,
+  extract(epoch FROM m.queued_at)::float8 AS queued_at, extract(epoch FROM m.next_at)::float8 AS next_at,
+  m.trace_context, b.body, b.metadata
+FROM inbound_messages m JOIN message_bodies b USING (message_id)
+WHERE m.message_id = ANY ($1::uuid[]);
+
+-- name: answers
+-- What was answered to units of some messages, in order, and where the question stood.
+SELECT u.unit_id, u.message_id, u.question_key, u.answer, u.answered_by, u.answered_at, r.kind,
+  (r.payload ->> 'response_index')::int AS response_index, (r.payload ->> 'call_index')::int AS call_index
+FROM unit_answers u JOIN reviews r ON r.review_id = u.question_key::uuid
+WHERE u.message_id = ANY ($1::uuid[]) ORDER BY u.answered_at;
+
+-- name: open_questions
+-- The open questions to a sender in a conversation that have been sent, two of them at most.
+SELECT w.worker_id, w.message_id, r.review_id
+FROM message_workers w JOIN inbound_messages m USING (message_id)
+JOIN reviews r ON r.message_id = w.message_id AND r.worker_id = w.worker_id AND r.kind = 'question' AND r.state = 'open'
+WHERE w.employee_id = $1 AND w.state = 'waiting_for_input' AND m.conversation_id = $2 AND m.sender = $3
+  AND EXISTS (SELECT FROM outbox o WHERE o.message_id = w.message_id AND o.kind IN ('reply', 'follow_up')
+    AND o.state IN ('sent', 'unknown_after_send'))
+LIMIT 2;
 
 -- name: release
 -- Gives back what this epoch was working on when it was told to stop; an attempt that a drain cut short is no failure.
@@ -207,25 +270,33 @@ RETURNING response_index;
 
 -- name: begin_effect
 -- Records the intent to act, once for each (unit, response, call); an earlier record of the same call is returned instead, and
--- whether it is this very attempt's, by the time it was begun: the answer to a statement may be lost.
+-- whether it is this very attempt's, by the time it was begun: the answer to a statement may be lost. What was not done for want
+-- of a person, or of which nobody knew what it did, is begun anew if that was before $12, when a person said so.
 WITH fence AS MATERIALIZED (
   SELECT employee_id, tenant_id, epoch FROM employee_epochs WHERE employee_id = $5 AND epoch = $6 FOR KEY SHARE
 ), intended AS (
   INSERT INTO effects (unit_id, response_index, call_index, message_id, tenant_id, employee_id, epoch, capability, action,
     arguments, repeatable, started_at)
   SELECT $1, $2, $3, $4, tenant_id, employee_id, epoch, $7, $8, $9, $10, $11 FROM fence
-  ON CONFLICT DO NOTHING
+  ON CONFLICT (employee_id, unit_id, response_index, call_index) DO UPDATE
+  SET state = 'intended', error_class = '', error = '', finished_at = NULL, epoch = excluded.epoch,
+    started_at = excluded.started_at
+  WHERE effects.finished_at <= $12
+    AND (effects.state = 'ambiguous' OR effects.state = 'failed' AND effects.error_class = 'ApprovalNeeded')
   RETURNING 'intended' AS state
 )
-SELECT state, NULL::jsonb AS result, '' AS error, true AS mine FROM intended
+SELECT state, NULL::jsonb AS result, '' AS error, '' AS error_class, true AS mine FROM intended
 UNION ALL
-SELECT e.state, e.result, e.error, e.state = 'intended' AND e.epoch = $6 AND e.started_at = $11 FROM effects e, fence
-WHERE e.employee_id = fence.employee_id AND e.unit_id = $1 AND e.response_index = $2 AND e.call_index = $3;
+SELECT e.state, e.result, e.error, e.error_class, e.state = 'intended' AND e.epoch = $6 AND e.started_at = $11
+FROM effects e, fence
+WHERE e.employee_id = fence.employee_id AND e.unit_id = $1 AND e.response_index = $2 AND e.call_index = $3
+  AND NOT EXISTS (SELECT FROM intended);
 
 -- name: end_effect
 -- Records what came of an intent; fenced.
-UPDATE effects e SET state = $4, result = $5, error_class = $6, error = $7, finished_at = now(), epoch = fence.epoch
-FROM (SELECT employee_id, epoch FROM employee_epochs WHERE employee_id = $8 AND epoch = $9 FOR KEY SHARE) fence
+UPDATE effects e SET state = $4, result = $5, error_class = $6, error = $7, places = $8, finished_at = now(),
+  epoch = fence.epoch
+FROM (SELECT employee_id, epoch FROM employee_epochs WHERE employee_id = $9 AND epoch = $10 FOR KEY SHARE) fence
 WHERE e.unit_id = $1 AND e.response_index = $2 AND e.call_index = $3 AND e.employee_id = fence.employee_id
 RETURNING e.unit_id;
 

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from agent.capabilities.base import EffectKey
@@ -36,13 +36,63 @@ class Unrecorded:
     ended: dict[EffectKey, tuple[Any, ...]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one worker of a message is for: which intent, in words, and where in the text it stands."""
+
+    index: int
+    summary: str
+    start: int
+    end: int
+
+
+type Verb = Literal["approve", "answer", "reject", "classify", "expired"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What somebody decided about a unit that waited, and the call that it waited at, if it was one."""
+
+    key: str
+    kind: str  # of the review
+    decision: Verb
+    by: str
+    at: datetime
+    text: str = ""
+    reason: str = ""
+    classification: Any = None
+    call: tuple[int | None, int | None] = (None, None)  # index of the response, and of the call in it
+
+
 @dataclass(slots=True)
 class Work:
-    """One message on its way: the message, and what its finished steps produced, by (unit, step)."""
+    """One message on its way: the message, and what its finished steps produced, by (unit, step).
+
+    `parts` are its workers in the order of their intents, `answers` what was answered to its units, oldest first; `merged`
+    says that its reply has been written, so that what comes later leaves on its own.
+    """
 
     message: Incoming
     outputs: dict[tuple[UUID, str], Any] = field(default_factory=dict)
     unrecorded: Unrecorded = field(default_factory=Unrecorded)
+    parts: dict[UUID, Part] = field(default_factory=dict)
+    answers: dict[UUID, list[Answer]] = field(default_factory=dict)
+    merged: bool = False
+
+    def last_answer(self, unit_id: UUID) -> Answer | None:
+        """What was answered last to a unit."""
+        return self.answers[unit_id][-1] if self.answers.get(unit_id) else None
+
+    def given_draft(self, unit_id: UUID) -> str:
+        """The draft that a person wrote for a part which failed; '' where nobody did."""
+        last = self.last_answer(unit_id)
+        written = last is not None and (last.kind, last.decision) == ("needs_manual_intervention", "answer")
+        return last.text if last is not None and written else ""
+
+    def draft(self, unit_id: UUID) -> str:
+        """What a finished part says; raises KeyError for one that has no draft."""
+        text: str = self.given_draft(unit_id) or self.output("draft_generation", unit_id)["text"]
+        return text
 
     def output(self, step: str, unit_id: UUID | None = None) -> Any:
         """What `step` of the message (or of a worker) produced; raises KeyError when it has not run."""
@@ -51,7 +101,10 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a step came to: its output, where its unit goes, and the rows that are written with the move."""
+    """What a step came to: its output, where its unit goes, and the rows that are written with the move.
+
+    `waits`: it is not over but waits for a person, and will be run again with the answer.
+    """
 
     to: Place
     output: Any = None  # JSON
@@ -62,6 +115,8 @@ class Done:
     outbox: list[dict[str, Any]] = field(default_factory=list)
     reviews: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)

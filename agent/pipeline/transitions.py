@@ -161,7 +161,7 @@ class Transitions:
 
 
 def _brings_rows(move: Move) -> bool:
-    return bool(move.workers or move.outbox or move.reviews or move.events)
+    return bool(move.workers or move.outbox or move.reviews or move.events or move.answers or move.takes)
 
 
 def _settle(batch: list[_Entry], error: Exception) -> None:

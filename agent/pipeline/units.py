@@ -60,7 +60,8 @@ class Move:
     """One edge for one unit, and the rows that are written with it or not at all.
 
     `begins` starts the next attempt at the same moment, so that the death of the process counts as one. The lists hold
-    the columns of `message_workers`, `outbox`, `reviews` and `employee_events`.
+    the columns of `message_workers`, `outbox`, `reviews`, `employee_events` and `unit_answers`; `takes` is the key of the
+    answer that led to the move.
     """
 
     unit: Unit
@@ -74,6 +75,8 @@ class Move:
     outbox: list[dict[str, Any]] = field(default_factory=list)
     reviews: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    takes: str = ""
     at: float = field(default_factory=time.time)
 
     @property
@@ -85,7 +88,9 @@ class Move:
     def after(self) -> Unit:
         """The unit as it stands once the move is made."""
         same = self.to == self.unit.place
-        attempt = self.unit.attempt + (self.record is not None) if same else 1
+        # A step that waits or failed may be gone on with: its attempts are counted on.
+        goes_on = same or (self.unit.machine == "worker" and self.to.step == self.unit.place.step)
+        attempt = self.unit.attempt + (self.record is not None) if goes_on else 1
         failures = self.unit.failures + self.failed if same else 0
         return replace(
             self.unit,
@@ -124,6 +129,8 @@ class Move:
             "outbox": self.outbox,
             "reviews": self.reviews,
             "events": self.events,
+            "answers": self.answers,
+            "takes": self.takes,
         }
         if self.record is not None:
             row |= {name: getattr(self.record, name) for name in Record.__slots__}

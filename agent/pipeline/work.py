@@ -3,18 +3,21 @@
 import json
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from pydantic import JsonValue
 
 from agent.capabilities.base import CapabilityRegistry, EffectKey, result_text
-from agent.errors import CapabilityError, StepFailed, Superseded
+from agent.errors import ApprovalNeeded, CapabilityError, StepFailed, Superseded
 from agent.identity import Identity
 from agent.models.interface import ChatMessage, Model, ModelRequest, ModelResponse, ToolCall, ToolResult
-from agent.pipeline.analyze import conversation_turns
+from agent.pipeline.analyze import NO_CONTEXT, conversation_turns
+from agent.pipeline.asking import ASK_SENDER, MAX_QUESTION_CHARACTERS, Asked, Waits, answered, question_of, refused
 from agent.pipeline.effects import StoredEffects
+from agent.pipeline.parts import own_part
 from agent.pipeline.progress import Progress
-from agent.pipeline.step import Done, Step, Work
+from agent.pipeline.step import Answer, Done, Step, Work
 from agent.pipeline.transitions import SQL
 from agent.pipeline.units import Place
 from agent.prompts import mark
@@ -49,18 +52,38 @@ class Worker:
 
     async def action_planning(self, work: Work, unit_id: UUID) -> Done:
         """Let the model act until it has its answer. What an earlier attempt did is replayed, not done again."""
+        if given := work.given_draft(unit_id):
+            output = {"answer": given, "cut": False, "responses": 0, "calls": 0}
+            return Done(Place("running", "draft_generation"), output)
         loop = _ToolLoop(self, work, unit_id)
-        answer, spent = await loop.run()
+        try:
+            answer = await loop.run()
+        except Waits as waits:
+            return self._waiting(work, waits, tuple(loop.spent))
         output = {
             "answer": answer.text.strip(),
             "cut": answer.stop_reason == "length",
             "responses": loop.index,
             "calls": loop.calls,
         }
-        return Done(Place("running", "draft_generation"), output, spent)
+        return Done(Place("running", "draft_generation"), output, tuple(loop.spent))
+
+    def _waiting(self, work: Work, waits: Waits, spent: tuple[ModelResponse, ...]) -> Done:
+        review = waits.review
+        suspicious = work.output("security_filter")["injection_score"] > 0
+        output = {
+            "kind": review["kind"],
+            "asked": review["reason"],
+            "review_id": review["review_id"],
+            "proposal": "review" if self.supervised or suspicious else "send",
+        }
+        place = Place("waiting_for_input", "action_planning")
+        return Done(place, output, spent, reason=review["reason"][:1000], reviews=[review], waits=True)
 
     async def draft_generation(self, work: Work, unit_id: UUID) -> Done:
         """The reply as it would leave, checked: it says something, is whole, and not longer than a message may be."""
+        if given := work.given_draft(unit_id):
+            return Done(Place("running", "routing"), {"text": given, "cut": False})
         planned = work.output("action_planning", unit_id)
         if not planned["answer"]:
             raise StepFailed("the model gave no reply")
@@ -70,6 +93,8 @@ class Worker:
 
     async def routing(self, work: Work, unit_id: UUID) -> Done:
         """Propose how the reply leaves. The Sender decides, from tables that this process cannot write."""
+        if work.given_draft(unit_id):  # a person wrote it
+            return Done(Place("done"), {"proposal": "send", "suspicious": False}, ends=True)
         suspicious = work.output("security_filter")["injection_score"] > 0
         acted = work.output("action_planning", unit_id)["calls"] > 0
         cut = work.output("draft_generation", unit_id)["cut"]
@@ -77,12 +102,16 @@ class Worker:
         return Done(Place("done"), {"proposal": "review" if review else "send", "suspicious": suspicious}, ends=True)
 
 
-def opening(work: Work) -> list[ChatMessage]:
-    """The conversation, then the message with what memory holds on it; everything from outside is marked as data."""
-    context = work.output("context_retrieval")
+def opening(work: Work, unit_id: UUID) -> list[ChatMessage]:
+    """The conversation, then the message with what memory holds on it, and which part of it this worker is for.
+
+    Everything from outside is marked as data.
+    """
+    context = work.outputs.get((work.message.message_id, "context_retrieval"), NO_CONTEXT)
     remembered = [mark("memory", m["text"], source=m["source"] or m["kind"]) for m in context["memories"]]
     message = mark("message", work.output("security_filter")["text"], sender=work.message.sender)
-    return [*conversation_turns(context), ChatMessage(role="user", text="\n".join([*remembered, message]))]
+    told = [*remembered, message, *filter(None, [own_part(work, unit_id)])]
+    return [*conversation_turns(context), ChatMessage(role="user", text="\n".join(told))]
 
 
 class _ToolLoop:
@@ -91,25 +120,29 @@ class _ToolLoop:
     def __init__(self, worker: Worker, work: Work, unit_id: UUID) -> None:
         self._worker, self._work, self._unit_id = worker, work, unit_id
         self._effects = StoredEffects(worker.pool, worker.identity, work.unrecorded)
-        self._messages = opening(work)
+        self._messages = opening(work, unit_id)
         self._seen: Counter[str] = Counter()
         self._asked_again = False
+        self._done: list[str] = []
         self.index = 0
         self.calls = 0
+        self.spent: list[ModelResponse] = []
 
-    async def run(self) -> tuple[ModelResponse, tuple[ModelResponse, ...]]:
-        """The response without calls that ends the loop, and every response that this run paid for."""
-        spent: list[ModelResponse] = []
+    async def run(self) -> ModelResponse:
+        """The response without calls that ends the loop; raises `Waits` where only a person can say how to go on.
+
+        `spent` has every response that this run paid for, however it ends.
+        """
         for earlier in await self._transcript():
             await self._act(earlier)
         while self.index < MAX_RESPONSES:
             response = await self._ask()
-            spent.append(response)
+            self.spent.append(response)
             if response.calls:
                 await self._commit(response)
                 await self._act(response)
             elif response.text.strip() or self._asked_again:
-                return response, tuple(spent)
+                return response
             else:
                 self._ask_for_words(response)
         raise StepFailed(f"the model was still acting after {MAX_RESPONSES} responses")
@@ -130,10 +163,13 @@ class _ToolLoop:
         request = ModelRequest(
             system=self._worker.instructions,
             messages=tuple(self._messages),
-            tools=self._worker.capabilities.tools(),
+            tools=(*self._worker.capabilities.tools(), ASK_SENDER),
             deadline=120,
         )
-        return await self._worker.model.generate(request, self._worker.progress.text(self._work.message))
+        # Texts of several parts at once would be read as one.
+        alone = len(self._work.parts) < 2
+        sink = self._worker.progress.text(self._work.message) if alone else None
+        return await self._worker.model.generate(request, sink)
 
     async def _commit(self, response: ModelResponse) -> None:
         identity = self._worker.identity
@@ -143,7 +179,7 @@ class _ToolLoop:
                 self._unit_id,
                 self.index,
                 self._work.message.message_id,
-                response.model_dump(mode="json"),
+                self._worker.capabilities.recorded(response).model_dump(mode="json"),
                 identity.employee_id,
                 identity.epoch,
             )
@@ -151,32 +187,70 @@ class _ToolLoop:
             raise Superseded("a newer launch owns this employee")
 
     async def _act(self, response: ModelResponse) -> None:
-        results = [await self._call(position, call) for position, call in enumerate(response.calls)]
+        results = [await self._call(response, position, call) for position, call in enumerate(response.calls)]
         self._messages += [
             response.turn(),
             ChatMessage(role="tool", results=tuple(results)),
         ]
         self.index += 1
 
-    async def _call(self, position: int, call: ToolCall) -> ToolResult:
-        key = EffectKey(self._unit_id, self._work.message.message_id, self.index, position)
+    async def _call(self, response: ModelResponse, position: int, call: ToolCall) -> ToolResult:
         same = f"{call.name} {json.dumps(call.arguments, sort_keys=True)}"
         self._seen[same] += 1
         if position >= MAX_CALLS_A_RESPONSE:
             return _refused(call, f"at most {MAX_CALLS_A_RESPONSE} calls at once")
         if self._seen[same] > MAX_SAME_CALL:
             return _refused(call, "you have made this very call before; use its result, or answer")
+        told, answer = self._worker.capabilities.masked(call), self._answer(position)
+        asked = Asked(self._unit_id, (self.index, position), told, response, tuple(self._done))
+        if call.name == ASK_SENDER.name:
+            return _asked(asked, answer)
+        if answer is not None and answer.decision != "approve":
+            return refused(call, answer)
+        return await self._acted(asked, call, answer)
+
+    async def _acted(self, asked: Asked, call: ToolCall, allowed: Answer | None) -> ToolResult:
         if self._worker.capabilities.changes(call.name):
             # Whatever was looked at or tried before may come out differently now.
+            same = f"{call.name} {json.dumps(call.arguments, sort_keys=True)}"
             self._seen = Counter({same: self._seen[same]})
         self.calls += 1
-        with self._worker.progress.tool_call(self._work.message, call) as outcome:
+        key, capabilities = self._key(asked.place, allowed), self._worker.capabilities
+        with self._worker.progress.tool_call(self._work.message, asked.call) as outcome:
             try:
-                result = await self._worker.capabilities.execute(call.name, call.arguments, key, self._effects)
+                result = await capabilities.execute(call.name, call.arguments, key, self._effects)
             except CapabilityError as error:
                 outcome.failed = True
                 return _refused(call, str(error))
+            except ApprovalNeeded as error:
+                if allowed is not None:  # what refuses it does not know of the approval: asking again would not help
+                    raise
+                raise asked.waits("approval", str(error)) from error
+        self._done.append(call.name)
         return ToolResult(call_id=call.call_id, name=call.name, content=_bounded(result))
+
+    def _answer(self, position: int) -> Answer | None:
+        """What a person has decided about the call at this position of the present response."""
+        place = (self.index, position)
+        return next((one for one in self._work.answers.get(self._unit_id, ()) if one.call == place), None)
+
+    def _key(self, place: tuple[int, int], allowed: Answer | None) -> EffectKey:
+        last = self._work.last_answer(self._unit_id)
+        if allowed is None and last is not None and last.kind == "needs_manual_intervention":
+            anew: datetime | None = last.at
+        else:
+            anew = allowed.at if allowed is not None else None
+        message_id = self._work.message.message_id
+        return EffectKey(self._unit_id, message_id, *place, approved=allowed is not None, anew_since=anew)
+
+
+def _asked(asked: Asked, answer: Answer | None) -> ToolResult:
+    question = question_of(asked.call)
+    if not question:
+        return _refused(asked.call, f"question: some text of at most {MAX_QUESTION_CHARACTERS} characters")
+    if answer is None:
+        raise asked.waits("question", question)
+    return answered(asked.call, answer)
 
 
 def _refused(call: ToolCall, why: str) -> ToolResult:

@@ -2,11 +2,11 @@
 
 import re
 
-from agent.classification import Category, Classification, Intent, Priority, Sentiment
 from agent.models.offline.asks import ask
 from agent.models.offline.clauses import Clause, clauses, is_courtesy
 from agent.models.offline.language import language
 from agent.models.offline.words import word_set, words
+from empla.classification import Category, Classification, Intent, Priority, Sentiment
 
 _SPAM = re.compile(
     r"\b(?:won (?:the|a) (?:lottery|prize|gift card)|lottery|claim your (?:prize|reward)|viagra|casino|crypto giveaway|"
@@ -34,7 +34,8 @@ _REQUEST = re.compile(
     r"^(?:please|can you|could you|would you|will you|kindly|i need|i want|i(?:['’]d| would) like|let['’]s|"
     r"summari[sz]e|write|create|make|"
     r"list|find|search|show|tell|give|send|read|append|add|update|change|remember|save|calculate|compute|count|draft|check|compare|"
-    r"open|delete|remove|replace|translate|prepare|explain|get|look|note|keep|store|put|sum|work|book|schedule|remind|call|email)\b",
+    r"open|delete|remove|replace|translate|prepare|explain|get|look|note|keep|store|put|sum|work|book|schedule|remind|call|email|"
+    r"download|print|visit|browse|go to|take a (?:screenshot|picture)|capture|find out)\b",
     re.IGNORECASE,
 )
 _URGENT = re.compile(
@@ -64,6 +65,9 @@ _TELLING: tuple[tuple[Category, re.Pattern[str]], ...] = (
     ("scheduling", _SCHEDULING),
 )
 _NO_REQUESTS = ("question", "statement", "smalltalk", "help", "pointer")
+_CHANGES = ("write", "append", "replace", "move", "delete", "remember")
+_DRAWN = re.compile(r"\b(?:charts?|plots?|graphs?|diagrams?|pdf|pictures?|screenshots?)\b", re.IGNORECASE)
+_SENTENCE_ENDS = (".", "?", "!", ";", "\n")
 _LONGEST_SUMMARY = 300
 _MOST_INTENTS = 8
 
@@ -97,24 +101,45 @@ def _category(message: str, intents: tuple[Intent, ...]) -> tuple[Category, bool
 
 
 def _intents(message: str) -> list[Intent]:
-    """One intent for each clause that stands alone; one that refers back belongs to the clause before it."""
+    """One intent for each clause that can be answered by itself; one that cannot belongs to what it depends on."""
     merged: list[list[Clause]] = []
     for clause in clauses(message):
-        if merged and _belongs(merged[-1][-1], clause):
-            merged[-1].append(clause)
-        else:
+        first = next((index for index, run in enumerate(merged) if _depends(clause, run)), None)
+        if first is None and merged and _belongs(merged[-1][-1], clause, message):
+            first = len(merged) - 1
+        if first is None:
             merged.append([clause])
+        else:
+            merged[first:] = [[one for run in merged[first:] for one in run] + [clause]]
     found = [_intent(message, run) for run in merged]
     wanted = [intent for intent in found if intent.category not in ("information", "smalltalk", "other")]
     return wanted or found[:1]
 
 
-def _belongs(before: Clause, clause: Clause) -> bool:
-    """Whether the clause makes no sense without the one before: it says "it", or adds to a file named there."""
-    if clause.refers_back() or _kind(clause.text) in ("information", "smalltalk", "other"):
+def _depends(clause: Clause, run: list[Clause]) -> bool:
+    """Whether the clause may come out differently once that is done: it names the same file, or something changes before."""
+    own, earlier = ask(clause.text), [ask(one.text) for one in run]
+    return (
+        own.kind in ("move", "delete")
+        or any(one.kind in _CHANGES for one in earlier)
+        or any(not {*own.files, own.target}.isdisjoint({*one.files, one.target} - {""}) for one in earlier)
+    )
+
+
+def _belongs(before: Clause, clause: Clause, message: str) -> bool:
+    """Whether the clause makes no sense without the one before: it goes on in its sentence, or about the same thing.
+
+    That is what "it" says, a picture of something, what names no file after one that did, and all in a message about a page.
+    """
+    if "://" in message or not message[before.start : clause.start].rstrip(" \t").endswith(_SENTENCE_ENDS):
         return True
-    first, second = ask(before.text), ask(clause.text)
-    return bool(first.files) and not second.files and second.kind in ("question", "summarise", "read", "measure")
+    if (
+        clause.refers_back()
+        or _kind(clause.text) in ("information", "smalltalk", "other")
+        or _DRAWN.search(clause.text)
+    ):
+        return True
+    return bool(ask(before.text).files) and not ask(clause.text).files
 
 
 def _intent(message: str, run: list[Clause]) -> Intent:

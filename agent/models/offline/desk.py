@@ -19,7 +19,20 @@ from agent.prompts import blocks
 MOST_ROUNDS = 14
 """Responses with calls for one message, after which the rules make do with what they have. Tool loops end soon after."""
 
-_EFFECTS = frozenset(("write_file", "append_file", "edit_file", "move_file", "remove_file", "remember", "run_python"))
+_EFFECTS = frozenset(
+    (
+        "write_file",
+        "append_file",
+        "edit_file",
+        "move_file",
+        "remove_file",
+        "remember",
+        "run_command",
+        "run_python",
+        "save_pdf",
+        "save_screenshot",
+    )
+)
 _MOST_PIECES = 12
 _MOST_CHARACTERS = 600_000
 _MOST_FOLDERS = 12
@@ -40,13 +53,18 @@ class ToolFailed(Exception):
 
 
 class Desk:
-    """The tools and files of one situation."""
+    """The tools and files of one situation.
+
+    Attributes:
+        cut: of each file that is too long to be read whole, how many characters were read.
+        pages: pages of the web that were read, by their address; they are looked at as files are.
+    """
 
     def __init__(self, situation: Situation) -> None:
         self._situation = situation
         self._since = 0
-        # How many characters were read of the files that are too long to be read whole.
         self.cut: dict[str, int] = {}
+        self.pages: dict[str, Document] = {}
 
     def has(self, name: str) -> bool:
         """Whether the request offers the tool `name`."""
@@ -82,6 +100,8 @@ class Desk:
 
     def read(self, path: str) -> Document:
         """The file `path`, read piece by piece up to 600,000 characters; raises `ToolFailed`."""
+        if path in self.pages:
+            return self.pages[path]
         text, offset, more = "", 0, False
         for _ in range(_MOST_PIECES):
             output = self._piece(path, offset)

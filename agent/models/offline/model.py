@@ -5,13 +5,13 @@ import re
 
 from pydantic import BaseModel, ValidationError
 
-from agent.classification import Classification
 from agent.models.estimate import estimate_request, estimate_text
 from agent.models.interface import ModelRefused, ModelRequest, ModelResponse, TextSink, ToolCall, Usage
 from agent.models.offline.classify import classify
 from agent.models.offline.desk import Desk, Wanted
 from agent.models.offline.situation import situation
 from agent.models.offline.work import Worker
+from empla.classification import Classification
 
 _PIECE = re.compile(r"(?:.|\n){1,48}?(?:\s|$)|(?:.|\n){1,48}")
 

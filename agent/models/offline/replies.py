@@ -9,7 +9,9 @@ NO_KEY = "No model key is configured, so I work by fixed rules"
 DREW = "I drew that as a bar chart into"
 _CAN_DO = (
     "summarise, read, search, list, write and append to workspace files; count, filter, total and look up what they list; "
-    "draw charts of tables; calculate; and remember and recall what you tell me"
+    "draw charts of tables; run a command in backquotes; open web pages, compare the plans on them and save them as PDFs or "
+    "pictures; calculate; "
+    "and remember and recall what you tell me"
 )
 
 

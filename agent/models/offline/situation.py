@@ -8,6 +8,7 @@ from agent.prompts import DataBlock, blocks
 
 _EXCHANGE = re.compile(r"On \d{4}-\d\d-\d\d .{0,200}? wrote: .*\nI answered: ", re.DOTALL)
 """How the proactive loop writes down a conversation turn."""
+_EMPLOYEE = re.compile(r"You are (.{1,80}?), a digital employee")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class Situation:
     `memories` are facts that somebody told; `wrote` is what people wrote in conversations that are remembered; `earlier`
     are the texts of previous turns as (who, text), oldest first; `paths` is
     the workspace listing, None when the request has none; `done` are the calls of this turn with their results, made in
-    so many `rounds`; `calls_so_far` counts those of all turns.
+    so many `rounds`; `calls_so_far` counts those of all turns; `employee` is who answers.
     """
 
     message: str
@@ -29,6 +30,7 @@ class Situation:
     done: tuple[tuple[ToolCall, ToolResult], ...] = ()
     rounds: int = 0
     calls_so_far: int = 0
+    employee: str = ""
 
 
 def situation(request: ModelRequest) -> Situation:
@@ -48,6 +50,7 @@ def situation(request: ModelRequest) -> Situation:
         tuple(_done(after)),
         sum(turn.role == "assistant" for turn in after),
         sum(len(turn.calls) for turn in request.messages),
+        named[1] if (named := _EMPLOYEE.match(request.system)) else "",
     )
 
 

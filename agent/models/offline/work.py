@@ -19,7 +19,10 @@ from agent.models.offline.numbers import amount
 from agent.models.offline.remainders import is_request
 from agent.models.offline.replies import NO_KEY, closed, help_text, is_result, not_done, outside, short_help, unable
 from agent.models.offline.research import Research
+from agent.models.offline.running import command_in, ran
 from agent.models.offline.situation import Situation
+from agent.models.offline.web.asked import web_clauses
+from agent.models.offline.web.browsing import Browsing
 from agent.models.offline.words import joined
 from agent.models.offline.writing import Writing
 
@@ -44,6 +47,7 @@ class Worker:
         self._looking = Looking(desk, self._research)
         self._writing = Writing(situation, desk, self._worked_out)
         self._charts = Charts(desk)
+        self._browsing = Browsing(desk, self._research, situation.employee)
         self._answers: list[str] = []
         self._said: list[str] = []
         self._remarks: list[str] = []
@@ -52,9 +56,14 @@ class Worker:
 
     def answer(self) -> str:
         """The whole reply; raises `Wanted` while a tool's result is missing."""
+        if command := command_in(self._situation.message):
+            return ran(self._desk, command)
         asked = clauses(self._situation.message)
         found, left = asked[:_MOST_CLAUSES], [not_done(clause.text) for clause in asked[_MOST_CLAUSES:]]
         self._pointed = self._pointed_at(found)
+        if web := web_clauses(found):
+            self._answers.append(self._browsing.answer(". ".join(found[one].text.rstrip(" .") for one in web)))
+            found = [clause for position, clause in enumerate(found) if position not in web]
         chart = chart_clauses(found)
         for position, clause in enumerate(found):
             if position == chart.start and chart:

@@ -2,18 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
 import grpc
 import pytest
 
-from agent.errors import GatewayUnavailable, Superseded
+from agent.errors import GatewayUnavailable, SidecarEnded, SidecarUnavailable, Superseded
 from agent.gateway import GrpcGateway
 from agent.identity import Identity
 from empla import rpc
+from empla.v1 import control_pb2, gateway_pb2_grpc
 from empla.v1 import gateway_pb2 as pb
-from empla.v1 import gateway_pb2_grpc
+
+COMPUTE = control_pb2.SIDECAR_KIND_COMPUTE
 
 
 class Peer(gateway_pb2_grpc.EmployeeGatewayServicer):
@@ -21,6 +24,7 @@ class Peer(gateway_pb2_grpc.EmployeeGatewayServicer):
 
     def __init__(self, reads: int = 0, ending: Exception | None = None) -> None:
         self.reads, self.ending = reads, ending
+        self.refusal: Exception | None = None
         self.heard: list[str] = []
         self.hellos: list[pb.Hello] = []
 
@@ -32,6 +36,18 @@ class Peer(gateway_pb2_grpc.EmployeeGatewayServicer):
             self.heard.append((await anext(frames)).ack.message_id)
         if self.ending is not None:
             raise self.ending
+
+    async def AcquireSidecar(self, request: Any, context: Any) -> pb.SidecarLease:
+        self.asked = request
+        if self.refusal is not None:
+            raise self.refusal
+        return pb.SidecarLease(sidecar_id="7", address="unix:/nowhere", token="token")
+
+    RenewSidecar: Any = AcquireSidecar
+
+    async def ReleaseSidecar(self, request: Any, context: Any) -> pb.ReleaseSidecarResponse:
+        await self.AcquireSidecar(request, context)
+        return pb.ReleaseSidecarResponse()
 
 
 def peer_of(reads: int = 0, ending: Exception | None = None) -> Peer:
@@ -91,3 +107,79 @@ async def test_a_passing_refusal_is_tried_again():
         async for _ in gateway(target).frames():
             if len(peer.hellos) == 3:
                 break
+
+
+@asynccontextmanager
+async def attached(peer: Peer) -> AsyncIterator[GrpcGateway]:
+    async with serving(peer) as target:
+        line = gateway(target)
+        frames = line.frames()
+        async with aclosing(frames):  # type: ignore[type-var]
+            await anext(frames)
+            yield line
+
+
+async def test_a_sidecar_is_asked_for_by_what_it_needs():
+    peer = peer_of(reads=1)
+    async with attached(peer) as line:
+        lease = await line.acquire_sidecar(COMPUTE, memory_bytes=7 << 20, idle_ttl=30)
+        assert (lease.sidecar_id, lease.token) == ("7", "token")
+        assert (peer.asked.kind, peer.asked.memory_bytes, peer.asked.idle_ttl_seconds) == (COMPUTE, 7 << 20, 30)
+        assert (await line.renew_sidecar("7")).sidecar_id == "7"
+        await line.release_sidecar("7")
+        assert peer.asked.sidecar_id == "7"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "error", "says"),
+    [
+        (
+            rpc.StatusError(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                "SIDECARS_OF_EMPLOYEE",
+                "this employee has 4 sidecars already",
+                retry_after=5,
+            ),
+            SidecarUnavailable,
+            r"nothing was begun.* 4 sidecars already; try again in 5 s",
+        ),
+        (
+            rpc.StatusError(grpc.StatusCode.UNAVAILABLE, "LAUNCH_FAILED", "the engine does not answer: start it"),
+            SidecarUnavailable,
+            r"the engine does not answer: start it",
+        ),
+        (
+            rpc.StatusError(
+                grpc.StatusCode.INVALID_ARGUMENT, "INVALID", "not that much", fields={"memory_bytes": "1 to 2"}
+            ),
+            SidecarUnavailable,
+            r"not that much; memory_bytes: 1 to 2",
+        ),
+        (rpc.StatusError(grpc.StatusCode.FAILED_PRECONDITION, "SUPERSEDED", "epoch 8"), Superseded, "epoch 8"),
+        (rpc.StatusError(grpc.StatusCode.NOT_FOUND, "SIDECAR_UNKNOWN", "it has ended"), SidecarEnded, "it has ended"),
+        (KeyError("unforeseen"), SidecarUnavailable, "internal error"),
+    ],
+)
+async def test_a_refusal_of_a_sidecar_is_an_error_that_says_what_to_do(refusal: Exception, error: Any, says: str):
+    peer = peer_of(reads=1)
+    async with attached(peer) as line:
+        peer.refusal = refusal
+        with pytest.raises(error, match=says):
+            await line.renew_sidecar("7")
+        with pytest.raises(error, match=says):
+            await line.acquire_sidecar(COMPUTE, memory_bytes=0, idle_ttl=30)
+        if error is SidecarEnded:
+            await line.release_sidecar("7")  # that is all one wants
+
+
+async def test_without_a_control_plane_there_is_no_sidecar():
+    peer = peer_of(reads=1)
+    async with serving(peer) as target:
+        line = gateway(target)
+        with pytest.raises(SidecarUnavailable, match="not attached"):
+            await line.acquire_sidecar(COMPUTE, memory_bytes=0, idle_ttl=30)
+        frames = line.frames()
+        await anext(frames)
+    with pytest.raises(SidecarUnavailable, match="the control plane is away"):
+        await line.acquire_sidecar(COMPUTE, memory_bytes=0, idle_ttl=30)
+    await frames.aclose()  # type: ignore[attr-defined]

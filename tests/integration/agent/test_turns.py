@@ -102,7 +102,9 @@ async def test_what_kills_its_process_takes_no_other_message_with_it(office: Off
             process.cancel()
     async with office.employee(ScriptedModel()) as gateway, asyncio.timeout(20):
         assert await gateway.handed_over(poison) == "failed"
-        while await office.pool.fetchval("SELECT count(*) FROM inbound_messages WHERE processing_state = 'working'"):
+        while await office.pool.fetchval(
+            "SELECT count(*) FROM inbound_messages WHERE processing_state NOT IN ('sending', 'failed')"
+        ):
             await asyncio.sleep(0.02)
     states = [(await office.row(message_id))["processing_state"] for message_id in ids]
     assert states == ["sending", "sending", "failed", "sending", "sending"]

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.classification import Category
 from agent.models.offline.classify import classify
+from empla.classification import Category
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,9 @@ def test_one_suspicious_phrase_is_not_surely_spam() -> None:
             ["please list the open deals.", "Write a file a.txt with milk."],
         ),
         ("Read a.md. Then save the summary to b.md.", ["Read a.md. Then save the summary to b.md."]),
+        ("compare the plans on http://a/b and save a PDF", ["compare the plans on http://a/b and save a PDF"]),
+        ("What is on http://a/b? Save the page as x.pdf.", ["What is on http://a/b? Save the page as x.pdf."]),
+        ("Total the sums in a.csv. Save a chart as a.png.", ["Total the sums in a.csv. Save a chart as a.png."]),
     ],
 )
 def test_intents_stand_alone(message: str, expected: list[str]) -> None:

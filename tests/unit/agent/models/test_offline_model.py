@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from agent.classification import Classification
 from agent.models.interface import ChatMessage, ModelRefused, ModelRequest, ModelResponse, Tool, ToolCall, ToolResult
 from agent.models.offline import OfflineModel
 from agent.prompts import mark
+from empla.classification import Classification
 from tests.unit.agent.models.office import Office
 
 NOTES = """# Weekly notes

@@ -1,7 +1,6 @@
 import pytest
 from pydantic import BaseModel
 
-from agent.classification import Classification
 from agent.models.interface import (
     ChatMessage,
     ModelOutputInvalid,
@@ -13,6 +12,7 @@ from agent.models.interface import (
 )
 from agent.models.scripted import ScriptedModel, ScriptExhausted
 from agent.prompts import mark
+from empla.classification import Classification
 
 
 class Plan(BaseModel):
