@@ -15,6 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from controlplane.auth import Operator
 from controlplane.channels import Channel, Channels
+from controlplane.decisions import decision_of
 from controlplane.employees import AUTONOMY, DEFAULT_TENANT, EmployeeRecord, Employees, is_id
 from controlplane.errors import Forbidden, Invalid, NotNow, Unknown
 from controlplane.followers import Follower, Followers
@@ -24,6 +25,8 @@ from controlplane.logs import Logs
 from controlplane.messages import ENDED, Messages, Room, fitting
 from controlplane.profiles import shipped_profile
 from controlplane.receiver import Arrival, Receiver, Stored
+from controlplane.reviews import Reviews
+from controlplane.sidecars.keeper import Sidecars
 from empla import rpc
 from empla.store.ids import new_id
 from empla.v1 import control_pb2 as pb
@@ -53,13 +56,14 @@ class Parts:
     streams: Streams
     lifecycle: Lifecycle
     logs: Logs
+    sidecars: Sidecars
 
 
 class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
     """See the module, and control.proto for what each RPC promises."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, parts: Parts, reviews: Reviews) -> None:
+        self._parts, self._reviews = parts, reviews
 
     # Employees
 
@@ -174,7 +178,16 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         )
         return pb.ListMessagesResponse(messages=messages, next_page_token=following)
 
-    # Reviews, channels, overview
+    # Sidecars, reviews, channels, overview
+
+    async def ListSidecars(self, request: pb.ListSidecarsRequest, context: Any) -> pb.ListSidecarsResponse:
+        employee = (await self._find(request.employee)).employee_id if request.employee else None
+        found = await self._parts.sidecars.list_of(_operator().tenant_id, employee)
+        return pb.ListSidecarsResponse(sidecars=found)
+
+    async def StopSidecar(self, request: pb.StopSidecarRequest, context: Any) -> pb.StopSidecarResponse:
+        await self._parts.sidecars.stop(_id(request.sidecar_id, "sidecar_id"), _operator().tenant_id)
+        return pb.StopSidecarResponse()
 
     async def ListReviews(self, request: pb.ListReviewsRequest, context: Any) -> pb.ListReviewsResponse:
         employee = (await self._find(request.employee)).employee_id if request.employee else None
@@ -189,6 +202,11 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
 
     async def GetReview(self, request: pb.GetReviewRequest, context: Any) -> pb.Review:
         return await self._parts.messages.review(_id(request.review_id, "review_id"), _operator().tenant_id)
+
+    async def ResolveReview(self, request: pb.ResolveReviewRequest, context: Any) -> pb.Review:
+        review_id, operator = _id(request.review_id, "review_id"), _operator()
+        await self._reviews.resolve(review_id, decision_of(request), operator)
+        return await self._parts.messages.review(review_id, operator.tenant_id)
 
     async def CreateChannel(self, request: pb.CreateChannelRequest, context: Any) -> pb.CreateChannelResponse:
         if request.kind not in ("", "webhook"):

@@ -4,24 +4,16 @@ A name is resolved once for each connection. Every address of the answer is chec
 that was checked, so an answer that changes afterwards changes nothing. Host header and TLS name stay those of the URL.
 """
 
-import re
 import socket
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 
 from aiohttp import AddrInfoType, TCPConnector
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
-# What inet_aton and browsers read as an IPv4 address: the last label is a number, in any base.
-_NUMERIC = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?", re.IGNORECASE | re.DOTALL)
-_NAME = re.compile(r"[a-z0-9._-]+", re.IGNORECASE)
-# Public by their numbers alone: 6to4 relays (RFC 7526), Azure's platform address, which answers every virtual machine, and
-# the newer documentation prefix (RFC 9637).
-_NOT_PUBLIC = (IPv4Network("192.88.99.0/24"), IPv4Network("168.63.129.16/32"), IPv6Network("3fff::/20"))
-# The only global unicast space that is assigned (RFC 4291). Mapped, compatible and NAT64 addresses lie outside of it.
-_GLOBAL_UNICAST = IPv6Network("2000::/3")
+from empla.addresses import Reach, check_host, literal, reach
 
 
 class EgressRefused(Exception):
@@ -47,13 +39,16 @@ class Egress:
             raise EgressRefused("only http and https URLs with a host are called")
         if parsed.raw_user is not None or parsed.raw_password is not None:
             raise EgressRefused("a URL with a user name or password is not called")
-        _check_host(parsed.raw_host)
+        try:
+            check_host(parsed.raw_host)
+        except ValueError as error:
+            raise EgressRefused(str(error)) from error
         return parsed
 
     def check_literal(self, url: str) -> None:
         """Raise `EgressRefused` for a URL that no connection will ever be made for; a name is not resolved."""
         host = self.check_url(url).raw_host or ""
-        if ":" in host or _is_ipv4(host):
+        if ":" in host or literal(host) is not None:
             self.check_address(host)
 
     def check_address(self, text: str) -> None:
@@ -62,7 +57,7 @@ class Egress:
             address = ip_address(text)
         except ValueError as error:
             raise EgressRefused(f"{text} is not an IP address") from error
-        if not any(address in network for network in self._allowed) and not _is_public(address):
+        if not any(address in network for network in self._allowed) and reach(address) is not Reach.PUBLIC:
             raise EgressRefused(f"{text} is not a public address, and no allowed network holds it")
 
     def connector(self, resolver: AbstractResolver | None = None) -> TCPConnector:
@@ -100,31 +95,3 @@ class _CheckedResolver(AbstractResolver):
 
     async def close(self) -> None:
         await self._resolver.close()
-
-
-def _check_host(host: str) -> None:
-    """Refuse what is no name, and `2130706433`, `0x7f.1`, `0177.0.0.1`: those only serve to get past a reader."""
-    if ":" in host:
-        return
-    if not _NAME.fullmatch(host):
-        raise EgressRefused(f"{host!r} is no host name")
-    if _NUMERIC.fullmatch(host) and not _is_ipv4(host):
-        raise EgressRefused(f"the host {host} is an address in an odd notation")
-
-
-def _is_ipv4(host: str) -> bool:
-    try:
-        IPv4Address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_public(address: IPv4Address | IPv6Address) -> bool:
-    if not address.is_global or address.is_multicast or address.is_reserved:
-        return False
-    if any(address in network for network in _NOT_PUBLIC):
-        return False
-    if isinstance(address, IPv4Address):
-        return True
-    return address in _GLOBAL_UNICAST and address.teredo is None and address.sixtofour is None

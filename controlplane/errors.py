@@ -7,12 +7,13 @@ All are `ControlError`; the gRPC code and the HTTP status stand with each::
     ├── AlreadyThere         ALREADY_EXISTS       409   the name is in use
     ├── Invalid              INVALID_ARGUMENT     400   `fields` says which and why
     ├── TooLarge             RESOURCE_EXHAUSTED   413   over a limit that the message names
+    ├── Exhausted            RESOURCE_EXHAUSTED   429   all that may be had is in use; `retry_after` says when to ask again
     ├── Conflict             ABORTED              409   the same key with other content
     ├── NotNow               FAILED_PRECONDITION  409   the thing is in the wrong state
     ├── Unauthenticated      UNAUTHENTICATED      401   no token or signature, or a wrong one
     ├── Forbidden            PERMISSION_DENIED    403   the token's scope or tenant does not allow it
     ├── Busy                 UNAVAILABLE          503   too much at once: try again
-    └── LaunchFailed         UNAVAILABLE          503   an employee's process cannot be started
+    └── LaunchFailed         UNAVAILABLE          503   an employee's or a sidecar's process cannot be started
 """
 
 from collections.abc import Mapping
@@ -63,6 +64,16 @@ class TooLarge(ControlError):
     code, http_status, reason = grpc.StatusCode.RESOURCE_EXHAUSTED, 413, "TOO_LARGE"
 
 
+class Exhausted(ControlError):
+    """As much as is allowed is in use; `retry_after` is in seconds."""
+
+    code, http_status, reason = grpc.StatusCode.RESOURCE_EXHAUSTED, 429, "EXHAUSTED"
+
+    def __init__(self, message: str, *, reason: str, retry_after: float) -> None:
+        super().__init__(message, reason=reason)
+        self.retry_after = retry_after
+
+
 class Conflict(ControlError):
     """The same key came with other content."""
 
@@ -94,7 +105,7 @@ class Busy(ControlError):
 
 
 class LaunchFailed(ControlError):
-    """An employee's process cannot be started."""
+    """An employee's or a sidecar's process cannot be started, or not be ended."""
 
     code, http_status, reason = grpc.StatusCode.UNAVAILABLE, 503, "LAUNCH_FAILED"
 
@@ -102,7 +113,8 @@ class LaunchFailed(ControlError):
 def to_status(error: Exception) -> StatusError | None:
     """The one place where this package's errors become statuses; None for an error that nobody foresaw."""
     if isinstance(error, ControlError):
-        return StatusError(error.code, error.reason, str(error), fields=error.fields)
+        retry_after = error.retry_after if isinstance(error, Exhausted) else None
+        return StatusError(error.code, error.reason, str(error), fields=error.fields, retry_after=retry_after)
     if isinstance(error, StoreUnavailable):
         return StatusError(
             grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE", str(error), retry_after=STORE_RETRY_SECONDS

@@ -25,6 +25,8 @@ from controlplane.employees import AUTONOMY, EmployeeRecord, Employees
 from controlplane.employees import SQL as EMPLOYEES_SQL
 from controlplane.errors import Invalid, Unauthenticated
 from controlplane.followers import Followers
+from controlplane.sidecars.keeper import Sidecars
+from controlplane.sidecars.requests import Most, ttl_of
 from empla import rpc
 from empla.store.connect import Pool, load_queries, translated
 from empla.store.errors import StoreUnavailable
@@ -141,7 +143,7 @@ class OutboxListener(Protocol):
 
 
 class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
-    """Serves the streams. What later builds add (Embed, sidecars) answers UNIMPLEMENTED."""
+    """Serves the streams, and gives out sidecars. What later builds add (Embed) answers UNIMPLEMENTED."""
 
     def __init__(
         self,
@@ -151,8 +153,11 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
         streams: Streams,
         followers: Followers,
         outbox: OutboxListener,
+        sidecars: Sidecars,
+        most: Most,
         heartbeat_ms: int,
     ) -> None:
+        self._sidecars, self._most = sidecars, most
         self._pool, self._employees, self._streams = pool, employees, streams
         self._followers, self._outbox, self._heartbeat_ms = followers, outbox, heartbeat_ms
 
@@ -174,6 +179,23 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
                 await stream.closed.wait()
                 for task in tasks:
                     task.cancel()
+
+    async def AcquireSidecar(self, request: pb.AcquireSidecarRequest, context: Any) -> pb.SidecarLease:  # noqa: N802
+        """A sidecar for the employee that asks; see gateway.proto."""
+        launch: Launch = rpc.caller()
+        wanted, ttl = self._most.resources(request), ttl_of(request)
+        return await self._sidecars.acquire(launch.employee_id, launch.epoch, wanted, ttl)
+
+    async def RenewSidecar(self, request: pb.RenewSidecarRequest, context: Any) -> pb.SidecarLease:  # noqa: N802
+        """A later token; see gateway.proto."""
+        launch: Launch = rpc.caller()
+        return await self._sidecars.renew(launch.employee_id, launch.epoch, _sidecar_id(request.sidecar_id))
+
+    async def ReleaseSidecar(self, request: pb.ReleaseSidecarRequest, context: Any) -> pb.ReleaseSidecarResponse:  # noqa: N802
+        """The employee needs it no more; see gateway.proto."""
+        launch: Launch = rpc.caller()
+        await self._sidecars.release(launch.employee_id, launch.epoch, _sidecar_id(request.sidecar_id))
+        return pb.ReleaseSidecarResponse()
 
     async def sweep(self) -> None:
         """Find messages that no stream was told of; runs until cancelled."""
@@ -255,6 +277,13 @@ def _message_id(text: str) -> UUID:
         return UUID(text)
     except ValueError as error:
         raise Invalid("a frame names no message", fields={"message_id": "a UUID"}) from error
+
+
+def _sidecar_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise Invalid(f"{text[:100]!r} is no id", fields={"sidecar_id": "a UUID"}) from error
 
 
 async def _write(stream: Stream, welcome: pb.Welcome, context: Any) -> None:

@@ -8,18 +8,20 @@ import asyncio
 import logging
 import random
 import signal
+import sys
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from controlplane.auth import hashed, new_secret
 from controlplane.employees import SQL, EmployeeRecord, Employees
 from controlplane.errors import LaunchFailed, Unknown
 from controlplane.gateway import Stream, Streams, credential
-from controlplane.launchers.interface import EmployeeProcess, Launcher, LaunchSpec
+from controlplane.launchers.browsers import BrowserProfiles
+from controlplane.launchers.interface import LaunchedProcess, Launcher, LaunchSpec
 from controlplane.launchers.workspaces import Workspaces
 from empla.store.connect import Pool, translated
 from empla.store.errors import StoreUnavailable
@@ -69,7 +71,7 @@ class Backoff:
 class Observed:
     """What this control plane knows of one employee's process; times are monotonic."""
 
-    process: EmployeeProcess | None = None
+    process: LaunchedProcess | None = None
     unsure: bool = False
     """A launch failed without telling whether a process came of it."""
     stream: Stream | None = None
@@ -94,6 +96,19 @@ class LaunchSettings:
     quota_bytes: int | None = None
     quota_entries: int | None = None
     compute_packages: Path | None = None
+    browsers: Path | None = None
+
+
+class Companions(Protocol):
+    """What runs for employees beside their processes."""
+
+    async def end_of(self, employee_id: UUID, epoch: int) -> None:
+        """End what belongs to an employee's launches up to `epoch`; raises `LaunchFailed` when that is not certain."""
+        ...
+
+    async def end_all(self) -> None:
+        """End everybody's, for the control plane ends."""
+        ...
 
 
 class Lifecycle:
@@ -107,10 +122,13 @@ class Lifecycle:
         streams: Streams,
         launcher: Launcher,
         workspaces: Workspaces,
+        sidecars: Companions,
         settings: LaunchSettings,
     ) -> None:
+        self._sidecars = sidecars
         self._pool, self._employees, self._streams = pool, employees, streams
         self._launcher, self._workspaces, self._settings = launcher, workspaces, settings
+        self._browsers = BrowserProfiles(settings.browsers) if settings.browsers is not None else None
         self._observed: dict[UUID, Observed] = {}
         self._news = asyncio.Event()
         self._launches = asyncio.Semaphore(MAX_PARALLEL_LAUNCHES)
@@ -180,13 +198,14 @@ class Lifecycle:
             for employee_id in list(self._observed):
                 work = self.stop(employee_id, self._settings.drain_seconds)
                 group.create_task(_logged(work, f"stop {employee_id}"))
+        await _logged(self._sidecars.end_all(), "end the sidecars")
         await self._workspaces.release_all()
 
     @property
     def _lost_after(self) -> float:
         return max(15.0, MISSED_HEARTBEATS * self._settings.heartbeat_ms / 1000)
 
-    def _stream_of(self, process: EmployeeProcess) -> Stream | None:
+    def _stream_of(self, process: LaunchedProcess) -> Stream | None:
         stream = self._streams.get(process.employee_id)
         return stream if stream is not None and stream.launch.epoch == process.epoch else None
 
@@ -245,7 +264,7 @@ class Lifecycle:
             log.warning("employee %s gives no sign of life; it is killed", record.name)
             known.process.kill(signal.SIGKILL)
 
-    def _is_hung(self, process: EmployeeProcess, known: Observed) -> bool:
+    def _is_hung(self, process: LaunchedProcess, known: Observed) -> bool:
         """Attached once in time, and beating: otherwise it is of no use to anybody."""
         known.stream = self._stream_of(process) or known.stream
         seen_at = known.stream.seen_at if known.stream else 0.0
@@ -260,7 +279,14 @@ class Lifecycle:
                 self._task(self.stop(employee_id, self._settings.drain_seconds), f"stop deleted {employee_id}")
             else:
                 del self._observed[employee_id]
-                self._task(self._workspaces.release(employee_id), f"release the workspace of {employee_id}")
+                self._task(self._let_go(employee_id), f"let go of what {employee_id} had")
+
+    async def _let_go(self, employee_id: UUID) -> None:
+        """Nobody of an employee that is deleted is left but its sidecars."""
+        await self._sidecars.end_of(employee_id, sys.maxsize)
+        await self._workspaces.release(employee_id)
+        if self._browsers is not None:
+            await self._browsers.remove(employee_id)
 
     # Starting
 
@@ -296,7 +322,9 @@ class Lifecycle:
         known.unsure = False
 
     async def _launch(self, record: EmployeeRecord, known: Observed) -> None:
+        await self._sidecars.end_of(record.employee_id, record.epoch)  # nobody else may use the workspace
         spec = await self._spec(record)
+        await self._sidecars.end_of(record.employee_id, spec.epoch - 1)  # one that was being acquired meanwhile
         known.unsure = True
         process = await self._launcher.launch(spec)
         # From here on there is a process: whatever else goes wrong, it is watched.
@@ -328,6 +356,7 @@ class Lifecycle:
             "quota_bytes": self._settings.quota_bytes,
             "quota_entries": self._settings.quota_entries,
             "compute_packages": str(packages) if (packages := self._settings.compute_packages) else None,
+            "browser_profile": str(self._browsers.place(record.employee_id)) if self._browsers else None,
             **_model_of(record, self._settings.model),
         }
         return LaunchSpec(record.employee_id, epoch, settings, self._settings.logs / f"{record.employee_id}.log")
@@ -338,8 +367,11 @@ class Lifecycle:
         while True:
             try:
                 epochs = {record.employee_id: record.epoch for record in await self._everybody()}
-                for process in await self._launcher.running():
+                running = await self._launcher.running()
+                for process in running:
                     self._take(process, epochs.get(process.employee_id))
+                if self._browsers is not None:
+                    await self._browsers.keep_only(epochs.keys() | {process.employee_id for process in running})
             except (LaunchFailed, StoreUnavailable) as error:
                 log.warning("running employees cannot be adopted yet: %s", error)
             except Exception:
@@ -349,30 +381,30 @@ class Lifecycle:
             backoff.failed()
             await asyncio.sleep(backoff.not_before - time.monotonic())
 
-    def _take(self, process: EmployeeProcess, epoch: int | None) -> None:
+    def _take(self, process: LaunchedProcess, epoch: int | None) -> None:
         known = self._observed.setdefault(process.employee_id, Observed())
         if process.epoch == epoch:
             self._adopt(process, known)
         else:
             self._task(self._end(process, known), f"end pid {process.pid}")
 
-    async def _end(self, process: EmployeeProcess, known: Observed) -> None:
+    async def _end(self, process: LaunchedProcess, known: Observed) -> None:
         """Kill a process of a former launch or of a deleted employee; nobody is started meanwhile."""
         async with known.busy:
             await _killed(process)
 
-    def _adopt(self, process: EmployeeProcess, known: Observed) -> None:
+    def _adopt(self, process: LaunchedProcess, known: Observed) -> None:
         known.launched_at = time.monotonic()
         self._watch(process, known)
         log.info("adopted employee %s: epoch %d, pid %d", process.employee_id, process.epoch, process.pid)
 
     # Watching and stopping
 
-    def _watch(self, process: EmployeeProcess, known: Observed) -> None:
+    def _watch(self, process: LaunchedProcess, known: Observed) -> None:
         known.process, known.stream = process, None
         self._task(self._until_gone(process, known), f"watch {process.pid}")
 
-    async def _until_gone(self, process: EmployeeProcess, known: Observed) -> None:
+    async def _until_gone(self, process: LaunchedProcess, known: Observed) -> None:
         code = await process.wait()
         log.info("employee %s, pid %d, is gone: exit code %s", process.employee_id, process.pid, code)
         if known.process is process:
@@ -381,6 +413,8 @@ class Lifecycle:
                 known.restarts += 1
                 self._back_off(known, lived=time.monotonic() - known.launched_at)
         self._news.set()
+        ended = self._sidecars.end_of(process.employee_id, process.epoch)
+        self._task(ended, f"end the sidecars of {process.employee_id}")
         try:
             with translated():
                 await self._pool.execute(SQL.ended, process.employee_id, process.epoch)
@@ -417,13 +451,13 @@ async def _logged(work: Coroutine[Any, Any, None], name: str) -> None:
         log.exception("%s failed", name)
 
 
-async def _killed(process: EmployeeProcess) -> None:
+async def _killed(process: LaunchedProcess) -> None:
     log.warning("pid %d of employee %s has no place here; it is killed", process.pid, process.employee_id)
     process.kill(signal.SIGKILL)
     await process.wait()
 
 
-async def _gone(process: EmployeeProcess, known: Observed, seconds: float) -> None:
+async def _gone(process: LaunchedProcess, known: Observed, seconds: float) -> None:
     """Until the process is gone, which no longer counts as a failure, or the time is over."""
     try:
         async with asyncio.timeout(seconds):

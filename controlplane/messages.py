@@ -12,6 +12,7 @@ from google.protobuf.message import Message as ProtoMessage
 from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from controlplane.decisions import decisions
 from controlplane.errors import Invalid, Unknown
 from empla import telemetry
 from empla.excerpt import json_excerpt
@@ -23,6 +24,7 @@ ENDED = ("answered", "collected", "withheld", "failed")
 STAGES = ("receive", "analyze", "work", "merge", "send")
 MAX_RESULT = 4_000
 MAX_ARGUMENTS = 2_000
+MAX_PLACES = 8
 MAX_ERROR = 2_000
 LISTED_CHARACTERS = 2_000
 """How much of a text a list carries."""
@@ -250,7 +252,17 @@ def _effect(row: Any, room: Room) -> control_pb2.Effect:
         error=row["error"][:MAX_ERROR],
         started_at=_time(row["started_at"]),
         duration_ms=row["duration_ms"],
+        places=_places(row["places"]),
     )
+
+
+def _places(written: Any) -> list[control_pb2.Place]:
+    """Where an action worked, as the employee says: what is none, or more than there can be, is left out."""
+    try:
+        effect = ParseDict({"places": written[:MAX_PLACES]}, control_pb2.Effect(), ignore_unknown_fields=True)
+    except (ParseError, TypeError, KeyError):
+        return []
+    return list(effect.places)
 
 
 def _stages(attempts: Iterable[Any]) -> list[control_pb2.Stage]:
@@ -275,7 +287,7 @@ def _span_ms(attempts: list[Any]) -> float:
 
 
 def review(row: Any) -> control_pb2.Review:
-    """A row of `reviews` with its employee's name."""
+    """A row of `reviews` with its employee's name and whether what it is about still waits."""
     return control_pb2.Review(
         review_id=str(row["review_id"]),
         employee=row["employee"],
@@ -289,6 +301,7 @@ def review(row: Any) -> control_pb2.Review:
         created_at=_time(row["created_at"]),
         expires_at=_time(row["expires_at"]),
         resolved_at=_time(row["resolved_at"]),
+        decisions=decisions(row["kind"], resumes=row["resumes"]) if row["state"] == "open" else (),
     )
 
 

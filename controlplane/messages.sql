@@ -35,25 +35,25 @@ WHERE m.message_id = $1 ORDER BY a.finished_at, a.started_at, a.step;
 
 -- name: effects
 -- Every action that was begun for a message.
-SELECT capability, action, arguments, state, result, error, started_at,
+SELECT capability, action, arguments, state, result, error, places, started_at,
   coalesce(extract(epoch FROM finished_at - started_at) * 1000, 0)::float8 AS duration_ms
 FROM effects WHERE message_id = $1 ORDER BY started_at, response_index, call_index;
 
 -- name: reviews
 -- The reviews of a message.
-SELECT r.*, e.name AS employee FROM reviews r JOIN employees e ON e.employee_id = r.employee_id
+SELECT r.*, e.name AS employee, review_resumes(r) AS resumes FROM reviews r JOIN employees e ON e.employee_id = r.employee_id
 WHERE r.message_id = $1 ORDER BY r.created_at;
 
 -- name: open_reviews
 -- Reviews of a tenant or of one employee, oldest first.
-SELECT r.*, e.name AS employee FROM reviews r JOIN employees e ON e.employee_id = r.employee_id
+SELECT r.*, e.name AS employee, review_resumes(r) AS resumes FROM reviews r JOIN employees e ON e.employee_id = r.employee_id
 WHERE ($1::uuid IS NULL OR r.tenant_id = $1) AND ($2::uuid IS NULL OR r.employee_id = $2) AND ($3 OR r.state = 'open')
   AND r.review_id > $4
 ORDER BY r.review_id LIMIT $5;
 
 -- name: review
 -- One review.
-SELECT r.*, e.name AS employee FROM reviews r JOIN employees e ON e.employee_id = r.employee_id
+SELECT r.*, e.name AS employee, review_resumes(r) AS resumes FROM reviews r JOIN employees e ON e.employee_id = r.employee_id
 WHERE r.review_id = $1 AND ($2::uuid IS NULL OR r.tenant_id = $2);
 
 -- name: latency

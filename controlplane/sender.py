@@ -29,6 +29,8 @@ LONGEST_SENDING_SECONDS = 30.0
 MAX_ATTEMPTS = 8
 BACKOFF_SECONDS = 1.0
 MAX_BACKOFF_SECONDS = 300.0
+DRAFT_DAYS = 7
+"""How long a draft waits for a person before it is withheld."""
 
 # Shapes of credentials that no reply should carry; from the providers' own documentation of their key formats.
 _SECRET = re.compile(
@@ -61,18 +63,25 @@ class Transport(Protocol):
 
 
 def may_leave(row: Any) -> Verdict | None:
-    """The last check, deterministic: None lets the row leave, else where it goes instead."""
+    """The last check, deterministic: None lets the row leave, else where it goes instead.
+
+    What a person has read or written is held no more, whatever it looks like; all else holds for it too.
+    """
     if row["autonomy"] == "shadow":
         return Verdict("withheld", "withheld", "shadow mode")
-    if _SECRET.search(row["body"]):
+    if row["approved_by"] is None and _SECRET.search(row["body"]):
         return Verdict("held", "waiting", "the text looks as if it held a secret key", "draft")
     if row["channel"] not in ("api", "webhook"):
         return Verdict("failed", "failed", "there is no channel to send it on", "needs_manual_intervention")
-    if row["body"] != notices.FAILURE and (row["autonomy"] == "supervised" or row["proposal"] == "review"):
+    if row["approved_by"] is None and _needs_approval(row):
         return Verdict("held", "waiting", "a person approves this reply", "draft")
     if row["channel"] == "webhook" and not row["callback_url"]:
         return Verdict("withheld", "withheld", "the channel has no callback URL; the reply can be read through the API")
     return None
+
+
+def _needs_approval(row: Any) -> bool:
+    return bool(row["body"] != notices.FAILURE and (row["autonomy"] == "supervised" or row["proposal"] == "review"))
 
 
 class Sender:
@@ -197,6 +206,7 @@ class Sender:
                 verdict.message_state,
                 new_id(),
                 verdict.review,
+                DRAFT_DAYS,
             )
         if verdict.state != "queued":
             self.look()  # the next reply of the conversation has waited for this one

@@ -6,7 +6,7 @@ WITH live AS MATERIALIZED (
   FROM outbox o LEFT JOIN inbound_messages m ON m.message_id = o.message_id
   WHERE o.state IN ('queued', 'sending')
 )
-SELECT o.outbox_id, o.message_id, o.employee_id, o.tenant_id, o.kind, o.body, o.proposal, o.attempt, m.event_id, m.sender,
+SELECT o.outbox_id, o.message_id, o.employee_id, o.tenant_id, o.kind, o.body, o.proposal, o.approved_by, o.attempt, m.event_id, m.sender,
   c.kind AS channel, c.callback_url, c.secret, v.external_id AS conversation, e.autonomy, e.name AS employee, m.trace_context
 FROM live l
 JOIN outbox o ON o.outbox_id = l.outbox_id
@@ -50,8 +50,9 @@ WITH settled AS (
   FROM settled WHERE message_id IS NOT NULL
   ON CONFLICT DO NOTHING
 ), asked AS (
-  INSERT INTO reviews (review_id, tenant_id, employee_id, message_id, outbox_id, kind, reason, payload)
-  SELECT $7, tenant_id, employee_id, message_id, outbox_id, $8, $4, jsonb_build_object('text', body, 'kind', kind)
+  INSERT INTO reviews (review_id, tenant_id, employee_id, message_id, outbox_id, kind, reason, payload, expires_at)
+  SELECT $7, tenant_id, employee_id, message_id, outbox_id, $8, $4,
+    jsonb_build_object('text', body, 'kind', kind), CASE WHEN $8 = 'draft' THEN now() + make_interval(days => $9) END
   FROM settled WHERE $8::text IS NOT NULL
 )
 SELECT message_id FROM settled;

@@ -15,19 +15,29 @@ from controlplane.channels import Channels
 from controlplane.control import ControlPlane, Parts
 from controlplane.egress import Egress
 from controlplane.employees import DEFAULT_TENANT, Employees
-from controlplane.errors import to_status
+from controlplane.errors import LaunchFailed, to_status
 from controlplane.followers import Followers
 from controlplane.gateway import EmployeeGateway, Streams, authenticate
 from controlplane.http import serving_http
-from controlplane.launchers.process import ProcessLauncher
+from controlplane.launchers.browsers import BrowserProfiles
+from controlplane.launchers.container import ContainerLauncher, images
+from controlplane.launchers.interface import Launcher
+from controlplane.launchers.process import SIDECARS, ProcessLauncher, employees
 from controlplane.launchers.workspaces import Workspaces, open_workspaces
 from controlplane.lifecycle import LaunchSettings, Lifecycle
 from controlplane.logs import Logs
 from controlplane.messages import Messages
 from controlplane.packages import make_directory
 from controlplane.receiver import Receiver
+from controlplane.reviews import Reviews
 from controlplane.sender import Sender
 from controlplane.settings import Settings
+from controlplane.sidecars.keeper import Sidecars
+from controlplane.sidecars.launching import SidecarPlan
+from controlplane.sidecars.places import Places
+from controlplane.sidecars.requests import Most, machine_memory
+from controlplane.sidecars.room import Bounds, Room
+from controlplane.sidecars.table import Table
 from empla import rpc
 from empla.store.connect import Pool, connect
 from empla.store.ids import new_id
@@ -64,24 +74,31 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
     async with (
         connect(dsn, application_name="empla control plane", max_size=MAX_CONNECTIONS) as pool,
         Callbacks(settings.callback_networks) as callbacks,
+        _sidecar_launcher(settings) as sidecar_launcher,
     ):
-        launcher = ProcessLauncher(settings.home / "run", settings.log_directory / "forkserver.log", _sdks(settings))
+        launcher = ProcessLauncher(
+            settings.home / "run", settings.log_directory / "forkserver.log", employees(_sdks(settings))
+        )
         workspaces = await open_workspaces(
             settings.workspaces, settings.volumes, settings.workspace_quota_bytes, settings.workspace_quota_entries
         )
-        tokens, parts = Tokens(pool), _parts(settings, dsn, pool, launcher, workspaces)
+        sidecars = _sidecars(settings, pool, sidecar_launcher, workspaces)
+        tokens, parts = Tokens(pool), _parts(settings, dsn, pool, launcher, workspaces=workspaces, sidecars=sidecars)
         await tokens.ensure("local operator", token, "admin")
         await parts.employees.ensure_tenant(DEFAULT_TENANT)
         instance = f"{os.uname().nodename}:{os.getpid()}:{new_id()}"
         sender = Sender(pool, callbacks, parts.followers.changed, instance=instance)
+        reviews = Reviews(pool, parts.followers.changed, sender.look, parts.streams)
         # What this build leaves out is abstract to the type checker and UNIMPLEMENTED on the wire.
-        control = ControlPlane(parts)  # type: ignore[abstract]
+        control = ControlPlane(parts, reviews)  # type: ignore[abstract]
         gateway = EmployeeGateway(  # type: ignore[abstract]
             pool=pool,
             employees=parts.employees,
             streams=parts.streams,
             followers=parts.followers,
             outbox=sender,
+            sidecars=sidecars,
+            most=Most(settings.sidecars_memory_bytes or machine_memory() // 2),
             heartbeat_ms=settings.heartbeat_ms,
         )
         services = {
@@ -102,12 +119,71 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 overview=control.overview,
                 max_body_bytes=settings.max_body_bytes,
             ) as http_address,
-            _at_work(parts.streams, sender.run(), gateway.sweep(), parts.lifecycle.run(), parts.logs.keep_small()),
+            _at_work(
+                parts.streams,
+                sender.run(),
+                gateway.sweep(),
+                reviews.sweep(),
+                sidecars.run(),
+                _prepared(sidecar_launcher, settings.sidecars_warm),
+                parts.lifecycle.run(),
+                parts.logs.keep_small(),
+            ),
         ):
             yield Running(grpc_address, http_address, parts.employees, parts.lifecycle, launcher)
 
 
-def _parts(settings: Settings, dsn: str, pool: Pool, launcher: ProcessLauncher, workspaces: Workspaces) -> Parts:
+@asynccontextmanager
+async def _sidecar_launcher(settings: Settings) -> AsyncIterator[ProcessLauncher | ContainerLauncher]:
+    if settings.sidecars_engine is None:
+        yield ProcessLauncher(settings.home / "run", settings.log_directory / "sidecars.log", SIDECARS)
+        return
+    installation, network = str(settings.home.absolute()), settings.sidecars_network
+    async with ContainerLauncher(settings.sidecars_engine, installation, images(network)) as launcher:
+        yield launcher
+
+
+def _sidecars(settings: Settings, pool: Pool, launcher: Launcher, workspaces: Workspaces) -> Sidecars:
+    bounds = Bounds(settings.sidecars_per_employee, settings.sidecars_per_tenant, settings.sidecars_per_host)
+    plan = SidecarPlan(
+        common={
+            "quota_bytes": settings.workspace_quota_bytes,
+            "quota_entries": settings.workspace_quota_entries,
+            "compute_packages": str(settings.compute_packages.absolute()),
+            "log_level": settings.log_level,
+        },
+        workspace=workspaces.place,
+        browser_profile=BrowserProfiles(settings.browsers.absolute()).place,
+        logs=settings.log_directory,
+    )
+    return Sidecars(
+        table=Table(pool, launcher.name),
+        launcher=launcher,
+        places=Places(settings.sidecars.absolute()),
+        room=Room(bounds, bounds, settings.sidecars_queue_seconds),
+        plan=plan,
+        warm=settings.sidecars_warm,
+    )
+
+
+async def _prepared(launcher: ProcessLauncher | ContainerLauncher, warm: int) -> None:
+    """Have ready what the first sidecar needs, unless none are to be kept warm."""
+    if warm:
+        try:
+            await launcher.prepare()
+        except LaunchFailed as error:
+            log.warning("sidecars cannot be launched yet: %s", error)
+
+
+def _parts(
+    settings: Settings,
+    dsn: str,
+    pool: Pool,
+    launcher: ProcessLauncher,
+    *,
+    workspaces: Workspaces,
+    sidecars: Sidecars,
+) -> Parts:
     employees, streams = Employees(pool), Streams()
     return Parts(
         employees=employees,
@@ -122,9 +198,11 @@ def _parts(settings: Settings, dsn: str, pool: Pool, launcher: ProcessLauncher, 
             streams=streams,
             launcher=launcher,
             workspaces=workspaces,
+            sidecars=sidecars,
             settings=_launch_settings(settings, dsn),
         ),
         logs=Logs(settings.log_directory),
+        sidecars=sidecars,
     )
 
 
@@ -152,7 +230,13 @@ def _authenticate(pool: Pool, tokens: Tokens) -> rpc.Authenticate:
 
 
 def _make_directories(settings: Settings) -> None:
-    for directory in (settings.home / "run", settings.log_directory, settings.workspaces):
+    for directory in (
+        settings.home / "run",
+        settings.sidecars,
+        settings.log_directory,
+        settings.workspaces,
+        settings.browsers,
+    ):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Sandboxes mount it by its path: what comes into it later is there for the next program.
     make_directory(settings.compute_packages)
@@ -183,4 +267,5 @@ def _launch_settings(settings: Settings, dsn: str) -> LaunchSettings:
         quota_bytes=settings.workspace_quota_bytes,
         quota_entries=settings.workspace_quota_entries,
         compute_packages=settings.compute_packages.absolute(),
+        browsers=settings.browsers.absolute(),
     )

@@ -49,6 +49,26 @@ class Settings(BaseSettings):
         default=LOOPBACK,
         description="Networks that are not public and to which registered callbacks may go all the same.",
     )
+    sidecars_per_employee: int = Field(default=4, ge=0, description="How many sidecars an employee may have at once.")
+    sidecars_per_tenant: int = Field(default=32, ge=0)
+    sidecars_per_host: int = Field(default=64, ge=0)
+    sidecars_queue_seconds: float = Field(
+        default=20, ge=0, le=600, description="How long an employee may wait for one of its sidecars to be possible."
+    )
+    sidecars_memory_bytes: int | None = Field(
+        default=None, ge=64 << 20, description="The most memory of one sidecar; unset: half of this machine's."
+    )
+    sidecars_engine: str | None = Field(
+        default=None,
+        pattern="^unix:///",
+        description="A container engine's socket, as unix:///run/docker.sock: sidecars are its containers, not processes.",
+    )
+    sidecars_network: str = Field(
+        default="bridge", description="The engine's network through which sidecars that are containers reach the web."
+    )
+    sidecars_warm: int = Field(
+        default=1, ge=0, le=100, description="Spare sidecars that are kept ready, for the employees who used one last."
+    )
     token: SecretStr | None = Field(
         default=None, description="The command line's operator token; unset: read from home."
     )
@@ -96,6 +116,16 @@ class Settings(BaseSettings):
     def volumes(self) -> Path:
         """One image for each workspace that is a volume."""
         return self.home / "volumes"
+
+    @property
+    def browsers(self) -> Path:
+        """The profile of each employee's browser: its cookies and storage."""
+        return self.home / "browsers"
+
+    @property
+    def sidecars(self) -> Path:
+        """A directory for the socket of each sidecar."""
+        return self.home / "run" / "sidecars"
 
     @property
     def compute_packages(self) -> Path:

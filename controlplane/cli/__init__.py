@@ -21,8 +21,10 @@ _COMMANDS = {
     "send": "Send one message and print the reply.",
     "employee": "Create, start, stop and look after employees.",
     "message": "See what became of messages.",
-    "reviews": "See what waits for a person.",
+    "reviews": "See and decide what waits for a person.",
     "channel": "Connect the places that messages come from.",
+    "egress": "Say which places on the network an employee may reach.",
+    "sidecars": "See and stop the workstations that employees have for a while.",
     "compute": "See to what the employees' sandboxed programs find.",
 }
 """Each command, which is the attribute of that name in the module of that name, with its line of help."""

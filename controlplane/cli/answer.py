@@ -26,6 +26,12 @@ def notice_text(message: control_pb2.Message) -> str:
     return "\n\n".join(reply.text for reply in message.replies if reply.kind == "notice")
 
 
+def where_to_look(message: control_pb2.Message) -> str:
+    """The command that tells more about a message that was not answered: of what waits for a person, if something does."""
+    waiting = [review.review_id for review in message.reviews if review.decisions]
+    return f"empla reviews show {waiting[0]}" if waiting else f"empla message show {message.message_id}"
+
+
 def message_document(message: control_pb2.Message) -> dict[str, Any]:
     """`message` as plain data: `reply` and `notice` as text, `steps` for its attempts and stages, `effects` parsed."""
     document = as_document(message)

@@ -1,21 +1,23 @@
-"""`empla reviews`: what waits for a person."""
-
-import json
+"""`empla reviews`: what waits for a person, and what the person decides."""
 
 import click
-from google.protobuf.json_format import MessageToDict
 
 from controlplane.cli.client import connected
+from controlplane.cli.deciding import answer, approve, classify, edit, reject
 from controlplane.cli.document import as_document
-from controlplane.cli.output import age, json_option, local_time, print_json, print_table
+from controlplane.cli.output import age, json_option, print_json, print_table
 from controlplane.cli.pages import listed
-from controlplane.cli.safe_text import printable
+from controlplane.cli.review_text import decided, print_review
 from empla.v1 import control_pb2
 
 
 @click.group()
 def reviews() -> None:
-    """See what waits for a person."""
+    """See and decide what waits for a person."""
+
+
+for _command in (approve, edit, answer, reject, classify):
+    reviews.add_command(_command)
 
 
 @reviews.command(name="list")
@@ -31,12 +33,13 @@ def list_(employee: str, include_ended: bool, limit: int, as_json: bool) -> None
     if as_json:
         print_json([as_document(item) for item in found])
         return
-    header = ("REVIEW", "AGE", "EMPLOYEE", "KIND", "STATE", "REASON")
+    header = ("REVIEW", "AGE", "EMPLOYEE", "KIND", "STATE", "DECIDE", "REASON")
     print_table(header, map(_row, found), nothing="nothing waits for a person")
 
 
 def _row(item: control_pb2.Review) -> tuple[str, ...]:
-    return (item.review_id, age(item.created_at), item.employee, item.kind, item.state, item.reason)
+    decide = ",".join(item.decisions) or decided(item)
+    return (item.review_id, age(item.created_at), item.employee, item.kind, item.state, decide, item.reason)
 
 
 @reviews.command()
@@ -49,22 +52,4 @@ def show(review_id: str, as_json: bool) -> None:
     if as_json:
         print_json(as_document(found))
     else:
-        _print_review(found)
-
-
-def _print_review(item: control_pb2.Review) -> None:
-    click.echo(f"{item.review_id}  {item.kind}  {item.state}")
-    rows = {
-        "employee": item.employee,
-        "message": item.message_id,
-        "reason": item.reason,
-        "created": local_time(item.created_at),
-        "expires": local_time(item.expires_at),
-        "resolved": " by ".join(filter(None, (local_time(item.resolved_at), item.resolved_by))),
-    }
-    for label, value in rows.items():
-        if value:
-            click.echo(f"  {label:<10}{printable(value)}")
-    for label, content in (("payload", item.payload), ("decision", item.decision)):
-        if content.fields:
-            click.echo(f"\n{label}\n" + json.dumps(MessageToDict(content), indent=2, ensure_ascii=False))
+        print_review(found)

@@ -1,13 +1,13 @@
 """`empla send`: one message, one reply."""
 
-import sys
 import uuid
 
 import click
 
-from controlplane.cli.answer import ENDED, message_document, notice_text, reply_text
+from controlplane.cli.answer import ENDED, message_document, notice_text, reply_text, where_to_look
 from controlplane.cli.client import DEADLINE, UNREACHABLE, connected
-from controlplane.cli.errors import Failure, InvalidInput, Unreachable
+from controlplane.cli.errors import Failure, Unreachable
+from controlplane.cli.given import given_text
 from controlplane.cli.output import json_option, print_json
 from controlplane.cli.safe_text import printable
 from empla.v1 import control_pb2, control_pb2_grpc
@@ -49,7 +49,7 @@ def send(
     """
     request = control_pb2.SendMessageRequest(
         employee=employee,
-        text=_stdin() if text == "-" else text,
+        text=given_text(text),
         conversation=conversation,
         idempotency_key=key or uuid.uuid4().hex,
         sender=sender,
@@ -66,13 +66,6 @@ def send(
             printable(f"empla: {employee} is stopped: the message waits until you start it with {start}"), err=True
         )
     ctx.exit(_exit_code(message, no_wait=no_wait))
-
-
-def _stdin() -> str:
-    try:
-        return sys.stdin.read()
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"standard input is not text in {error.encoding}") from error
 
 
 def _sent(request: control_pb2.SendMessageRequest) -> control_pb2.Message:
@@ -112,7 +105,7 @@ def _explained(message: control_pb2.Message) -> str:
         what = f"the message is {message.state}" + (f": {why}" if why else "")
     else:
         what = f"the message is still in work ({message.state})"
-    return printable(f"empla: {what}; see `empla message show {message.message_id}`")
+    return printable(f"empla: {what}; see `{where_to_look(message)}`")
 
 
 def _in_work(message: control_pb2.Message) -> bool:

@@ -7,6 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from controlplane.cli.answer import STAGES
 from controlplane.cli.output import dim, local_time, milliseconds
+from controlplane.cli.review_text import decided
 from controlplane.cli.safe_text import one_line, printable
 from empla.v1 import control_pb2
 
@@ -84,8 +85,17 @@ def _effects(message: control_pb2.Message) -> Iterator[str]:
     for effect in message.effects:
         name = f"{effect.capability}.{effect.action}"
         yield f"  {name}  {effect.state}  {milliseconds(effect.duration_ms)}  {dim(one_line(effect.arguments_json))}"
+        yield from (dim(f"    {_place(place)}") for place in effect.places)
         if effect.error:
             yield f"    {one_line(effect.error, 160)}"
+
+
+def _place(place: control_pb2.Place) -> str:
+    """Where, how long that was waited for, and what it cost: memory for as long as it was used."""
+    waited = f", waited {milliseconds(place.waited_ms)}" if place.waited_ms else ""
+    cost = place.memory_bytes / 2**30 * place.used_ms / 1000
+    memory = f"{place.memory_bytes / 2**20:.0f} MiB × {milliseconds(place.used_ms)} = {cost:.2f} GiB s"
+    return f"at {one_line(place.place)}{waited}, {memory}"
 
 
 def _replies(message: control_pb2.Message) -> Iterator[str]:
@@ -99,4 +109,5 @@ def _reviews(message: control_pb2.Message) -> Iterator[str]:
     if message.reviews:
         yield "\nreviews"
     for review in message.reviews:
-        yield f"  {review.review_id}  {review.kind}  {review.state}  {one_line(review.reason)}".rstrip()
+        how = f" ({decided(review)})" if review.state != "open" else ""
+        yield f"  {review.review_id}  {review.kind}  {review.state}{how}  {one_line(review.reason)}".rstrip()

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import click
 
-from controlplane.cli.answer import notice_text, reply_text
+from controlplane.cli.answer import notice_text, reply_text, where_to_look
 from controlplane.cli.output import dim, milliseconds
 from controlplane.cli.safe_text import one_line, printable
 from empla.v1 import control_pb2
@@ -84,7 +84,7 @@ class Transcript:
     def _outcome(self, what: str, message: control_pb2.Message) -> None:
         self.fresh_line()
         reason = f": {message.reason}" if message.reason else ""
-        click.echo(printable(f"{what}{reason}; see `empla message show {message.message_id}`"), err=True)
+        click.echo(printable(f"{what}{reason}; see `{where_to_look(message)}`"), err=True)
 
     def _aside(self, text: str) -> None:
         if self._live:

@@ -3,15 +3,17 @@
 import tomllib
 from importlib.resources import files
 
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.json_format import ParseDict, ParseError
 
 from controlplane.errors import Invalid, Unknown
-from empla.capabilities import SHIPPED_CAPABILITIES
+from empla.capabilities import DECISIONS, PLACES, RISKS, SHIPPED_CAPABILITIES, SIDECAR_MEMORY_MB
+from empla.egress import rule_of
 from empla.v1 import control_pb2
 
 MAX_INSTRUCTIONS = 64 * 1024
 MAX_GOALS = 32
+MAX_EGRESS = 256
 
 
 def shipped_profile(name: str) -> control_pb2.Profile:
@@ -41,11 +43,21 @@ def unknown_field(fields: dict[str, object], kind: Descriptor = control_pb2.Prof
             return (
                 f"there is no field {path + name!r}; there are: {', '.join(path + field.name for field in kind.fields)}"
             )
-        nested = known.message_type
-        wrong = unknown_field(value, nested, f"{path}{name}.") if nested and isinstance(value, dict) else ""
-        if wrong:
+        if wrong := _unknown_below(known, value, path + name):
             return wrong
     return ""
+
+
+def _unknown_below(field: FieldDescriptor, value: object, path: str) -> str:
+    nested = field.message_type
+    if nested is None or nested.GetOptions().map_entry:
+        return ""
+    if field.is_repeated:
+        places = [(item, f"{path}[{i}].") for i, item in enumerate(value)] if isinstance(value, list) else []
+    else:
+        places = [(value, f"{path}.")]
+    found = (unknown_field(item, nested, place) for item, place in places if isinstance(item, dict))
+    return next(filter(None, found), "")
 
 
 def checked_profile(profile: control_pb2.Profile) -> control_pb2.Profile:
@@ -62,6 +74,41 @@ def checked_profile(profile: control_pb2.Profile) -> control_pb2.Profile:
     if unknown := sorted(set(profile.capabilities) - set(SHIPPED_CAPABILITIES)):
         names = ", ".join(map(repr, unknown))[:200]
         wrong["profile.capabilities"] = f"there is no {names}; there are: {', '.join(SHIPPED_CAPABILITIES)}"
+    wrong |= _wrong_rules(profile) | _wrong_policy(profile) | _wrong_workstation(profile.workstation)
     if wrong:
         raise Invalid("the profile does not fit: " + "; ".join(f"{k}: {v}" for k, v in wrong.items()), fields=wrong)
     return profile
+
+
+def _wrong_rules(profile: control_pb2.Profile) -> dict[str, str]:
+    if len(profile.egress) > MAX_EGRESS:
+        return {"profile.egress": f"at most {MAX_EGRESS} rules"}
+    wrong = {}
+    for i, rule in enumerate(profile.egress):
+        try:
+            rule_of(rule)
+        except ValueError as error:
+            wrong[f"profile.egress[{i}]"] = str(error)
+    return wrong
+
+
+def _wrong_policy(profile: control_pb2.Profile) -> dict[str, str]:
+    wrong = {}
+    for risk, decision in profile.policy.items():
+        if risk not in RISKS:
+            wrong["profile.policy"] = f"there is no risk {risk[:80]!r}; there are: {', '.join(RISKS)}"
+        elif decision not in DECISIONS:
+            wrong[f"profile.policy.{risk}"] = f"one of {', '.join(DECISIONS)}"
+    return wrong
+
+
+def _wrong_workstation(workstation: control_pb2.Workstation) -> dict[str, str]:
+    wrong = {
+        f"profile.workstation.{kind}": f"one of {', '.join(PLACES)}"
+        for kind in ("compute", "browser")
+        if getattr(workstation, kind) not in ("", *PLACES)
+    }
+    least, most = SIDECAR_MEMORY_MB
+    if workstation.sidecar_memory_mb and not least <= workstation.sidecar_memory_mb <= most:
+        wrong["profile.workstation.sidecar_memory_mb"] = f"from {least} to {most}"
+    return wrong

@@ -415,9 +415,10 @@ async def test_a_large_trace_fits_into_a_frame(plane: Plane):
         )
     await plane.pool.execute(
         "INSERT INTO effects (unit_id, response_index, call_index, message_id, tenant_id, employee_id, epoch, capability, "
-        "action, arguments, repeatable, result) SELECT message_id, n, 0, message_id, tenant_id, employee_id, 1, 'c', 'a', "
-        "$1, true, $1 FROM inbound_messages, generate_series(1, 500) n",
+        "action, arguments, repeatable, result, places) SELECT message_id, n, 0, message_id, tenant_id, employee_id, 1, "
+        "'c', 'a', $1, true, $1, $2 FROM inbound_messages, generate_series(1, 500) n",
         {"text": "€" * 10_000},
+        ["no place", {"place": 7}],
     )
     await plane.pool.execute(
         "INSERT INTO reviews (review_id, tenant_id, employee_id, message_id, kind, payload) SELECT gen_random_uuid(), "

@@ -14,7 +14,7 @@ import pytest
 
 from controlplane.errors import LaunchFailed
 from controlplane.launchers.interface import LaunchSpec
-from controlplane.launchers.process import ProcessLauncher
+from controlplane.launchers.process import ProcessLauncher, employees
 from empla.store.ids import new_id
 
 MARKER = "marker-of-a-secret"
@@ -25,7 +25,7 @@ async def launcher(short_directory: Path, monkeypatch: pytest.MonkeyPatch) -> As
     monkeypatch.setenv("EMPLA_DATABASE_URL", f"postgresql://{MARKER}")
     monkeypatch.setenv("ANTHROPIC_API_KEY", MARKER)
     monkeypatch.setenv("LC_CTYPE", "C.UTF-8")
-    launcher = ProcessLauncher(short_directory, short_directory / "forkserver.log", [])
+    launcher = ProcessLauncher(short_directory, short_directory / "forkserver.log", employees([]))
     try:
         yield launcher
     finally:
@@ -90,8 +90,10 @@ async def test_running_finds_all_children_or_those_of_one_employee(launcher: Pro
         b'{"op": "open"}',
         b'{"op": "exit", "pid": []}',
         b'{"op": "spawn"}',
-        b'{"op": "spawn", "settings": {"epoch": 1}}',
-        b'{"op": "spawn", "settings": 3}',
+        b'{"op": "spawn", "kind": "employee", "settings": {"epoch": 1}}',
+        b'{"op": "spawn", "kind": "employee", "names": {}, "log": "/dev/null", "settings": 3}',
+        b'{"op": "spawn", "kind": "employee", "names": 3, "log": "/dev/null", "settings": {}}',
+        b'{"op": "spawn", "kind": "nothing", "names": {}, "log": "/dev/null", "settings": {}}',
     ],
     ids=lambda request: request[:40].decode(errors="replace"),
 )
@@ -117,9 +119,10 @@ def sent(path: Path, request: bytes) -> bytes:
 async def test_a_launch_whose_answer_nobody_reads_leaves_a_child_that_is_found(
     launcher: ProcessLauncher, short_directory: Path
 ):
-    await launcher.running()
+    await launcher.prepare()
     wanted = spec(short_directory)
-    request = {"op": "spawn", "log": str(wanted.log), "settings": wanted.settings}
+    names = {"employee_id": str(wanted.employee_id), "epoch": 1, "sidecar_id": ""}
+    request = {"op": "spawn", "kind": "employee", "names": names, "log": str(wanted.log), "settings": wanted.settings}
 
     def leave() -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
@@ -178,7 +181,7 @@ async def test_nobody_is_started_while_a_child_of_a_parent_that_died_is_left(
 LATE = """
 import os, sys, time
 from pathlib import Path
-from agent.forkserver import _leave_parent
+from empla.forkserver import _leave_parent
 parent = os.getpid()
 if os.fork():
     os._exit(0)

@@ -17,7 +17,7 @@ from controlplane import lifecycle
 from controlplane.employees import DEFAULT_TENANT, SQL, EmployeeRecord, Employees
 from controlplane.errors import LaunchFailed
 from controlplane.gateway import Launch, Stream, Streams
-from controlplane.launchers.interface import LaunchSpec
+from controlplane.launchers.interface import EMPLOYEE, LaunchSpec
 from controlplane.launchers.volumes import SMALLEST_BYTES, Volumes
 from controlplane.launchers.workspaces import Workspaces
 from controlplane.lifecycle import LaunchSettings, Lifecycle
@@ -29,7 +29,10 @@ from tests.conftest import Database
 
 
 class ScriptedProcess:
+    kind = EMPLOYEE
+
     def __init__(self, employee_id: UUID, epoch: int, pid: int) -> None:
+        self.sidecar_id: UUID | None = None
         self.employee_id, self.epoch, self.pid = employee_id, epoch, pid
         self.signals: list[int] = []
         self.stubborn = False
@@ -79,9 +82,29 @@ class ScriptedLauncher:
             raise LaunchFailed("no answer")
         return [p for p in self.alive if employee_id in (None, p.employee_id)]
 
+    async def stop(self) -> None:
+        return
+
     @property
     def alive(self) -> list[ScriptedProcess]:
         return [process for process in self.processes if not process.gone.is_set()]
+
+
+class ScriptedSidecars:
+    """Keeps note of whose were to end."""
+
+    def __init__(self) -> None:
+        self.ended: list[tuple[UUID, int]] = []
+        self.all_ended = False
+        self.failing = False
+
+    async def end_of(self, employee_id: UUID, epoch: int) -> None:
+        self.ended.append((employee_id, epoch))
+        if self.failing:
+            raise LaunchFailed("one does not end")
+
+    async def end_all(self) -> None:
+        self.all_ended = True
 
 
 @dataclass
@@ -92,6 +115,7 @@ class Site:
     employees: Employees
     streams: Streams
     launcher: ScriptedLauncher
+    sidecars: ScriptedSidecars
     lifecycle: Lifecycle
 
     async def employee(self, name: str = "ada", *, running: bool = True) -> EmployeeRecord:
@@ -121,6 +145,7 @@ async def site(database: Database, short_directory: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(lifecycle, "RECONCILE_SECONDS", 0.05)
     async with database.connect() as pool:
         employees, streams, launcher = Employees(pool), Streams(), ScriptedLauncher()
+        sidecars = ScriptedSidecars()
         settings = LaunchSettings(
             gateway="127.0.0.1:1",
             database_url=database.dsn,
@@ -128,6 +153,7 @@ async def site(database: Database, short_directory: Path, monkeypatch: pytest.Mo
             drain_seconds=0.1,
             heartbeat_ms=1000,
             model={},
+            browsers=short_directory / "browsers",
         )
         workspaces = Workspaces(short_directory / "workspaces", Volumes(short_directory / "volumes", None, None))
         reconciler = Lifecycle(
@@ -136,9 +162,10 @@ async def site(database: Database, short_directory: Path, monkeypatch: pytest.Mo
             streams=streams,
             launcher=launcher,
             workspaces=workspaces,
+            sidecars=sidecars,
             settings=settings,
         )
-        yield Site(pool, employees, streams, launcher, reconciler)
+        yield Site(pool, employees, streams, launcher, sidecars, reconciler)
 
 
 async def until(condition: Callable[[], Any], seconds: float = 10) -> None:
@@ -420,3 +447,63 @@ async def test_nobody_is_judged_until_some_time_after_the_database_is_back(site:
         away = False
         await further(2)
         assert not site.launcher.processes[0].signals
+
+
+def cookies_of(record: EmployeeRecord, directory: Path) -> Path:
+    """What an employee's browser kept."""
+    place = directory / "browsers" / str(record.employee_id)
+    place.mkdir(parents=True)
+    (place / "storage.json").write_text("{}")
+    return place
+
+
+async def test_the_browser_profile_stays_when_an_employee_stops_and_goes_when_it_is_deleted(
+    site: Site, short_directory: Path
+):
+    told: list[str] = []
+
+    async def note(spec: LaunchSpec) -> None:
+        told.append(spec.settings["browser_profile"])
+
+    site.launcher.on_launch = note
+    record = await site.employee()
+    async with site.reconciling():
+        await until(lambda: site.launcher.processes)
+        place = cookies_of(record, short_directory)
+        assert told == [str(place)]
+        await site.employees.want(record.employee_id, "stopped")
+        await until(lambda: site.lifecycle.process_of(record.employee_id)[0] == 0)
+        assert place.exists()
+        await site.employees.delete(record.employee_id, force=True)
+        await until(lambda: not place.exists())
+
+
+async def test_browser_profiles_of_employees_deleted_before_go_at_the_start(site: Site, short_directory: Path):
+    kept, deleted = [await site.employee(name, running=False) for name in ("kept", "deleted")]
+    places = [cookies_of(record, short_directory) for record in (kept, deleted)]
+    await site.employees.delete(deleted.employee_id, force=True)
+    async with site.reconciling():
+        await until(lambda: not places[1].exists())
+    assert places[0].exists()
+
+
+async def test_sidecars_of_an_earlier_launch_end_before_the_next(site: Site):
+    record = await site.employee()
+    async with site.reconciling():
+        await until(lambda: site.launcher.alive)
+        assert site.sidecars.ended == [(record.employee_id, 0), (record.employee_id, 0)]
+        site.launcher.alive[0].kill(signal.SIGKILL)
+        await until(lambda: len(site.launcher.processes) == 2)
+        assert set(site.sidecars.ended[2:]) == {(record.employee_id, 1)}
+    await site.lifecycle.stop_all()
+    assert site.sidecars.all_ended
+
+
+async def test_nobody_is_started_while_a_sidecar_does_not_end(site: Site):
+    site.sidecars.failing = True
+    record = await site.employee()
+    async with site.reconciling():
+        await until(lambda: site.lifecycle.observed(record) == pb.OBSERVED_STATE_BACKING_OFF)
+        assert site.launcher.calls == 0
+        site.sidecars.failing = False
+        await until(lambda: site.launcher.alive)

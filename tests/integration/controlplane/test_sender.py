@@ -9,12 +9,16 @@ from uuid import UUID
 
 import pytest
 
+from controlplane.auth import Operator
 from controlplane.callbacks import Ambiguous, Blocked, NotSent, Receipt, Rejected
+from controlplane.decisions import Decision
 from controlplane.receiver import Arrival, Receiver
-from controlplane.sender import MAX_ATTEMPTS, MAX_PARALLEL, Sender
+from controlplane.reviews import Reviews
+from controlplane.sender import DRAFT_DAYS, MAX_ATTEMPTS, MAX_PARALLEL, Sender
 from empla import notices
 from empla.store.connect import Pool
 from empla.store.ids import new_id
+from empla.v1 import control_pb2
 from tests.conftest import Database
 from tests.factories import add_channel, add_employee, add_tenant
 
@@ -109,6 +113,12 @@ class Counter:
                 if done(row):
                     return row
                 await asyncio.sleep(0.02)
+
+    async def decide(self, message_id: UUID, decision: Decision) -> None:
+        query = "SELECT review_id FROM reviews WHERE message_id = $1 AND state = 'open'"
+        review_id = await self.pool.fetchval(query, message_id)
+        ada = Operator("ada", control_pb2.SCOPE_OPERATE, None)
+        await Reviews(self.pool, self.ended.append, lambda: None).resolve(review_id, decision, ada)
 
     async def reviews(self, message_id: UUID) -> list[str]:
         rows = await self.pool.fetch("SELECT kind FROM reviews WHERE message_id = $1 AND state = 'open'", message_id)
@@ -235,6 +245,30 @@ async def test_a_reply_that_waits_for_a_person_holds_up_nothing(counter: Counter
     async with counter.sender(Door()):
         assert (await counter.ends(first))["state"] == "held"
         assert (await counter.ends(second))["state"] == "sent"
+
+
+async def test_approved_replies_leave_in_the_order_of_the_conversation_and_once(counter: Counter):
+    door = Door()
+    first, second = await counter.conversation("one", "two")
+    await counter.pool.execute("UPDATE outbox SET proposal = 'review'")
+    async with counter.sender(door):
+        for message_id in (first, second):
+            assert (await counter.ends(message_id))["state"] == "held"
+    for message_id in (second, first):
+        await counter.decide(message_id, Decision("approve"))
+    async with counter.sender(door), counter.sender(door):
+        for message_id in (second, first):
+            row = await counter.ends(message_id)
+            assert (row["state"], row["processing_state"]) == ("sent", "answered")
+    assert [posted["text"] for posted in door.posted] == ["one", "two"]
+
+
+async def test_a_draft_waits_for_a_person_no_longer_than_days(counter: Counter):
+    message_id = await counter.reply(proposal="review")
+    async with counter.sender(Door()):
+        await counter.ends(message_id)
+    days = await counter.pool.fetchval("SELECT extract(day FROM expires_at - created_at)::int FROM reviews")
+    assert days == DRAFT_DAYS
 
 
 async def test_trying_again_has_an_end(counter: Counter):

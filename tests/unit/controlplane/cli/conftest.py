@@ -144,6 +144,7 @@ def make_message(state: str = "answered", **fields: Any) -> control_pb2.Message:
         arguments_json='{"path": "notes.md"}',
         state="succeeded",
         result_json="# No",
+        places=[control_pb2.Place(place="sidecar 7", waited_ms=40, used_ms=1500, memory_bytes=2 << 30)],
     )
     reply = control_pb2.Reply(kind="reply", text="Three open deals.", state="sent")
     defaults: dict[str, Any] = {

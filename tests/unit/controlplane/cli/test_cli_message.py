@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct
 
 from empla.v1 import control_pb2
@@ -35,6 +37,7 @@ def test_show_is_a_timeline(peer: Any, empla: Fixture, message: Fixture) -> None
     assert second.split()[1:5] == ["#2", "succeeded", "40", "ms"]
     assert "a-model 12→7 tokens" in second
     assert any(line.startswith("  workspace.read  succeeded") for line in lines)
+    assert "    at sidecar 7, waited 40 ms, 2048 MiB × 1.50 s = 3.00 GiB s" in lines
     assert "  | Three open deals." in lines
     assert "  r-1  approval  open  it is risky" in lines
 
@@ -89,6 +92,29 @@ def test_reviews(peer: Any, empla: Fixture) -> None:
     assert not peer.last.request.include_ended
     assert json.loads(empla("reviews", "list", "--all", "--json").stdout)[0]["payload"] == {"draft": "Dear all"}
     assert peer.last.request.include_ended
+
+
+@pytest.mark.parametrize(
+    ("command", "decision"),
+    [
+        (("approve", "r-1"), {"approve": {}}),
+        (("edit", "r-1", "Dear Ada"), {"edit": {"text": "Dear Ada"}}),
+        (("edit", "r-1", "-"), {"edit": {"text": "from a file\n"}}),
+        (("reject", "r-1", "--reason", "no"), {"reject": {"reason": "no"}}),
+    ],
+)
+def test_decisions(peer: Any, empla: Fixture, command: tuple[str, ...], decision: dict[str, Any]) -> None:
+    peer.answers["ResolveReview"] = _review(state="resolved", resolved_by="ada")
+    decided = empla("reviews", *command, stdin="from a file\n")
+    assert decided.exit_code == 0
+    assert "resolved" in decided.stdout
+    assert MessageToDict(peer.last.request) == {"reviewId": "r-1"} | decision
+    assert json.loads(empla("reviews", *command, "--json", stdin="x").stdout)["state"] == "resolved"
+
+
+def test_an_open_review_says_how_it_is_decided(peer: Any, empla: Fixture) -> None:
+    peer.answers["GetReview"] = _review(decisions=["approve", "reject"])
+    assert "empla reviews approve r-1, empla reviews reject r-1" in empla("reviews", "show", "r-1").stdout
 
 
 def test_no_reviews(peer: Any, empla: Fixture) -> None:

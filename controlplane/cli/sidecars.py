@@ -1,0 +1,92 @@
+"""`empla sidecars`: the workstations that employees have for a while."""
+
+import click
+
+from controlplane.cli.client import connected
+from controlplane.cli.document import as_document, enum_word
+from controlplane.cli.errors import NotFound
+from controlplane.cli.output import age, json_option, local_time, print_json, print_table
+from controlplane.cli.safe_text import printable
+from empla.v1 import control_pb2
+
+
+@click.group()
+def sidecars() -> None:
+    """See and stop the workstations that employees have for a while."""
+
+
+@sidecars.command(name="list")
+@click.option("--employee", default="", metavar="NAME", help="Only this employee's.")
+@json_option
+def list_(employee: str, as_json: bool) -> None:
+    """List the sidecars that run."""
+    with connected() as control_plane:
+        found = control_plane.ListSidecars(control_pb2.ListSidecarsRequest(employee=employee)).sidecars
+    if as_json:
+        print_json([as_document(item) for item in found])
+        return
+    header = ("SIDECAR", "EMPLOYEE", "KIND", "STATE", "LAUNCHER", "PID", "MEMORY", "UP", "EXPIRES")
+    print_table(header, map(_row, found), nothing="no sidecars run; employees get them when work needs one")
+
+
+def _row(item: control_pb2.Sidecar) -> tuple[str, ...]:
+    what = (item.sidecar_id, item.employee, _kind(item), item.state, item.launcher)
+    return (
+        *what,
+        str(item.pid or ""),
+        _mebibytes(item.memory_bytes),
+        age(item.created_at),
+        local_time(item.expires_at),
+    )
+
+
+@sidecars.command()
+@click.argument("sidecar_id", metavar="ID")
+@json_option
+def show(sidecar_id: str, as_json: bool) -> None:
+    """Show the sidecar ID."""
+    with connected() as control_plane:
+        found = control_plane.ListSidecars(control_pb2.ListSidecarsRequest()).sidecars
+    item = next((item for item in found if item.sidecar_id == sidecar_id), None)
+    if item is None:
+        raise NotFound(f"there is no sidecar {sidecar_id}; it has ended", reason="SIDECAR_UNKNOWN")
+    if as_json:
+        print_json(as_document(item))
+    else:
+        _print(item)
+
+
+def _print(item: control_pb2.Sidecar) -> None:
+    click.echo(f"{item.sidecar_id}  {_kind(item)}  {item.state}")
+    rows = {
+        "employee": f"{item.tenant}/{item.employee}, epoch {item.epoch}",
+        "runs as": f"{item.launcher} {item.pid or ''}".strip(),
+        "address": item.address,
+        "memory": _mebibytes(item.memory_bytes),
+        "processors": f"{item.cpus:g}" if item.cpus else "all",
+        "created": local_time(item.created_at),
+        "expires": f"{local_time(item.expires_at)}, {item.idle_ttl_seconds} s after its last use",
+    }
+    for label, value in rows.items():
+        click.echo(f"  {label:<12}{printable(value)}")
+
+
+@sidecars.command()
+@click.argument("sidecar_id", metavar="ID")
+@json_option
+def stop(sidecar_id: str, as_json: bool) -> None:
+    """End the sidecar ID at once; what runs in it is lost."""
+    with connected() as control_plane:
+        control_plane.StopSidecar(control_pb2.StopSidecarRequest(sidecar_id=sidecar_id))
+    if as_json:
+        print_json({"sidecar_id": sidecar_id, "stopped": True})
+    else:
+        click.echo(f"{sidecar_id}: stopped")
+
+
+def _kind(item: control_pb2.Sidecar) -> str:
+    return enum_word(control_pb2.SidecarKind.DESCRIPTOR, item.kind)
+
+
+def _mebibytes(count: int) -> str:
+    return f"{count / 2**20:.0f} MiB"
