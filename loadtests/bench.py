@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from loadtests import report, transitions, webhook_reply, workstation
+from loadtests import browser, containers, report, sidecars, transitions, webhook_reply, workstation
 from loadtests.report import Figure
 
-ROWS = ("transitions", "webhook", "slow-model", "workstation")
+ROWS = ("transitions", "webhook", "slow-model", "workstation", "browser", "sidecars", "containers")
 
 
 @click.command()
@@ -38,6 +38,12 @@ def _measure(row: str, facts: dict[str, Any], *, quick: bool) -> list[Figure]:
             return webhook_reply.measure(lengths)
         case "workstation":
             return asyncio.run(workstation.measure(workstation.QUICK if quick else workstation.FULL))
+        case "browser":
+            return asyncio.run(browser.measure(browser.QUICK if quick else browser.FULL))
+        case "sidecars":
+            return asyncio.run(sidecars.measure(sidecars.QUICK if quick else sidecars.FULL))
+        case "containers":
+            return asyncio.run(containers.measure(containers.QUICK if quick else containers.FULL))
         case _:
             return webhook_reply.measure_with_slow_model(lengths)
 
