@@ -22,8 +22,8 @@ up: setup ## start the database, the control plane and an employee; Ctrl-C stops
 	@exec empla up
 
 .PHONY: test
-test: setup ## run the tests
-	@python -m pytest
+test: setup ## run the tests, in two processes
+	@python -m pytest --numprocesses=2 --dist=loadgroup
 
 .PHONY: check
 check: lint types imports generated ## everything a machine can say about the code; -k goes on after a failure
@@ -57,6 +57,10 @@ format: setup ## format the code and fix what can be fixed
 .PHONY: proto
 proto: setup ## generate the code of the contracts anew
 	@$(call generate,proto)
+
+.PHONY: states
+states: setup ## draw the state diagrams of docs/states.md anew
+	@python -m empla.store.diagrams >docs/states.md.new && mv docs/states.md.new docs/states.md
 
 .PHONY: bench
 bench: setup ## measure the figures

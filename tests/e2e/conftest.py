@@ -67,13 +67,7 @@ def model() -> Iterator[ModelServer]:
 
 @pytest.fixture(scope="session")
 def started_with_model(model: ModelServer) -> Iterator[System]:
-    settings = {
-        "EMPLA_MODEL_PROVIDER": "openai",
-        "EMPLA_MODEL_NAME": "tests",
-        "OPENAI_BASE_URL": model.url,
-        "EMPLA_DRAIN_SECONDS": "1",
-    }
-    with _directory() as directory, _ended_properly(System(directory, **settings)) as system:
+    with own_system(model) as system:
         yield system
 
 
@@ -93,12 +87,25 @@ def held_inbox(system_with_model: System, model: ModelServer, callbacks: Callbac
     model.release()
 
 
-def connected(system: System, callbacks: CallbackServer) -> Inbox:
-    """A new channel."""
+def connected(system: System, callbacks: CallbackServer, employee: str = EMPLOYEE) -> Inbox:
+    """A new channel of the employee."""
     created = system.json(
-        "channel", "create", f"inbox-{uuid4().hex[:8]}", "--employee", EMPLOYEE, "--callback", callbacks.url
+        "channel", "create", f"inbox-{uuid4().hex[:8]}", "--employee", employee, "--callback", callbacks.url
     )
     return Inbox(system, created["receive_path"], created["secret"], callbacks)
+
+
+@contextmanager
+def own_system(model: ModelServer) -> Iterator[System]:
+    """A system that is yet to be started, whose employees use `model`; its end must be in order."""
+    settings = {
+        "EMPLA_MODEL_PROVIDER": "openai",
+        "EMPLA_MODEL_NAME": "tests",
+        "OPENAI_BASE_URL": model.url,
+        "EMPLA_DRAIN_SECONDS": "1",
+    }
+    with _directory() as directory, _ended_properly(System(directory, **settings)) as system:
+        yield system
 
 
 @contextmanager

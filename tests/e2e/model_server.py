@@ -1,7 +1,8 @@
 """A model on loopback that speaks OpenAI's streaming chat completions, and can be held, slow, or deadly.
 
 Asked to note a word it calls `append_file` and then says that it has; asked to read a path it calls `read_file` and then
-says what came of it, and asked to run a program `run_python`; to anything else it says good day.
+says what came of it, asked to run a program `run_python`, and asked for a question `ask_sender`; to anything else it
+says good day. What a riddle is about it never knows.
 """
 
 import json
@@ -17,7 +18,7 @@ from tests.e2e.system import PATIENCE, until
 from tests.unit.agent.models.provider_server import openai_call, openai_end, openai_text
 
 NOTES = "notes.txt"
-_TASK = re.compile(r"note (w[0-9a-f]+)|read (\S+)|run `(.+)`")
+_TASK = re.compile(r"note (w[0-9a-f]+)|read (\S+)|run `(.+)`|ask `(.+)`")
 
 
 class ModelServer:
@@ -54,6 +55,8 @@ class ModelServer:
     def respond(self, request: dict[str, Any]) -> list[str]:
         """The events of one response."""
         last = request["messages"][-1]
+        if "response_format" in request and "riddle" in last["content"]:
+            return [*openai_text("Who knows?"), *openai_end()]
         if "response_format" in request:
             return [*openai_text(_classified()), *openai_end()]
         if self._on_poison and "poison" in last["content"]:
@@ -73,10 +76,12 @@ class ModelServer:
         return [*openai_text(*pieces), *openai_end()]
 
 
-def _called(word: str, path: str, program: str) -> tuple[str, dict[str, str]]:
+def _called(word: str, path: str, program: str, question: str) -> tuple[str, dict[str, str]]:
     """The tool for a task, of which one part is there."""
     if word:
         return "append_file", {"path": NOTES, "content": f"{word}\n"}
+    if question:
+        return "ask_sender", {"question": question}
     return ("read_file", {"path": path}) if path else ("run_python", {"code": program})
 
 

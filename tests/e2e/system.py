@@ -130,7 +130,7 @@ class System:
     @property
     def warm_parent(self) -> int:
         """The process that the employees are forked from."""
-        forked = {pid for pid, command in self.processes().items() if "agent.forkserver" in command}
+        forked = {pid for pid, command in self.processes().items() if "/forkserver.sock" in command}
         [parent] = [pid for pid in forked if _parent_of(pid) not in forked]
         return parent
 

@@ -29,7 +29,7 @@ class Neighbours:
 
 
 async def _fill(pool: Pool, tenant_id: UUID, employee_id: UUID, channel_id: UUID) -> None:
-    ids = {name: new_id() for name in ("conversation", "message", "worker", "outbox")}
+    ids = {name: new_id() for name in ("conversation", "message", "worker", "outbox", "review")}
     me = (tenant_id, employee_id)
     await pool.execute(
         "INSERT INTO conversations VALUES ($1, $2, $3, $4, $5)", ids["conversation"], *me, channel_id, str(employee_id)
@@ -53,7 +53,9 @@ async def _fill(pool: Pool, tenant_id: UUID, employee_id: UUID, channel_id: UUID
          "VALUES ($4, $1, $2, $3, 'reply', 'text', 1)", ids["outbox"]),
         ("INSERT INTO reviews (review_id, message_id, tenant_id, employee_id, kind) "
          "VALUES ($4, $1, $2, $3, 'draft')", new_id()),
-        ("INSERT INTO unit_answers VALUES ($1, 'q', $1, $2, $3, '{}', 'op')",),
+        ("INSERT INTO reviews (review_id, message_id, tenant_id, employee_id, kind) "
+         "VALUES ($4, $1, $2, $3, 'classification')", ids["review"]),
+        ("INSERT INTO unit_answers VALUES ($1, $4, $1, $2, $3, '{\"decision\": \"reject\"}', 'op')", str(ids["review"])),
     ):  # fmt: skip
         await pool.execute(statement, *message, *values)
     await pool.execute("INSERT INTO employee_events (tenant_id, employee_id, kind) VALUES ($1, $2, 'x')", *me)
@@ -62,6 +64,11 @@ async def _fill(pool: Pool, tenant_id: UUID, employee_id: UUID, channel_id: UUID
         *me,
         new_id(),
     )
+    await pool.execute(
+        "INSERT INTO sidecars VALUES ($3, $1, $2, 1, 'compute', 'leased', 'process', '{}', 'unix:/x', $4, 1, 0, 60, "
+        "now(), now())",
+        *me, new_id(), b"k" * 32,
+    )  # fmt: skip
     await pool.execute(
         "INSERT INTO memories (memory_id, tenant_id, employee_id, kind, content) VALUES ($3, $1, $2, 'semantic', 'x')",
         *me, new_id(),
