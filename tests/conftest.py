@@ -21,10 +21,17 @@ from empla.store.ids import new_id
 from empla.store.migrate import migrate
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say which tests one process runs, one after the other, when several share the suite (`--dist loadgroup`)."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse to run tests that share a machine without their groups."""
+    if getattr(session.config.option, "loadgroup", False) and not all("@" in item.nodeid for item in session.items):
+        raise pytest.UsageError("pytest-xdist took no notice of the groups: its version does not fit pytest's")
 
 
 def _group(item: pytest.Item) -> str:
