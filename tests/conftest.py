@@ -21,6 +21,11 @@ from empla.store.ids import new_id
 from empla.store.migrate import migrate
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name long values by their argument: megabytes are no name, and what is drawn anew differs between processes."""
+    return argname if isinstance(val, str | bytes) and len(val) > 60 else None
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say which tests one process runs, one after the other, when several share the suite (`--dist loadgroup`)."""
