@@ -129,6 +129,9 @@ async def test_one_that_may_go_goes(browser: LocalBrowser, sites: Sites, policy:
     result = await tab.click("button", "Send")
     page = result.opened[0] if result.opened else result.page
     await browser.wait_for(page.page_id, text="taken")
+    if kind == "redirect":
+        [taken] = sites.http.requests(goal)
+        assert (taken.method, taken.body) == ("POST", b"a=secret")
     assert policy.asked == [("site.test", "other.test")]
 
 
