@@ -20,6 +20,8 @@ All are `AgentError`; models have a tree of their own (`agent.models.interface`)
         └── ActionFailed        the action itself failed
 """
 
+from pydantic import JsonValue
+
 
 class AgentError(Exception):
     """Something about an employee failed."""
@@ -54,7 +56,14 @@ class EffectAmbiguous(StepFailed):
 
 
 class ApprovalNeeded(StepFailed):
-    """The employee's policy lets a person decide about the action; it was not done, and the message says what it is."""
+    """The employee's policy lets a person decide about the action; it was not done, and the message says what it is.
+
+    `held`, as JSON: what the action led to and was held back, when that was known only once it was done.
+    """
+
+    def __init__(self, message: str, held: JsonValue = None) -> None:
+        super().__init__(message)
+        self.held = held
 
 
 class CapabilityError(AgentError):

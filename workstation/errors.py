@@ -44,6 +44,7 @@ Beside each class stands its canonical gRPC code; the class's `reason` travels a
         ├── PageTimedOut            what was waited for did not come                DEADLINE_EXCEEDED
         ├── NavigationFailed        no answer, bad certificate, not a page          FAILED_PRECONDITION
         └── NavigationBlocked       the egress rules forbid that address            PERMISSION_DENIED
+            └── SubmissionBlocked   a form may not go to that host                  PERMISSION_DENIED
 """
 
 from typing import ClassVar
@@ -341,3 +342,14 @@ class NavigationBlocked(BrowserError):
     """The egress rules forbid that address."""
 
     reason = "NAVIGATION_BLOCKED"
+
+
+class SubmissionBlocked(NavigationBlocked):
+    """A form of the host `sender` may not be sent to the host `receiver`; either is '' where it is not known."""
+
+    reason = "SUBMISSION_BLOCKED"
+
+    def __init__(self, message: str, *, page_id: str, sender: str, receiver: str) -> None:
+        super().__init__(message, page_id=page_id)
+        self.sender = sender
+        self.receiver = receiver

@@ -99,8 +99,9 @@ def _lean(schema: dict[str, Any]) -> dict[str, Any]:
 class EffectKey:
     """Which call this is: unit, model response, and call within it. Never what the model happens to say.
 
-    `approved`: a person has allowed it. `anew_since` is when a person said that it be done after all: a record from before
-    that, of a refusal or of a run that nobody knows the end of, does not stand in the way.
+    `approved`: a person has allowed it, and with it `held`, what it led to before and was held back. `anew_since` is when a
+    person said that it be done after all: a record from before that, of a refusal or of a run that nobody knows the end of,
+    does not stand in the way.
     """
 
     unit_id: UUID
@@ -108,6 +109,7 @@ class EffectKey:
     response_index: int
     call_index: int
     approved: bool = field(default=False, compare=False)
+    held: Risky | None = field(default=None, compare=False)
     anew_since: datetime | None = field(default=None, compare=False)
 
 
@@ -216,7 +218,9 @@ class BaseCapability(ABC):
         try:
             async with asyncio.timeout(action.deadline):
                 _require_secrets(action, arguments)
-                policy.check(action.name, await self.risks(action.name, arguments, key), approved=key.approved)
+                reasons = await self.risks(action.name, arguments, key)
+                reasons += () if key.held is None else (key.held,)
+                policy.check(action.name, reasons, approved=key.approved)
                 output = await self._execute_action_impl(action.name, arguments, key)
         except TimeoutError as error:
             late = ActionTimedOut(f"{action.name} did not end within {action.deadline:g} s")
@@ -225,7 +229,10 @@ class BaseCapability(ABC):
                 raise late from error
             # What it left behind is unknown. A model that read of a failure would do it again.
             raise EffectAmbiguous(f"{late}; a person must say what it did") from error
-        except (CapabilityError, ApprovalNeeded) as error:
+        except ApprovalNeeded as error:
+            await effects.end(key, state="failed", result=error.held, error=error, places=noted())
+            raise
+        except CapabilityError as error:
             await effects.end(key, state="failed", error=error, places=noted())
             raise
         result: JsonValue = storable(output.model_dump(mode="json"))
@@ -252,7 +259,7 @@ def _require_secrets(action: Action, arguments: BaseModel) -> None:
 
 def _replayed(earlier: RecordedEffect) -> JsonValue:
     if earlier.awaits:
-        raise ApprovalNeeded(earlier.error)
+        raise ApprovalNeeded(earlier.error, earlier.result)
     if earlier.state == "failed":
         raise CapabilityError(earlier.error)
     return earlier.result

@@ -17,7 +17,7 @@ from agent.capabilities.browser_secrets import TypedPasswords
 from agent.capabilities.browser_visits import LastUses, SeenElements, Visits, host_of, name_of, page_id_of
 from agent.capabilities.policy import ASKED, Policy, Risk, Risky
 from agent.errors import ActionFailed, ApprovalNeeded
-from workstation.errors import DialogOpen, LimitExceeded, NavigationBlocked, PageCrashed, WorkstationError
+from workstation.errors import DialogOpen, LimitExceeded, PageCrashed, SubmissionBlocked, WorkstationError
 from workstation.interface import (
     Action as PageAction,
 )
@@ -50,6 +50,8 @@ UNUSED_SECONDS = 30.0
 _DOWNLOAD_SECONDS = 5.0
 """Small files are complete by then, and nobody has to ask for them again."""
 _POLL_SECONDS = 0.1
+_ALLOWED_SECONDS = 30.0
+"""How long what an approved action leads to has from the action's begin."""
 _PDF_PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
 _OVERLAP = 32
 
@@ -99,14 +101,15 @@ class BrowserCapability(BaseCapability):
 
     def refuse_submission(self, sender: str, receiver: str, policy: Policy) -> str:
         """Why a form in a page of one host may not be sent to another; '' if it may."""
-        refusal = "" if self._visits.trust_both(sender, receiver) else policy.refusal(Risk.SUBMIT)
-        return refusal and f"{refusal}: a form of {sender or 'a hidden page'} goes to {receiver}"
+        return "" if self._visits.trust_both(sender, receiver) else policy.refusal(Risk.SUBMIT)
 
     async def _execute_action_impl(self, action: str, arguments: Any, key: EffectKey) -> BaseModel:
         try:
             browser = await self._opened.get()
             if hasattr(arguments, "page"):
                 self._uses.use(page_id_of(arguments.page, key))
+            if key.held is not None:
+                await _allow(browser, key.held)
             result: BaseModel = await getattr(self, f"_{action}")(browser, arguments, key)
             if getattr(result, MARKED, ""):
                 self._visits.read(key)
@@ -230,10 +233,12 @@ class BrowserCapability(BaseCapability):
     async def _act(self, browser: Browser, page: str, action: PageAction, key: EffectKey) -> act.Acted:
         try:
             result = await browser.act(page_id_of(page, key), action)
-        except NavigationBlocked as error:
-            if str(error).startswith(ASKED):
-                raise ApprovalNeeded(f"what the page was to send was held back: {error}") from error
-            raise
+        except SubmissionBlocked as error:
+            if not str(error).startswith(ASKED):
+                raise
+            between = (error.sender, error.receiver)
+            held = Risky(Risk.SUBMIT, f"have a form of {between[0]} sent to {between[1]}", between)
+            raise ApprovalNeeded(f"what the page was to send was held back: {error}", held.to_json()) from error
         for opened in result.opened:
             self._uses.use(opened.page_id)
         seen, note = await self._after(browser, result)
@@ -318,7 +323,18 @@ class BrowserCapability(BaseCapability):
 def _require_approved(downloads: tuple[Download, ...]) -> None:
     for one in downloads:
         if one.failure.startswith(ASKED):
-            raise ApprovalNeeded(f"{one.name} was not downloaded from {host_of(one.url)}: {one.failure}")
+            held = Risky(Risk.DOWNLOAD, f"download {one.name} from {host_of(one.url)}", (one.url,))
+            raise ApprovalNeeded(
+                f"{one.name} was not downloaded from {host_of(one.url)}: {one.failure}", held.to_json()
+            )
+
+
+async def _allow(browser: Browser, held: Risky) -> None:
+    """Have the browser let through what a person approved after it had held it back."""
+    if held.risk is Risk.SUBMIT:
+        await browser.allow_submission(*held.between, seconds=_ALLOWED_SECONDS)
+    else:
+        await browser.allow_download(*held.between, seconds=_ALLOWED_SECONDS)
 
 
 class _CountedPages:

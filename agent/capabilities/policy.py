@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pydantic import JsonValue, TypeAdapter
+
 from agent.errors import ActionDenied, ApprovalNeeded
 from empla.v1 import control_pb2
 
@@ -33,10 +35,26 @@ ASKED = "a person must approve it"
 
 @dataclass(frozen=True, slots=True)
 class Risky:
-    """One reason for which an action is risky; `what` would be done, in words for who decides: `upload a.pdf to x.org`."""
+    """One reason for which an action is risky; `what` would be done, in words for who decides: `upload a.pdf to x.org`.
+
+    `between` are who gives and who gets, when that was known only once it was held back.
+    """
 
     risk: Risk
     what: str
+    between: tuple[str, ...] = ()
+
+    def to_json(self) -> JsonValue:
+        """As it is kept beside the approval that it waits for."""
+        return {"risk": self.risk, "what": self.what, "between": list(self.between)}
+
+    @classmethod
+    def from_json(cls, kept: JsonValue) -> "Risky":
+        """Read it again."""
+        return _RISKY.validate_python(kept)
+
+
+_RISKY = TypeAdapter(Risky)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from agent.models.interface import ModelResponse, Tool, ToolCall, ToolResult
 from agent.pipeline.step import Answer
 from agent.prompts import mark
@@ -45,8 +47,8 @@ class Asked:
     said: ModelResponse
     done: tuple[str, ...]
 
-    def waits(self, kind: str, reason: str) -> Waits:
-        """The review of it."""
+    def waits(self, kind: str, reason: str, held: JsonValue = None) -> Waits:
+        """The review of it; `held` is what an approval lets through besides the call itself."""
         payload = {
             "step": "action_planning",
             "call": {"name": self.call.name, "arguments": self.call.arguments},
@@ -55,6 +57,8 @@ class Asked:
             "said": self.said.text[:MAX_QUESTION_CHARACTERS],
             "done": list(self.done),
         }
+        if held is not None:
+            payload["held"] = held
         if kind == "question":
             payload["question"] = reason
         return Waits(

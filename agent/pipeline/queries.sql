@@ -218,7 +218,8 @@ WHERE m.message_id = ANY ($1::uuid[]);
 -- name: answers
 -- What was answered to units of some messages, in order, and where the question stood.
 SELECT u.unit_id, u.message_id, u.question_key, u.answer, u.answered_by, u.answered_at, r.kind,
-  (r.payload ->> 'response_index')::int AS response_index, (r.payload ->> 'call_index')::int AS call_index
+  (r.payload ->> 'response_index')::int AS response_index, (r.payload ->> 'call_index')::int AS call_index,
+  r.payload -> 'held' AS held
 FROM unit_answers u JOIN reviews r ON r.review_id = u.question_key::uuid
 WHERE u.message_id = ANY ($1::uuid[]) ORDER BY u.answered_at;
 

@@ -23,6 +23,7 @@ def answer_of(row: Any) -> Answer:
         reason=answer.get("reason", ""),
         classification=answer.get("classification"),
         call=(row["response_index"], row["call_index"]),
+        held=row["held"],
     )
 
 

@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from agent.capabilities.base import EffectKey
 from agent.models.interface import ModelResponse
 from agent.pipeline.units import Place
@@ -62,6 +64,7 @@ class Answer:
     reason: str = ""
     classification: Any = None
     call: tuple[int | None, int | None] = (None, None)  # index of the response, and of the call in it
+    held: JsonValue = None  # what an approval lets through besides the call
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from agent.capabilities.base import CapabilityRegistry, EffectKey, result_text
+from agent.capabilities.policy import Risky
 from agent.errors import ApprovalNeeded, CapabilityError, StepFailed, Superseded
 from agent.identity import Identity
 from agent.models.interface import ChatMessage, Model, ModelRequest, ModelResponse, ToolCall, ToolResult
@@ -223,9 +224,9 @@ class _ToolLoop:
                 outcome.failed = True
                 return _refused(call, str(error))
             except ApprovalNeeded as error:
-                if allowed is not None:  # what refuses it does not know of the approval: asking again would not help
+                if allowed is not None:  # it led elsewhere than what was approved
                     raise
-                raise asked.waits("approval", str(error)) from error
+                raise asked.waits("approval", str(error), error.held) from error
         self._done.append(call.name)
         return ToolResult(call_id=call.call_id, name=call.name, content=_bounded(result))
 
@@ -241,7 +242,8 @@ class _ToolLoop:
         else:
             anew = allowed.at if allowed is not None else None
         message_id = self._work.message.message_id
-        return EffectKey(self._unit_id, message_id, *place, approved=allowed is not None, anew_since=anew)
+        held = None if allowed is None or allowed.held is None else Risky.from_json(allowed.held)
+        return EffectKey(self._unit_id, message_id, *place, approved=allowed is not None, held=held, anew_since=anew)
 
 
 def _asked(asked: Asked, answer: Answer | None) -> ToolResult:

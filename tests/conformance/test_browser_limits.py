@@ -63,3 +63,13 @@ async def test_no_argument_is_a_trap(browser: Browser, fps: float) -> None:
     with pytest.raises(InvalidArgument):
         async for _ in browser.live_view("one", frames_per_second=fps):
             pass
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 300.001, math.inf, math.nan])
+async def test_nothing_is_allowed_for_ever(browser: Browser, seconds: float) -> None:
+    with pytest.raises(InvalidArgument):
+        await browser.allow_submission("a.test", "b.test", seconds=seconds)
+    with pytest.raises(InvalidArgument):
+        await browser.allow_download("http://a.test/list.csv", seconds=seconds)
+    await browser.allow_submission("", "b.test", seconds=1)
+    await browser.allow_download("data:text/csv,a", seconds=1)

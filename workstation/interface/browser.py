@@ -352,8 +352,22 @@ class Browser(Protocol):
     async def act(self, page_id: str, action: Action, *, timeout: float | None = None) -> ActResult:
         """Act on an element of the latest snapshot.
 
-        Raises `StaleRef`, `ActionFailed`, `NavigationBlocked`, `DialogOpen` (answer it first), and for an upload also the
-        errors of FileSystem.
+        Raises `StaleRef`, `ActionFailed`, `NavigationBlocked`, `SubmissionBlocked` for a form that may not go where it
+        would, `DialogOpen` (answer it first), and for an upload also the errors of FileSystem.
+        """
+        ...
+
+    async def allow_submission(self, sender: str, receiver: str, *, seconds: float) -> None:
+        """Let forms go from one host to the other for `seconds`, at most 300, though they may not else.
+
+        The hosts are those of a `SubmissionBlocked`. Raises `InvalidArgument`.
+        """
+        ...
+
+    async def allow_download(self, url: str, *, seconds: float) -> None:
+        """Let downloads come from the host of this address for `seconds`, at most 300, though they may not else.
+
+        The address is that of a `Download`. Raises `InvalidArgument`.
         """
         ...
 

@@ -1476,6 +1476,11 @@ class BrowserStub:
                 request_serializer=empla_dot_v1_dot_workstation__pb2.PageActRequest.SerializeToString,
                 response_deserializer=empla_dot_v1_dot_workstation__pb2.PageActResponse.FromString,
                 _registered_method=True)
+        self.Allow = channel.unary_unary(
+                '/empla.v1.Browser/Allow',
+                request_serializer=empla_dot_v1_dot_workstation__pb2.BrowserAllowRequest.SerializeToString,
+                response_deserializer=empla_dot_v1_dot_workstation__pb2.BrowserAllowResponse.FromString,
+                _registered_method=True)
         self.WaitFor = channel.unary_unary(
                 '/empla.v1.Browser/WaitFor',
                 request_serializer=empla_dot_v1_dot_workstation__pb2.PageWaitForRequest.SerializeToString,
@@ -1580,7 +1585,15 @@ class BrowserServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Act(self, request, context):
-        """STALE_REF, ACTION_FAILED, NAVIGATION_BLOCKED, DIALOG_OPEN; for an upload also the reasons of FileSystem.
+        """STALE_REF, ACTION_FAILED, NAVIGATION_BLOCKED, SUBMISSION_BLOCKED (`sender`, `receiver`), DIALOG_OPEN; for an upload also the
+        reasons of FileSystem.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Allow(self, request, context):
+        """For so long, lets go or come what is refused else. INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1688,6 +1701,11 @@ def add_BrowserServicer_to_server(servicer, server):
                     servicer.Act,
                     request_deserializer=empla_dot_v1_dot_workstation__pb2.PageActRequest.FromString,
                     response_serializer=empla_dot_v1_dot_workstation__pb2.PageActResponse.SerializeToString,
+            ),
+            'Allow': grpc.unary_unary_rpc_method_handler(
+                    servicer.Allow,
+                    request_deserializer=empla_dot_v1_dot_workstation__pb2.BrowserAllowRequest.FromString,
+                    response_serializer=empla_dot_v1_dot_workstation__pb2.BrowserAllowResponse.SerializeToString,
             ),
             'WaitFor': grpc.unary_unary_rpc_method_handler(
                     servicer.WaitFor,
@@ -1916,6 +1934,33 @@ class Browser:
             '/empla.v1.Browser/Act',
             empla_dot_v1_dot_workstation__pb2.PageActRequest.SerializeToString,
             empla_dot_v1_dot_workstation__pb2.PageActResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Allow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/empla.v1.Browser/Allow',
+            empla_dot_v1_dot_workstation__pb2.BrowserAllowRequest.SerializeToString,
+            empla_dot_v1_dot_workstation__pb2.BrowserAllowResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -600,7 +600,11 @@ class BrowserStub:
     Snapshot: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.PageSnapshotRequest, _workstation_pb2.PageSnapshot]
     """The accessibility tree with refs; earlier refs are stale afterwards. STALE_REF, DIALOG_OPEN, PAGE_TIMED_OUT."""
     Act: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.PageActRequest, _workstation_pb2.PageActResponse]
-    """STALE_REF, ACTION_FAILED, NAVIGATION_BLOCKED, DIALOG_OPEN; for an upload also the reasons of FileSystem."""
+    """STALE_REF, ACTION_FAILED, NAVIGATION_BLOCKED, SUBMISSION_BLOCKED (`sender`, `receiver`), DIALOG_OPEN; for an upload also the
+    reasons of FileSystem.
+    """
+    Allow: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.BrowserAllowRequest, _workstation_pb2.BrowserAllowResponse]
+    """For so long, lets go or come what is refused else. INVALID_ARGUMENT."""
     WaitFor: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.PageWaitForRequest, _workstation_pb2.Page]
     """Until all that is named holds. PAGE_TIMED_OUT, DIALOG_OPEN."""
     Screenshot: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.PageScreenshotRequest, _workstation_pb2.Picture]
@@ -651,7 +655,11 @@ class BrowserAsyncStub(BrowserStub):
     Snapshot: _aio.UnaryUnaryMultiCallable[_workstation_pb2.PageSnapshotRequest, _workstation_pb2.PageSnapshot]  # type: ignore[assignment]
     """The accessibility tree with refs; earlier refs are stale afterwards. STALE_REF, DIALOG_OPEN, PAGE_TIMED_OUT."""
     Act: _aio.UnaryUnaryMultiCallable[_workstation_pb2.PageActRequest, _workstation_pb2.PageActResponse]  # type: ignore[assignment]
-    """STALE_REF, ACTION_FAILED, NAVIGATION_BLOCKED, DIALOG_OPEN; for an upload also the reasons of FileSystem."""
+    """STALE_REF, ACTION_FAILED, NAVIGATION_BLOCKED, SUBMISSION_BLOCKED (`sender`, `receiver`), DIALOG_OPEN; for an upload also the
+    reasons of FileSystem.
+    """
+    Allow: _aio.UnaryUnaryMultiCallable[_workstation_pb2.BrowserAllowRequest, _workstation_pb2.BrowserAllowResponse]  # type: ignore[assignment]
+    """For so long, lets go or come what is refused else. INVALID_ARGUMENT."""
     WaitFor: _aio.UnaryUnaryMultiCallable[_workstation_pb2.PageWaitForRequest, _workstation_pb2.Page]  # type: ignore[assignment]
     """Until all that is named holds. PAGE_TIMED_OUT, DIALOG_OPEN."""
     Screenshot: _aio.UnaryUnaryMultiCallable[_workstation_pb2.PageScreenshotRequest, _workstation_pb2.Picture]  # type: ignore[assignment]
@@ -735,7 +743,17 @@ class BrowserServicer(metaclass=_abc_1.ABCMeta):
         request: _workstation_pb2.PageActRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_workstation_pb2.PageActResponse, _abc.Awaitable[_workstation_pb2.PageActResponse]]:
-        """STALE_REF, ACTION_FAILED, NAVIGATION_BLOCKED, DIALOG_OPEN; for an upload also the reasons of FileSystem."""
+        """STALE_REF, ACTION_FAILED, NAVIGATION_BLOCKED, SUBMISSION_BLOCKED (`sender`, `receiver`), DIALOG_OPEN; for an upload also the
+        reasons of FileSystem.
+        """
+
+    @_abc_1.abstractmethod
+    def Allow(
+        self,
+        request: _workstation_pb2.BrowserAllowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workstation_pb2.BrowserAllowResponse, _abc.Awaitable[_workstation_pb2.BrowserAllowResponse]]:
+        """For so long, lets go or come what is refused else. INVALID_ARGUMENT."""
 
     @_abc_1.abstractmethod
     def WaitFor(

@@ -20,7 +20,7 @@ from aiohttp import web
 from agent.capabilities.base import EffectKey, result_text
 from agent.capabilities.browser import BrowserCapability
 from agent.capabilities.browser_actions import ACTIONS, CHANGED_CHARACTERS, OPENED_CHARACTERS
-from agent.capabilities.policy import Decision, Policy, Risk
+from agent.capabilities.policy import Decision, Policy, Risk, Risky
 from agent.errors import ActionDenied, ActionFailed, ApprovalNeeded
 from agent.models.interface import ModelRequest, ModelResponse, ToolCall
 from agent.models.scripted import ScriptedModel, Step, echo
@@ -30,6 +30,7 @@ from controlplane.gateway import configuration
 from empla import telemetry
 from empla.v1 import control_pb2
 from tests.integration.agent.conftest import Office
+from tests.integration.agent.deciding import Desk as Reviews
 from tests.integration.agent.test_pipeline import answered
 from tests.unit.agent.capabilities.conftest import Effects
 from workstation.egress import EgressPolicy, EgressProxy, EgressRule
@@ -119,8 +120,11 @@ class Desk:
         self._capability, self._actions = capability, {action.name: action for action in ACTIONS}
         self.policy, self.unit, self.response = Policy(), uuid4(), 0
 
-    async def __call__(self, name: str, /, *, unit: UUID | None = None, **arguments: Any) -> Any:
-        key = EffectKey(unit or self.unit, None, self.response, 0)
+    async def __call__(
+        self, name: str, /, *, unit: UUID | None = None, approved: ApprovalNeeded | None = None, **arguments: Any
+    ) -> Any:
+        held = Risky.from_json(approved.held) if approved else None
+        key = EffectKey(unit or self.unit, None, self.response, 0, approved=approved is not None, held=held)
         self.response += 1
         return await self._capability.execute(self._actions[name], arguments, key, Effects(), self.policy)
 
@@ -388,6 +392,26 @@ async def test_a_form_goes_to_no_other_host_than_the_employee_was_sent_to(
     assert site.posted == [{"name": "Ann"}]
 
 
+async def test_what_a_person_approved_goes_where_they_were_told_and_nowhere_else(desk: Desk, site: Site):
+    desk.policy = Policy({Risk.SUBMIT: Decision.ASK, Risk.DOWNLOAD: Decision.ASK})
+    await desk("open_page", url=site.url("/elsewhere"))
+    send = await desk.ref("button", "Send")
+    with pytest.raises(ApprovalNeeded) as held:
+        await desk("click", ref=send)
+    prices = site.url("/list.csv")
+    with pytest.raises(ApprovalNeeded) as file:
+        await desk("open_page", url=prices, approved=held.value)
+    desk.policy = Policy({Risk.SUBMIT: Decision.DENY})
+    with pytest.raises(ActionDenied, match=r"may not have a form of 127\.0\.0\.1 sent to localhost"):
+        await desk("click", ref=send, approved=held.value)
+    assert site.posted == []
+    desk.policy = Policy({Risk.SUBMIT: Decision.ASK, Risk.DOWNLOAD: Decision.ASK})
+    [came] = (await desk("open_page", url=prices, approved=file.value))["downloads"]
+    assert (came["state"], came["path"]) == ("complete", "downloads/list.csv")
+    await desk("click", ref=send, approved=held.value)
+    assert site.posted == [{"name": ""}]
+
+
 async def test_a_form_may_go_from_one_to_another_that_the_employee_was_sent_to(desk: Desk, site: Site):
     desk.policy = Policy({Risk.SUBMIT: Decision.DENY})
     for host in ("localhost", "127.0.0.1"):
@@ -556,6 +580,37 @@ async def test_a_form_for_another_host_ends_in_a_review_that_says_where_it_goes(
     assert site.posted == []
     [review] = await careful.pool.fetch("SELECT reason FROM reviews WHERE message_id = $1", message_id)
     assert re.search(r"held back: a person must approve it.*a form of 127\.0\.0\.1 goes to localhost", review["reason"])
+
+
+async def test_an_approved_form_goes_to_the_other_host_once(online: Office, site: Site):
+    careful = await changed(online, egress=site, submit="ask")
+    model = acting(
+        ("open_page", lambda _: {"url": site.url("/elsewhere")}),
+        ("click", lambda told: {"ref": ref_in(told, 'button "Send"')}),
+    )
+    reviews = Reviews(careful)
+    async with careful.employee(model) as gateway:
+        message_id, _ = await answered(careful, gateway, "Send the form")
+        review = await reviews.decide("approval", "approve", gateway)
+        await reviews.told_more(message_id, 2)
+    assert review["payload"]["held"]["between"] == ["127.0.0.1", "localhost"]
+    assert site.posted == [{"name": ""}]
+
+
+async def test_an_approved_download_lands_in_the_workspace(online: Office, site: Site):
+    careful = await changed(online, egress=site, download="ask")
+    model = acting(
+        ("open_page", lambda _: {"url": site.url()}),
+        ("click", lambda told: {"ref": ref_in(told, 'link "Prices"')}),
+    )
+    reviews = Reviews(careful)
+    async with careful.employee(model) as gateway:
+        message_id, _ = await answered(careful, gateway, "Get the prices")
+        assert not (careful.workspace / "downloads/list.csv").exists()
+        await reviews.decide("approval", "approve", gateway)
+        told = await reviews.told_more(message_id, 2)
+    assert "list.csv" in told[1][2]
+    assert (careful.workspace / "downloads/list.csv").read_bytes() == b"plan,price\n"
 
 
 async def test_rules_hold_at_once_in_a_running_employee(office: Office, site: Site):

@@ -27,10 +27,11 @@ from workstation.errors import (
     CredentialRefused,
     NavigationBlocked,
     ProfileBusy,
+    SubmissionBlocked,
     Unsupported,
     WorkstationUnavailable,
 )
-from workstation.interface import Browser, Click, DownloadState, ExecSpec
+from workstation.interface import Browser, Click, Direction, DownloadState, ExecSpec
 from workstation.remote.dialing import RemoteWorkstation, dialing
 
 type Start = Callable[..., AbstractAsyncContextManager["Running"]]
@@ -181,6 +182,10 @@ async def test_downloads_land_in_the_workspace_unless_they_are_refused(
         await sidecar.configure(sites, download_refusal="no downloads here")
         found = await downloaded()
         assert (found.state, found.failure) == (DownloadState.FAILED, "no downloads here")
+        await browser.allow_download("http://localhost/", seconds=60)
+        assert (await downloaded()).state is DownloadState.FAILED
+        await browser.allow_download(found.url, seconds=60)
+        assert (await downloaded()).state is DownloadState.COMPLETE
 
 
 async def test_forms_go_to_other_hosts_unless_they_are_refused(start: Start, sites: Sites) -> None:
@@ -191,9 +196,13 @@ async def test_forms_go_to_other_hosts_unless_they_are_refused(start: Start, sit
         await sidecar.configure(sites, submission_refusal="no forms there")
         await browser.open_page("one", url=sites.http.show(document(form), host="localhost"))
         send = Click(ref=ref_of((await browser.snapshot("one")).text, "button", "Send"))
-        with pytest.raises(NavigationBlocked, match="no forms there"):
+        with pytest.raises(SubmissionBlocked, match="no forms there") as caught:
             await browser.act("one", send)
+        assert (caught.value.sender, caught.value.receiver) == ("localhost", "127.0.0.1")
         assert not sites.http.requests(there)
+        await browser.allow_submission("localhost", "127.0.0.1", seconds=60)
+        assert (await browser.act("one", send)).page.url == there
+        await browser.navigate("one", Direction.BACK)
         await sidecar.configure(sites)
         send = Click(ref=ref_of((await browser.snapshot("one")).text, "button", "Send"))
         assert (await browser.act("one", send)).page.url == there

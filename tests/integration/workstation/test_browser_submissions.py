@@ -11,7 +11,7 @@ from tests.conformance.browsing import Tab, document, eventually, fresh_page_id
 from tests.conformance.conftest import make_workspace
 from tests.conformance.sites import Sites, open_sites
 from workstation.egress import EgressProxy
-from workstation.errors import NavigationBlocked
+from workstation.errors import SubmissionBlocked
 from workstation.local.browser.browser import LocalBrowser
 from workstation.local.browser.engine import Engine
 from workstation.local.files import LocalFileSystem
@@ -66,10 +66,13 @@ async def opened(
         yield browser, policies
 
 
-@pytest.fixture
-def browser(opened: tuple[LocalBrowser, list[Policy]], policy: Policy) -> LocalBrowser:
-    opened[1][:] = [policy]
-    return opened[0]
+@pytest_asyncio.fixture(loop_scope="module")
+async def browser(opened: tuple[LocalBrowser, list[Policy]], policy: Policy) -> AsyncIterator[LocalBrowser]:
+    browser, policies = opened
+    policies[:] = [policy]
+    yield browser
+    for page in await browser.pages():
+        await browser.close_page(page.page_id)
 
 
 async def tab_with(browser: LocalBrowser, sites: Sites, body: str) -> Tab:
@@ -101,6 +104,11 @@ def forms(sites: Sites, goal: str) -> dict[str, str]:
     }
 
 
+def taken(sites: Sites, goal: str) -> list[str]:
+    """What was asked of the page at `goal`, with whatever data in the address."""
+    return [path for path in sites.http.asked if path.startswith(goal.partition(f":{sites.http.port}")[2])]
+
+
 KINDS = tuple(forms(Sites(), "http://other.test/"))
 
 
@@ -111,11 +119,12 @@ async def test_a_form_for_another_host_is_held_back(
     goal = sites.http.show(document("taken"), host="other.test")
     tab = await tab_with(browser, sites, forms(sites, goal)[kind])
     before = [page.page_id for page in await browser.pages()]
-    with pytest.raises(NavigationBlocked, match=REASON) as caught:
+    with pytest.raises(SubmissionBlocked, match=REASON) as caught:
         await tab.click("button", "Send")
-    assert caught.value.page_id == tab.page_id
-    assert not [path for path in sites.http.asked if path.startswith(goal.partition(f":{sites.http.port}")[2])]
     sender = {"in a frame": "third.test", "a frame without referrer": ""}.get(kind, "site.test")
+    blocked = caught.value
+    assert (blocked.page_id, blocked.sender, blocked.receiver) == (tab.page_id, sender, "other.test")
+    assert not taken(sites, goal)
     assert policy.asked == [(sender, "other.test")]
     assert "secret" in await tab.text()
     assert [page.page_id for page in await browser.pages()] == before
@@ -133,6 +142,27 @@ async def test_one_that_may_go_goes(browser: LocalBrowser, sites: Sites, policy:
         [taken] = sites.http.requests(goal)
         assert (taken.method, taken.body) == ("POST", b"a=secret")
     assert policy.asked == [("site.test", "other.test")]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_one_that_is_allowed_for_a_while_goes(
+    browser: LocalBrowser, sites: Sites, policy: Policy, kind: str
+) -> None:
+    goal = sites.http.show(document("taken"), host="other.test")
+    tab = await tab_with(browser, sites, forms(sites, goal)[kind])
+    with pytest.raises(SubmissionBlocked) as caught:
+        await tab.click("button", "Send")
+    await browser.allow_submission("site.test", "third.test", seconds=60)
+    await browser.allow_submission("other.test", "site.test", seconds=60)
+    with pytest.raises(SubmissionBlocked):
+        await tab.click("button", "Send")
+    await browser.allow_submission(caught.value.sender, caught.value.receiver, seconds=1e-9)
+    with pytest.raises(SubmissionBlocked):
+        await tab.click("button", "Send")
+    await browser.allow_submission(caught.value.sender, caught.value.receiver, seconds=60)
+    await tab.click("button", "Send")
+    assert taken(sites, goal)
+    await browser.allow_submission(caught.value.sender, caught.value.receiver, seconds=1e-9)
 
 
 async def test_what_is_no_form_for_another_host_is_not_asked_about(
@@ -162,7 +192,9 @@ async def test_one_that_is_sent_later_is_told_in_the_log(browser: LocalBrowser, 
 
     async def told() -> bool:
         console = (await browser.log(tab.page_id)).console
-        return any(entry.text == f"a form was not sent to other.test: {REASON}" for entry in console)
+        return any(
+            entry.text == f"a form was not sent: {REASON}: a form of site.test goes to other.test" for entry in console
+        )
 
     await eventually(told)
     assert not sites.http.requests(goal)

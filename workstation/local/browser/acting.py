@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from playwright.async_api import CDPSession
 
-from workstation.errors import ActionFailed, NavigationBlocked
+from workstation.errors import ActionFailed, SubmissionBlocked
 from workstation.interface import Action, ActResult, AnswerDialog, DialogKind, Page
 from workstation.local.browser.actions import Hands, check_action, perform
 from workstation.local.browser.dialogs import Dialogs
@@ -137,13 +137,14 @@ class Acting:
         return Motion(self._hands.page, session, main_frame_id, lambda: self._windows - before)
 
     async def _require_sent(self, since: float) -> None:
-        """Raise `NavigationBlocked` for a form that was held back."""
-        page = self._hands.page
-        reason = self._submissions.refusal(since, {host_of(frame.url) for frame in page.frames})
-        if reason:
+        """Raise `SubmissionBlocked` for a form that was held back."""
+        hosts = {host_of(frame.url) for frame in self._hands.page.frames}
+        try:
+            self._submissions.require_sent(self._hands.page_id, since, hosts)
+        except SubmissionBlocked:
             for window in tuple(self.opened):
                 await window.close_if_empty()
-            raise NavigationBlocked(reason, page_id=self._hands.page_id)
+            raise
 
     async def _result(self, since: datetime, motion: Motion) -> ActResult:
         await self._require_sent(motion.began)

@@ -75,7 +75,7 @@ class LocalBrowser:
     Browser at a time, they are found again. Chromium reaches what the rules of `egress` allow, and nothing without it. An
     `engine` may serve several Browsers; without one this has its own, which ends with it. `refuse_download` is asked as
     each download begins why it may not; '' if it may. `refuse_submission` is asked so for each form that a page sends to
-    another host, with its own host and that; what is held back, `act` raises as `NavigationBlocked`. It takes an engine that
+    another host, with its own host and that; what is held back, `act` raises as `SubmissionBlocked`. It takes an engine that
     is not shared.
     """
 
@@ -115,8 +115,8 @@ class LocalBrowser:
 
     async def _open_parts(self, opened: AsyncExitStack, profile: Profile | None) -> None:
         exchange, most, passwords = self._engine.exchange, self._limits, Passwords()
-        submissions = Submissions(self._refuse_submission, self._tasks)
-        self._contexts = Contexts(self._engine, profile, self._tasks, submissions)
+        self._submissions = Submissions(self._refuse_submission, self._tasks)
+        self._contexts = Contexts(self._engine, profile, self._tasks, self._submissions)
         uploads = Uploads(self._files, exchange / "uploads", tasks=self._tasks, most_bytes=most.upload_bytes)
         opened.push_async_callback(uploads.clear)
         opened.push_async_callback(self._contexts.rest, for_ever=True)
@@ -136,7 +136,7 @@ class LocalBrowser:
             uploads=uploads,
             downloads=self._downloads,
             passwords=passwords,
-            submissions=submissions,
+            submissions=self._submissions,
             door=lambda: self._engine.door,
         )
 
@@ -202,6 +202,16 @@ class LocalBrowser:
         """Act on an element; see `Browser.act`. Raises `NavigationFailed` too, if it leads to an address without a page."""
         page, most = self._page(page_id), self._limits.action_seconds
         return await page.acting.act(action, seconds_allowed(timeout, most, limit="action_seconds", most=most))
+
+    async def allow_submission(self, sender: str, receiver: str, *, seconds: float) -> None:
+        """Let forms go; see `Browser.allow_submission`."""
+        self._require_open()
+        self._submissions.allow(sender, receiver, seconds)
+
+    async def allow_download(self, url: str, *, seconds: float) -> None:
+        """Let downloads come; see `Browser.allow_download`."""
+        self._require_open()
+        self._downloads.allow(url, seconds)
 
     async def wait_for(
         self,

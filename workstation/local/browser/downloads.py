@@ -23,8 +23,10 @@ from workstation.errors import (
 )
 from workstation.interface import ABSENT, Download, DownloadState, FileSystem
 from workstation.local.browser.addresses import shown_address
+from workstation.local.browser.allowances import Allowances
 from workstation.local.browser.arrivals import Arrival
 from workstation.local.browser.names import numbered, safe_name
+from workstation.local.browser.submissions import host_of
 from workstation.local.browser.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -61,7 +63,7 @@ class Downloads:
         most_seconds: float = 3600.0,
     ) -> None:
         self._files, self._directory, self._most_bytes, self._refuse = files, directory, most_bytes, refuse
-        self._mask, self._tasks = mask, Tasks()
+        self._mask, self._tasks, self._allowed = mask, Tasks(), Allowances()
         self._stall_seconds, self._most_seconds = stall_seconds, most_seconds
         self._known: dict[str, Download] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -90,7 +92,7 @@ class Downloads:
             state=DownloadState.RUNNING,
             size=0,
         )
-        refusal = self._refusal()
+        refusal = self._refusal(given.url)
         following = self._follow(download_id, given, refusal)
         if (task := self._tasks.start(following, f"download {download_id}")) is None:
             self._end(download_id, None, _CLOSED)
@@ -99,6 +101,10 @@ class Downloads:
             task.add_done_callback(lambda _: self._running.pop(download_id))
         self._forget()
         return download_id
+
+    def allow(self, url: str, seconds: float) -> None:
+        """Let downloads come from the host of this address for so long, whatever refuses them. Raises `InvalidArgument`."""
+        self._allowed.allow((_giver(url),), seconds)
 
     def list(self, page_id: str | None = None) -> tuple[Download, ...]:
         """The downloads of a page, or of all, the latest first."""
@@ -112,9 +118,9 @@ class Downloads:
         if running:
             await asyncio.wait(running)
 
-    def _refusal(self) -> str:
+    def _refusal(self, url: str) -> str:
         """Why another download is not allowed, or too many; '' if it is neither."""
-        if refusal := self._refuse():
+        if (refusal := self._refuse()) and (_giver(url),) not in self._allowed:
             return refusal
         now = time.monotonic()
         if len(self._running) >= _AT_ONCE:
@@ -215,6 +221,11 @@ class Downloads:
             log.warning("download %s could not be cancelled", download_id)
         except OSError:
             log.exception("what Chromium wrote for download %s could not be removed", download_id)
+
+
+def _giver(url: str) -> str:
+    """The host that a file comes from; of one that a page made, the host of the page."""
+    return host_of(url.removeprefix("blob:"))
 
 
 def _require_time(what: str, taken: float, allowed: float) -> None:

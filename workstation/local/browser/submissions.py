@@ -11,6 +11,8 @@ from urllib.parse import urldefrag, urlsplit
 from playwright.async_api import Browser as Chromium
 from playwright.async_api import CDPSession, Error
 
+from workstation.errors import SubmissionBlocked
+from workstation.local.browser.allowances import Allowances
 from workstation.local.browser.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -26,7 +28,8 @@ type Refuse = Callable[[str, str], str | None]
 @dataclass(frozen=True, slots=True)
 class _Refused:
     at: float
-    from_host: str
+    sender: str
+    receiver: str
     reason: str
 
 
@@ -41,6 +44,7 @@ class Submissions:
         self._refuse, self._tasks = refuse, tasks
         self._announced: deque[str] = deque(maxlen=_KEPT)
         self._refused: deque[_Refused] = deque(maxlen=_KEPT)
+        self._allowed = Allowances()
         self._tell: Callable[[str, str], None] = lambda *_: None
 
     def follow(self, tell: Callable[[str, str], None]) -> None:
@@ -63,10 +67,16 @@ class Submissions:
         if self._refuse is not None and given.get("reason") == "formSubmissionGet":
             self._announced.append(urldefrag(given["url"]).url)
 
-    def refusal(self, since: float, hosts: Iterable[str]) -> str:
-        """Why a form that came from one of these hosts was not sent `since` then (monotonic); '' if none was refused."""
+    def allow(self, sender: str, receiver: str, seconds: float) -> None:
+        """Let what would be refused between these hosts go for so long. Raises `InvalidArgument`."""
+        self._allowed.allow((sender, receiver), seconds)
+
+    def require_sent(self, page_id: str, since: float, hosts: Iterable[str]) -> None:
+        """Raise `SubmissionBlocked` if a form that came from one of these hosts was not sent `since` then (monotonic)."""
         senders = {"", *hosts}
-        return next((one.reason for one in self._refused if one.at >= since and one.from_host in senders), "")
+        for one in self._refused:
+            if one.at >= since and one.sender in senders:
+                raise SubmissionBlocked(one.reason, page_id=page_id, sender=one.sender, receiver=one.receiver)
 
     async def _decide(self, session: CDPSession, asked: dict[str, Any]) -> None:
         request = {"requestId": asked["requestId"]}
@@ -89,10 +99,13 @@ class Submissions:
         if not self._is_form(asked["request"]):
             return ""
         sender, receiver = await _sender(session, asked), host_of(asked["request"]["url"])
-        if self._refuse is None or sender == receiver or not (reason := self._refuse(sender, receiver)):
+        if self._refuse is None or sender == receiver or (sender, receiver) in self._allowed:
             return ""
-        self._tell(sender, f"a form was not sent to {receiver}: {reason}")
-        self._refused.append(_Refused(time.monotonic(), sender, reason))
+        if not (refusal := self._refuse(sender, receiver)):
+            return ""
+        reason = f"{refusal}: a form of {sender or 'a hidden page'} goes to {receiver}"
+        self._tell(sender, f"a form was not sent: {reason}")
+        self._refused.append(_Refused(time.monotonic(), sender, receiver, reason))
         return reason
 
     def _is_form(self, request: dict[str, Any]) -> bool:

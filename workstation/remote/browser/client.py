@@ -136,6 +136,17 @@ class RemoteBrowser:
         _require_fit(request, "text_bytes", limits.text_bytes)
         return messages.result_of(await self._ask(self._stub.Act, request, limits.action_seconds))
 
+    async def allow_submission(self, sender: str, receiver: str, *, seconds: float) -> None:
+        """Let forms go; see `Browser.allow_submission`."""
+        hosts = pb.BrowserAllowRequest.Submission(sender=shown(sender), receiver=shown(receiver))
+        request = pb.BrowserAllowRequest(submission=hosts, seconds=seconds)
+        await self._connection.ask(self._stub.Allow, request, again=True)
+
+    async def allow_download(self, url: str, *, seconds: float) -> None:
+        """Let downloads come; see `Browser.allow_download`."""
+        request = pb.BrowserAllowRequest(download_url=shown(url), seconds=seconds)
+        await self._connection.ask(self._stub.Allow, request, again=True)
+
     async def wait_for(
         self,
         page_id: str,

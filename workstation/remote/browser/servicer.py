@@ -59,6 +59,17 @@ class BrowserServicer(workstation_pb2_grpc.BrowserServicer):
         result = await self._browser.act(request.page_id, action_of(request), timeout=_timeout(request))
         return messages.result_message(result)
 
+    async def Allow(self, request: pb.BrowserAllowRequest, context: Any) -> pb.BrowserAllowResponse:
+        match request.WhichOneof("what"):
+            case "submission":
+                hosts = request.submission
+                await self._browser.allow_submission(hosts.sender, hosts.receiver, seconds=request.seconds)
+            case "download_url":
+                await self._browser.allow_download(request.download_url, seconds=request.seconds)
+            case _:
+                raise InvalidArgument("say what to allow: the request names nothing")
+        return pb.BrowserAllowResponse()
+
     async def WaitFor(self, request: pb.PageWaitForRequest, context: Any) -> pb.Page:
         page = await self._browser.wait_for(
             request.page_id,
