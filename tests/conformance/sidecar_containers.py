@@ -55,13 +55,14 @@ async def sidecar_container(
 ) -> AsyncIterator[RemoteWorkstation]:
     """A sidecar over this workspace, with these limits in place of its usual ones."""
     await asyncio.to_thread(container_engine.image, COMPUTE)
-    place = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="empla-"))
-    await asyncio.to_thread(place.chmod, 0o711)
-    leased = Leased()
-    settings = leased.settings(f"unix:{place}/run/sock", workspace, quota)
-    async with (
-        _Launcher(written(files, compute)) as launcher,
-        leased.launched(launcher, COMPUTE, settings, place / "log"),
-        dialing(settings["address"], leased.token) as workstation,
-    ):
-        yield workstation
+    with tempfile.TemporaryDirectory(prefix="empla-") as directory:
+        place = Path(directory)
+        place.chmod(0o711)
+        leased = Leased()
+        settings = leased.settings(f"unix:{place}/run/sock", workspace, quota)
+        async with (
+            _Launcher(written(files, compute)) as launcher,
+            leased.launched(launcher, COMPUTE, settings, place / "log"),
+            dialing(settings["address"], leased.token) as workstation,
+        ):
+            yield workstation
