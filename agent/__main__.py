@@ -74,6 +74,7 @@ async def _live(settings: AgentSettings) -> None:
         quota_entries=settings.quota_entries,
         compute_packages=settings.compute_packages,
         browser_profile=settings.browser_profile,
+        model_prices=settings.model_prices,
     )
     try:
         await employee.start()

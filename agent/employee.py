@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -25,6 +25,7 @@ from agent.identity import Identity
 from agent.loop import LoopTimes, ProactiveLoop
 from agent.memory import Memories
 from agent.models.interface import Model
+from agent.models.metered import MeteredModel
 from agent.pipeline.analyze import Analyzer
 from agent.pipeline.coordinator import Coordinator
 from agent.pipeline.progress import Progress
@@ -39,6 +40,7 @@ from agent.prompts import employee_instructions
 from agent.sidecars import Sidecars
 from empla.capabilities import SHIPPED_CAPABILITIES
 from empla.egress import rule_of
+from empla.prices import Price
 from empla.store.connect import Pool, connect
 from empla.store.errors import StoreUnavailable
 from empla.store.outage import Outage
@@ -68,6 +70,7 @@ class DigitalEmployee:
     quota_entries: int | None = None
     compute_packages: Path | None = None
     browser_profile: Path | None = None
+    model_prices: Mapping[str, Price] = field(default_factory=dict)
 
     async def start(self) -> None:
         """Live until drained. Raises `Superseded` or `GatewayUnavailable` when there is no use in going on."""
@@ -201,6 +204,7 @@ class _Parts:
     def configure(self, configuration: pb.EmployeeConfiguration) -> None:
         """Go on by this configuration; steps that run end by the one before."""
         profile, employee = configuration.profile, self.employee
+        model = MeteredModel(employee.model, employee.model_prices)
         self.capabilities.granted = frozenset(profile.capabilities or SHIPPED_CAPABILITIES)
         self.capabilities.policy = policy_of(profile, configuration.autonomy)
         rules, refusal = tuple(_rules(profile)), self.capabilities.policy.refusal
@@ -218,13 +222,13 @@ class _Parts:
         worker = Worker(
             pool=self.pool,
             identity=employee.identity,
-            model=employee.model,
+            model=model,
             capabilities=self.capabilities,
             progress=Progress(employee.gateway.send),
             instructions=employee_instructions(configuration.name, profile),
             supervised=configuration.autonomy == control_pb2.AUTONOMY_SUPERVISED,
         )
-        analyzer = Analyzer(self.pool, employee.identity, self.memories, employee.model)
+        analyzer = Analyzer(self.pool, employee.identity, self.memories, model)
         self.coordinator.use((SECURITY_FILTER, *analyzer.steps(), *worker.steps()))
 
 

@@ -3,11 +3,12 @@
 from pathlib import Path
 from uuid import UUID
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agent.identity import Identity
 from agent.models.choose import Provider
+from empla.prices import Price
 
 
 class AgentSettings(BaseSettings):
@@ -35,6 +36,7 @@ class AgentSettings(BaseSettings):
     anthropic_api_key: SecretStr | None = None
     openai_api_key: SecretStr | None = None
     openai_base_url: str | None = None
+    model_prices: dict[str, Price] = Field(default_factory=dict)
 
     @property
     def identity(self) -> Identity:

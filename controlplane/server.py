@@ -253,6 +253,7 @@ def _launch_settings(settings: Settings, dsn: str) -> LaunchSettings:
         "model_provider": settings.model_provider,
         "model_name": settings.model_name,
         "openai_base_url": settings.openai_base_url,
+        "model_prices": {name: price.model_dump() for name, price in settings.model_prices.items()},
     }
     for name in ("anthropic_api_key", "openai_api_key"):
         secret = getattr(settings, name)

@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from controlplane.launchers.volumes import SMALLEST_BYTES
+from empla.prices import Price
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 """The networks of this machine itself, where an operator's own services listen."""
@@ -74,6 +75,10 @@ class Settings(BaseSettings):
     )
     model_provider: str = Field(default="auto", description="auto, anthropic, openai or offline.")
     model_name: str = ""
+    model_prices: dict[str, Price] = Field(
+        default_factory=dict,
+        description='US dollars for a million tokens, as JSON: {"a-model": {"input": 3, "cached": 0.3, "output": 15}}.',
+    )
     anthropic_api_key: SecretStr | None = Field(default=None, validation_alias="ANTHROPIC_API_KEY")
     openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
     openai_base_url: str | None = Field(default=None, validation_alias="OPENAI_BASE_URL")

@@ -119,13 +119,17 @@ class Tool(BaseModel):
 
 
 class Usage(BaseModel):
-    """Tokens of one call as the provider counted them; `cached` is the part of `input` read from a prompt cache."""
+    """Tokens of one call as the provider counted them; `cached` is the part of `input` read from a prompt cache.
+
+    `cost_micros` is in millionths of a US dollar; None where no price is known.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     input: int = Field(default=0, ge=0)
     cached: int = Field(default=0, ge=0)
     output: int = Field(default=0, ge=0)
+    cost_micros: int | None = None
 
 
 class ModelResponse(BaseModel):

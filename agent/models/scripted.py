@@ -86,7 +86,7 @@ def _follow(script: Script) -> Callable[[ModelRequest], Step]:
 def _response(step: ModelResponse | str, request: ModelRequest) -> ModelResponse:
     if isinstance(step, ModelResponse):
         return step
-    usage = Usage(input=estimate_request(request), output=estimate_text(step))
+    usage = Usage(input=estimate_request(request), output=estimate_text(step), cost_micros=0)
     return ModelResponse(text=step, model=ScriptedModel.name, usage=usage)
 
 

@@ -71,8 +71,8 @@ class Analyzer:
         response = await self.model.generate(request)
         found = Classification.model_validate_json(response.text)
         if found.category == "spam" and found.confidence >= 0.9:
-            return Done(Place("withheld"), found.model_dump(mode="json"), (response,), reason="spam", ends=True)
-        return Done(Place("working"), found.model_dump(mode="json"), (response,), workers=forks(found, text))
+            return Done(Place("withheld"), found.model_dump(mode="json"), reason="spam", ends=True)
+        return Done(Place("working"), found.model_dump(mode="json"), workers=forks(found, text))
 
 
 async def _answered_question(pool: Pool, identity: Identity, work: Work) -> Done | None:

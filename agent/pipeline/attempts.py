@@ -4,13 +4,14 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from agent.errors import StepFailed, Superseded
 from agent.models.interface import ModelError, ModelResponse
+from agent.models.metered import metering
 from agent.pipeline.merge import failure_notice
 from agent.pipeline.progress import Progress
 from agent.pipeline.step import Done, Step, Work
@@ -37,7 +38,8 @@ async def attempt(step: Step, work: Work, unit: Unit, progress: Progress) -> Mov
     with telemetry.span(f"step {step.name}", work.message.trace_context, attempt=unit.attempt) as parent:
         clock.span_id = parent.split("-")[2] if parent else ""
         try:
-            done = await _run_while_store_is_away(step, work, unit.unit_id)
+            with metering() as clock.spent:
+                done = await _run_while_store_is_away(step, work, unit.unit_id)
         except Superseded:
             raise
         except Exception as error:  # noqa: BLE001 - the boundary of a unit of work: recorded, and tried again or given to a person
@@ -130,6 +132,7 @@ class _Clock:
         self._step, self._work, self._unit, self._progress = step, work, unit, progress
         self._started = time.perf_counter()
         self.span_id = ""
+        self.spent: Sequence[ModelResponse] = ()
         self._tell("", 0)
 
     def record(self, outcome: Outcome, *, error: Exception | None = None) -> Record:
@@ -142,12 +145,11 @@ class _Clock:
             error_class=type(error).__name__ if error else "",
             error=str(error)[:4000] if error else "",
             span_id=self.span_id,
+            **_paid(self.spent),
         )
 
     def move(self, done: Done) -> Move:
-        record = replace(
-            self.record("waiting" if done.waits else "succeeded"), output=done.output, **_spent(done.responses)
-        )
+        record = replace(self.record("waiting" if done.waits else "succeeded"), output=done.output)
         return Move(
             unit=self._unit,
             to=done.to,
@@ -173,10 +175,11 @@ class _Clock:
         self._progress.step(self._work.message, event)
 
 
-def _spent(responses: Iterable[ModelResponse]) -> dict[str, Any]:
-    paid = list(responses)
+def _paid(responses: Sequence[ModelResponse]) -> dict[str, Any]:
+    costs = [response.usage.cost_micros for response in responses]
     return {
-        "model": paid[-1].model if paid else "",
-        "tokens_in": sum(r.usage.input for r in paid),
-        "tokens_out": sum(r.usage.output for r in paid),
+        "model": responses[-1].model if responses else "",
+        "tokens_in": sum(response.usage.input for response in responses),
+        "tokens_out": sum(response.usage.output for response in responses),
+        "cost_micros": None if None in costs else sum(cost for cost in costs if cost is not None),
     }

@@ -29,7 +29,7 @@ WITH item AS MATERIALIZED (
     to_state text, to_step text, attempt int, failures int, failed int,
     begins boolean, ends boolean, next_at float8, reason text,
     outcome text, queued_at float8, next_queued_at float8, started_at float8, finished_at float8, duration_ms float8,
-    error_class text, error text, model text, tokens_in int, tokens_out int, output jsonb, span_id text,
+    error_class text, error text, model text, tokens_in int, tokens_out int, cost_micros bigint, output jsonb, span_id text,
     workers jsonb, outbox jsonb, reviews jsonb, events jsonb, answers jsonb, takes text)
 ), fence AS MATERIALIZED (
   SELECT employee_id, tenant_id FROM employee_epochs WHERE employee_id = $2 AND epoch = $3 FOR KEY SHARE
@@ -65,10 +65,11 @@ WITH item AS MATERIALIZED (
   FROM (SELECT unit_id FROM message UNION ALL SELECT unit_id FROM worker) u JOIN item i USING (unit_id) CROSS JOIN fence f
 ), recorded AS (
   INSERT INTO step_attempts (unit_id, step, attempt, message_id, tenant_id, employee_id, stage, epoch, queued_at, started_at,
-    finished_at, duration_ms, outcome, error_class, error, model, tokens_in, tokens_out, output, span_id)
+    finished_at, duration_ms, outcome, error_class, error, model, tokens_in, tokens_out, cost_micros, output,
+    span_id)
   SELECT unit_id, from_step, from_attempt, message_id, tenant_id, employee_id, stage, $3, to_timestamp(queued_at),
     to_timestamp(started_at), to_timestamp(finished_at), duration_ms, outcome, error_class, error, model, tokens_in,
-    tokens_out, output, span_id
+    tokens_out, cost_micros, output, span_id
   FROM moved WHERE outcome IS NOT NULL
 )
 SELECT unit_id FROM moved;

@@ -9,7 +9,6 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from agent.capabilities.base import EffectKey
-from agent.models.interface import ModelResponse
 from agent.pipeline.units import Place
 
 
@@ -111,7 +110,6 @@ class Done:
 
     to: Place
     output: Any = None  # JSON
-    responses: tuple[ModelResponse, ...] = ()
     reason: str = ""
     ends: bool = False
     workers: list[dict[str, Any]] = field(default_factory=list)

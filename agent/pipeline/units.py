@@ -51,6 +51,7 @@ class Record:
     model: str = ""
     tokens_in: int = 0
     tokens_out: int = 0
+    cost_micros: int | None = 0  # None: of a model without a price
     output: Any = None  # JSON
     span_id: str = ""
 

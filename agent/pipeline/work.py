@@ -60,16 +60,16 @@ class Worker:
         try:
             answer = await loop.run()
         except Waits as waits:
-            return self._waiting(work, waits, tuple(loop.spent))
+            return self._waiting(work, waits)
         output = {
             "answer": answer.text.strip(),
             "cut": answer.stop_reason == "length",
             "responses": loop.index,
             "calls": loop.calls,
         }
-        return Done(Place("running", "draft_generation"), output, tuple(loop.spent))
+        return Done(Place("running", "draft_generation"), output)
 
-    def _waiting(self, work: Work, waits: Waits, spent: tuple[ModelResponse, ...]) -> Done:
+    def _waiting(self, work: Work, waits: Waits) -> Done:
         review = waits.review
         suspicious = work.output("security_filter")["injection_score"] > 0
         output = {
@@ -79,7 +79,7 @@ class Worker:
             "proposal": "review" if self.supervised or suspicious else "send",
         }
         place = Place("waiting_for_input", "action_planning")
-        return Done(place, output, spent, reason=review["reason"][:1000], reviews=[review], waits=True)
+        return Done(place, output, reason=review["reason"][:1000], reviews=[review], waits=True)
 
     async def draft_generation(self, work: Work, unit_id: UUID) -> Done:
         """The reply as it would leave, checked: it says something, is whole, and not longer than a message may be."""
@@ -127,18 +127,13 @@ class _ToolLoop:
         self._done: list[str] = []
         self.index = 0
         self.calls = 0
-        self.spent: list[ModelResponse] = []
 
     async def run(self) -> ModelResponse:
-        """The response without calls that ends the loop; raises `Waits` where only a person can say how to go on.
-
-        `spent` has every response that this run paid for, however it ends.
-        """
+        """The response without calls that ends the loop; raises `Waits` where only a person can say how to go on."""
         for earlier in await self._transcript():
             await self._act(earlier)
         while self.index < MAX_RESPONSES:
             response = await self._ask()
-            self.spent.append(response)
             if response.calls:
                 await self._commit(response)
                 await self._act(response)

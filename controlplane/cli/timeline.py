@@ -25,7 +25,7 @@ def _head(message: control_pb2.Message) -> Iterator[str]:
     at = f" at {message.step}" if message.step and message.state not in ("answered", "withheld") else ""
     yield f"{message.message_id}  {message.state.upper()}{at}{reason}  {milliseconds(message.elapsed_ms)}"
     yield dim(f"{local_time(message.received_at)}  {message.channel} · {one_line(message.sender)} → {message.employee}")
-    yield dim(f"conversation {one_line(message.conversation)}" + _retries(message) + _trace(message))
+    yield dim(f"conversation {one_line(message.conversation)}" + _retries(message) + _total(message) + _trace(message))
     yield from _quoted(message.text)
 
 
@@ -70,7 +70,23 @@ def _between(earlier: Timestamp, later: Timestamp) -> float:
 def _cost(attempt: control_pb2.Attempt) -> str:
     if not attempt.model:
         return ""
-    return dim(f"{attempt.model} {attempt.tokens_in}→{attempt.tokens_out} tokens") + "  "
+    cost = _dollars(attempt.cost_micros) if attempt.HasField("cost_micros") else "of unknown cost"
+    return dim(f"{attempt.model} {attempt.tokens_in}→{attempt.tokens_out} tokens {cost}") + "  "
+
+
+def _total(message: control_pb2.Message) -> str:
+    """What all attempts cost together; those without a price are said to be left out."""
+    priced = [attempt.cost_micros for attempt in message.attempts if attempt.HasField("cost_micros")]
+    unknown = len(message.attempts) - len(priced)
+    if not any(attempt.model for attempt in message.attempts):
+        return ""
+    if not any(priced):
+        return "  cost unknown" if unknown else ""
+    return f"  cost {_dollars(sum(priced))}" + (f", and {unknown} of unknown cost" if unknown else "")
+
+
+def _dollars(micros: int) -> str:
+    return f"${micros / 1e6:.4f}".rstrip("0").rstrip(".")
 
 
 def _error(attempt: control_pb2.Attempt) -> str:

@@ -74,7 +74,7 @@ async def _stream(text: str, on_text: TextSink) -> None:
 
 
 def _response(request: ModelRequest, text: str, calls: tuple[ToolCall, ...] = ()) -> ModelResponse:
-    usage = Usage(input=estimate_request(request), output=estimate_text(text))
+    usage = Usage(input=estimate_request(request), output=estimate_text(text), cost_micros=0)
     return ModelResponse(
         text=text, calls=calls, model=OfflineModel.name, usage=usage, stop_reason="calls" if calls else "end"
     )

@@ -1236,6 +1236,7 @@ class Attempt(_message.Message):
     tokens_in: _builtins.int
     tokens_out: _builtins.int
     cost_micros: _builtins.int
+    """millionths of a US dollar; absent: of a model without a price"""
     intent_index: _builtins.int
     """-1 for steps of the whole message"""
     @_builtins.property
@@ -1259,15 +1260,17 @@ class Attempt(_message.Message):
         model: _builtins.str = ...,
         tokens_in: _builtins.int = ...,
         tokens_out: _builtins.int = ...,
-        cost_micros: _builtins.int = ...,
+        cost_micros: _builtins.int | None = ...,
         output: _struct_pb2.Value | None = ...,
         intent_index: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["output", b"output", "started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_micros", b"_cost_micros", "cost_micros", b"cost_micros", "output", b"output", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cost_micros", b"cost_micros", "duration_ms", b"duration_ms", "error", b"error", "error_class", b"error_class", "intent_index", b"intent_index", "model", b"model", "outcome", b"outcome", "output", b"output", "queued_ms", b"queued_ms", "stage", b"stage", "started_at", b"started_at", "step", b"step", "tokens_in", b"tokens_in", "tokens_out", b"tokens_out"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_micros", b"_cost_micros", "attempt", b"attempt", "cost_micros", b"cost_micros", "duration_ms", b"duration_ms", "error", b"error", "error_class", b"error_class", "intent_index", b"intent_index", "model", b"model", "outcome", b"outcome", "output", b"output", "queued_ms", b"queued_ms", "stage", b"stage", "started_at", b"started_at", "step", b"step", "tokens_in", b"tokens_in", "tokens_out", b"tokens_out"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__cost_micros: _TypeAlias = _typing.Literal["cost_micros"]  # noqa: Y015
+    _WhichOneofArgType__cost_micros: _TypeAlias = _typing.Literal["_cost_micros", b"_cost_micros"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cost_micros) -> _WhichOneofReturnType__cost_micros | None: ...
 
 Global___Attempt: _TypeAlias = Attempt  # noqa: Y015
 

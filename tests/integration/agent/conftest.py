@@ -88,19 +88,21 @@ class Office:
         return [(row["step"], row["outcome"]) for row in rows]
 
     @asynccontextmanager
-    async def employee(self, model: Model) -> AsyncIterator[LocalGateway]:
+    async def employee(self, model: Model, **fields: Any) -> AsyncIterator[LocalGateway]:
         """The employee, alive, as its own database role; drained at the end of the block."""
         async with asyncio.TaskGroup() as life:  # when the employee fails, so does the test, at once
-            gateway, _ = await self.begin(life, model)
+            gateway, _ = await self.begin(life, model, **fields)
             yield gateway
             gateway.drain(5_000)
 
-    async def begin(self, life: asyncio.TaskGroup, model: Model) -> tuple[LocalGateway, asyncio.Task[None]]:
+    async def begin(
+        self, life: asyncio.TaskGroup, model: Model, **fields: Any
+    ) -> tuple[LocalGateway, asyncio.Task[None]]:
         """The employee, alive; to cancel its task is as sudden for its rows as the death of a process."""
         identity = await self.launch()
         gateway = LocalGateway(configuration(self.record))
         dsn = employee_dsn(self.database.dsn, identity.employee_id, "password")
-        employee = DigitalEmployee(identity, dsn, self.workspace, gateway, model)
+        employee = DigitalEmployee(identity, dsn, self.workspace, gateway, model, **fields)
         return gateway, life.create_task(employee.start())
 
 

@@ -11,17 +11,19 @@ import pytest
 
 from agent.capabilities.base import EffectKey, RecordedEffect
 from agent.capabilities.workspace import WorkspaceCapability
-from agent.models.interface import ModelRequest, ModelResponse, ModelUnavailable, ToolCall
+from agent.models.interface import ModelRequest, ModelResponse, ModelUnavailable, ToolCall, Usage
 from agent.models.offline import OfflineModel
 from agent.models.scripted import ScriptedModel, Step, echo
 from agent.pipeline.effects import StoredEffects
 from agent.pipeline.step import Unrecorded
 from agent.pipeline.work import Worker
 from empla import notices
+from empla.prices import Price
 from empla.store.connect import connect
 from empla.store.errors import StoreUnavailable
 from empla.store.roles import employee_dsn
 from tests.integration.agent.conftest import Office
+from tests.integration.agent.deciding import sorted_as
 
 WHOLE_WAY = [
     "security_filter",
@@ -75,6 +77,38 @@ async def test_a_failing_model_is_retried_and_then_a_person_is_asked(office: Off
     assert [(r["kind"], r["state"]) for r in reviews] == [("classification", "open")]
     [notice] = await office.replies(message_id)
     assert "person" in notice
+
+
+async def test_every_attempt_says_what_it_cost_also_one_that_failed(office: Office):
+    paid = Usage(input=1000, cached=400, output=10)
+    asked: list[ModelRequest] = []
+
+    def script(request: ModelRequest) -> Step:
+        if request.output is not None:
+            return ModelResponse(text=sorted_as("Look", "Look"), model="free-1", usage=paid)
+        asked.append(request)
+        if len(asked) == 1:
+            call = ToolCall(call_id="1", name="list_files", arguments={})
+            return ModelResponse(calls=(call,), model="big-2026", usage=paid, stop_reason="calls")
+        if len(asked) == 2:
+            raise ModelUnavailable("overloaded")
+        return ModelResponse(text="Done.", model="big-2026", usage=paid)
+
+    prices = {"big": Price(input=3, output=15, cached=0.5)}
+    async with office.employee(ScriptedModel(script), model_prices=prices) as gateway:
+        message_id, _ = await answered(office, gateway, "Look")
+    rows = await office.pool.fetch(
+        "SELECT step, outcome, model, tokens_in, tokens_out, cost_micros FROM step_attempts "
+        "WHERE message_id = $1 AND step IN ('security_filter', 'classification', 'action_planning') ORDER BY finished_at",
+        message_id,
+    )
+    once = 600 * 3 + 400 * 0.5 + 10 * 15
+    assert [tuple(row) for row in rows] == [
+        ("security_filter", "succeeded", "", 0, 0, 0),
+        ("classification", "succeeded", "free-1", 1000, 10, None),
+        ("action_planning", "failed", "big-2026", 1000, 10, once),
+        ("action_planning", "succeeded", "big-2026", 1000, 10, once),
+    ]
 
 
 async def test_an_auto_responder_gets_no_answer(office: Office):

@@ -131,11 +131,11 @@ def make_message(state: str = "answered", **fields: Any) -> control_pb2.Message:
     attempts = [
         control_pb2.Attempt(
             stage="analyze", step="classification", attempt=1, outcome="failed", duration_ms=3, error="no JSON",
-            error_class="ModelRefused",
+            error_class="ModelRefused", cost_micros=0,
         ),
         control_pb2.Attempt(
             stage="analyze", step="classification", attempt=2, outcome="succeeded", duration_ms=40, queued_ms=2,
-            model="a-model", tokens_in=12, tokens_out=7,
+            model="a-model", tokens_in=12, tokens_out=7, cost_micros=4_200,
         ),
     ]  # fmt: skip
     effect = control_pb2.Effect(

@@ -35,11 +35,24 @@ def test_show_is_a_timeline(peer: Any, empla: Fixture, message: Fixture) -> None
     first, second = (line for line in lines if line.startswith("  classification"))
     assert first.split() == ["classification", "failed", "3.0", "ms", "+1.00", "s", "ModelRefused:", "no", "JSON"]
     assert second.split()[1:5] == ["#2", "succeeded", "40", "ms"]
-    assert "a-model 12→7 tokens" in second
+    assert "a-model 12→7 tokens $0.0042" in second
+    assert "cost $0.0042" in lines[2]
     assert any(line.startswith("  workspace.read  succeeded") for line in lines)
     assert "    at sidecar 7, waited 40 ms, 2048 MiB × 1.50 s = 3.00 GiB s" in lines
     assert "  | Three open deals." in lines
     assert "  r-1  approval  open  it is risky" in lines
+
+
+def test_what_a_model_without_a_price_cost_is_said_to_be_unknown(peer: Any, empla: Fixture, message: Fixture) -> None:
+    shown = message()
+    shown.attempts[1].ClearField("cost_micros")
+    peer.answers["GetMessage"] = shown
+    lines = empla("message", "show", "m-1").stdout.splitlines()
+    assert "cost unknown" in lines[2]
+    assert any("a-model 12→7 tokens of unknown cost" in line for line in lines)
+    shown.attempts[0].cost_micros = 1_500_000
+    peer.answers["GetMessage"] = shown
+    assert "cost $1.5, and 1 of unknown cost" in empla("message", "show", "m-1").stdout
 
 
 def test_a_message_that_waits_says_where_and_why(peer: Any, empla: Fixture, message: Fixture) -> None:

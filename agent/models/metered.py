@@ -1,0 +1,56 @@
+"""What models cost: each response with its price, and all of those that an attempt was given."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from agent.models.interface import Model, ModelRequest, ModelResponse, TextSink, Usage
+from empla.prices import Price, cost_micros
+
+_spent: ContextVar[list[ModelResponse] | None] = ContextVar("empla_spent", default=None)
+
+
+@contextmanager
+def metering() -> Iterator[list[ModelResponse]]:
+    """Collect the responses that metered models give within the block and the tasks that it begins."""
+    spent: list[ModelResponse] = []
+    token = _spent.set(spent)
+    try:
+        yield spent
+    finally:
+        _spent.reset(token)
+
+
+class MeteredModel:
+    """Wraps `model`: its responses are priced by the name of the model that they come from, and counted."""
+
+    def __init__(self, model: Model, prices: Mapping[str, Price]) -> None:
+        self._model, self._prices = model, prices
+
+    @property
+    def name(self) -> str:
+        """The name of the wrapped model."""
+        return self._model.name
+
+    async def generate(self, request: ModelRequest, on_text: TextSink | None = None) -> ModelResponse:
+        """Answer `request`; raises what the wrapped model does."""
+        response = await self._model.generate(request, on_text)
+        response = response.model_copy(update={"usage": self._priced(response)})
+        if (spent := _spent.get()) is not None:
+            spent.append(response)
+        return response
+
+    def _priced(self, response: ModelResponse) -> Usage:
+        usage = response.usage
+        if usage.cost_micros is not None:
+            return usage
+        cost = cost_micros(self._prices, response.model, tokens=usage.input, cached=usage.cached, output=usage.output)
+        return usage.model_copy(update={"cost_micros": cost})
+
+    async def count(self, request: ModelRequest) -> int:
+        """What the wrapped model counts."""
+        return await self._model.count(request)
+
+    async def aclose(self) -> None:
+        """Close the wrapped model."""
+        await self._model.aclose()
