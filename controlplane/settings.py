@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     model_name: str = ""
     model_prices: dict[str, Price] = Field(
         default_factory=dict,
-        description='US dollars for a million tokens, as JSON: {"a-model": {"input": 3, "cached": 0.3, "output": 15}}.',
+        description='US dollars for a million tokens, as JSON: {"openai/gpt": {"input": 3, "cached": 0.3, "output": 15}}.',
     )
     anthropic_api_key: SecretStr | None = Field(default=None, validation_alias="ANTHROPIC_API_KEY")
     openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")

@@ -21,8 +21,8 @@ class Price(BaseModel):
 def cost_micros(prices: Mapping[str, Price], model: str, *, tokens: int, cached: int, output: int) -> int | None:
     """What a call costs in millionths of a US dollar; None for a model without a price.
 
-    `tokens` are all of the input, `cached` those of them read from a prompt cache. A name in `prices` stands for all models
-    whose names begin with it, the longest for each: providers add a date to the names that they are asked for by.
+    `tokens` are all of the input, `cached` those of them read from a prompt cache. A name in `prices`, such as
+    `anthropic/claude-sonnet`, stands for all models whose names begin with it, the longest for each.
     """
     name = max((name for name in prices if model.startswith(name)), key=len, default=None)
     if name is None:

@@ -1,5 +1,6 @@
 """Systems of real processes, started once and again after a test that stopped one; none may leave a process behind."""
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -101,6 +102,7 @@ def own_system(model: ModelServer) -> Iterator[System]:
     settings = {
         "EMPLA_MODEL_PROVIDER": "openai",
         "EMPLA_MODEL_NAME": "tests",
+        "EMPLA_MODEL_PRICES": json.dumps({"openai/tests": {"input": 2, "cached": 0.5, "output": 10}}),
         "OPENAI_BASE_URL": model.url,
         "EMPLA_DRAIN_SECONDS": "1",
     }

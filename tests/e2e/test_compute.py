@@ -84,6 +84,9 @@ def test_a_model_runs_python_and_uses_what_came_of_it(system_with_model: System)
     message = system_with_model.send(f"Please run `print({one} * int(open('factor.txt').read()))`")
     assert message.state == "answered"
     assert str(one * other) in message.replies[0].text
+    once = 18 * 2 + 12 * 0.5 + 7 * 10  # 30 tokens in, 12 of them cached, and 7 out
+    paid = {attempt.step: attempt.cost_micros for attempt in message.attempts}
+    assert (paid["classification"], paid["action_planning"], paid["merge"]) == (once, 2 * once, 0)
 
 
 def test_what_a_program_does_stays_in_its_sandbox(system_with_model: System):
