@@ -1,4 +1,4 @@
-"""The HTTP port: webhooks, probes and the status page."""
+"""The HTTP port: webhooks, probes, metrics and the status page."""
 
 import ipaddress
 import re
@@ -11,6 +11,7 @@ from aiohttp import web
 
 from controlplane.auth import Operator, Tokens
 from controlplane.channels import Channels
+from controlplane.metrics import Metrics
 from controlplane.problems import Boundary, Handler, problem, unavailable
 from controlplane.receiver import Receiver
 from controlplane.statuspage import StatusPage
@@ -54,6 +55,7 @@ def routes(webhook: Webhook, page: StatusPage, pool: Pool) -> list[Route]:
     return [
         Route("POST", f"/v1/channels/{{tenant:{_NAME}}}/{{channel:{_NAME}}}", "signature", webhook.receive),
         Route("GET", "/v1/overview", "token", page.overview),
+        Route("GET", "/metrics", "token", page.metrics),
         Route("GET", "/", "token", page.page),
         Route("GET", "/healthz", "open", _healthz),
         Route("GET", "/readyz", "open", readyz),
@@ -70,6 +72,7 @@ async def serving_http(
     employees: FindsEmployees,
     tokens: Tokens,
     overview: Callable[[Operator], Awaitable[control_pb2.Overview]],
+    metrics: Metrics,
     max_body_bytes: int,
 ) -> AsyncIterator[str]:
     """Serve on `address`, `host:port` (port 0: any); yields the address that is bound.
@@ -79,7 +82,7 @@ async def serving_http(
     to point here reaches nothing.
     """
     webhook = Webhook(channels=channels, employees=employees, receiver=receiver, max_body_bytes=max_body_bytes)
-    served = routes(webhook, StatusPage(tokens=tokens, overview=overview), pool)
+    served = routes(webhook, StatusPage(tokens=tokens, overview=overview, metrics=metrics), pool)
     host, port = _parsed(address)
     runner = web.AppRunner(
         _application(served, local=_is_loopback(host)),

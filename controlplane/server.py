@@ -27,6 +27,7 @@ from controlplane.launchers.workspaces import Workspaces, open_workspaces
 from controlplane.lifecycle import LaunchSettings, Lifecycle
 from controlplane.logs import Logs
 from controlplane.messages import Messages
+from controlplane.metrics import Metrics
 from controlplane.packages import make_directory
 from controlplane.receiver import Receiver
 from controlplane.reviews import Reviews
@@ -117,6 +118,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 employees=parts.employees,
                 tokens=tokens,
                 overview=control.overview,
+                metrics=Metrics(pool, parts.messages),
                 max_body_bytes=settings.max_body_bytes,
             ) as http_address,
             _at_work(

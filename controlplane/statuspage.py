@@ -1,4 +1,4 @@
-"""The status page and the overview it shows, for whoever holds an operator token."""
+"""The status page, the overview it shows, and the metrics, for whoever holds an operator token."""
 
 import base64
 import hashlib
@@ -8,9 +8,11 @@ from importlib.resources import files
 
 from aiohttp import web
 from google.protobuf.json_format import MessageToDict
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from controlplane.auth import Operator, Tokens
-from controlplane.errors import Unauthenticated
+from controlplane.errors import Forbidden, Unauthenticated
+from controlplane.metrics import Metrics
 from empla.v1 import control_pb2
 
 COOKIE = "empla_token"
@@ -42,8 +44,10 @@ ENTER = _page("enter.html")
 class StatusPage:
     """Serves the page and its data."""
 
-    def __init__(self, *, tokens: Tokens, overview: Callable[[Operator], Awaitable[control_pb2.Overview]]) -> None:
-        self._tokens, self._overview = tokens, overview
+    def __init__(
+        self, *, tokens: Tokens, overview: Callable[[Operator], Awaitable[control_pb2.Overview]], metrics: Metrics
+    ) -> None:
+        self._tokens, self._overview, self._metrics = tokens, overview, metrics
 
     async def page(self, request: web.Request) -> web.Response:
         """The page; `?token=` becomes a cookie and leaves the address; without a token, how to get in."""
@@ -61,6 +65,13 @@ class StatusPage:
         return web.json_response(
             MessageToDict(overview, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
         )
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """The metrics of all tenants together."""
+        operator = await self._authenticate(_presented(request))
+        if operator.tenant_id is not None:
+            raise Forbidden("metrics are of all tenants: this needs a token that is", reason="TENANT_TOO_NARROW")
+        return web.Response(body=await self._metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _authenticate(self, token: str) -> Operator:
         # Tokens are ASCII; a header's other bytes have no encoding and could not even be hashed.

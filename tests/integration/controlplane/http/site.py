@@ -16,6 +16,8 @@ from controlplane.auth import Operator, Tokens
 from controlplane.channels import Channels, sign
 from controlplane.employees import Employees
 from controlplane.http import serving_http
+from controlplane.messages import Messages
+from controlplane.metrics import Metrics
 from controlplane.receiver import Receiver
 from empla.store.connect import Pool
 from empla.store.ids import new_id
@@ -100,6 +102,7 @@ async def serving(pool: Pool, address: str = "127.0.0.1:0") -> AsyncIterator[Sit
             employees=Employees(pool),
             tokens=Tokens(pool),
             overview=overview,
+            metrics=Metrics(pool, Messages(pool)),
             max_body_bytes=MAX_BODY,
         ) as bound:
             site.url = f"http://{bound}"
@@ -116,6 +119,7 @@ async def serving_elsewhere(pool: Pool, address: str = "127.0.0.1:0") -> AsyncIt
         employees=Employees(pool),
         tokens=Tokens(pool),
         overview=lambda _: asyncio.sleep(0, control_pb2.Overview()),
+        metrics=Metrics(pool, Messages(pool)),
         max_body_bytes=MAX_BODY,
     ) as bound:
         yield f"http://{bound}"

@@ -10,6 +10,8 @@ from controlplane.auth import Tokens
 from controlplane.channels import Channels
 from controlplane.employees import Employees
 from controlplane.http import routes
+from controlplane.messages import Messages
+from controlplane.metrics import Metrics
 from controlplane.receiver import Receiver
 from controlplane.statuspage import StatusPage
 from controlplane.webhook import Webhook
@@ -74,7 +76,11 @@ async def test_every_route_is_protected_as_it_says(site: Site) -> None:
             receiver=Receiver(site.pool, lambda *_: None),
             max_body_bytes=MAX_BODY,
         ),
-        StatusPage(tokens=Tokens(site.pool), overview=lambda _: asyncio.sleep(0, control_pb2.Overview())),
+        StatusPage(
+            tokens=Tokens(site.pool),
+            overview=lambda _: asyncio.sleep(0, control_pb2.Overview()),
+            metrics=Metrics(site.pool, Messages(site.pool)),
+        ),
         site.pool,
     )
     assert len({(route.method, route.path) for route in served}) == len(served)
@@ -114,7 +120,7 @@ async def test_another_method_is_a_problem(site: Site) -> None:
         await problem_of(response)
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/overview", "/healthz", "/nowhere", "/?token=wrong"])
+@pytest.mark.parametrize("path", ["/", "/v1/overview", "/metrics", "/healthz", "/nowhere", "/?token=wrong"])
 async def test_every_answer_carries_the_security_headers(site: Site, path: str) -> None:
     headers = (await site.get(path)).headers
     assert headers["X-Content-Type-Options"] == "nosniff"
