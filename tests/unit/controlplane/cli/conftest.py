@@ -1,6 +1,6 @@
 """A small control plane that speaks the real protocol on loopback, and the command that talks to it."""
 
-import time
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -60,11 +60,13 @@ def _servicer(peer: Peer) -> control_pb2_grpc.ControlPlaneServicer:
 
     def streaming(method: str) -> Callable[..., Any]:
         def respond(_: object, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            ended = threading.Event()
+            context.add_callback(ended.set)
             for response in peer.answer(method, request, context):
                 if isinstance(response, StatusError):
                     context.abort_with_status(response.to_status())
                 if isinstance(response, float):
-                    time.sleep(response)
+                    ended.wait(response)
                 else:
                     yield response
 

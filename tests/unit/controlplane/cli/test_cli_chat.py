@@ -132,7 +132,7 @@ def test_a_person_sees_it_happen(answered: Any) -> None:
 
 
 def test_ctrl_c_returns_to_the_prompt(answered: Any) -> None:
-    answered.answers["Converse"] = lambda _: [ACCEPTED, _delta("Thinking"), 2.0, _delta("more")]
+    answered.answers["Converse"] = lambda _: [ACCEPTED, _delta("Thinking"), 60.0, _delta("more")]
     with _chat() as (terminal, process):
         terminal.wait_for("you> ")
         time.sleep(0.5)  # readline shows its prompt just before it listens to signals

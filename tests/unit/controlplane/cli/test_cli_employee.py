@@ -171,7 +171,7 @@ def test_logs_are_readable(peer: Any, empla: Fixture) -> None:
 
 
 def test_following_logs_ends_quietly_with_ctrl_c(peer: Any) -> None:
-    peer.answers["TailLogs"] = lambda _: [control_pb2.LogLine(text="one"), 2.0, control_pb2.LogLine(text="two")]
+    peer.answers["TailLogs"] = lambda _: [control_pb2.LogLine(text="one"), 60.0, control_pb2.LogLine(text="two")]
     command = [sys.executable, "-c", "from controlplane.cli import main; main()", "employee", "logs", "-f", "sales-ae"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
