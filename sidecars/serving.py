@@ -5,9 +5,10 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.metadata import version
+from socket import AF_UNIX, SOCK_DGRAM, socket
 from typing import Any
 
 import grpc
@@ -29,6 +30,8 @@ GRACE_SECONDS = 0.2
 """For calls that are being answered when the end comes."""
 END_SECONDS = 10
 """A sidecar that has not ended by then is ended by the kernel, and whatever it started with it."""
+NEWS = "news"
+"""The socket beside ours at which they wait who launched this one."""
 CONTROL = "empla.v1.SidecarControl"
 
 Configure = Callable[[tuple[EgressRule, ...], pb.SidecarConfiguration], None]
@@ -71,6 +74,7 @@ async def serve(
             grace=GRACE_SECONDS,
         ) as address:
             log.info("serving at %s, pid %d", address, os.getpid())
+            _tell(settings)
             why = await tenure.over()
             signal.alarm(END_SECONDS)
             log.info("ends: %s", why)
@@ -114,6 +118,13 @@ class Control(sidecar_pb2_grpc.SidecarControlServicer):
             ) from error
         self._configure(rules, request)
         return pb.ConfigureSidecarResponse()
+
+
+def _tell(settings: SidecarSettings) -> None:
+    """Tell whoever launched this one that it serves, if they wait for that, in the directory of the socket."""
+    if settings.socket is not None:
+        with socket(AF_UNIX, SOCK_DGRAM) as news, suppress(FileNotFoundError, ConnectionRefusedError):
+            news.sendto(b"1", str(settings.socket.with_name(NEWS)))
 
 
 @contextmanager

@@ -27,6 +27,7 @@ KEPT_ENVIRONMENT = frozenset(
 """What the parent needs of our environment, besides PYTHON*. The rest holds secrets, and a process's first environment
 stays in its memory and that of its children for good."""
 MAX_ANSWER = 1024 * 1024
+_INSIDE = "workstation.local.jail.jail:compile_inside"
 _SDKS = {"anthropic": "agent.models.anthropic", "openai": "agent.models.openai"}
 
 
@@ -73,7 +74,7 @@ class ForkedProcess:
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """What a warm parent is for: the function of each kind of child (`module:function`), and what else it imports."""
+    """What a warm parent is for: the function of each kind of child (`module:function`), and what it imports or calls."""
 
     name: str
     kinds: Mapping[str, str]
@@ -95,6 +96,7 @@ def employees(providers: Sequence[str]) -> Parent:
             "grpc.aio",
             "asyncpg",
             "agent.models.offline",
+            _INSIDE,
             *(_SDKS[provider] for provider in providers),
         ),
     )
@@ -103,7 +105,7 @@ def employees(providers: Sequence[str]) -> Parent:
 SIDECARS = Parent(
     "sidecars",
     {COMPUTE: "sidecars.compute.__main__:launch", BROWSER: "sidecars.browser.__main__:launch"},
-    ("importlib.metadata", "grpc.aio"),
+    ("importlib.metadata", "grpc.aio", _INSIDE),
 )
 """The parent of sidecars."""
 

@@ -15,6 +15,8 @@ from controlplane.errors import LaunchFailed
 from controlplane.launchers.interface import LaunchedProcess
 
 SOCKET = "sock"
+NEWS = "news"
+"""Where a sidecar says that it serves."""
 GROUPS = "groups"
 """Where a sidecar names the directories of its control group."""
 MAX_SOCKET_PATH = 107
@@ -32,6 +34,7 @@ class Places:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._news: dict[UUID, socket.socket] = {}
 
     def socket(self, sidecar_id: UUID) -> Path:
         """The sidecar's socket."""
@@ -44,28 +47,33 @@ class Places:
             raise LaunchFailed(f"{path} is too long for a socket's path: choose a shorter EMPLA_HOME")
         try:
             await asyncio.to_thread(path.parent.mkdir, mode=0o700, parents=True)
+            self._news[sidecar_id] = _listening(path.with_name(NEWS))
         except OSError as error:
+            await self.clear(sidecar_id)
             raise LaunchFailed(f"no sidecar can be started: {error}") from error
         return f"unix:{path}"
 
     async def until_serving(self, sidecar_id: UUID, process: LaunchedProcess) -> None:
-        """Wait until the sidecar takes connections; raises `LaunchFailed`."""
-        path, pause = str(self.socket(sidecar_id)), FIRST_PAUSE_SECONDS
-        gone = asyncio.ensure_future(process.wait())
-        end = time.monotonic() + READY_SECONDS
-        try:
-            while not await _listens(path):
+        """Wait until the sidecar says that it takes connections; raises `LaunchFailed`."""
+        loop, told = asyncio.get_running_loop(), asyncio.Event()
+        gone, serving = asyncio.ensure_future(process.wait()), asyncio.ensure_future(told.wait())
+        with self._news.pop(sidecar_id) as news:
+            loop.add_reader(news, told.set)
+            try:
+                await asyncio.wait([gone, serving], timeout=READY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if gone.done():
                     raise LaunchFailed(f"the sidecar ended with {gone.result()} before it served; the log says why")
-                if time.monotonic() > end:
+                if not told.is_set():
                     raise LaunchFailed(f"the sidecar did not serve within {READY_SECONDS:g} s; the log says why")
-                await asyncio.wait([gone], timeout=pause)
-                pause = min(pause * 1.3, LONGEST_PAUSE_SECONDS)
-        finally:
-            gone.cancel()
+            finally:
+                loop.remove_reader(news)
+                gone.cancel()
+                serving.cancel()
 
     async def clear(self, sidecar_id: UUID) -> None:
         """Remove what a sidecar that is gone left; returns when nothing that it started runs any more."""
+        if news := self._news.pop(sidecar_id, None):
+            news.close()
         await _cleared(self._directory / sidecar_id.hex)
 
     async def keep_only(self, known: set[UUID]) -> None:
@@ -76,14 +84,16 @@ class Places:
                 await _cleared(place)
 
 
-async def _listens(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.setblocking(False)
-        try:
-            await asyncio.get_running_loop().sock_connect(connection, path)
-        except OSError:
-            return False
-        return True
+def _listening(path: Path) -> socket.socket:
+    """For whoever may enter the directory: the account that a sidecar has in a container is not ours."""
+    news = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        news.bind(str(path))
+        path.chmod(0o666)
+    except OSError:
+        news.close()
+        raise
+    return news
 
 
 def _entries(directory: Path) -> list[Path]:

@@ -188,12 +188,18 @@ def _hold(path: Path) -> str | None:
 
 def _kind(argument: str) -> tuple[str, Launch]:
     name, _, function = argument.partition("=")
-    module, _, attribute = function.partition(":")
-    return name, getattr(importlib.import_module(module), attribute)
+    return name, _found(function)
+
+
+def _found(name: str) -> Any:
+    """A module, or with `module:function` a function in it."""
+    module, _, function = name.partition(":")
+    found = importlib.import_module(module)
+    return getattr(found, function) if function else found
 
 
 def main() -> None:
-    """`python -m empla.forkserver SOCKET KIND=MODULE:FUNCTION … [MODULE …]`: import, then serve.
+    """`python -m empla.forkserver SOCKET KIND=MODULE:FUNCTION … [MODULE | MODULE:FUNCTION …]`: import, call, then serve.
 
     Prints `ready` when it does; `held PID` when it must not, for that process or a child of it is left.
     """
@@ -206,8 +212,9 @@ def main() -> None:
     # Ctrl-C in the terminal is for the control plane, which then ends what runs in its own way.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     kinds = dict(map(_kind, (argument for argument in arguments if "=" in argument)))
-    for module in (argument for argument in arguments if "=" not in argument):
-        importlib.import_module(module)
+    for found in map(_found, (argument for argument in arguments if "=" not in argument)):
+        if callable(found):
+            found()
     gc.collect()
     gc.freeze()
     Path(path).unlink(missing_ok=True)  # whoever made it is gone, or we would not have the lock

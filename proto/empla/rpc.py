@@ -177,6 +177,8 @@ Translate = Callable[[Exception], StatusError | None]
 """Turns a service's own error into a `StatusError`; None for one that nobody foresaw."""
 
 _caller: ContextVar[object] = ContextVar("empla_rpc_caller")
+_KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
+"""Of calls, by the names of a channel's methods."""
 OPEN_SERVICES = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
 """Served without a token: a probe has none, and the contracts are public."""
 
@@ -327,37 +329,27 @@ def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredent
     return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
 
 
-class _Outgoing:
-    """Adds the bearer token and the trace context to a call; grpc wants one interceptor for each kind of call."""
-
-    def __init__(self, token: Callable[[], str]) -> None:
-        self._token = token
-
-    async def _intercept(self, continuation: Any, details: Any, request: Any) -> Any:
-        metadata = grpc.aio.Metadata(*(details.metadata or ()), *outgoing_metadata(self._token()))
-        return await continuation(details._replace(metadata=metadata), request)
-
-
-class _OutgoingUnary(_Outgoing, grpc.aio.UnaryUnaryClientInterceptor):
-    intercept_unary_unary: Any = _Outgoing._intercept
-
-
-class _OutgoingDownload(_Outgoing, grpc.aio.UnaryStreamClientInterceptor):
-    intercept_unary_stream: Any = _Outgoing._intercept
-
-
-class _OutgoingUpload(_Outgoing, grpc.aio.StreamUnaryClientInterceptor):
-    intercept_stream_unary: Any = _Outgoing._intercept
-
-
-class _OutgoingStream(_Outgoing, grpc.aio.StreamStreamClientInterceptor):
-    intercept_stream_stream: Any = _Outgoing._intercept
-
-
 def outgoing_metadata(token: str) -> Sequence[tuple[str, str]]:
     """The metadata of an outgoing call: the bearer token, and the trace it belongs to."""
     parent = telemetry.traceparent()
     return [("authorization", f"Bearer {token}"), *([("traceparent", parent)] if parent else [])]
+
+
+def _carrying(kind: Callable[..., Any], token: Callable[[], str]) -> Callable[..., Any]:
+    """How a channel makes calls of a kind, with the bearer token and the trace context in each.
+
+    Not by interceptors: in grpc.aio those cost a call a task or two, and a tenth of its time.
+    """
+
+    def make(*method: Any, **codec: Any) -> Callable[..., Any]:
+        call = kind(*method, **codec)
+
+        def begin(*request: Any, metadata: Iterable[tuple[str, str]] | None = None, **options: Any) -> Any:
+            return call(*request, metadata=(*(metadata or ()), *outgoing_metadata(token())), **options)
+
+        return begin
+
+    return make
 
 
 @asynccontextmanager
@@ -375,14 +367,14 @@ async def dialing(
     """
     if credentials is None and not is_local(target):
         raise NotLocal(target)
-    current = (lambda: token) if isinstance(token, str) else token
-    interceptors = [kind(current) for kind in (_OutgoingUnary, _OutgoingDownload, _OutgoingUpload, _OutgoingStream)]
     options = [*_CHANNEL_OPTIONS, *_message_limits(max_message_bytes)]
     channel = (
-        grpc.aio.secure_channel(target, credentials, options=options, interceptors=interceptors)
+        grpc.aio.secure_channel(target, credentials, options=options)
         if credentials
-        else grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
+        else grpc.aio.insecure_channel(target, options=options)
     )
+    for kind in _KINDS:
+        setattr(channel, kind, _carrying(getattr(channel, kind), (lambda: token) if isinstance(token, str) else token))
     try:
         yield channel
     finally:

@@ -48,7 +48,8 @@ def start(service: str, *, level: str = "INFO", stream: TextIO = sys.stderr) -> 
     logging.captureWarnings(True)
     for noisy in ("httpx", "httpx2", "asyncio", "aiohttp.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    trace.set_tracer_provider(TracerProvider(resource=Resource.create({"service.name": service})))
+    # Not Resource.create, which looks through all packages that are installed for detectors, at each start.
+    trace.set_tracer_provider(TracerProvider(resource=Resource({"service.name": service})))
 
 
 def traceparent() -> str:

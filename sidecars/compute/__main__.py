@@ -37,19 +37,19 @@ async def live(settings: SidecarSettings) -> None:
     """Serve until the tenure is over."""
     async with (
         EgressProxy() as egress,
-        LocalFileSystem(
-            settings.workspace, quota_bytes=settings.quota_bytes, quota_entries=settings.quota_entries
-        ) as files,
         LocalCompute(
             settings.workspace, packages=settings.compute_packages, limits=limits_of(settings), warm=WARM, egress=egress
         ) as compute,
     ):
+        await compute.warm_up()  # all else is made ready, and the employee is on its way here, while it is built
 
         def configure(rules: tuple[EgressRule, ...], _: pb.SidecarConfiguration) -> None:
             egress.policy = EgressPolicy(rules)
 
-        compute.warm_up()  # while the employee is on its way here
-        await serving.serve(settings, control_pb2.SIDECAR_KIND_COMPUTE, configure, files=files, compute=compute)
+        async with LocalFileSystem(
+            settings.workspace, quota_bytes=settings.quota_bytes, quota_entries=settings.quota_entries
+        ) as files:
+            await serving.serve(settings, control_pb2.SIDECAR_KIND_COMPUTE, configure, files=files, compute=compute)
 
 
 def launch(settings: dict[str, Any]) -> int:

@@ -128,10 +128,11 @@ class LocalCompute:
         os.close(self._root)
         await self._builder.__aexit__(kind, error, trace)
 
-    def warm_up(self) -> None:
-        """Build the first jail before a program comes; it stays until one does."""
+    async def warm_up(self) -> None:
+        """Begin to build the first jail before a program comes; it stays until one does."""
         _ = self._opened
         self._pool.begin()
+        await asyncio.sleep(0)  # it begins now, and goes on while whoever called keeps this process busy
 
     async def capabilities(self) -> ComputeCapabilities:
         """Say what works here; see `Compute.capabilities`."""

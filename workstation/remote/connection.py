@@ -101,14 +101,12 @@ class Connection:
 
     async def _connected(self, end: float) -> None:
         """Wait until there is a connection, so that no call ends for want of one."""
-        state = self.channel.get_state(try_to_connect=True)
-        with _while_open(), _patience_ends(self._patience):
-            async with asyncio.timeout(max(0.0, end - time.monotonic())):
-                while state is not grpc.ChannelConnectivity.READY:
-                    if state is grpc.ChannelConnectivity.SHUTDOWN:
-                        raise WorkstationUnavailable(_CLOSED)
+        while (state := self.channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
+            if state is grpc.ChannelConnectivity.SHUTDOWN:
+                raise WorkstationUnavailable(_CLOSED)
+            with _while_open(), _patience_ends(self._patience):
+                async with asyncio.timeout(max(0.0, end - time.monotonic())):
                     await self.channel.wait_for_state_change(state)
-                    state = self.channel.get_state(try_to_connect=True)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import pytest
 
 from controlplane.errors import LaunchFailed
 from controlplane.launchers.interface import LaunchSpec
-from controlplane.launchers.process import ProcessLauncher, employees
+from controlplane.launchers.process import Parent, ProcessLauncher, employees
 from empla.store.ids import new_id
 
 MARKER = "marker-of-a-secret"
@@ -132,6 +132,12 @@ async def test_a_launch_whose_answer_nobody_reads_leaves_a_child_that_is_found(
     await asyncio.to_thread(leave)
     (found,) = await launcher.running(wanted.employee_id)
     assert found.epoch == 1
+
+
+async def test_a_parent_calls_what_it_is_told_to_before_it_serves(short_directory: Path):
+    launcher = ProcessLauncher(short_directory, short_directory / "log", Parent("forkserver", {}, ("sys:exit",)))
+    with pytest.raises(LaunchFailed, match="did not start"):
+        await launcher.prepare()
 
 
 async def test_a_parent_that_does_not_answer_is_a_failed_launch(

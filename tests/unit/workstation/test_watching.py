@@ -1,6 +1,7 @@
 """A local watch holds one descriptor while it is open and says what to raise where there are none."""
 
 import asyncio
+import ctypes
 import errno
 import os
 from collections.abc import AsyncGenerator
@@ -29,7 +30,12 @@ def failing_inotify(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     def failing(**_: object) -> None:
         raise OSError(code, os.strerror(code))
 
+    def refused(_: int) -> int:
+        ctypes.set_errno(code)
+        return -1
+
     monkeypatch.setattr(workstation.local.watching, "INotify", failing)
+    monkeypatch.setattr(workstation.local.watching, "_inotify_init", refused)
 
 
 async def test_a_closed_watch_holds_nothing(tmp_path: Path) -> None:

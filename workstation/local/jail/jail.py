@@ -35,7 +35,6 @@ OVERHEAD_PROCESSES = 2
 """nsjail and PID 1, which are in the group too."""
 OVERHEAD_BYTES = 24 << 20
 """What those two may take, so that a program gets what it asked for."""
-_KEEPER = Path(__file__).with_name("keeper.py")
 _SESSION = ("display", "interpreter")
 """The modules of a session, in the order in which they import each other."""
 _PACKET = 1 << 12
@@ -147,7 +146,7 @@ class Jail:
             self._control, inside = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             opened.enter_context(self._control)
             with inside:
-                self._control.send(marshal.dumps(_code(_KEEPER)))
+                self._control.send(marshal.dumps(_code("keeper")))
                 self._process = subprocess.Popen(  # noqa: S603 - nsjail, by its own path
                     command,
                     stdin=inside.fileno(),
@@ -202,8 +201,7 @@ class Jail:
         if not self._left_to_preload and not self._preloaded.done():
             self._left_to_preload = len(_SESSION)
             for name in _SESSION:
-                code = _code(Path(__file__).with_name(f"{name}.py"))
-                self._tell(("preload", f"{__package__}.{name}", code))
+                self._tell(("preload", f"{__package__}.{name}", _code(name)))
 
     async def start(
         self, argv: list[bytes], cwd: bytes, env: dict[bytes, bytes], outputs: list[int], size: tuple[int, int] | None
@@ -403,9 +401,16 @@ def _with_overhead(limits: GroupLimits) -> GroupLimits:
     return replace(limits, memory_bytes=memory, processes=processes)
 
 
+def compile_inside() -> None:
+    """Compile what runs in jails, which a parent does once for the processes that it forks."""
+    for name in ("keeper", *_SESSION):
+        _code(name)
+
+
 @cache
-def _code(path: Path) -> CodeType:
+def _code(name: str) -> CodeType:
     """A module's code, for the interpreter in the jail, which is of our own version."""
+    path = Path(__file__).with_name(f"{name}.py")
     return compile(path.read_text(), path.name, "exec", dont_inherit=True, optimize=2)
 
 

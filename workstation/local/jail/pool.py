@@ -15,6 +15,9 @@ log = logging.getLogger(__name__)
 IDLE_SECONDS = 300.0
 REFILL_SECONDS = 0.005
 """Whoever took a jail is to start first: building the next one keeps this process busy for a moment."""
+ALONE_SECONDS = 5.0
+"""After the first jail, where it was begun before anybody asked, until another is built without being asked for: many
+workstations may begin at once, most of them for one program, and second jails would keep others from their first."""
 PRELOAD_SECONDS = 0.2
 """A jail that nobody took for so long learns what a session needs; sooner it would be in a program's way."""
 
@@ -70,6 +73,10 @@ class WarmPool:
             self._taken.clear()
             if not first.done():
                 first.set_result(jail)
+        await self._taken.wait()
+        self._taken.clear()
+        await self._nobody_came(ALONE_SECONDS)
+        self._taken.set()
 
     async def _come(self) -> Jail | None:
         """The first jail, if it was begun and nobody has it."""
