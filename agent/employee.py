@@ -31,6 +31,7 @@ from agent.pipeline.progress import Progress
 from agent.pipeline.receive import SECURITY_FILTER
 from agent.pipeline.step import Incoming
 from agent.pipeline.transitions import Transitions
+from agent.pipeline.warm import WarmContext
 from agent.pipeline.work import Worker
 from agent.placed import placed_browser
 from agent.placed_compute import PlacedCompute
@@ -156,10 +157,11 @@ class DigitalEmployee:
                 pool=pool,
                 identity=self.identity,
                 transitions=await _patiently(lambda: Transitions.load(pool, self.identity)),
+                warm=(warm := WarmContext()),
                 send=self.gateway.send,
                 on_handled=loop.wake,
             )
-            parts = _Parts(self, pool, memories, capabilities, egress, sidecars, coordinator, loop)
+            parts = _Parts(self, pool, memories, capabilities, egress, sidecars, coordinator, loop, warm)
             parts.configure(configuration)
             async with capabilities:
                 yield parts
@@ -195,6 +197,7 @@ class _Parts:
     sidecars: Sidecars
     coordinator: Coordinator
     loop: ProactiveLoop
+    warm: WarmContext
     placement: Placement = field(default_factory=Placement)
     draining: bool = False
 
@@ -224,7 +227,7 @@ class _Parts:
             instructions=employee_instructions(configuration.name, profile),
             supervised=configuration.autonomy == control_pb2.AUTONOMY_SUPERVISED,
         )
-        analyzer = Analyzer(self.pool, employee.identity, self.memories, employee.model)
+        analyzer = Analyzer(self.pool, employee.identity, self.memories, employee.model, self.warm)
         self.coordinator.use((SECURITY_FILTER, *analyzer.steps(), *worker.steps()))
 
 

@@ -28,6 +28,7 @@ from agent.pipeline.resuming import resumed
 from agent.pipeline.step import Incoming, Step, Work
 from agent.pipeline.transitions import SQL, Transitions
 from agent.pipeline.units import Move, Place, Unit
+from agent.pipeline.warm import WarmContext
 from empla.store.connect import Pool, translated
 from empla.store.errors import StoreUnavailable
 from empla.v1 import gateway_pb2 as pb
@@ -52,11 +53,12 @@ class Coordinator:
         pool: Pool,
         identity: Identity,
         transitions: Transitions,
+        warm: WarmContext,
         send: Callable[[pb.AgentFrame], None],
         on_handled: Callable[[], None],
     ) -> None:
         self._pool, self._identity, self._transitions = pool, identity, transitions
-        self._send, self._on_handled, self._progress = send, on_handled, Progress(send)
+        self._send, self._on_handled, self._progress, self._warm = send, on_handled, Progress(send), warm
         self._steps: dict[str, Step] = {}
         self._live: set[UUID] = set()
         self._claimed: set[UUID] = set()
@@ -131,10 +133,10 @@ class Coordinator:
 
     async def _claim_and_see_through(self, incoming: Incoming, turn: asyncio.Event) -> None:
         async with self._in_turn(incoming, turn), self._slot():
-            unit = await self._claim(incoming)
+            claimed = await self._claim(incoming)
             self._acknowledge(incoming.message_id)
-            if unit is not None:  # or an earlier delivery of it was claimed already
-                await self._see_through(unit, Work(incoming), [])
+            if claimed is not None:  # or an earlier delivery of it was claimed already
+                await self._see_through(*claimed, [])
 
     async def _go_on(self, left: Left, turn: asyncio.Event) -> None:
         """Go on with what an earlier launch left.
@@ -181,7 +183,7 @@ class Coordinator:
                 raise asyncio.CancelledError
             yield
 
-    async def _claim(self, incoming: Incoming) -> Unit | None:
+    async def _claim(self, incoming: Incoming) -> tuple[Unit, Work] | None:
         while True:
             try:
                 with translated():
@@ -193,7 +195,7 @@ class Coordinator:
                 continue
             if row is None:
                 return None
-            return Unit(
+            unit = Unit(
                 machine="message",
                 unit_id=incoming.message_id,
                 message_id=incoming.message_id,
@@ -202,6 +204,7 @@ class Coordinator:
                 queued_at=row["queued_at"],
                 started_at=time.time(),
             )
+            return unit, Work(incoming, context_version=row["context_version"])
 
     async def _take_over(self) -> list[Left]:
         me, epoch = self._identity.employee_id, self._identity.epoch
@@ -319,6 +322,7 @@ class Coordinator:
             return await self._transitions.commit(Move(unit=unit, to=Place("merging", "merge"), begins=True)), workers
         step = merging(workers) if unit.place.state == "merging" else self._steps[unit.place.step]
         move = await self._step(step, unit, work)
+        self._warm.moved(work, move)
         return move.after, _forked(move, work) or workers
 
     async def _work(self, work: Work, workers: list[Unit]) -> list[Unit]:

@@ -69,7 +69,8 @@ class Work:
     """One message on its way: the message, and what its finished steps produced, by (unit, step).
 
     `parts` are its workers in the order of their intents, `answers` what was answered to its units, oldest first; `merged`
-    says that its reply has been written, so that what comes later leaves on its own.
+    says that its reply has been written, so that what comes later leaves on its own. `context_version` is the conversation's
+    when the message was claimed; None when an earlier launch did that.
     """
 
     message: Incoming
@@ -78,6 +79,7 @@ class Work:
     parts: dict[UUID, Part] = field(default_factory=dict)
     answers: dict[UUID, list[Answer]] = field(default_factory=dict)
     merged: bool = False
+    context_version: int | None = None
 
     def last_answer(self, unit_id: UUID) -> Answer | None:
         """What was answered last to a unit."""
