@@ -69,6 +69,7 @@ class DigitalEmployee:
     quota_entries: int | None = None
     compute_packages: Path | None = None
     browser_profile: Path | None = None
+    clock: Callable[[], float] = time.time
 
     async def start(self) -> None:
         """Live until drained. Raises `Superseded` or `GatewayUnavailable` when there is no use in going on."""
@@ -226,6 +227,7 @@ class _Parts:
             progress=Progress(employee.gateway.send),
             instructions=employee_instructions(configuration.name, profile),
             supervised=configuration.autonomy == control_pb2.AUTONOMY_SUPERVISED,
+            clock=employee.clock,
         )
         analyzer = Analyzer(self.pool, employee.identity, self.memories, employee.model, self.warm)
         self.coordinator.use((SECURITY_FILTER, *analyzer.steps(), *worker.steps()))

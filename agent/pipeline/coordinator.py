@@ -27,7 +27,7 @@ from agent.pipeline.restoring import Left, alone, restored, rows_of
 from agent.pipeline.resuming import resumed
 from agent.pipeline.step import Incoming, Step, Work
 from agent.pipeline.transitions import SQL, Transitions
-from agent.pipeline.units import Move, Place, Unit
+from agent.pipeline.units import BACKGROUND, Move, Place, Unit
 from agent.pipeline.warm import WarmContext
 from empla.store.connect import Pool, translated
 from empla.store.errors import StoreUnavailable
@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 MAX_PARALLEL = 32
 """Messages in work; more wait in the database, unacknowledged."""
+MAX_IN_BACKGROUND = 8
+"""Tasks in the background; more wait, so that they leave room for whoever waits for a reply."""
 MAX_TAKEN_OVER = 10_000
 MAX_TAKEN_UP = 1_000
 STORE_RETRY_SECONDS = 0.5
@@ -64,6 +66,7 @@ class Coordinator:
         self._claimed: set[UUID] = set()
         self._turns: defaultdict[UUID, deque[asyncio.Event]] = defaultdict(deque)
         self._parallel, self._alone = asyncio.Semaphore(MAX_PARALLEL), asyncio.Lock()
+        self._background = asyncio.Semaphore(MAX_IN_BACKGROUND)
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -176,9 +179,9 @@ class Coordinator:
             log.exception("message %s is left for the next launch", incoming.message_id)
 
     @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
+    async def _slot(self, room: asyncio.Semaphore | None = None) -> AsyncIterator[None]:
         """The block is one of those that may work at a time."""
-        async with self._parallel:
+        async with room or self._parallel:
             if self._draining:  # what has not begun is for the next launch
                 raise asyncio.CancelledError
             yield
@@ -267,10 +270,12 @@ class Coordinator:
     async def _finish_part(self, left: Left) -> None:
         """A part whose message is merged, to its end."""
         try:
-            async with self._bounded(left.work.message), self._slot_after(left):
-                unit = await self._resumed(left)
-                while unit.place.state == "running":
-                    unit = (await self._step(self._steps[unit.place.step], unit, left.work)).after
+            async with self._bounded(left.work.message):
+                async with self._slot_after(left):
+                    unit = await self._advance_worker(await self._resumed(left), left.work)
+                if unit.place == BACKGROUND:
+                    async with self._slot(self._background):
+                        await self._see_to_its_end(unit, left.work)
             self._hand_over(left.unit.message_id, "")
         finally:
             self._resuming.discard(left.unit.unit_id)
@@ -312,6 +317,10 @@ class Coordinator:
             unit, workers = await self._advance(unit, work, workers)
         self._hand_over(unit.message_id, unit.place.state)
         self._claimed.discard(unit.message_id)
+        work.merged = True
+        for part in workers:
+            if part.place == BACKGROUND:
+                self._go_on_late(Left(part, work, [], lost=False))
         if unit.place.state == "collected" or any(part.place.state == "waiting_for_input" for part in workers):
             self.resume()  # what was answered before this was over
 
@@ -331,9 +340,14 @@ class Coordinator:
         return [task.result() for task in tasks]
 
     async def _advance_worker(self, unit: Unit, work: Work) -> Unit:
-        while unit.place.state == "running":
+        """Bring a worker to its end, or to where it goes on in the background."""
+        while unit.place.state == "running" and unit.place != BACKGROUND:
             unit = (await self._step(self._steps[unit.place.step], unit, work)).after
         return unit
+
+    async def _see_to_its_end(self, unit: Unit, work: Work) -> None:
+        while unit.place.state == "running":
+            unit = (await self._step(self._steps[unit.place.step], unit, work)).after
 
     async def _step(self, step: Step, unit: Unit, work: Work) -> Move:
         """Bring `unit` one committed move further."""

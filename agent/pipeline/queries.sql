@@ -262,6 +262,10 @@ FROM (SELECT * FROM message UNION ALL SELECT * FROM worker) cut;
 -- What the model has said so far for a unit, in order: a retry replays it.
 SELECT response_index, response FROM model_responses WHERE employee_id = $2 AND unit_id = $1 ORDER BY response_index;
 
+-- name: cancelled
+-- Whether somebody wants the background work of a worker stopped: who, and why.
+SELECT cancelled_by || coalesce(': ' || nullif(cancel_reason, ''), '') FROM message_workers WHERE worker_id = $1;
+
 -- name: commit_response
 -- Makes a response durable before its calls run; fenced.
 INSERT INTO model_responses (unit_id, response_index, message_id, tenant_id, employee_id, epoch, response)

@@ -91,6 +91,10 @@ class Work:
         written = last is not None and (last.kind, last.decision) == ("needs_manual_intervention", "answer")
         return last.text if last is not None and written else ""
 
+    def goes_on(self, unit_id: UUID) -> bool:
+        """Whether a part is, or was, worked on in the background."""
+        return "reported_at" in (self.outputs.get((unit_id, "action_planning")) or {})
+
     def draft(self, unit_id: UUID) -> str:
         """What a finished part says; raises KeyError for one that has no draft."""
         text: str = self.given_draft(unit_id) or self.output("draft_generation", unit_id)["text"]
