@@ -11,7 +11,12 @@ from agent.local import LocalGateway
 from agent.models.interface import ModelRequest, ModelResponse
 from agent.models.scripted import ScriptedModel, Step, echo
 from agent.pipeline.background import INTERACTIVE_RESPONSES, INTERACTIVE_SECONDS, MAX_RESPONSES
+from controlplane.auth import Operator
+from controlplane.errors import NotNow, Unknown
+from controlplane.messages import Messages
 from empla import notices
+from empla.store.ids import new_id
+from empla.v1 import control_pb2
 from tests.integration.agent.conftest import Office
 from tests.integration.agent.deciding import Desk, call
 from tests.integration.agent.test_pipeline import answered
@@ -64,6 +69,9 @@ class Researcher(ScriptedModel):
         self._clock.now += 60
         note = call("append_file", path="notes.txt", content=f"note {noted}\n")
         return note.model_copy(update={"text": f"Noted {noted}."})
+
+
+BOSS = Operator("boss", control_pb2.SCOPE_OPERATE, None)
 
 
 @pytest.fixture
@@ -170,9 +178,13 @@ async def test_one_that_is_cancelled_stops_before_it_asks_its_model_again(office
         task = await message(office, gateway, TASK)
         await asyncio.wait_for(model.held.wait(), 20)
         await cancel(office, task)
+        other = Operator("eve", control_pb2.SCOPE_OPERATE, new_id())
+        with pytest.raises(Unknown):
+            await Messages(office.pool).cancel(task, other, "of another tenant")
         model.released.set()
         told = await desk.told_more(task, 2)
-        await message(office, gateway, "Hello?")
+        with pytest.raises(NotNow):
+            await cancel(office, task)
     assert told[1] == ("notice", 8, notices.CANCELLED)
     assert await desk.workers(task) == ["cancelled"]
     assert (
@@ -180,6 +192,8 @@ async def test_one_that_is_cancelled_stops_before_it_asks_its_model_again(office
     )
     assert model.asked == 4  # the one that was being asked came to its end
     assert await office.pool.fetchval("SELECT count(*) FROM reviews") == 0
+    [entry] = await office.pool.fetch("SELECT * FROM audit_log WHERE action = 'message.cancel'")
+    assert (entry["actor"], entry["subject"], entry["detail"]) == ("boss", str(task), {"reason": "too dear"})
 
 
 async def test_one_that_is_cancelled_while_nobody_is_there_is_not_gone_on_with(
@@ -252,9 +266,7 @@ async def test_deaths_between_which_it_comes_forward_are_not_counted_together(of
 
 
 async def cancel(office: Office, task: UUID) -> None:
-    await office.pool.execute(
-        "UPDATE message_workers SET cancelled_by = 'boss', cancel_reason = 'too dear' WHERE message_id = $1", task
-    )
+    await Messages(office.pool).cancel(task, BOSS, "too dear")
 
 
 async def output_of(office: Office, task: UUID, step: str) -> Any:
