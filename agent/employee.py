@@ -32,6 +32,7 @@ from agent.pipeline.progress import Progress
 from agent.pipeline.receive import SECURITY_FILTER
 from agent.pipeline.step import Incoming
 from agent.pipeline.transitions import Transitions
+from agent.pipeline.warm import WarmContext
 from agent.pipeline.work import Worker
 from agent.placed import placed_browser
 from agent.placed_compute import PlacedCompute
@@ -71,6 +72,7 @@ class DigitalEmployee:
     compute_packages: Path | None = None
     browser_profile: Path | None = None
     model_prices: Mapping[str, Price] = field(default_factory=dict)
+    clock: Callable[[], float] = time.time
 
     async def start(self) -> None:
         """Live until drained. Raises `Superseded` or `GatewayUnavailable` when there is no use in going on."""
@@ -159,10 +161,11 @@ class DigitalEmployee:
                 pool=pool,
                 identity=self.identity,
                 transitions=await _patiently(lambda: Transitions.load(pool, self.identity)),
+                warm=(warm := WarmContext()),
                 send=self.gateway.send,
                 on_handled=loop.wake,
             )
-            parts = _Parts(self, pool, memories, capabilities, egress, sidecars, coordinator, loop)
+            parts = _Parts(self, pool, memories, capabilities, egress, sidecars, coordinator, loop, warm)
             parts.configure(configuration)
             async with capabilities:
                 yield parts
@@ -198,6 +201,7 @@ class _Parts:
     sidecars: Sidecars
     coordinator: Coordinator
     loop: ProactiveLoop
+    warm: WarmContext
     placement: Placement = field(default_factory=Placement)
     draining: bool = False
 
@@ -227,8 +231,9 @@ class _Parts:
             progress=Progress(employee.gateway.send),
             instructions=employee_instructions(configuration.name, profile),
             supervised=configuration.autonomy == control_pb2.AUTONOMY_SUPERVISED,
+            clock=employee.clock,
         )
-        analyzer = Analyzer(self.pool, employee.identity, self.memories, model)
+        analyzer = Analyzer(self.pool, employee.identity, self.memories, model, self.warm)
         self.coordinator.use((SECURITY_FILTER, *analyzer.steps(), *worker.steps()))
 
 

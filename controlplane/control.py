@@ -15,7 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from controlplane.auth import Operator
 from controlplane.channels import Channel, Channels
-from controlplane.decisions import decision_of
+from controlplane.decisions import decision_of, reason_of
 from controlplane.employees import AUTONOMY, DEFAULT_TENANT, EmployeeRecord, Employees, is_id
 from controlplane.errors import Forbidden, Invalid, NotNow, Unknown
 from controlplane.followers import Follower, Followers
@@ -177,6 +177,11 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
             token=request.page_token,
         )
         return pb.ListMessagesResponse(messages=messages, next_page_token=following)
+
+    async def CancelMessage(self, request: pb.CancelMessageRequest, context: Any) -> pb.Message:
+        message_id, operator = _id(request.message_id, "message_id"), _operator()
+        await self._parts.messages.cancel(message_id, operator, reason_of(request.reason, "reason"))
+        return await self._parts.messages.get(message_id, operator.tenant_id)
 
     # Sidecars, reviews, channels, overview
 

@@ -60,7 +60,7 @@ def decision_of(request: pb.ResolveReviewRequest) -> Decision:
         case "answer":
             return Decision("answer", text=_text(request.answer.text, "answer.text"))
         case "reject":
-            return Decision("reject", reason=_reason(request.reject.reason))
+            return Decision("reject", reason=reason_of(request.reject.reason, "reject.reason"))
         case "classification":
             return Decision("classify", classification=_classification(request))
         case _:
@@ -76,10 +76,11 @@ def _text(text: str, field: str) -> str:
     return _storable(text, field)
 
 
-def _reason(reason: str) -> str:
+def reason_of(reason: str, field: str) -> str:
+    """The reason that a person gives, in its field of a request; raises `Invalid`."""
     if len(reason) > MAX_REASON:
-        raise Invalid("the reason is too long", fields={"reject.reason": f"at most {MAX_REASON} characters"})
-    return _storable(reason.strip(), "reject.reason")
+        raise Invalid("the reason is too long", fields={field: f"at most {MAX_REASON} characters"})
+    return _storable(reason.strip(), field)
 
 
 def _storable(text: str, field: str) -> str:

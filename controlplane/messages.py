@@ -12,8 +12,9 @@ from google.protobuf.message import Message as ProtoMessage
 from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from controlplane.auth import Operator
 from controlplane.decisions import decisions
-from controlplane.errors import Invalid, Unknown
+from controlplane.errors import Invalid, NotNow, Unknown
 from empla import telemetry
 from empla.excerpt import json_excerpt
 from empla.store.connect import Pool, load_queries, translated
@@ -61,7 +62,7 @@ def fitting[M: ProtoMessage](items: Iterable[M], room: Room | None = None) -> li
 
 
 class Messages:
-    """Reads of the pipeline's tables, for operators."""
+    """The pipeline's tables, for operators: reads, and the wish that work on a message stops."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -86,6 +87,18 @@ class Messages:
                 effects = await connection.fetch(SQL.effects, message_id)
                 reviews = await connection.fetch(SQL.reviews, message_id)
         return _traced(_message(row, replies), attempts, effects, reviews)
+
+    async def cancel(self, message_id: UUID, operator: Operator, reason: str) -> None:
+        """Have the employee stop what it does in the background for a message, before it asks its model again.
+
+        Raises `Unknown`, and `NotNow` when nothing of the message goes on in the background.
+        """
+        with translated():
+            noted = await self._pool.fetchval(SQL.cancel, message_id, operator.tenant_id, operator.name, reason)
+            if noted is None and await self._pool.fetchrow(SQL.message, message_id, operator.tenant_id) is None:
+                raise Unknown(f"there is no message {message_id}")
+        if noted is None:
+            raise NotNow("nothing of the message goes on in the background, which is all that can be cancelled")
 
     async def page(
         self, tenant_id: UUID | None, employee_id: UUID | None, *, state: str = "", size: int = 50, token: str = ""

@@ -81,7 +81,7 @@ def may_leave(row: Any) -> Verdict | None:
 
 
 def _needs_approval(row: Any) -> bool:
-    return bool(row["body"] != notices.FAILURE and (row["autonomy"] == "supervised" or row["proposal"] == "review"))
+    return bool(row["body"] not in notices.UNSEEN and (row["autonomy"] == "supervised" or row["proposal"] == "review"))
 
 
 class Sender:

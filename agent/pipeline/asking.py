@@ -42,6 +42,7 @@ class Asked:
     """A call that needs a person: which one it is, and what the model said with it and did before it."""
 
     unit_id: UUID
+    step: str
     place: tuple[int, int]  # index of the response, and of the call in it
     call: ToolCall
     said: ModelResponse
@@ -50,7 +51,7 @@ class Asked:
     def waits(self, kind: str, reason: str, held: JsonValue = None) -> Waits:
         """The review of it; `held` is what an approval lets through besides the call itself."""
         payload = {
-            "step": "action_planning",
+            "step": self.step,
             "call": {"name": self.call.name, "arguments": self.call.arguments},
             "response_index": self.place[0],
             "call_index": self.place[1],

@@ -15,7 +15,7 @@ from agent.models.metered import metering
 from agent.pipeline.merge import failure_notice
 from agent.pipeline.progress import Progress
 from agent.pipeline.step import Done, Step, Work
-from agent.pipeline.units import Move, Outcome, Place, Record, Unit
+from agent.pipeline.units import BACKGROUND, Move, Outcome, Place, Record, Unit
 from empla import telemetry
 from empla.store.errors import StoreUnavailable
 from empla.store.ids import new_id
@@ -153,7 +153,7 @@ class _Clock:
         return Move(
             unit=self._unit,
             to=done.to,
-            begins=bool(done.to.step) and not done.ends and not done.waits and done.to.state != "sending",
+            begins=_begins(done),
             record=record,
             reason=done.reason,
             ends=done.ends,
@@ -173,6 +173,12 @@ class _Clock:
             duration_ms=duration_ms,
         )
         self._progress.step(self._work.message, event)
+
+
+def _begins(done: Done) -> bool:
+    """Whether the next step begins with the move; what goes on in the background begins when there is room for it."""
+    ended = done.ends or done.waits or not done.to.step
+    return not ended and done.to.state != "sending" and done.to != BACKGROUND
 
 
 def _paid(responses: Sequence[ModelResponse]) -> dict[str, Any]:

@@ -27,7 +27,8 @@ from agent.pipeline.restoring import Left, alone, restored, rows_of
 from agent.pipeline.resuming import resumed
 from agent.pipeline.step import Incoming, Step, Work
 from agent.pipeline.transitions import SQL, Transitions
-from agent.pipeline.units import Move, Place, Unit
+from agent.pipeline.units import BACKGROUND, Move, Place, Unit
+from agent.pipeline.warm import WarmContext
 from empla.store.connect import Pool, translated
 from empla.store.errors import StoreUnavailable
 from empla.v1 import gateway_pb2 as pb
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 
 MAX_PARALLEL = 32
 """Messages in work; more wait in the database, unacknowledged."""
+MAX_IN_BACKGROUND = 8
+"""Tasks in the background; more wait, so that they leave room for whoever waits for a reply."""
 MAX_TAKEN_OVER = 10_000
 MAX_TAKEN_UP = 1_000
 STORE_RETRY_SECONDS = 0.5
@@ -52,16 +55,18 @@ class Coordinator:
         pool: Pool,
         identity: Identity,
         transitions: Transitions,
+        warm: WarmContext,
         send: Callable[[pb.AgentFrame], None],
         on_handled: Callable[[], None],
     ) -> None:
         self._pool, self._identity, self._transitions = pool, identity, transitions
-        self._send, self._on_handled, self._progress = send, on_handled, Progress(send)
+        self._send, self._on_handled, self._progress, self._warm = send, on_handled, Progress(send), warm
         self._steps: dict[str, Step] = {}
         self._live: set[UUID] = set()
         self._claimed: set[UUID] = set()
         self._turns: defaultdict[UUID, deque[asyncio.Event]] = defaultdict(deque)
         self._parallel, self._alone = asyncio.Semaphore(MAX_PARALLEL), asyncio.Lock()
+        self._background = asyncio.Semaphore(MAX_IN_BACKGROUND)
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -131,10 +136,10 @@ class Coordinator:
 
     async def _claim_and_see_through(self, incoming: Incoming, turn: asyncio.Event) -> None:
         async with self._in_turn(incoming, turn), self._slot():
-            unit = await self._claim(incoming)
+            claimed = await self._claim(incoming)
             self._acknowledge(incoming.message_id)
-            if unit is not None:  # or an earlier delivery of it was claimed already
-                await self._see_through(unit, Work(incoming), [])
+            if claimed is not None:  # or an earlier delivery of it was claimed already
+                await self._see_through(*claimed, [])
 
     async def _go_on(self, left: Left, turn: asyncio.Event) -> None:
         """Go on with what an earlier launch left.
@@ -174,14 +179,14 @@ class Coordinator:
             log.exception("message %s is left for the next launch", incoming.message_id)
 
     @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
+    async def _slot(self, room: asyncio.Semaphore | None = None) -> AsyncIterator[None]:
         """The block is one of those that may work at a time."""
-        async with self._parallel:
+        async with room or self._parallel:
             if self._draining:  # what has not begun is for the next launch
                 raise asyncio.CancelledError
             yield
 
-    async def _claim(self, incoming: Incoming) -> Unit | None:
+    async def _claim(self, incoming: Incoming) -> tuple[Unit, Work] | None:
         while True:
             try:
                 with translated():
@@ -193,7 +198,7 @@ class Coordinator:
                 continue
             if row is None:
                 return None
-            return Unit(
+            unit = Unit(
                 machine="message",
                 unit_id=incoming.message_id,
                 message_id=incoming.message_id,
@@ -202,6 +207,7 @@ class Coordinator:
                 queued_at=row["queued_at"],
                 started_at=time.time(),
             )
+            return unit, Work(incoming, context_version=row["context_version"])
 
     async def _take_over(self) -> list[Left]:
         me, epoch = self._identity.employee_id, self._identity.epoch
@@ -264,10 +270,12 @@ class Coordinator:
     async def _finish_part(self, left: Left) -> None:
         """A part whose message is merged, to its end."""
         try:
-            async with self._bounded(left.work.message), self._slot_after(left):
-                unit = await self._resumed(left)
-                while unit.place.state == "running":
-                    unit = (await self._step(self._steps[unit.place.step], unit, left.work)).after
+            async with self._bounded(left.work.message):
+                async with self._slot_after(left):
+                    unit = await self._advance_worker(await self._resumed(left), left.work)
+                if unit.place == BACKGROUND:
+                    async with self._slot(self._background):
+                        await self._see_to_its_end(unit, left.work)
             self._hand_over(left.unit.message_id, "")
         finally:
             self._resuming.discard(left.unit.unit_id)
@@ -309,6 +317,10 @@ class Coordinator:
             unit, workers = await self._advance(unit, work, workers)
         self._hand_over(unit.message_id, unit.place.state)
         self._claimed.discard(unit.message_id)
+        work.merged = True
+        for part in workers:
+            if part.place == BACKGROUND:
+                self._go_on_late(Left(part, work, [], lost=False))
         if unit.place.state == "collected" or any(part.place.state == "waiting_for_input" for part in workers):
             self.resume()  # what was answered before this was over
 
@@ -319,6 +331,7 @@ class Coordinator:
             return await self._transitions.commit(Move(unit=unit, to=Place("merging", "merge"), begins=True)), workers
         step = merging(workers) if unit.place.state == "merging" else self._steps[unit.place.step]
         move = await self._step(step, unit, work)
+        self._warm.moved(work, move)
         return move.after, _forked(move, work) or workers
 
     async def _work(self, work: Work, workers: list[Unit]) -> list[Unit]:
@@ -327,9 +340,14 @@ class Coordinator:
         return [task.result() for task in tasks]
 
     async def _advance_worker(self, unit: Unit, work: Work) -> Unit:
-        while unit.place.state == "running":
+        """Bring a worker to its end, or to where it goes on in the background."""
+        while unit.place.state == "running" and unit.place != BACKGROUND:
             unit = (await self._step(self._steps[unit.place.step], unit, work)).after
         return unit
+
+    async def _see_to_its_end(self, unit: Unit, work: Work) -> None:
+        while unit.place.state == "running":
+            unit = (await self._step(self._steps[unit.place.step], unit, work)).after
 
     async def _step(self, step: Step, unit: Unit, work: Work) -> Move:
         """Bring `unit` one committed move further."""

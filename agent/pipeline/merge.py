@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from agent.pipeline.step import Done, Step, Work
-from agent.pipeline.units import Move, Place, Unit
+from agent.pipeline.units import BACKGROUND, Move, Place, Unit
 from empla import notices
 from empla.store.ids import new_id
 
@@ -67,6 +67,8 @@ def _awaits(work: Work, unit: Unit) -> str:
 
 
 def _said(work: Work, unit: Unit) -> str:
+    if unit.place == BACKGROUND:
+        return notices.TAKES_LONGER
     match _awaits(work, unit):
         case "":
             return work.draft(unit.unit_id)
@@ -78,6 +80,8 @@ def _said(work: Work, unit: Unit) -> str:
 
 
 def _proposal(work: Work, unit: Unit) -> str:
+    if unit.place == BACKGROUND:
+        return "send"
     proposal: str = work.output("waiting" if _awaits(work, unit) else "routing", unit.unit_id)["proposal"]
     return proposal
 
@@ -101,6 +105,11 @@ def with_late_rows(work: Work, move: Move) -> Move:
         return move
     if to == "failed":
         return replace(move, outbox=[*move.outbox, *_late_notice(work, unit)])
+    if to == "cancelled":
+        return replace(move, outbox=[_notice(work, unit, notices.CANCELLED)])
+    if move.to == BACKGROUND:
+        longer = outbox_row(work, "progress", notices.TAKES_LONGER, part=work.parts[unit.unit_id].index)
+        return replace(move, outbox=[longer])
     if to not in ("done", "waiting_for_input"):
         return move
     ended = replace(unit, place=move.to)
@@ -111,12 +120,17 @@ def with_late_rows(work: Work, move: Move) -> Move:
 
 def _late_part(work: Work, unit_id: UUID) -> int:
     """The index of the intent; of what one part says later still, that number in the next block of `MAX_PARTS`."""
-    return work.parts[unit_id].index + MAX_PARTS * (len(work.answers.get(unit_id, ())) - 1)
+    earlier = len(work.answers.get(unit_id, ())) - (not work.goes_on(unit_id))
+    return work.parts[unit_id].index + MAX_PARTS * earlier
 
 
 def _late_notice(work: Work, unit: Unit) -> list[dict[str, Any]]:
-    """That a part failed after it waited; where it had failed before, its sender knows."""
+    """That a part failed after its message was merged; where it had failed before, its sender knows."""
     last = work.last_answer(unit.unit_id)
-    if last is None or last.kind == "needs_manual_intervention":
+    if last is not None and last.kind == "needs_manual_intervention":
         return []
-    return [outbox_row(work, "notice", notices.FAILURE, part=_late_part(work, unit.unit_id) + MAX_PARTS)]
+    return [_notice(work, unit, notices.FAILURE)]
+
+
+def _notice(work: Work, unit: Unit, text: str) -> dict[str, Any]:
+    return outbox_row(work, "notice", text, part=_late_part(work, unit.unit_id) + MAX_PARTS)

@@ -17,7 +17,8 @@ SET epoch = $3, attempt = 1, started_at = now()
 FROM fence
 WHERE m.message_id = ANY ($1::uuid[]) AND m.employee_id = fence.employee_id
   AND m.processing_state = 'received' AND (m.epoch IS NULL OR m.epoch = $3)
-RETURNING m.message_id, extract(epoch FROM m.queued_at)::float8 AS queued_at;
+RETURNING m.message_id, extract(epoch FROM m.queued_at)::float8 AS queued_at,
+  (SELECT context_version FROM conversations v WHERE v.conversation_id = m.conversation_id);
 
 -- name: transition
 -- Moves each unit of a batch along one edge, with the record of the attempt that caused it, or leaves that unit untouched.
@@ -225,14 +226,14 @@ FROM unit_answers u JOIN reviews r ON r.review_id = u.question_key::uuid
 WHERE u.message_id = ANY ($1::uuid[]) ORDER BY u.answered_at;
 
 -- name: open_questions
--- The open questions to a sender in a conversation that have been sent, two of them at most.
-SELECT w.worker_id, w.message_id, r.review_id
+-- The open questions of a conversation, two of them at most, first those that were sent to this sender (`asked`).
+SELECT w.worker_id, w.message_id, r.review_id, m.sender = $3
+  AND EXISTS (SELECT FROM outbox o WHERE o.message_id = w.message_id AND o.kind IN ('reply', 'follow_up')
+    AND o.state IN ('sent', 'unknown_after_send')) AS asked
 FROM message_workers w JOIN inbound_messages m USING (message_id)
 JOIN reviews r ON r.message_id = w.message_id AND r.worker_id = w.worker_id AND r.kind = 'question' AND r.state = 'open'
-WHERE w.employee_id = $1 AND w.state = 'waiting_for_input' AND m.conversation_id = $2 AND m.sender = $3
-  AND EXISTS (SELECT FROM outbox o WHERE o.message_id = w.message_id AND o.kind IN ('reply', 'follow_up')
-    AND o.state IN ('sent', 'unknown_after_send'))
-LIMIT 2;
+WHERE w.employee_id = $1 AND w.state = 'waiting_for_input' AND m.conversation_id = $2
+ORDER BY asked DESC LIMIT 2;
 
 -- name: release
 -- Gives back what this epoch was working on when it was told to stop; an attempt that a drain cut short is no failure.
@@ -262,6 +263,10 @@ FROM (SELECT * FROM message UNION ALL SELECT * FROM worker) cut;
 -- name: responses
 -- What the model has said so far for a unit, in order: a retry replays it.
 SELECT response_index, response FROM model_responses WHERE employee_id = $2 AND unit_id = $1 ORDER BY response_index;
+
+-- name: cancelled
+-- Whether somebody wants the background work of a worker stopped: who, and why.
+SELECT cancelled_by || coalesce(': ' || nullif(cancel_reason, ''), '') FROM message_workers WHERE worker_id = $1;
 
 -- name: commit_response
 -- Makes a response durable before its calls run; fenced.

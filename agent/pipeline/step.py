@@ -71,7 +71,8 @@ class Work:
     """One message on its way: the message, and what its finished steps produced, by (unit, step).
 
     `parts` are its workers in the order of their intents, `answers` what was answered to its units, oldest first; `merged`
-    says that its reply has been written, so that what comes later leaves on its own.
+    says that its reply has been written, so that what comes later leaves on its own. `context_version` is the conversation's
+    when the message was claimed; None when an earlier launch did that.
     """
 
     message: Incoming
@@ -80,6 +81,7 @@ class Work:
     parts: dict[UUID, Part] = field(default_factory=dict)
     answers: dict[UUID, list[Answer]] = field(default_factory=dict)
     merged: bool = False
+    context_version: int | None = None
 
     def last_answer(self, unit_id: UUID) -> Answer | None:
         """What was answered last to a unit."""
@@ -90,6 +92,10 @@ class Work:
         last = self.last_answer(unit_id)
         written = last is not None and (last.kind, last.decision) == ("needs_manual_intervention", "answer")
         return last.text if last is not None and written else ""
+
+    def goes_on(self, unit_id: UUID) -> bool:
+        """Whether a part is, or was, worked on in the background."""
+        return "reported_at" in (self.outputs.get((unit_id, "action_planning")) or {})
 
     def draft(self, unit_id: UUID) -> str:
         """What a finished part says; raises KeyError for one that has no draft."""

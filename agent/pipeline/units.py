@@ -21,6 +21,10 @@ class Place:
     step: str = ""
 
 
+BACKGROUND = Place("running", "background")
+"""Of a worker that goes on when its message has its reply."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
     """One row in work: where it stands, and how often its step was begun (`attempt`) and failed (`failures`).
@@ -92,7 +96,9 @@ class Move:
         # A step that waits or failed may be gone on with: its attempts are counted on.
         goes_on = same or (self.unit.machine == "worker" and self.to.step == self.unit.place.step)
         attempt = self.unit.attempt + (self.record is not None) if goes_on else 1
-        failures = self.unit.failures + self.failed if same else 0
+        # A stretch of long work that came to its end has not failed, however often those before it were lost.
+        went_well = self.record is not None and self.record.outcome == "succeeded"
+        failures = self.unit.failures + self.failed if same and not went_well else 0
         return replace(
             self.unit,
             place=self.to,

@@ -1,9 +1,12 @@
 """A worker: plan and act in a loop with the model, draft the reply, propose how it leaves."""
 
 import json
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -15,16 +18,29 @@ from agent.identity import Identity
 from agent.models.interface import ChatMessage, Model, ModelRequest, ModelResponse, ToolCall, ToolResult
 from agent.pipeline.analyze import NO_CONTEXT, conversation_turns
 from agent.pipeline.asking import ASK_SENDER, MAX_QUESTION_CHARACTERS, Asked, Waits, answered, question_of, refused
+from agent.pipeline.background import (
+    GONE_ON,
+    WORK_IN_BACKGROUND,
+    Cancelled,
+    InBackground,
+    Interactive,
+    Pace,
+    Pauses,
+    Stretch,
+    cancelled,
+    report_due,
+    reported,
+    sent_to_background,
+)
 from agent.pipeline.effects import StoredEffects
 from agent.pipeline.parts import own_part
 from agent.pipeline.progress import Progress
 from agent.pipeline.step import Answer, Done, Step, Work
 from agent.pipeline.transitions import SQL
-from agent.pipeline.units import Place
+from agent.pipeline.units import BACKGROUND, Place
 from agent.prompts import mark
 from empla.store.connect import Pool, translated
 
-MAX_RESPONSES = 16
 MAX_CALLS_A_RESPONSE = 16
 MAX_SAME_CALL = 3
 MAX_RESULT_CHARACTERS = 64 * 1024
@@ -42,25 +58,50 @@ class Worker:
     progress: Progress
     instructions: str
     supervised: bool
+    clock: Callable[[], float] = time.time
 
     def steps(self) -> tuple[Step, ...]:
-        """Action planning, draft generation and routing; three retries each."""
+        """Action planning, in the background where it takes long, draft generation and routing; three retries each."""
         return (
             Step("action_planning", "work", retries=3, deadline=300, run=self.action_planning),
+            Step("background", "work", retries=3, deadline=3600, run=self.background),
             Step("draft_generation", "work", retries=3, deadline=60, run=self.draft_generation),
             Step("routing", "work", retries=3, deadline=10, run=self.routing),
         )
 
     async def action_planning(self, work: Work, unit_id: UUID) -> Done:
         """Let the model act until it has its answer. What an earlier attempt did is replayed, not done again."""
-        if given := work.given_draft(unit_id):
+        loop = _ToolLoop(self, work, unit_id, "action_planning", Interactive(self.clock))
+        try:
+            return await self._planned(work, loop)
+        except Pauses:
+            return sent_to_background(self.clock(), loop.stretch())
+
+    async def background(self, work: Work, unit_id: UUID) -> Done:
+        """Go on where it was left, until there is an answer or a report is due."""
+
+        async def stopped_by() -> str:
+            with translated():
+                return await self.pool.fetchval(SQL.cancelled, unit_id) or ""
+
+        pace = InBackground(self.clock, report_due(work, unit_id), stopped_by)
+        loop = _ToolLoop(self, work, unit_id, BACKGROUND.step, pace)
+        try:
+            return await self._planned(work, loop)
+        except Cancelled as by:
+            return cancelled(str(by), loop.stretch())
+        except Pauses:
+            unseen = self.supervised or work.output("security_filter")["injection_score"] > 0
+            return reported(work, unit_id, self.clock(), loop.stretch(), unseen=unseen)
+
+    async def _planned(self, work: Work, loop: "_ToolLoop") -> Done:
+        if given := work.given_draft(loop.unit_id):
             output = {"answer": given, "cut": False, "responses": 0, "calls": 0}
             return Done(Place("running", "draft_generation"), output)
-        loop = _ToolLoop(self, work, unit_id)
         try:
             answer = await loop.run()
         except Waits as waits:
-            return self._waiting(work, waits)
+            return self._waiting(work, waits, loop)
         output = {
             "answer": answer.text.strip(),
             "cut": answer.stop_reason == "length",
@@ -69,7 +110,7 @@ class Worker:
         }
         return Done(Place("running", "draft_generation"), output)
 
-    def _waiting(self, work: Work, waits: Waits) -> Done:
+    def _waiting(self, work: Work, waits: Waits, loop: "_ToolLoop") -> Done:
         review = waits.review
         suspicious = work.output("security_filter")["injection_score"] > 0
         output = {
@@ -78,14 +119,14 @@ class Worker:
             "review_id": review["review_id"],
             "proposal": "review" if self.supervised or suspicious else "send",
         }
-        place = Place("waiting_for_input", "action_planning")
+        place = Place("waiting_for_input", loop.step)
         return Done(place, output, reason=review["reason"][:1000], reviews=[review], waits=True)
 
     async def draft_generation(self, work: Work, unit_id: UUID) -> Done:
         """The reply as it would leave, checked: it says something, is whole, and not longer than a message may be."""
         if given := work.given_draft(unit_id):
             return Done(Place("running", "routing"), {"text": given, "cut": False})
-        planned = work.output("action_planning", unit_id)
+        planned = _plan(work, unit_id)
         if not planned["answer"]:
             raise StepFailed("the model gave no reply")
         cut = planned["cut"] or len(planned["answer"]) > MAX_REPLY_CHARACTERS
@@ -97,10 +138,15 @@ class Worker:
         if work.given_draft(unit_id):  # a person wrote it
             return Done(Place("done"), {"proposal": "send", "suspicious": False}, ends=True)
         suspicious = work.output("security_filter")["injection_score"] > 0
-        acted = work.output("action_planning", unit_id)["calls"] > 0
+        acted = _plan(work, unit_id)["calls"] > 0
         cut = work.output("draft_generation", unit_id)["cut"]
         review = self.supervised or cut or (suspicious and acted)
         return Done(Place("done"), {"proposal": "review" if review else "send", "suspicious": suspicious}, ends=True)
+
+
+def _plan(work: Work, unit_id: UUID) -> Any:
+    """What the planning came to, where it came to its end."""
+    return work.output(BACKGROUND.step if work.goes_on(unit_id) else "action_planning", unit_id)
 
 
 def opening(work: Work, unit_id: UUID) -> list[ChatMessage]:
@@ -118,21 +164,26 @@ def opening(work: Work, unit_id: UUID) -> list[ChatMessage]:
 class _ToolLoop:
     """One run of the loop: ask, commit the response, run its calls, tell the model what came of them, ask again."""
 
-    def __init__(self, worker: Worker, work: Work, unit_id: UUID) -> None:
-        self._worker, self._work, self._unit_id = worker, work, unit_id
+    def __init__(self, worker: Worker, work: Work, unit_id: UUID, step: str, pace: Pace) -> None:
+        self._worker, self._work, self.unit_id, self.step, self._pace = worker, work, unit_id, step, pace
         self._effects = StoredEffects(worker.pool, worker.identity, work.unrecorded)
         self._messages = opening(work, unit_id)
         self._seen: Counter[str] = Counter()
         self._asked_again = False
         self._done: list[str] = []
+        self._long, self._said = False, ""
         self.index = 0
         self.calls = 0
 
     async def run(self) -> ModelResponse:
-        """The response without calls that ends the loop; raises `Waits` where only a person can say how to go on."""
+        """The response without calls that ends the loop.
+
+        Raises `Waits` where only a person can say how to go on, and whatever its pace does where it stops before its end.
+        """
         for earlier in await self._transcript():
             await self._act(earlier)
-        while self.index < MAX_RESPONSES:
+        while True:
+            await self._pace.before(self.index, long=self._long)
             response = await self._ask()
             if response.calls:
                 await self._commit(response)
@@ -141,11 +192,14 @@ class _ToolLoop:
                 return response
             else:
                 self._ask_for_words(response)
-        raise StepFailed(f"the model was still acting after {MAX_RESPONSES} responses")
+
+    def stretch(self) -> Stretch:
+        """How far this run went."""
+        return Stretch(self.index, self.calls, self._said)
 
     async def _transcript(self) -> list[ModelResponse]:
         with translated():
-            rows = await self._worker.pool.fetch(SQL.responses, self._unit_id, self._worker.identity.employee_id)
+            rows = await self._worker.pool.fetch(SQL.responses, self.unit_id, self._worker.identity.employee_id)
         return [ModelResponse.model_validate(row["response"]) for row in rows]
 
     def _ask_for_words(self, silent: ModelResponse) -> None:
@@ -159,7 +213,7 @@ class _ToolLoop:
         request = ModelRequest(
             system=self._worker.instructions,
             messages=tuple(self._messages),
-            tools=(*self._worker.capabilities.tools(), ASK_SENDER),
+            tools=(*self._worker.capabilities.tools(), ASK_SENDER, WORK_IN_BACKGROUND),
             deadline=120,
         )
         # Texts of several parts at once would be read as one.
@@ -172,7 +226,7 @@ class _ToolLoop:
         with translated():
             committed = await self._worker.pool.fetchval(
                 SQL.commit_response,
-                self._unit_id,
+                self.unit_id,
                 self.index,
                 self._work.message.message_id,
                 self._worker.capabilities.recorded(response).model_dump(mode="json"),
@@ -189,6 +243,7 @@ class _ToolLoop:
             ChatMessage(role="tool", results=tuple(results)),
         ]
         self.index += 1
+        self._said = response.text or self._said
 
     async def _call(self, response: ModelResponse, position: int, call: ToolCall) -> ToolResult:
         same = f"{call.name} {json.dumps(call.arguments, sort_keys=True)}"
@@ -197,8 +252,11 @@ class _ToolLoop:
             return _refused(call, f"at most {MAX_CALLS_A_RESPONSE} calls at once")
         if self._seen[same] > MAX_SAME_CALL:
             return _refused(call, "you have made this very call before; use its result, or answer")
+        if call.name == WORK_IN_BACKGROUND.name:
+            self._long = True
+            return ToolResult(call_id=call.call_id, name=call.name, content=GONE_ON)
         told, answer = self._worker.capabilities.masked(call), self._answer(position)
-        asked = Asked(self._unit_id, (self.index, position), told, response, tuple(self._done))
+        asked = Asked(self.unit_id, self.step, (self.index, position), told, response, tuple(self._done))
         if call.name == ASK_SENDER.name:
             return _asked(asked, answer)
         if answer is not None and answer.decision != "approve":
@@ -228,17 +286,17 @@ class _ToolLoop:
     def _answer(self, position: int) -> Answer | None:
         """What a person has decided about the call at this position of the present response."""
         place = (self.index, position)
-        return next((one for one in self._work.answers.get(self._unit_id, ()) if one.call == place), None)
+        return next((one for one in self._work.answers.get(self.unit_id, ()) if one.call == place), None)
 
     def _key(self, place: tuple[int, int], allowed: Answer | None) -> EffectKey:
-        last = self._work.last_answer(self._unit_id)
+        last = self._work.last_answer(self.unit_id)
         if allowed is None and last is not None and last.kind == "needs_manual_intervention":
             anew: datetime | None = last.at
         else:
             anew = allowed.at if allowed is not None else None
         message_id = self._work.message.message_id
         held = None if allowed is None or allowed.held is None else Risky.from_json(allowed.held)
-        return EffectKey(self._unit_id, message_id, *place, approved=allowed is not None, held=held, anew_since=anew)
+        return EffectKey(self.unit_id, message_id, *place, approved=allowed is not None, held=held, anew_since=anew)
 
 
 def _asked(asked: Asked, answer: Answer | None) -> ToolResult:

@@ -17,8 +17,8 @@ _UNSENT = ("held", "withheld", "failed")
 
 def reply_text(message: control_pb2.Message) -> str:
     """What the employee answered, '' while there is no reply that left or is about to leave."""
-    replies = [reply.text for reply in message.replies if reply.kind != "notice" and reply.state not in _UNSENT]
-    return "\n\n".join(replies)
+    replies = [reply for reply in message.replies if reply.kind not in ("notice", "progress")]
+    return "\n\n".join(reply.text for reply in replies if reply.state not in _UNSENT)
 
 
 def notice_text(message: control_pb2.Message) -> str:

@@ -34,6 +34,16 @@ def show(message_id: str, as_json: bool) -> None:
         click.echo(timeline(found))
 
 
+@message.command()
+@click.argument("message_id", metavar="ID")
+@click.option("--reason", default="", metavar="TEXT", help="Why, for the record.")
+def cancel(message_id: str, reason: str) -> None:
+    """Stop what is done in the background for the message ID; its sender is told."""
+    with connected() as control_plane:
+        control_plane.CancelMessage(control_pb2.CancelMessageRequest(message_id=message_id, reason=reason))
+    click.echo(f"{message_id} stops before its next step")
+
+
 @message.command(name="list")
 @click.option("--employee", default="", metavar="NAME", help="Only this employee's.")
 @click.option(

@@ -1,7 +1,8 @@
 """An employee on record, a way to store messages for it, and the employee itself over the local gateway."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ class Office:
     channel_id: UUID
     workspace: Path
     epoch: int = 0
+    clock: Callable[[], float] = time.time
 
     async def store(self, text: str, *, conversation: str = "", event_id: str = "", **metadata: Any) -> UUID:
         """Store a message as the Receiver does."""
@@ -102,7 +104,7 @@ class Office:
         identity = await self.launch()
         gateway = LocalGateway(configuration(self.record))
         dsn = employee_dsn(self.database.dsn, identity.employee_id, "password")
-        employee = DigitalEmployee(identity, dsn, self.workspace, gateway, model, **fields)
+        employee = DigitalEmployee(identity, dsn, self.workspace, gateway, model, clock=self.clock, **fields)
         return gateway, life.create_task(employee.start())
 
 

@@ -158,6 +158,10 @@ async def test_stop_start_and_delete(plane: Plane):
         (pb.SendMessageRequest(employee="there", text="x", sender="y" * 501), "INVALID_ARGUMENT", "sender"),
         (pb.GetMessageRequest(message_id="nonsense"), "INVALID_ARGUMENT", "message_id"),
         (pb.GetMessageRequest(message_id="00000000-0000-0000-0000-000000000000"), "NOT_FOUND", ""),
+        (pb.CancelMessageRequest(message_id="00000000-0000-0000-0000-000000000000"), "NOT_FOUND", ""),
+        (pb.CancelMessageRequest(message_id="1"), "INVALID_ARGUMENT", "message_id"),
+        (pb.CancelMessageRequest(message_id=str(UUID(int=1)), reason="\0"), "INVALID_ARGUMENT", "reason"),
+        (pb.CancelMessageRequest(message_id=str(UUID(int=1)), reason="x" * 1001), "INVALID_ARGUMENT", "reason"),
         (pb.ListMessagesRequest(page_token="x"), "INVALID_ARGUMENT", "page_token"),
         (pb.ListMessagesRequest(page_token="²"), "INVALID_ARGUMENT", "page_token"),
         (pb.ListMessagesRequest(page_token=str(2**63)), "INVALID_ARGUMENT", "page_token"),
@@ -196,6 +200,26 @@ def fields_of(error: grpc.aio.AioRpcError) -> set[str]:
     broken = error_details_pb2.BadRequest()
     status: Any = rpc_status.from_call(error)  # type: ignore[arg-type]
     return {"", *(v.field for d in status.details if d.Unpack(broken) for v in broken.field_violations)}
+
+
+async def test_only_what_goes_on_in_the_background_can_be_cancelled(plane: Plane):
+    await plane.stub.CreateEmployee(pb.CreateEmployeeRequest(name="there", profile_name="sales-ae"), timeout=10)
+    message = await plane.stub.SendMessage(pb.SendMessageRequest(employee="there", text="x"), timeout=10)
+    request = pb.CancelMessageRequest(message_id=message.message_id, reason="too dear")
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await plane.stub.CancelMessage(request, timeout=10)
+    assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    await plane.pool.execute(
+        "INSERT INTO message_workers (worker_id, message_id, tenant_id, employee_id, intent_index, intent, step) "
+        "SELECT $1, message_id, tenant_id, employee_id, 0, '{}', 'background' FROM inbound_messages",
+        new_id(),
+    )
+    cancelled = await plane.stub.CancelMessage(request, timeout=10)
+    assert cancelled.message_id == message.message_id
+    [worker] = await plane.pool.fetch("SELECT cancelled_by, cancel_reason FROM message_workers")
+    [entry] = await plane.pool.fetch("SELECT actor, detail FROM audit_log WHERE action = 'message.cancel'")
+    assert worker["cancel_reason"] == entry["detail"]["reason"] == "too dear"
+    assert worker["cancelled_by"] == entry["actor"]
 
 
 async def test_a_running_employee_takes_a_new_configuration_without_a_restart(plane: Plane):

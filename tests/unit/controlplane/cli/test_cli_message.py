@@ -142,3 +142,9 @@ def test_review(peer: Any, empla: Fixture) -> None:
     assert "Dear all" in shown
     assert "\x1b" not in shown
     assert json.loads(empla("reviews", "show", "r-1", "--json").stdout)["kind"] == "approval"
+
+
+def test_cancel_says_why(peer: Any, empla: Fixture, message: Fixture) -> None:
+    peer.answers["CancelMessage"] = message()
+    assert empla("message", "cancel", "m-1", "--reason", "too dear").exit_code == 0
+    assert (peer.last.request.message_id, peer.last.request.reason) == ("m-1", "too dear")

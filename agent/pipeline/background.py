@@ -1,0 +1,123 @@
+"""Long work: what does not fit a conversation's patience goes on in the background, one recorded stretch after the other.
+
+A stretch ends between two responses of the model, all that was done in it is recorded by then, and its end is a move that
+brings a report for the sender. What comes next, in this launch or another one, replays the record and goes on after it.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+from agent.errors import StepFailed
+from agent.models.interface import Tool
+from agent.pipeline.merge import MAX_PARTS, outbox_row
+from agent.pipeline.step import Done, Work
+from agent.pipeline.units import BACKGROUND, Place
+from empla import notices
+
+INTERACTIVE_SECONDS = 120.0
+INTERACTIVE_RESPONSES = 16
+"""How long the sender of a message waits for the work on it, and how many responses of the model: then it takes longer."""
+REPORT_SECONDS = 300.0
+MAX_RESPONSES = 256
+MAX_REPORT_CHARACTERS = 1_000
+
+WORK_IN_BACKGROUND = Tool(
+    name="work_in_background",
+    description=(
+        "Say that what the message wants takes more than a minute or two. Its sender is told so at once, and what you do "
+        "from then on is done in the background; say in words, now and then beside your calls, what you have found so far."
+    ),
+    parameters={"type": "object", "properties": {}},
+)
+GONE_ON = "the sender has been told that this takes longer; go on, and answer with the result when you have it"
+
+
+class Pauses(Exception):
+    """The work stops here for now; every response so far is committed, and every call of them recorded."""
+
+
+class Cancelled(Exception):
+    """The work is to be stopped for good; says who wants that, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """How far one run of the loop went."""
+
+    responses: int
+    calls: int
+    said: str  # last, beside its calls
+
+
+class Pace(Protocol):
+    """Decides before each response whether the loop goes on."""
+
+    async def before(self, responses: int, *, long: bool) -> None:
+        """Raise what ends the loop here; `long`: the model has said that this takes longer."""
+        ...
+
+
+class Interactive:
+    """Somebody waits for the reply: raises `Pauses` when this takes too long for that."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock, self._until = clock, clock() + INTERACTIVE_SECONDS
+
+    async def before(self, responses: int, *, long: bool) -> None:
+        """See `Pace.before`."""
+        if long or responses >= INTERACTIVE_RESPONSES or self._clock() >= self._until:
+            raise Pauses
+
+
+@dataclass(frozen=True, slots=True)
+class InBackground:
+    """Raises `Pauses` when a report is due, `Cancelled` when `cancelled` says by whom, `StepFailed` when it has no end."""
+
+    clock: Callable[[], float]
+    until: float
+    cancelled: Callable[[], Awaitable[str]]
+
+    async def before(self, responses: int, *, long: bool) -> None:
+        """See `Pace.before`."""
+        if why := await self.cancelled():
+            raise Cancelled(why)
+        if responses >= MAX_RESPONSES:
+            raise StepFailed(f"the model was still acting after {MAX_RESPONSES} responses")
+        if self.clock() >= self.until:
+            raise Pauses
+
+
+def report_due(work: Work, unit_id: UUID) -> float:
+    """When the sender is told next, whichever launch does it."""
+    due: float = _last(work, unit_id)["reported_at"] + REPORT_SECONDS
+    return due
+
+
+def sent_to_background(now: float, stretch: Stretch) -> Done:
+    """The move of a worker of which somebody waited for the reply too long."""
+    return Done(BACKGROUND, _output(now, stretch, 0))
+
+
+def reported(work: Work, unit_id: UUID, now: float, stretch: Stretch, *, unseen: bool) -> Done:
+    """The move at the end of a stretch; with `unseen` the report is of fixed words, for nobody reads it before it leaves."""
+    reports = _last(work, unit_id)["reports"] + 1
+    said = "" if unseen else stretch.said.strip()[:MAX_REPORT_CHARACTERS]
+    text = "\n\n".join(filter(None, [notices.STILL_AT_IT, said]))
+    row = outbox_row(work, "progress", text, part=work.parts[unit_id].index + MAX_PARTS * reports)
+    return Done(BACKGROUND, _output(now, stretch, reports), outbox=[row])
+
+
+def cancelled(why: str, stretch: Stretch) -> Done:
+    """The move of a worker that is told to stop."""
+    output = {"responses": stretch.responses, "calls": stretch.calls}
+    return Done(Place("cancelled"), output, reason=why[:1000], ends=True)
+
+
+def _last(work: Work, unit_id: UUID) -> Any:
+    return work.outputs.get((unit_id, "background")) or work.output("action_planning", unit_id)
+
+
+def _output(now: float, stretch: Stretch, reports: int) -> dict[str, Any]:
+    return {"reported_at": now, "reports": reports, "responses": stretch.responses, "calls": stretch.calls}
