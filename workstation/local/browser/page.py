@@ -36,6 +36,8 @@ from workstation.local.browser.waiting import Goal, wait_until
 
 _TITLE_SECONDS, _CLOSE_SECONDS = 1.0, 5.0
 _DEATH_SECONDS = 0.3
+_NOWHERE = ("", ":")
+"""The address of a window before its first document; the second is Chromium 150's."""
 _MOST_TITLE, _MOST_URL = 300, 2000
 _DIED = "the page {} died: close it and open another"
 
@@ -94,7 +96,7 @@ class OpenPage:
                 if not is_gone(error):
                     self._title = ""  # it is between two documents
         mask = self._around.passwords.mask
-        url = self.tab.url.encode("utf-8", "replace").decode()
+        url = "" if self.tab.url in _NOWHERE else self.tab.url.encode("utf-8", "replace").decode()
         return Page(
             page_id=self.page_id,
             url=mask(url[: 2 * _MOST_URL])[:_MOST_URL],
@@ -195,7 +197,7 @@ class OpenPage:
 
     async def close_if_empty(self) -> None:
         """Close it if it was opened for what is no page: it never gets a document."""
-        if not (self.tab.url or self.tab.is_closed()):
+        if self.tab.url in _NOWHERE and not self.tab.is_closed():
             await self.close()
 
     def add_opened(self, page: "OpenPage | None") -> None:
