@@ -1150,7 +1150,7 @@ class Reply(_message.Message):
     SENT_AT_FIELD_NUMBER: _builtins.int
     outbox_id: _builtins.str
     kind: _builtins.str
-    """reply, follow_up, notice"""
+    """reply, follow_up, notice, progress"""
     text: _builtins.str
     state: _builtins.str
     """queued, held, sending, sent, withheld, unknown_after_send, failed"""

@@ -366,7 +366,8 @@ class ControlPlaneServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelMessage(self, request, context):
-        """Asks the employee to stop working on a message; FAILED_PRECONDITION when it has ended or is being sent.
+        """Asks the employee to stop what it does in the background for a message, which it does before it asks its model again; its
+        sender is told. FAILED_PRECONDITION when nothing of the message goes on in the background.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

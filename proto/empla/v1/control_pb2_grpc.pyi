@@ -82,7 +82,9 @@ class ControlPlaneStub:
     ListMessages: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListMessagesRequest, _control_pb2.ListMessagesResponse]
     """Newest first, without traces; texts and replies are cut to 2000 characters."""
     CancelMessage: _grpc.UnaryUnaryMultiCallable[_control_pb2.CancelMessageRequest, _control_pb2.Message]
-    """Asks the employee to stop working on a message; FAILED_PRECONDITION when it has ended or is being sent."""
+    """Asks the employee to stop what it does in the background for a message, which it does before it asks its model again; its
+    sender is told. FAILED_PRECONDITION when nothing of the message goes on in the background.
+    """
     ListReviews: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListReviewsRequest, _control_pb2.ListReviewsResponse]
     GetReview: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetReviewRequest, _control_pb2.Review]
     ResolveReview: _grpc.UnaryUnaryMultiCallable[_control_pb2.ResolveReviewRequest, _control_pb2.Review]
@@ -166,7 +168,9 @@ class ControlPlaneAsyncStub(ControlPlaneStub):
     ListMessages: _aio.UnaryUnaryMultiCallable[_control_pb2.ListMessagesRequest, _control_pb2.ListMessagesResponse]  # type: ignore[assignment]
     """Newest first, without traces; texts and replies are cut to 2000 characters."""
     CancelMessage: _aio.UnaryUnaryMultiCallable[_control_pb2.CancelMessageRequest, _control_pb2.Message]  # type: ignore[assignment]
-    """Asks the employee to stop working on a message; FAILED_PRECONDITION when it has ended or is being sent."""
+    """Asks the employee to stop what it does in the background for a message, which it does before it asks its model again; its
+    sender is told. FAILED_PRECONDITION when nothing of the message goes on in the background.
+    """
     ListReviews: _aio.UnaryUnaryMultiCallable[_control_pb2.ListReviewsRequest, _control_pb2.ListReviewsResponse]  # type: ignore[assignment]
     GetReview: _aio.UnaryUnaryMultiCallable[_control_pb2.GetReviewRequest, _control_pb2.Review]  # type: ignore[assignment]
     ResolveReview: _aio.UnaryUnaryMultiCallable[_control_pb2.ResolveReviewRequest, _control_pb2.Review]  # type: ignore[assignment]
@@ -337,7 +341,9 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.CancelMessageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.Message, _abc.Awaitable[_control_pb2.Message]]:
-        """Asks the employee to stop working on a message; FAILED_PRECONDITION when it has ended or is being sent."""
+        """Asks the employee to stop what it does in the background for a message, which it does before it asks its model again; its
+        sender is told. FAILED_PRECONDITION when nothing of the message goes on in the background.
+        """
 
     @_abc_1.abstractmethod
     def ListReviews(
