@@ -231,6 +231,7 @@ class _Parts:
             progress=Progress(employee.gateway.send),
             instructions=employee_instructions(configuration.name, profile),
             supervised=configuration.autonomy == control_pb2.AUTONOMY_SUPERVISED,
+            draining=lambda: self.draining,
             clock=employee.clock,
         )
         analyzer = Analyzer(self.pool, employee.identity, self.memories, model, self.warm)

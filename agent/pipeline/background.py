@@ -73,10 +73,15 @@ class Interactive:
 
 @dataclass(frozen=True, slots=True)
 class InBackground:
-    """Raises `Pauses` when a report is due, `Cancelled` when `cancelled` says by whom, `StepFailed` when it has no end."""
+    """Nobody waits for the reply.
+
+    Raises `Pauses` when a report is due or the process is to end, `Cancelled` when `cancelled` says by whom, `StepFailed`
+    when there is no end to it.
+    """
 
     clock: Callable[[], float]
     until: float
+    draining: Callable[[], bool]
     cancelled: Callable[[], Awaitable[str]]
 
     async def before(self, responses: int, *, long: bool) -> None:
@@ -85,7 +90,7 @@ class InBackground:
             raise Cancelled(why)
         if responses >= MAX_RESPONSES:
             raise StepFailed(f"the model was still acting after {MAX_RESPONSES} responses")
-        if self.clock() >= self.until:
+        if self.draining() or self.clock() >= self.until:
             raise Pauses
 
 

@@ -346,7 +346,8 @@ class Coordinator:
         return unit
 
     async def _see_to_its_end(self, unit: Unit, work: Work) -> None:
-        while unit.place.state == "running":
+        """Finish what goes on in the background, or, at a drain, the stretch that it is in."""
+        while unit.place.state == "running" and not (self._draining and unit.place == BACKGROUND):
             unit = (await self._step(self._steps[unit.place.step], unit, work)).after
 
     async def _step(self, step: Step, unit: Unit, work: Work) -> Move:

@@ -58,6 +58,7 @@ class Worker:
     progress: Progress
     instructions: str
     supervised: bool
+    draining: Callable[[], bool]
     clock: Callable[[], float] = time.time
 
     def steps(self) -> tuple[Step, ...]:
@@ -84,7 +85,7 @@ class Worker:
             with translated():
                 return await self.pool.fetchval(SQL.cancelled, unit_id) or ""
 
-        pace = InBackground(self.clock, report_due(work, unit_id), stopped_by)
+        pace = InBackground(self.clock, report_due(work, unit_id), self.draining, stopped_by)
         loop = _ToolLoop(self, work, unit_id, BACKGROUND.step, pace)
         try:
             return await self._planned(work, loop)

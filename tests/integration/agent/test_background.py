@@ -265,6 +265,20 @@ async def test_deaths_between_which_it_comes_forward_are_not_counted_together(of
     assert (await office.attempts(task)).count(("background", "lost")) == 5
 
 
+async def test_a_drain_ends_the_stretch_and_cuts_nothing_short(office: Office, desk: Desk, clock: Clock):
+    model = Researcher(clock, held_at=3)
+    async with office.employee(model) as gateway:
+        task = await message(office, gateway, TASK)
+        await asyncio.wait_for(model.held.wait(), 20)
+        gateway.drain(20_000)
+        model.released.set()
+    assert model.asked == 4  # the one that was being asked came to its end
+    async with office.employee(Researcher(clock)):
+        told = await desk.told_more(task, 8)
+    assert told[-1][2] == "the report"
+    assert {outcome for _, outcome in await office.attempts(task)} == {"succeeded"}
+
+
 async def cancel(office: Office, task: UUID) -> None:
     await Messages(office.pool).cancel(task, BOSS, "too dear")
 

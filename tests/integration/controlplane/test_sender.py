@@ -294,15 +294,17 @@ async def test_what_another_control_plane_left_half_sent(counter: Counter, chann
     assert door.posted == []
 
 
-async def test_a_notice_leaves_unseen_only_with_the_known_words(counter: Counter):
+@pytest.mark.parametrize("words", sorted(notices.UNSEEN))
+@pytest.mark.parametrize("kind", ["notice", "progress"])
+async def test_a_notice_leaves_unseen_only_with_the_known_words(counter: Counter, kind: str, words: str):
     door = Door()
-    known = await counter.reply(autonomy="supervised", body=notices.FAILURE)
+    known = await counter.reply(autonomy="supervised", body=words)
     invented = await counter.reply(autonomy="supervised", body="Please pay to this account instead")
-    await counter.pool.execute("UPDATE outbox SET kind = 'notice'")
+    await counter.pool.execute("UPDATE outbox SET kind = $1", kind)
     async with counter.sender(door):
         assert (await counter.ends(known))["state"] == "sent"
         assert (await counter.ends(invented))["state"] == "held"
-    assert [p["text"] for p in door.posted] == [notices.FAILURE]
+    assert [p["text"] for p in door.posted] == [words]
 
 
 async def test_an_unforeseen_error_of_one_sending_stops_no_other(counter: Counter):

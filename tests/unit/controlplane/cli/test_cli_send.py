@@ -145,3 +145,11 @@ def test_an_unreachable_control_plane_names_the_key_to_ask_again(
     assert result.exit_code == 3
     assert "empla up" in result.stderr
     assert "--key k-1" in result.stderr
+
+
+def test_what_is_told_meanwhile_is_no_reply(peer: Any, empla: Fixture, message: Fixture) -> None:
+    shown = message()
+    shown.replies.add(kind="progress", text="I am still working on this.", state="sent")
+    shown.replies.add(kind="follow_up", text="Done.", state="sent")
+    peer.answers["SendMessage"] = shown
+    assert empla("send", "sales-ae", "How many?").stdout == "Three open deals.\n\nDone.\n"
