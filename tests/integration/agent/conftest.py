@@ -108,16 +108,22 @@ class Office:
         return gateway, life.create_task(employee.start())
 
 
-@pytest.fixture
-async def office(database: Database, tmp_path: Path) -> AsyncIterator[Office]:
+@asynccontextmanager
+async def opened(database: Database, workspace: Path, name: str = "sales-ae") -> AsyncIterator[Office]:
+    """An employee of that name on record."""
     async with database.connect() as pool:
         employees = Employees(pool)
         tenant_id = await employees.ensure_tenant("default")
         record = await employees.create(
-            tenant_id, "sales-ae", await asyncio.to_thread(shipped_profile, "sales-ae"), running=True
+            tenant_id, name, await asyncio.to_thread(shipped_profile, "sales-ae"), running=True
         )
         async with pool.acquire() as connection:
             await create_employee_role(connection, record.employee_id, "password")
-        workspace = tmp_path / "workspace"
         workspace.mkdir()
         yield Office(database, pool, record, await Channels(pool).api(tenant_id), workspace)
+
+
+@pytest.fixture
+async def office(database: Database, tmp_path: Path) -> AsyncIterator[Office]:
+    async with opened(database, tmp_path / "workspace") as office:
+        yield office
