@@ -40,9 +40,7 @@ def script(request: ModelRequest) -> Step:
     """Works by the first word of the message: says something, notes it, asks first, or is refused by its provider."""
     if request.output is not None:
         return echo(request)
-    found = re.search(r"(plain|note|ask|refuse) (w\w+)", "\n".join(turn.text for turn in request.messages))
-    assert found
-    kind, word = found.groups()
+    kind, word = re.findall(r"(plain|note|ask|refuse) (w\w+)", "\n".join(turn.text for turn in request.messages))[-1]
     if kind == "refuse":
         return ModelRefused("no")
     if kind == "plain" or result_in(request):
@@ -84,15 +82,15 @@ class Sequences(RuleBasedStateMachine):
 
     # What happens
 
-    @rule(kind=st.sampled_from(KINDS), conversation=st.sampled_from(("a", "b")))
-    def message(self, kind: str, conversation: str) -> None:
-        self._do(self._message(kind, conversation))
+    @rule(kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=3), conversation=st.sampled_from(("a", "b")))
+    def messages(self, kinds: list[str], conversation: str) -> None:
+        self._do(self._messages(kinds, conversation))
 
-    async def _message(self, kind: str, conversation: str) -> None:
-        word, event = f"w{new_id().hex}", new_id().hex
-        text = f"{kind} {word}"
-        message_id = await self.office.store(text, conversation=conversation, event_id=event)
-        self._sent[message_id] = (kind, word, conversation, event)
+    async def _messages(self, kinds: list[str], conversation: str) -> None:
+        for kind in kinds:
+            word, event = f"w{new_id().hex}", new_id().hex
+            message_id = await self.office.store(f"{kind} {word}", conversation=conversation, event_id=event)
+            self._sent[message_id] = (kind, word, conversation, event)
         await self.office.deliver_all(self.gateway)
 
     @precondition(lambda self: self._sent)
@@ -237,9 +235,12 @@ class Sequences(RuleBasedStateMachine):
             "GROUP BY message_id HAVING count(*) > 1", employee_id,
         )  # fmt: skip
         assert said == []
-        spoken = {row["message_id"] for row in await pool.fetch(
-            "SELECT message_id FROM outbox WHERE employee_id = $1", employee_id)}  # fmt: skip
-        assert spoken == set(self._sent), "somebody was told nothing"
+        settled = await pool.fetch(
+            "SELECT message_id FROM outbox WHERE employee_id = $1 UNION "
+            "SELECT message_id FROM inbound_messages WHERE employee_id = $1 AND processing_state = 'collected'",
+            employee_id,
+        )
+        assert {row["message_id"] for row in settled} == set(self._sent), "somebody was told nothing"
         notes = self.office.workspace / "notes.txt"
         written = Counter(notes.read_text().split() if notes.exists() else ())
         assert max(written.values(), default=0) <= 1, written
