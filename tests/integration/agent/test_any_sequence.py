@@ -60,6 +60,7 @@ class Sequences(RuleBasedStateMachine):
         self._lives: list[asyncio.Task[None]] = []
         self._sent: dict[UUID, tuple[str, str, str, str]] = {}
         self._identities: list[Identity] = []
+        self._untold = False
         self._do(self._begin_all(database, directory))
 
     def _do[T](self, what: Coroutine[Any, Any, T]) -> T:
@@ -150,8 +151,13 @@ class Sequences(RuleBasedStateMachine):
             )
             assert sum(end is None for end in ends) <= 1, ends
             assert all(end is None or isinstance(end, NotNow | Invalid) for end in ends), ends
+        self._untold |= not told
         if told:
-            self.gateway.resume()
+            self._tell()
+
+    def _tell(self) -> None:
+        self._untold = False
+        self.gateway.resume()
 
     async def _open_reviews(self) -> list[Any]:
         return await self.office.pool.fetch(
@@ -200,6 +206,8 @@ class Sequences(RuleBasedStateMachine):
 
     async def _settle(self) -> None:
         """Without another launch or delivery: people decide, and tell the employee once for each round of decisions."""
+        if self._untold:
+            self._tell()
         try:
             async with asyncio.timeout(SETTLED_SECONDS):
                 while await self._unsettled():
