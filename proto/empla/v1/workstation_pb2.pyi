@@ -3294,55 +3294,55 @@ class BrowserSetStorageResponse(_message.Message):
 Global___BrowserSetStorageResponse: _TypeAlias = BrowserSetStorageResponse  # noqa: Y015
 
 @_typing.final
-class BrowserAllowRequest(_message.Message):
+class BrowserAllowSubmissionRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    @_typing.final
-    class Submission(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        SENDER_FIELD_NUMBER: _builtins.int
-        RECEIVER_FIELD_NUMBER: _builtins.int
-        sender: _builtins.str
-        """the hosts of a SUBMISSION_BLOCKED"""
-        receiver: _builtins.str
-        def __init__(
-            self,
-            *,
-            sender: _builtins.str = ...,
-            receiver: _builtins.str = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["receiver", b"receiver", "sender", b"sender"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    SUBMISSION_FIELD_NUMBER: _builtins.int
-    DOWNLOAD_URL_FIELD_NUMBER: _builtins.int
+    SENDER_FIELD_NUMBER: _builtins.int
+    RECEIVER_FIELD_NUMBER: _builtins.int
     SECONDS_FIELD_NUMBER: _builtins.int
-    download_url: _builtins.str
-    """downloads from the host of this address"""
+    sender: _builtins.str
+    """the hosts of a SUBMISSION_BLOCKED"""
+    receiver: _builtins.str
     seconds: _builtins.float
     """at most 300"""
-    @_builtins.property
-    def submission(self) -> Global___BrowserAllowRequest.Submission: ...
     def __init__(
         self,
         *,
-        submission: Global___BrowserAllowRequest.Submission | None = ...,
-        download_url: _builtins.str = ...,
+        sender: _builtins.str = ...,
+        receiver: _builtins.str = ...,
         seconds: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["download_url", b"download_url", "submission", b"submission", "what", b"what"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["download_url", b"download_url", "seconds", b"seconds", "submission", b"submission", "what", b"what"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receiver", b"receiver", "seconds", b"seconds", "sender", b"sender"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_what: _TypeAlias = _typing.Literal["submission", "download_url"]  # noqa: Y015
-    _WhichOneofArgType_what: _TypeAlias = _typing.Literal["what", b"what"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_what) -> _WhichOneofReturnType_what | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___BrowserAllowRequest: _TypeAlias = BrowserAllowRequest  # noqa: Y015
+Global___BrowserAllowSubmissionRequest: _TypeAlias = BrowserAllowSubmissionRequest  # noqa: Y015
+
+@_typing.final
+class BrowserAllowDownloadRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URL_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    """of a PageDownload"""
+    seconds: _builtins.float
+    """at most 300"""
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+        seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["seconds", b"seconds", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BrowserAllowDownloadRequest: _TypeAlias = BrowserAllowDownloadRequest  # noqa: Y015
 
 @_typing.final
 class BrowserAllowResponse(_message.Message):

@@ -1476,9 +1476,14 @@ class BrowserStub:
                 request_serializer=empla_dot_v1_dot_workstation__pb2.PageActRequest.SerializeToString,
                 response_deserializer=empla_dot_v1_dot_workstation__pb2.PageActResponse.FromString,
                 _registered_method=True)
-        self.Allow = channel.unary_unary(
-                '/empla.v1.Browser/Allow',
-                request_serializer=empla_dot_v1_dot_workstation__pb2.BrowserAllowRequest.SerializeToString,
+        self.AllowSubmission = channel.unary_unary(
+                '/empla.v1.Browser/AllowSubmission',
+                request_serializer=empla_dot_v1_dot_workstation__pb2.BrowserAllowSubmissionRequest.SerializeToString,
+                response_deserializer=empla_dot_v1_dot_workstation__pb2.BrowserAllowResponse.FromString,
+                _registered_method=True)
+        self.AllowDownload = channel.unary_unary(
+                '/empla.v1.Browser/AllowDownload',
+                request_serializer=empla_dot_v1_dot_workstation__pb2.BrowserAllowDownloadRequest.SerializeToString,
                 response_deserializer=empla_dot_v1_dot_workstation__pb2.BrowserAllowResponse.FromString,
                 _registered_method=True)
         self.WaitFor = channel.unary_unary(
@@ -1592,8 +1597,15 @@ class BrowserServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Allow(self, request, context):
-        """For so long, lets go or come what is refused else. INVALID_ARGUMENT.
+    def AllowSubmission(self, request, context):
+        """For so long, forms go between these hosts that may not else. INVALID_ARGUMENT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AllowDownload(self, request, context):
+        """For so long, downloads come from the host of this address that may not else. INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1702,9 +1714,14 @@ def add_BrowserServicer_to_server(servicer, server):
                     request_deserializer=empla_dot_v1_dot_workstation__pb2.PageActRequest.FromString,
                     response_serializer=empla_dot_v1_dot_workstation__pb2.PageActResponse.SerializeToString,
             ),
-            'Allow': grpc.unary_unary_rpc_method_handler(
-                    servicer.Allow,
-                    request_deserializer=empla_dot_v1_dot_workstation__pb2.BrowserAllowRequest.FromString,
+            'AllowSubmission': grpc.unary_unary_rpc_method_handler(
+                    servicer.AllowSubmission,
+                    request_deserializer=empla_dot_v1_dot_workstation__pb2.BrowserAllowSubmissionRequest.FromString,
+                    response_serializer=empla_dot_v1_dot_workstation__pb2.BrowserAllowResponse.SerializeToString,
+            ),
+            'AllowDownload': grpc.unary_unary_rpc_method_handler(
+                    servicer.AllowDownload,
+                    request_deserializer=empla_dot_v1_dot_workstation__pb2.BrowserAllowDownloadRequest.FromString,
                     response_serializer=empla_dot_v1_dot_workstation__pb2.BrowserAllowResponse.SerializeToString,
             ),
             'WaitFor': grpc.unary_unary_rpc_method_handler(
@@ -1945,7 +1962,7 @@ class Browser:
             _registered_method=True)
 
     @staticmethod
-    def Allow(request,
+    def AllowSubmission(request,
             target,
             options=(),
             channel_credentials=None,
@@ -1958,8 +1975,35 @@ class Browser:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/empla.v1.Browser/Allow',
-            empla_dot_v1_dot_workstation__pb2.BrowserAllowRequest.SerializeToString,
+            '/empla.v1.Browser/AllowSubmission',
+            empla_dot_v1_dot_workstation__pb2.BrowserAllowSubmissionRequest.SerializeToString,
+            empla_dot_v1_dot_workstation__pb2.BrowserAllowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AllowDownload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/empla.v1.Browser/AllowDownload',
+            empla_dot_v1_dot_workstation__pb2.BrowserAllowDownloadRequest.SerializeToString,
             empla_dot_v1_dot_workstation__pb2.BrowserAllowResponse.FromString,
             options,
             channel_credentials,

@@ -603,8 +603,10 @@ class BrowserStub:
     """STALE_REF, ACTION_FAILED, NAVIGATION_BLOCKED, SUBMISSION_BLOCKED (`sender`, `receiver`), DIALOG_OPEN; for an upload also the
     reasons of FileSystem.
     """
-    Allow: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.BrowserAllowRequest, _workstation_pb2.BrowserAllowResponse]
-    """For so long, lets go or come what is refused else. INVALID_ARGUMENT."""
+    AllowSubmission: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.BrowserAllowSubmissionRequest, _workstation_pb2.BrowserAllowResponse]
+    """For so long, forms go between these hosts that may not else. INVALID_ARGUMENT."""
+    AllowDownload: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.BrowserAllowDownloadRequest, _workstation_pb2.BrowserAllowResponse]
+    """For so long, downloads come from the host of this address that may not else. INVALID_ARGUMENT."""
     WaitFor: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.PageWaitForRequest, _workstation_pb2.Page]
     """Until all that is named holds. PAGE_TIMED_OUT, DIALOG_OPEN."""
     Screenshot: _grpc.UnaryUnaryMultiCallable[_workstation_pb2.PageScreenshotRequest, _workstation_pb2.Picture]
@@ -658,8 +660,10 @@ class BrowserAsyncStub(BrowserStub):
     """STALE_REF, ACTION_FAILED, NAVIGATION_BLOCKED, SUBMISSION_BLOCKED (`sender`, `receiver`), DIALOG_OPEN; for an upload also the
     reasons of FileSystem.
     """
-    Allow: _aio.UnaryUnaryMultiCallable[_workstation_pb2.BrowserAllowRequest, _workstation_pb2.BrowserAllowResponse]  # type: ignore[assignment]
-    """For so long, lets go or come what is refused else. INVALID_ARGUMENT."""
+    AllowSubmission: _aio.UnaryUnaryMultiCallable[_workstation_pb2.BrowserAllowSubmissionRequest, _workstation_pb2.BrowserAllowResponse]  # type: ignore[assignment]
+    """For so long, forms go between these hosts that may not else. INVALID_ARGUMENT."""
+    AllowDownload: _aio.UnaryUnaryMultiCallable[_workstation_pb2.BrowserAllowDownloadRequest, _workstation_pb2.BrowserAllowResponse]  # type: ignore[assignment]
+    """For so long, downloads come from the host of this address that may not else. INVALID_ARGUMENT."""
     WaitFor: _aio.UnaryUnaryMultiCallable[_workstation_pb2.PageWaitForRequest, _workstation_pb2.Page]  # type: ignore[assignment]
     """Until all that is named holds. PAGE_TIMED_OUT, DIALOG_OPEN."""
     Screenshot: _aio.UnaryUnaryMultiCallable[_workstation_pb2.PageScreenshotRequest, _workstation_pb2.Picture]  # type: ignore[assignment]
@@ -748,12 +752,20 @@ class BrowserServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
-    def Allow(
+    def AllowSubmission(
         self,
-        request: _workstation_pb2.BrowserAllowRequest,
+        request: _workstation_pb2.BrowserAllowSubmissionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_workstation_pb2.BrowserAllowResponse, _abc.Awaitable[_workstation_pb2.BrowserAllowResponse]]:
-        """For so long, lets go or come what is refused else. INVALID_ARGUMENT."""
+        """For so long, forms go between these hosts that may not else. INVALID_ARGUMENT."""
+
+    @_abc_1.abstractmethod
+    def AllowDownload(
+        self,
+        request: _workstation_pb2.BrowserAllowDownloadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workstation_pb2.BrowserAllowResponse, _abc.Awaitable[_workstation_pb2.BrowserAllowResponse]]:
+        """For so long, downloads come from the host of this address that may not else. INVALID_ARGUMENT."""
 
     @_abc_1.abstractmethod
     def WaitFor(

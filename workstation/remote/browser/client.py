@@ -138,14 +138,14 @@ class RemoteBrowser:
 
     async def allow_submission(self, sender: str, receiver: str, *, seconds: float) -> None:
         """Let forms go; see `Browser.allow_submission`."""
-        hosts = pb.BrowserAllowRequest.Submission(sender=shown(sender), receiver=shown(receiver))
-        request = pb.BrowserAllowRequest(submission=hosts, seconds=seconds)
-        await self._connection.ask(self._stub.Allow, request, again=True)
+        hosts = {"sender": shown(sender), "receiver": shown(receiver)}
+        request = pb.BrowserAllowSubmissionRequest(**hosts, seconds=seconds)
+        await self._connection.ask(self._stub.AllowSubmission, request, again=True)
 
     async def allow_download(self, url: str, *, seconds: float) -> None:
         """Let downloads come; see `Browser.allow_download`."""
-        request = pb.BrowserAllowRequest(download_url=shown(url), seconds=seconds)
-        await self._connection.ask(self._stub.Allow, request, again=True)
+        request = pb.BrowserAllowDownloadRequest(url=shown(url), seconds=seconds)
+        await self._connection.ask(self._stub.AllowDownload, request, again=True)
 
     async def wait_for(
         self,

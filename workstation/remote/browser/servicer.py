@@ -59,15 +59,12 @@ class BrowserServicer(workstation_pb2_grpc.BrowserServicer):
         result = await self._browser.act(request.page_id, action_of(request), timeout=_timeout(request))
         return messages.result_message(result)
 
-    async def Allow(self, request: pb.BrowserAllowRequest, context: Any) -> pb.BrowserAllowResponse:
-        match request.WhichOneof("what"):
-            case "submission":
-                hosts = request.submission
-                await self._browser.allow_submission(hosts.sender, hosts.receiver, seconds=request.seconds)
-            case "download_url":
-                await self._browser.allow_download(request.download_url, seconds=request.seconds)
-            case _:
-                raise InvalidArgument("say what to allow: the request names nothing")
+    async def AllowSubmission(self, request: pb.BrowserAllowSubmissionRequest, context: Any) -> pb.BrowserAllowResponse:
+        await self._browser.allow_submission(request.sender, request.receiver, seconds=request.seconds)
+        return pb.BrowserAllowResponse()
+
+    async def AllowDownload(self, request: pb.BrowserAllowDownloadRequest, context: Any) -> pb.BrowserAllowResponse:
+        await self._browser.allow_download(request.url, seconds=request.seconds)
         return pb.BrowserAllowResponse()
 
     async def WaitFor(self, request: pb.PageWaitForRequest, context: Any) -> pb.Page:
