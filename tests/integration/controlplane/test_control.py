@@ -259,8 +259,8 @@ async def test_lists_come_in_pages(plane: Plane):
 
 async def test_deleting_an_employee_by_force_ends_its_messages_with_a_review_each(plane: Plane):
     await plane.stub.CreateEmployee(pb.CreateEmployeeRequest(name="gone", profile_name="sales-ae"), timeout=10)
-    call = plane.stub.Converse(pb.ConverseRequest(employee="gone", text="hello"), timeout=30)
-    message_id = (await call.read()).accepted.message_id
+    events = aiter(plane.stub.Converse(pb.ConverseRequest(employee="gone", text="hello"), timeout=30))
+    message_id = (await anext(events)).accepted.message_id
     other = await plane.stub.SendMessage(pb.SendMessageRequest(employee="gone", text="me too"), timeout=10)
     await plane.pool.execute(
         "INSERT INTO outbox (outbox_id, tenant_id, employee_id, message_id, kind, body, epoch, state) "
@@ -269,7 +269,7 @@ async def test_deleting_an_employee_by_force_ends_its_messages_with_a_review_eac
         UUID(other.message_id),
     )
     await plane.stub.DeleteEmployee(pb.DeleteEmployeeRequest(employee="gone", force=True), timeout=10)
-    failed = [event async for event in call][-1].failed
+    failed = [event async for event in events][-1].failed
     assert (failed.message_id, failed.state, failed.reason) == (message_id, "failed", "the employee was deleted")
     other = await plane.stub.GetMessage(pb.GetMessageRequest(message_id=other.message_id), timeout=10)
     assert (other.state, other.replies[0].state) == ("failed", "withheld")
