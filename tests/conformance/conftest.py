@@ -58,7 +58,9 @@ def _is_for(item: pytest.Item) -> bool:
         return False
     if not implementation.egress and item.name.startswith("test_without_a_way_out"):
         return False  # it has a proxy of its own, which allows nothing until it is configured
-    return implementation.egress or not module.endswith(("_egress", "_egress_addresses", "_egress_vectors"))
+    return implementation.egress or not module.endswith(
+        ("_egress", "_egress_addresses", "_egress_rules", "_egress_vectors")
+    )
 
 
 @pytest.fixture(scope="package", params=IMPLEMENTATIONS)

@@ -1,0 +1,98 @@
+"""Frames and shadow trees: what stands in them is told and acted on as if it stood in the page itself."""
+
+import pytest
+
+from tests.conformance.browsing import document, ref_of
+from tests.conformance.conftest import OpenTab
+from tests.conformance.sites import Site
+from workstation.errors import StaleRef
+from workstation.interface import Click, Drag, Fill, Hover, Press, Select
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+FORM = document(
+    "<input aria-label=Name oninput=\"say('name ' + this.value + '.')\">"
+    "<input type=checkbox aria-label=Agree onchange=\"say('agreed ' + this.checked)\">"
+    "<select aria-label=Size onchange=\"say('size ' + this.value)\"><option>S<option>M</select>"
+    "<button onmouseenter=\"say('hovered')\" ondblclick=\"say('twice')\">Pay</button>"
+)
+
+
+@pytest.mark.parametrize("host", ["site.test", "other.test"])
+async def test_fields_in_a_frame(open_tab: OpenTab, site: Site, host: str) -> None:
+    tab = await open_tab(f"<iframe src='{site.show(FORM, host=host)}'></iframe>")
+    text = await tab.text()
+    await tab.act(Fill(ref=ref_of(text, "textbox", "Name"), text="Ann"))
+    await tab.act(Press(ref=ref_of(text, "textbox", "Name"), key="a"))
+    await tab.act(Click(ref=ref_of(text, "checkbox", "Agree")))
+    await tab.act(Select(ref=ref_of(text, "combobox", "Size"), values=("M",)))
+    await tab.act(Hover(ref=ref_of(text, "button", "Pay")))
+    await tab.act(Click(ref=ref_of(text, "button", "Pay"), clicks=2))
+    for words in ("name Anna.", "agreed true", "size M", "hovered", "twice"):
+        await tab.shows(words)
+
+
+async def test_a_frame_as_small_as_a_field(open_tab: OpenTab, site: Site) -> None:
+    field = "<input aria-label=Code style='width:38px;height:16px;border:0' oninput=\"parent.postMessage(this.value, '*')\">"
+    inner = site.show(f"<body style='margin:0'>{field}", host="other.test")
+    tab = await open_tab(
+        f"<iframe src='{inner}' style='width:40px;height:18px;border:0'></iframe>"
+        "<script>onmessage = (event) => say('got ' + event.data)</script>"
+    )
+    await tab.fill("textbox", "Code", "907")
+    await tab.shows("got 907")
+
+
+async def test_a_frame_out_of_sight_is_scrolled_to(open_tab: OpenTab, site: Site) -> None:
+    inner = document("<div style='height:3000px'></div><button onclick=\"say('reached')\">Deep</button>")
+    tab = await open_tab(
+        f"<div style='height:3000px'></div><iframe src='{site.show(inner, host='other.test')}' height=150></iframe>"
+    )
+    await tab.click("button", "Deep")
+    await tab.shows("reached")
+
+
+async def test_elements_that_are_called_alike(open_tab: OpenTab, site: Site) -> None:
+    field = "<input id=same name=same aria-label=Same oninput=\"say('SAY ' + this.value)\">"
+    inner = site.show(document(field.replace("SAY", "inner")), host="other.test")
+    tab = await open_tab(field.replace("SAY", "outer") + f"<iframe src='{inner}'></iframe>")
+    lines = [line for line in (await tab.text()).splitlines() if "Same" in line]
+    assert len(lines) == 2
+    await tab.act(Fill(ref=ref_of(lines[1].strip(), "textbox", "Same"), text="words"))
+    await tab.shows("inner words")
+    assert "outer words" not in await tab.text()
+
+
+async def test_shadow_trees_of_the_markup_and_what_is_put_into_them(open_tab: OpenTab) -> None:
+    tab = await open_tab(
+        "<div><template shadowrootmode=open><button onclick=\"say('declared')\">Declared</button><slot></slot></template>"
+        "<button onclick=\"say('slotted')\">Slotted</button></div>"
+    )
+    for name in ("Declared", "Slotted"):
+        await tab.click("button", name)
+        await tab.shows(name.lower())
+
+
+async def test_dragging_in_a_frame(open_tab: OpenTab, site: Site) -> None:
+    inner = document(
+        "<div draggable=true role=button aria-label=Card>Card</div>"
+        "<div role=region aria-label=Bin style='height:80px' ondragover='event.preventDefault()'"
+        " ondrop=\"event.preventDefault(); say('dropped')\">Bin</div>"
+    )
+    tab = await open_tab(f"<iframe src='{site.show(inner, host='other.test')}' height=300></iframe>")
+    text = await tab.text()
+    await tab.act(Drag(ref=ref_of(text, "button", "Card"), to_ref=ref_of(text, "region", "Bin")))
+    await tab.shows("dropped")
+
+
+async def test_a_frame_that_goes_elsewhere_takes_its_refs_along(open_tab: OpenTab, site: Site) -> None:
+    second = site.show(document("<button onclick=\"say('second pressed')\">Second</button>"), host="third.test")
+    first = site.show(document(f"<button onclick=\"location = '{second}'\">First</button>"), host="other.test")
+    tab = await open_tab(f"<p>around it</p><iframe src='{first}'></iframe>")
+    ref = await tab.ref("button", "First")
+    await tab.act(Click(ref=ref))
+    await tab.shows("Second")
+    with pytest.raises(StaleRef):
+        await tab.act(Click(ref=ref))
+    await tab.click("button", "Second")
+    await tab.shows("second pressed")
