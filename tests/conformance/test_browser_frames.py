@@ -65,12 +65,13 @@ async def test_elements_that_are_called_alike(open_tab: OpenTab, site: Site) -> 
 
 async def test_shadow_trees_of_the_markup_and_what_is_put_into_them(open_tab: OpenTab) -> None:
     tab = await open_tab(
-        "<div><template shadowrootmode=open><button onclick=\"say('declared')\">Declared</button><slot></slot></template>"
-        "<button onclick=\"say('slotted')\">Slotted</button></div>"
+        "<div><template shadowrootmode=open><button onclick=\"say('declared was pressed')\">Declared</button>"
+        "<slot></slot></template>"
+        "<button onclick=\"say('slotted was pressed')\">Slotted</button></div>"
     )
     for name in ("Declared", "Slotted"):
         await tab.click("button", name)
-        await tab.shows(name.lower())
+        await tab.shows(f"{name.lower()} was pressed")
 
 
 async def test_dragging_in_a_frame(open_tab: OpenTab, site: Site) -> None:

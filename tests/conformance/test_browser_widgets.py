@@ -14,6 +14,8 @@ STYLES = {
     "plain": "",
     "without appearance": "input { appearance: none; width: 20px; height: 20px; border: 2px solid }",
     "transparent": "input { position: absolute; opacity: 0; width: 1px; height: 1px }",
+    "clipped": "input { position: absolute; clip-path: inset(50%); width: 1px; height: 1px; overflow: hidden }",
+    "under its label": "div { position: relative } label { position: absolute; inset: 0; background: #fff }",
 }
 """How pages hide a box behind its label."""
 
@@ -31,6 +33,16 @@ async def test_boxes_with_a_label_beside_them(open_tab: OpenTab, style: str, kin
     await tab.shows("chosen Large")
     line = next(line for line in (await tab.text()).splitlines() if f'{kind} "Large"' in line)
     assert "checked" in line
+
+
+async def test_a_box_under_its_label_is_not_chosen_through_what_covers_both(open_tab: OpenTab) -> None:
+    tab = await open_tab(
+        f"<style>{STYLES['under its label']} aside {{ position: fixed; inset: 0; background: #ccc }}</style>"
+        "<div><input type=checkbox id=a onchange=\"say('taken')\"><label for=a>Agree</label></div><aside>A banner</aside>"
+    )
+    with pytest.raises(ActionFailed, match="cover"):
+        await tab.act(Click(ref=await tab.ref("checkbox", "Agree")), timeout=2)
+    assert "taken" not in await tab.text()
 
 
 async def test_suggestions_that_come_while_typing(open_tab: OpenTab) -> None:

@@ -143,18 +143,6 @@ class TestNames:
         assert (await printed(online, TUNNEL, "443", *hosts)).split() == ["refused"] * 2
         assert net.lookups == []
 
-    async def test_nobody_inside_looks_names_up(self, online: Compute, net: Net) -> None:
-        source = """
-            import socket
-            for name in ("site.test", "example.com"):
-                try:
-                    print(socket.getaddrinfo(name, 80))
-                except OSError:
-                    print("unknown")
-        """
-        assert await printed(online, source) == "unknown\nunknown\n"
-        assert net.lookups == []
-
 
 class TestTheWire:
     async def test_large_bodies_pass_whole_both_ways(self, online: Compute, net: Net) -> None:

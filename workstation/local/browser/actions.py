@@ -32,6 +32,20 @@ _LOOK = """element => {
     editable: field.isContentEditable,
   };
 }"""
+# Many pages hide a box and show its label in that place: there the label is what a person clicks.
+_LABEL_OVER = """box => {
+  if (!box.matches('input[type=checkbox], input[type=radio]') || box.matches(':disabled')) return null;
+  box.scrollIntoViewIfNeeded();
+  const at = box.getBoundingClientRect();
+  const hit = box.getRootNode().elementFromPoint(at.left + at.width / 2, at.top + at.height / 2);
+  return [...(box.labels || [])].find((label) => label === hit) || null;
+}"""
+_PLACE_IN = """(label, box) => {
+  const [at, place] = [box.getBoundingClientRect(), label.getBoundingClientRect()];
+  return {
+    x: at.left + at.width / 2 - place.left - label.clientLeft, y: at.top + at.height / 2 - place.top - label.clientTop,
+  };
+}"""
 _SCROLL = "([x, y]) => window.scrollBy({left: x, top: y, behavior: 'instant'})"
 _TYPED_INTO = """() => {
   let at = document.activeElement;
@@ -130,11 +144,25 @@ async def _click(click: Click, hands: Hands, ready: float) -> None:
     button = cast(Literal["left", "middle", "right"], click.button)
     element = hands.snapshots.element(click.ref)
     try:
-        await element.click(button=button, click_count=click.clicks, timeout=ready, no_wait_after=True)
+        if await element.evaluate(_LABEL_OVER, timeout=ready) is None:
+            await element.click(button=button, click_count=click.clicks, timeout=ready, no_wait_after=True)
+        else:
+            await _click_label(click, hands, ready)
     except TimedOut as error:
         if _CLICKED not in error.message:
             raise
         await hands.page.evaluate("0")  # it was ready and is clicked: what comes of that may take longer
+
+
+async def _click_label(click: Click, hands: Hands, ready: float) -> None:
+    """Click the label that lies over a box, in the place of the box: it may hold a link elsewhere."""
+    button = cast(Literal["left", "middle", "right"], click.button)
+    element = hands.snapshots.element(click.ref)
+    label = (await element.evaluate_handle(_LABEL_OVER, timeout=ready)).as_element()
+    if label is None:  # it is gone meanwhile
+        raise ActionFailed("the page changes: take a new snapshot", page_id=hands.page_id)
+    place = await label.evaluate(_PLACE_IN, await element.element_handle(timeout=ready))
+    await label.click(button=button, click_count=click.clicks, timeout=ready, position=place, no_wait_after=True)
 
 
 async def _require_there(hands: Hands, ref: str) -> None:
