@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_origin
 
 import grpc
 from google.rpc import error_details_pb2
@@ -37,15 +37,22 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        names = {_variable(item["loc"]): item["msg"].removeprefix("Value error, ") for item in error.errors()}
+        names = {_variable(item["loc"]): _complaint(item["loc"], item["msg"]) for item in reversed(error.errors())}
         broken = "; ".join(f"{name}: {why}" for name, why in names.items())
         raise InvalidInput(f"the environment is not valid: {broken}", fields=names) from error
-    except SettingsError as error:  # a list that is not written as JSON
+    except SettingsError as error:  # a list or a table that is not written as JSON
         field = re.search(r'field "(\w+)"', str(error))
         name = _variable((field[1],)) if field else "a variable"
-        raise InvalidInput(
-            f'the environment is not valid: {name}: must be a list in JSON, such as ["a", "b"]'
-        ) from error
+        wanted = 'must be a list in JSON, such as ["a", "b"]'
+        if field and get_origin(Settings.model_fields[field[1]].annotation) is dict:
+            wanted = 'must be an object in JSON, such as {"a": {"b": 1}}'
+        raise InvalidInput(f"the environment is not valid: {name}: {wanted}") from error
+
+
+def _complaint(place: Sequence[int | str], message: str) -> str:
+    """What is wrong, and where in the variable's JSON."""
+    inside = " → ".join(f"{step}" for step in place[1:])
+    return f"{inside}: {message}" if inside else message.removeprefix("Value error, ")
 
 
 def _variable(place: Sequence[int | str]) -> str:

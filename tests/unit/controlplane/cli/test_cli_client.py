@@ -134,6 +134,22 @@ def test_a_broken_environment_names_the_variable(
     assert field in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("prices", "complaint"),
+    [
+        ("not json", "must be an object in JSON"),
+        ("[]", "EMPLA_MODEL_PRICES: Input should be a valid dictionary"),
+        ('{"gpt": {"input": -3}}', "EMPLA_MODEL_PRICES: gpt → input: Input should be greater than or equal to 0"),
+        ('{"gpt": {"input": 3}}', "EMPLA_MODEL_PRICES: gpt → output: Field required"),
+    ],
+)
+def test_broken_prices_name_the_place(
+    empla: Fixture, monkeypatch: pytest.MonkeyPatch, prices: str, complaint: str
+) -> None:
+    monkeypatch.setenv("EMPLA_MODEL_PRICES", prices)
+    assert complaint in empla("employee", "list").stderr
+
+
 def test_a_proxy_is_not_asked_for_loopback(peer: Any, empla: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
     peer.answers["ListEmployees"] = control_pb2.ListEmployeesResponse()
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
