@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -20,6 +21,11 @@ from empla.store.connect import Pool, connect
 from empla.store.embedded import EmbeddedPostgres
 from empla.store.ids import new_id
 from empla.store.migrate import migrate
+
+
+def pytest_configure() -> None:
+    """Take notice of Ctrl-C: what a shell begins in the background ignores it, and so would all that the tests start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -38,7 +38,8 @@ def available_memory() -> int:
 
 def _processes() -> Iterator[int]:
     for pid in filter(str.isdigit, os.listdir("/proc")):
-        if state_of(int(pid)) not in ("Z", "X", ""):
+        # One without memory is on its last way through the kernel, and runs nothing any more.
+        if state_of(int(pid)) not in ("Z", "X", "") and not _read(int(pid), "statm").startswith(b"0 "):
             yield int(pid)
 
 

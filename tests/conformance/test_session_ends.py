@@ -182,7 +182,10 @@ class TestClosing:
     async def test_idleness_closes(self, compute: Compute) -> None:
         mark = f"marked-{fresh_id()}-"
         async with interpreter(compute, idle_seconds=0.3) as python:
-            await python.run(f"import subprocess; subprocess.Popen(['sh', '-c', 'sleep 1000 & wait', '{mark}'])")
+            await python.run(
+                f"import subprocess; p = subprocess.Popen(['sh', '-c', 'sleep 1000 & wait', '{mark}'])\n"
+                "while not open(f'/proc/{p.pid}/cmdline').read(): pass"  # it has none for a moment
+            )
 
             async def gone() -> bool:
                 return marked_processes(mark) == []
