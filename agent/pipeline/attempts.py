@@ -35,7 +35,8 @@ async def attempt(step: Step, work: Work, unit: Unit, progress: Progress) -> Mov
     Raises `Superseded` only; the caller writes the move.
     """
     clock = _Clock(step, work, unit, progress)
-    with telemetry.span(f"step {step.name}", work.message.trace_context, attempt=unit.attempt) as parent:
+    ids = {"message_id": str(unit.message_id), "unit_id": str(unit.unit_id)}
+    with telemetry.span(f"step {step.name}", work.message.trace_context, attempt=unit.attempt, **ids) as parent:
         clock.span_id = parent.split("-")[2] if parent else ""
         try:
             with metering() as clock.spent:
@@ -43,6 +44,7 @@ async def attempt(step: Step, work: Work, unit: Unit, progress: Progress) -> Mov
         except Superseded:
             raise
         except Exception as error:  # noqa: BLE001 - the boundary of a unit of work: recorded, and tried again or given to a person
+            telemetry.failed(error)
             return _after_error(step, work, unit, error, clock.record("failed", error=error))
     work.outputs[unit.unit_id, "waiting" if done.waits else step.name] = done.output
     return clock.move(done)

@@ -6,6 +6,7 @@ from itertools import chain
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from controlplane.cli.answer import STAGES
+from controlplane.cli.lanes import lanes, part
 from controlplane.cli.output import dim, local_time, milliseconds
 from controlplane.cli.review_text import decided
 from controlplane.cli.safe_text import one_line, printable
@@ -15,8 +16,9 @@ _TEXT_LINES = 20
 
 
 def timeline(message: control_pb2.Message) -> str:
-    """The whole of `message`, with its steps in the order of their stages."""
-    parts = [_head(message), _steps(message), _effects(message), _replies(message), _reviews(message)]
+    """The whole of `message`, with its steps over time and in the order of their stages."""
+    steps = chain(lanes(message, STAGES), _steps(message))
+    parts = [_head(message), steps, _effects(message), _replies(message), _reviews(message)]
     return "\n".join(chain.from_iterable(parts))
 
 
@@ -46,20 +48,23 @@ def _quoted(text: str, margin: str = "  | ") -> Iterator[str]:
 
 def _steps(message: control_pb2.Message) -> Iterator[str]:
     durations = {stage.stage: stage.duration_ms for stage in message.stages}
-    width = max((len(attempt.step) for attempt in message.attempts), default=0)
+    attempts = sorted(message.attempts, key=lambda attempt: attempt.intent_index)
+    several = len({part(attempt) for attempt in attempts} - {""}) > 1
+    names = [f"{one_line(a.step)} {part(a) if several else ''}".rstrip() for a in attempts]
+    width = max(map(len, names), default=0)
     for name in STAGES:
         took = milliseconds(durations[name]) if name in durations else "-"
         yield f"\n{name:<8}{took:>10}" if name == STAGES[0] else f"{name:<8}{took:>10}"
-        for attempt in message.attempts:
+        for attempt, shown in zip(attempts, names, strict=True):
             if attempt.stage == name:
-                yield _attempt(attempt, message.received_at, width)
+                yield _attempt(attempt, message.received_at, f"{shown:<{width}}")
 
 
-def _attempt(attempt: control_pb2.Attempt, received_at: Timestamp, width: int) -> str:
+def _attempt(attempt: control_pb2.Attempt, received_at: Timestamp, name: str) -> str:
     again = f"#{attempt.attempt}" if attempt.attempt > 1 else ""
     began = f"+{milliseconds(_between(received_at, attempt.started_at))}" if attempt.started_at.seconds else ""
     took = milliseconds(attempt.duration_ms)
-    line = f"  {attempt.step:<{width}} {again:>3}  {attempt.outcome:<9}{took:>10}  {began:>11}"
+    line = f"  {name} {again:>3}  {attempt.outcome:<9}{took:>10}  {began:>11}"
     return f"{line}  {_cost(attempt)}{_error(attempt)}".rstrip()
 
 

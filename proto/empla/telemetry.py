@@ -12,6 +12,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 _PROPAGATOR = TraceContextTextMapPropagator()
@@ -81,3 +82,10 @@ def span(name: str, parent: str = "", **attributes: str | int | float | bool) ->
 def annotate(**attributes: str | int | float | bool) -> None:
     """Add to the span that is current."""
     trace.get_current_span().set_attributes(attributes)
+
+
+def failed(error: Exception) -> None:
+    """Mark the span that is current as one that failed of `error`, where that does not leave its block."""
+    current = trace.get_current_span()
+    current.record_exception(error)
+    current.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))

@@ -75,6 +75,17 @@ def test_show_json_is_what_send_prints(peer: Any, empla: Fixture, message: Fixtu
     assert json.loads(shown.stdout)["step_timings_ms"] == {"classification": 43.0}
 
 
+def test_attempts_of_several_parts_say_which(peer: Any, empla: Fixture, message: Fixture) -> None:
+    attempts = [
+        control_pb2.Attempt(stage="work", step="action_planning", attempt=1, outcome="succeeded", intent_index=part)
+        for part in (1, 0)
+    ]
+    peer.answers["GetMessage"] = message(attempts=attempts)
+    lines = empla("message", "show", "m-1").stdout.splitlines()
+    found = [line.split()[:2] for line in lines if line.startswith("  action_planning")]
+    assert found == [["action_planning", "1"], ["action_planning", "2"]]
+
+
 def test_list(peer: Any, empla: Fixture, message: Fixture) -> None:
     text = "a very long text\n" * 20
     peer.answers["ListMessages"] = control_pb2.ListMessagesResponse(messages=[message(text=text)] * 3)
