@@ -218,6 +218,9 @@ class Sequences(RuleBasedStateMachine):
         except TimeoutError:
             raise AssertionError(f"stuck: {await self._unsettled()}") from None
         await self._check()
+        await self._launch()
+        for message_id in self._sent:
+            await self._write_late(self._identities[0], message_id)
 
     async def _unsettled(self) -> list[Any]:
         """Everything that has not come to its end, with where it stands."""
