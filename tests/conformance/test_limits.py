@@ -157,9 +157,9 @@ class TestTime:
         end = (await run_python(compute, source)).end
         assert 0.5 <= end.cpu_seconds <= end.wall_seconds * 8
         assert 60 * MIB <= end.peak_memory_bytes <= 200 * MIB
-        small = (await run(compute, "true")).end
+        small = (await run_python(compute, "data = b'x' * (8 << 20)")).end
         assert small.wall_seconds > 0
-        assert 0 < small.peak_memory_bytes < 60 * MIB
+        assert 8 * MIB <= small.peak_memory_bytes < 60 * MIB
         assert small.cpu_seconds < 0.5
 
 

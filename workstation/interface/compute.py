@@ -87,7 +87,9 @@ class ExecSpec:
 class ExecEnd:
     """How an execution ended: the reason, then what it used in seconds and bytes.
 
-    `exit_code` is there for `exited`, `signal` (its number) when a signal ended it, whatever the reason.
+    `exit_code` is there for `exited`, `signal` (its number) when a signal ended it, whatever the reason. The kernel
+    charges memory in advance, some hundred KiB per processor: `peak_memory_bytes` is right to within that, and 0 for
+    a program that needed less.
     """
 
     reason: EndReason
