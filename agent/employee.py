@@ -95,6 +95,8 @@ class DigitalEmployee:
                     parts.coordinator.deliver(incoming(frame.deliver))
                 case "resume_unit":
                     parts.coordinator.resume()
+                case "cancel":
+                    parts.coordinator.stop(UUID(frame.cancel.message_id))
                 case "wake":
                     parts.loop.wake()
                 case "drain":
@@ -164,6 +166,7 @@ class DigitalEmployee:
                 warm=(warm := WarmContext()),
                 send=self.gateway.send,
                 on_handled=loop.wake,
+                abandon=capabilities.abandon,
             )
             parts = _Parts(self, pool, memories, capabilities, egress, sidecars, coordinator, loop, warm)
             parts.configure(configuration)

@@ -27,6 +27,7 @@ from controlplane.profiles import shipped_profile
 from controlplane.receiver import Arrival, Receiver, Stored
 from controlplane.reviews import Reviews
 from controlplane.sidecars.keeper import Sidecars
+from controlplane.stopping import Stopping
 from empla import rpc
 from empla.store.ids import new_id
 from empla.v1 import control_pb2 as pb
@@ -57,6 +58,7 @@ class Parts:
     lifecycle: Lifecycle
     logs: Logs
     sidecars: Sidecars
+    stopping: Stopping
 
 
 class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
@@ -136,9 +138,7 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
             raise Invalid("the wait is too long", fields={"wait_ms": f"at most {MAX_WAIT_MS}"})
         record = await self._find(request.employee)
         stored = await self._store(record, request)
-        # Nobody is at work on it before the employee is started: the sender shall know that now.
-        idle = self._parts.lifecycle.observed(record) == pb.OBSERVED_STATE_STOPPED and record.desired_state == "stopped"
-        end = time.monotonic() + (0 if idle else request.wait_ms / 1000)
+        end = time.monotonic() + (0 if await self._lies_idle(record, stored) else request.wait_ms / 1000)
         with self._parts.followers.follow(stored.message_id, stored.employee_id) as follower:
             look = True
             while time.monotonic() < end:
@@ -146,6 +146,13 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
                     break
                 _, look = await follower.changes(min(LOOK_SECONDS, max(0.0, end - time.monotonic())))
         return await self._parts.messages.get(stored.message_id, None)
+
+    async def _lies_idle(self, record: EmployeeRecord, stored: Stored) -> bool:
+        """Whether nobody is at work on a message before its employee is started: the sender shall know that now."""
+        stopped = (
+            self._parts.lifecycle.observed(record) == pb.OBSERVED_STATE_STOPPED and record.desired_state == "stopped"
+        )
+        return stopped and await self._parts.messages.state(stored.message_id) == "received"
 
     async def Converse(self, request: pb.ConverseRequest, context: Any) -> AsyncIterator[pb.ConverseEvent]:
         record, message_id = await self._find(request.employee), new_id()
@@ -180,7 +187,7 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
 
     async def CancelMessage(self, request: pb.CancelMessageRequest, context: Any) -> pb.Message:
         message_id, operator = _id(request.message_id, "message_id"), _operator()
-        await self._parts.messages.cancel(message_id, operator, reason_of(request.reason, "reason"))
+        await self._parts.stopping.cancel(message_id, operator, reason_of(request.reason, "reason"))
         return await self._parts.messages.get(message_id, operator.tenant_id)
 
     # Sidecars, reviews, channels, overview

@@ -12,9 +12,8 @@ from google.protobuf.message import Message as ProtoMessage
 from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from controlplane.auth import Operator
 from controlplane.decisions import decisions
-from controlplane.errors import Invalid, NotNow, Unknown
+from controlplane.errors import Invalid, Unknown
 from empla import telemetry
 from empla.excerpt import json_excerpt
 from empla.store.connect import Pool, load_queries, translated
@@ -62,7 +61,7 @@ def fitting[M: ProtoMessage](items: Iterable[M], room: Room | None = None) -> li
 
 
 class Messages:
-    """The pipeline's tables, for operators: reads, and the wish that work on a message stops."""
+    """The pipeline's tables, for operators to read."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -87,18 +86,6 @@ class Messages:
                 effects = await connection.fetch(SQL.effects, message_id)
                 reviews = await connection.fetch(SQL.reviews, message_id)
         return _traced(_message(row, replies), attempts, effects, reviews)
-
-    async def cancel(self, message_id: UUID, operator: Operator, reason: str) -> None:
-        """Have the employee stop what it does in the background for a message, before it asks its model again.
-
-        Raises `Unknown`, and `NotNow` when nothing of the message goes on in the background.
-        """
-        with translated():
-            noted = await self._pool.fetchval(SQL.cancel, message_id, operator.tenant_id, operator.name, reason)
-            if noted is None and await self._pool.fetchrow(SQL.message, message_id, operator.tenant_id) is None:
-                raise Unknown(f"there is no message {message_id}")
-        if noted is None:
-            raise NotNow("nothing of the message goes on in the background, which is all that can be cancelled")
 
     async def page(
         self, tenant_id: UUID | None, employee_id: UUID | None, *, state: str = "", size: int = 50, token: str = ""
@@ -176,6 +163,10 @@ def _message(row: Any, replies: Iterable[Any]) -> control_pb2.Message:
         elapsed_ms=row["elapsed_ms"],
         step_timings_ms=row["step_timings"],
         trace_id=telemetry.trace_id(row["trace_context"]),
+        cancelled_by=row["cancelled_by"] or "",
+        cancel_reason=row["cancel_reason"],
+        cancelled_at=_time(row["cancelled_at"]),
+        cancelled_with=str(row["cancelled_with"] or ""),
     )
     message.replies.extend(
         control_pb2.Reply(

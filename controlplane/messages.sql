@@ -56,17 +56,6 @@ ORDER BY r.review_id LIMIT $5;
 SELECT r.*, e.name AS employee, review_resumes(r) AS resumes FROM reviews r JOIN employees e ON e.employee_id = r.employee_id
 WHERE r.review_id = $1 AND ($2::uuid IS NULL OR r.tenant_id = $2);
 
--- name: cancel
--- Notes who wants the background work on a message stopped, and why, on record; nothing when none of it goes on.
-WITH stopped AS (
-  UPDATE message_workers SET cancelled_by = $3, cancel_reason = $4
-  WHERE message_id = $1 AND ($2::uuid IS NULL OR tenant_id = $2) AND state = 'running' AND step = 'background'
-  RETURNING tenant_id
-)
-INSERT INTO audit_log (tenant_id, actor, action, subject, detail)
-SELECT DISTINCT tenant_id, $3, 'message.cancel', $1::uuid::text, jsonb_build_object('reason', $4::text) FROM stopped
-RETURNING entry_id;
-
 -- name: latency
 -- Milliseconds from received to sent, of the last 10,000 messages, those that were answered in the last hour.
 SELECT count(*)::int AS count, percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY ms) AS ms

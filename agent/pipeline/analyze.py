@@ -10,6 +10,7 @@ from agent.memory import Memories
 from agent.models.interface import ChatMessage, Model, ModelRequest
 from agent.pipeline.parts import forks
 from agent.pipeline.step import Done, Step, Work
+from agent.pipeline.stopping import go_on_unless_stopped
 from agent.pipeline.transitions import SQL
 from agent.pipeline.units import Place
 from agent.pipeline.warm import MAX_TURNS, Turns, WarmContext, as_turn
@@ -77,6 +78,7 @@ class Analyzer:
         request = ModelRequest(
             system=_CLASSIFY, messages=(question,), output=Classification, max_tokens=1024, deadline=50
         )
+        await go_on_unless_stopped(self.pool, work.message.message_id)
         response = await self.model.generate(request)
         found = Classification.model_validate_json(response.text)
         if found.category == "spam" and found.confidence >= 0.9:

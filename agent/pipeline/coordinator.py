@@ -13,13 +13,14 @@ import logging
 import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 from uuid import UUID
 
-from agent.errors import StepFailed, Superseded, TransitionRefused
+from agent.errors import Cancelled, StepFailed, Superseded, TransitionRefused
 from agent.identity import Identity
 from agent.pipeline.attempts import attempt, gave_up, unrecordable, unstorable
+from agent.pipeline.ending import Ending
 from agent.pipeline.merge import merging, with_late_rows
 from agent.pipeline.parts import part_of
 from agent.pipeline.progress import Progress
@@ -58,9 +59,11 @@ class Coordinator:
         warm: WarmContext,
         send: Callable[[pb.AgentFrame], None],
         on_handled: Callable[[], None],
+        abandon: Callable[[UUID], Awaitable[None]],
     ) -> None:
         self._pool, self._identity, self._transitions = pool, identity, transitions
         self._send, self._on_handled, self._progress, self._warm = send, on_handled, Progress(send), warm
+        self._ending = Ending(pool, identity, abandon)
         self._steps: dict[str, Step] = {}
         self._live: set[UUID] = set()
         self._claimed: set[UUID] = set()
@@ -97,6 +100,11 @@ class Coordinator:
         """Take up every unit that has been answered, or as soon as its message is merged."""
         if not self._draining:
             self._start(self._take_up(), None)
+
+    def stop(self, message_id: UUID) -> None:
+        """End now what somebody wants stopped of a message, if the rows say so."""
+        if not self._draining:
+            self._start(self._stop(message_id), None)
 
     def deliver(self, incoming: Incoming) -> None:
         """Work on a delivered message, unless it is known already; when its turn comes it is claimed, then acknowledged."""
@@ -225,10 +233,14 @@ class Coordinator:
 
     # What was answered
 
+    async def _stop(self, message_id: UUID) -> None:
+        await self._patiently(lambda: self._ending.hurry(message_id))
+        await self._take_up()
+
     async def _take_up(self) -> None:
-        """Go on with what waited and has an answer that nobody has taken."""
+        """Go on with what waited and has an answer that nobody has taken, or that somebody wants stopped."""
         async with self._taking_up:
-            for left in await self._patiently(self._answered):
+            for left in [*await self._patiently(self._answered), *await self._patiently(self._to_be_stopped)]:
                 if left.unit.unit_id in self._resuming | self._live:
                     self._resume_again = True  # once that has come to its end
                 elif left.unit.machine == "worker":
@@ -237,16 +249,19 @@ class Coordinator:
                     turn = self._enter(left.work.message)
                     self._start(self._go_on_sorted(left, turn), left.unit.message_id)
 
-    async def _patiently(self, what: Callable[[], Awaitable[list[Left]]]) -> list[Left]:
+    async def _patiently[T](self, what: Callable[[], Awaitable[T]]) -> T:
         while True:
             try:
                 return await what()
             except StoreUnavailable as error:
-                log.warning("the database is away, taking up answers waits: %s", error)
+                log.warning("the database is away, what was decided about work waits: %s", error)
                 await asyncio.sleep(STORE_RETRY_SECONDS)
 
     async def _answered(self) -> list[Left]:
         return await self._units(SQL.take_up, self._identity.employee_id, self._identity.epoch, MAX_TAKEN_UP)
+
+    async def _to_be_stopped(self) -> list[Left]:
+        return await self._units(SQL.take_up_stopped, self._identity.employee_id, self._identity.epoch)
 
     async def _late(self) -> list[Left]:
         return await self._units(SQL.late_workers, self._identity.employee_id, self._identity.epoch)
@@ -284,15 +299,23 @@ class Coordinator:
     async def _go_on_sorted(self, left: Left, turn: asyncio.Event) -> None:
         """A message that a person has sorted."""
         async with self._in_turn(left.work.message, turn), self._slot():
-            move = resumed(left.unit, left.work, left.answer) if left.answer else None
-            if move is not None:
-                unit = await self._transitions.commit(move)
-                await self._see_through(unit, left.work, _forked(move, left.work))
+            if left.answer is None:
+                await self._see_through(await self._stopped(left), left.work, [])
+            else:
+                move = await self._commit_unless_stopped(left.work, resumed(left.unit, left.work, left.answer))
+                await self._see_through(move.after, left.work, _forked(move, left.work))
 
     async def _resumed(self, left: Left) -> Unit:
-        if left.answer is None:
+        if left.unit.place.state == "running":
             return left.unit
-        return await self._transitions.commit(resumed(left.unit, left.work, left.answer))
+        if left.answer is None:
+            return await self._stopped(left)
+        return (await self._commit_unless_stopped(left.work, resumed(left.unit, left.work, left.answer))).after
+
+    async def _stopped(self, left: Left) -> Unit:
+        """The end of a unit that waited."""
+        move = await self._patiently(lambda: self._ending.move(left.work, left.unit, None))
+        return left.unit if move is None else await self._transitions.commit(move)
 
     @asynccontextmanager
     async def _slot_after(self, left: Left) -> AsyncIterator[None]:
@@ -328,7 +351,8 @@ class Coordinator:
         """One move of the message; its workers, once there are any, go their whole way in it."""
         if unit.place.state == "working":
             workers = await self._work(work, workers)
-            return await self._transitions.commit(Move(unit=unit, to=Place("merging", "merge"), begins=True)), workers
+            merges = Move(unit=unit, to=Place("merging", "merge"), begins=True)
+            return (await self._commit_unless_stopped(work, merges)).after, workers
         step = merging(workers) if unit.place.state == "merging" else self._steps[unit.place.step]
         move = await self._step(step, unit, work)
         self._warm.moved(work, move)
@@ -353,27 +377,44 @@ class Coordinator:
     async def _step(self, step: Step, unit: Unit, work: Work) -> Move:
         """Bring `unit` one committed move further."""
         if unit.next_at is not None:
-            await asyncio.sleep(max(0.0, unit.next_at - time.time()))
+            with suppress(Cancelled):  # the next attempt reads of it
+                async with self._ending.running.interruptible(unit.unit_id):
+                    await asyncio.sleep(max(0.0, unit.next_at - time.time()))
         if unit.failures > step.retries:
             lost = StepFailed(f"the process ended {unit.failures} times while it worked on this")
             move = gave_up(step, work, unit, lost)
         else:
             if unit.started_at is None:
                 unit = await self._transitions.commit(Move(unit=unit, to=unit.place, begins=True))
-            move = await attempt(step, work, unit, self._progress)
+            move = await attempt(step, work, unit, self._progress, self._ending.running)
+            if move.record is not None and move.record.outcome == "cancelled":
+                return await self._end_stopped(work, move)
         return await self._commit(step, work, unit, with_late_rows(work, move))
 
     async def _commit(self, step: Step, work: Work, unit: Unit, move: Move) -> Move:
         """Commit `move`, or what the database takes instead: the failure of its attempt, or the bare end of the unit."""
         for instead in (unstorable, unrecordable):
             try:
-                await self._transitions.commit(move)
+                return await self._commit_unless_stopped(work, move)
             except (Superseded, TransitionRefused):
                 raise
             except Exception as error:  # noqa: BLE001 - the boundary of a unit of work
                 move = with_late_rows(work, instead(step, work, unit, error))
-            else:
-                return move
+        return await self._commit_unless_stopped(work, move)
+
+    async def _commit_unless_stopped(self, work: Work, move: Move) -> Move:
+        """Commit `move`; where somebody wants its unit stopped the database skips it, and the unit ends instead."""
+        try:
+            await self._transitions.commit(move)
+        except TransitionRefused:
+            return await self._end_stopped(work, move)
+        return move
+
+    async def _end_stopped(self, work: Work, cut: Move) -> Move:
+        """End a unit that somebody wants stopped; raises `TransitionRefused` when nobody does."""
+        move = await self._patiently(lambda: self._ending.move(work, cut.unit, cut.record))
+        if move is None:
+            raise TransitionRefused("the unit has been moved by somebody else")
         await self._transitions.commit(move)
         return move
 

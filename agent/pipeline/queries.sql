@@ -203,6 +203,25 @@ SELECT message_id AS unit_id, message_id, question_key FROM message
 UNION ALL
 SELECT worker_id, message_id, question_key FROM worker;
 
+-- name: take_up_stopped
+-- The units that wait and that somebody wants stopped, as this epoch's own; a worker only once its message is merged or over.
+WITH fence AS MATERIALIZED (
+  SELECT employee_id FROM employee_epochs WHERE employee_id = $1 AND epoch = $2 FOR KEY SHARE
+), message AS (
+  UPDATE inbound_messages m SET epoch = $2 FROM fence
+  WHERE m.employee_id = fence.employee_id AND m.cancelled_by IS NOT NULL AND m.ended_at IS NULL
+    AND m.processing_state = 'waiting' AND m.step <> 'send'
+  RETURNING m.message_id
+), worker AS (
+  UPDATE message_workers w SET epoch = $2 FROM fence, inbound_messages m
+  WHERE w.employee_id = fence.employee_id AND w.cancelled_by IS NOT NULL AND w.state = 'waiting_for_input'
+    AND m.message_id = w.message_id AND m.processing_state NOT IN ('received', 'analyzing', 'working', 'merging')
+  RETURNING w.worker_id, w.message_id
+)
+SELECT message_id AS unit_id, message_id FROM message
+UNION ALL
+SELECT worker_id, message_id FROM worker;
+
 -- name: late_workers
 -- The parts that this epoch has to finish after their message was merged.
 SELECT w.worker_id AS unit_id, w.message_id FROM message_workers w JOIN inbound_messages m USING (message_id)
@@ -265,8 +284,26 @@ FROM (SELECT * FROM message UNION ALL SELECT * FROM worker) cut;
 SELECT response_index, response FROM model_responses WHERE employee_id = $2 AND unit_id = $1 ORDER BY response_index;
 
 -- name: cancelled
--- Whether somebody wants the background work of a worker stopped: who, and why.
-SELECT cancelled_by || coalesce(': ' || nullif(cancel_reason, ''), '') FROM message_workers WHERE worker_id = $1;
+-- Who wants a message or a worker stopped, and why. `tells`: its sender has been told to wait for more, and not by a reply to
+-- a /stop that no more will come.
+SELECT cancelled_by, cancel_reason, false AS tells FROM inbound_messages WHERE message_id = $1 AND cancelled_by IS NOT NULL
+UNION ALL
+SELECT cancelled_by, cancel_reason, cancelled_with IS NULL AND EXISTS (
+  SELECT FROM outbox o WHERE o.message_id = w.message_id AND o.kind = 'reply' AND o.state NOT IN ('withheld', 'failed'))
+FROM message_workers w WHERE worker_id = $1 AND cancelled_by IS NOT NULL;
+
+-- name: stopping
+-- The units of a message that somebody wants stopped and that may be in work.
+SELECT message_id AS unit_id FROM inbound_messages WHERE message_id = $1 AND cancelled_by IS NOT NULL AND ended_at IS NULL
+UNION ALL
+SELECT worker_id FROM message_workers WHERE message_id = $1 AND cancelled_by IS NOT NULL AND state = 'running';
+
+-- name: cut_short
+-- What a stopped unit had begun and has no end of: nobody knows how far it came, save where it changes nothing.
+UPDATE effects e SET state = CASE WHEN repeatable THEN 'failed' ELSE 'ambiguous' END, error_class = 'Cancelled',
+  error = 'it was cut short when the work was stopped', finished_at = now()
+FROM (SELECT employee_id FROM employee_epochs WHERE employee_id = $2 AND epoch = $3 FOR KEY SHARE) fence
+WHERE e.employee_id = fence.employee_id AND e.unit_id = $1 AND e.state = 'intended';
 
 -- name: commit_response
 -- Makes a response durable before its calls run; fenced.
@@ -278,9 +315,12 @@ RETURNING response_index;
 -- name: begin_effect
 -- Records the intent to act, once for each (unit, response, call); an earlier record of the same call is returned instead, and
 -- whether it is this very attempt's, by the time it was begun: the answer to a statement may be lost. What was not done for want
--- of a person, or of which nobody knew what it did, is begun anew if that was before $12, when a person said so.
+-- of a person, or of which nobody knew what it did, is begun anew if that was before $12, when a person said so. Nothing: the
+-- launch is over, or somebody wants the worker stopped.
 WITH fence AS MATERIALIZED (
-  SELECT employee_id, tenant_id, epoch FROM employee_epochs WHERE employee_id = $5 AND epoch = $6 FOR KEY SHARE
+  SELECT employee_id, tenant_id, epoch FROM employee_epochs WHERE employee_id = $5 AND epoch = $6
+    AND NOT EXISTS (SELECT FROM message_workers w WHERE w.worker_id = $1 AND w.cancelled_by IS NOT NULL)
+  FOR KEY SHARE
 ), intended AS (
   INSERT INTO effects (unit_id, response_index, call_index, message_id, tenant_id, employee_id, epoch, capability, action,
     arguments, repeatable, started_at)

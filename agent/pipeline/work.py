@@ -21,13 +21,11 @@ from agent.pipeline.asking import ASK_SENDER, MAX_QUESTION_CHARACTERS, Asked, Wa
 from agent.pipeline.background import (
     GONE_ON,
     WORK_IN_BACKGROUND,
-    Cancelled,
     InBackground,
     Interactive,
     Pace,
     Pauses,
     Stretch,
-    cancelled,
     report_due,
     reported,
     sent_to_background,
@@ -36,6 +34,7 @@ from agent.pipeline.effects import StoredEffects
 from agent.pipeline.parts import own_part
 from agent.pipeline.progress import Progress
 from agent.pipeline.step import Answer, Done, Step, Work
+from agent.pipeline.stopping import go_on_unless_stopped
 from agent.pipeline.transitions import SQL
 from agent.pipeline.units import BACKGROUND, Place
 from agent.prompts import mark
@@ -80,17 +79,10 @@ class Worker:
 
     async def background(self, work: Work, unit_id: UUID) -> Done:
         """Go on where it was left, until there is an answer or a report is due."""
-
-        async def stopped_by() -> str:
-            with translated():
-                return await self.pool.fetchval(SQL.cancelled, unit_id) or ""
-
-        pace = InBackground(self.clock, report_due(work, unit_id), self.draining, stopped_by)
+        pace = InBackground(self.clock, report_due(work, unit_id), self.draining)
         loop = _ToolLoop(self, work, unit_id, BACKGROUND.step, pace)
         try:
             return await self._planned(work, loop)
-        except Cancelled as by:
-            return cancelled(str(by), loop.stretch())
         except Pauses:
             unseen = self.supervised or work.output("security_filter")["injection_score"] > 0
             return reported(work, unit_id, self.clock(), loop.stretch(), unseen=unseen)
@@ -179,11 +171,13 @@ class _ToolLoop:
     async def run(self) -> ModelResponse:
         """The response without calls that ends the loop.
 
-        Raises `Waits` where only a person can say how to go on, and whatever its pace does where it stops before its end.
+        Raises `Waits` where only a person can say how to go on, `Cancelled` where somebody wants it stopped, and whatever
+        its pace does where it stops before its end.
         """
         for earlier in await self._transcript():
             await self._act(earlier)
         while True:
+            await go_on_unless_stopped(self._worker.pool, self.unit_id)
             await self._pace.before(self.index, long=self._long)
             response = await self._ask()
             if response.calls:

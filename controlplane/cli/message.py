@@ -38,10 +38,10 @@ def show(message_id: str, as_json: bool) -> None:
 @click.argument("message_id", metavar="ID")
 @click.option("--reason", default="", metavar="TEXT", help="Why, for the record.")
 def cancel(message_id: str, reason: str) -> None:
-    """Stop what is done in the background for the message ID; its sender is told."""
+    """Stop all that goes on for the message ID: what waits, is in work, or is not sent yet. What was done stays done."""
     with connected() as control_plane:
-        control_plane.CancelMessage(control_pb2.CancelMessageRequest(message_id=message_id, reason=reason))
-    click.echo(f"{message_id} stops before its next step")
+        found = control_plane.CancelMessage(control_pb2.CancelMessageRequest(message_id=message_id, reason=reason))
+    click.echo(f"{message_id} {'is stopped' if found.state == 'withheld' else 'stops as soon as its employee knows'}")
 
 
 @message.command(name="list")

@@ -29,6 +29,16 @@ def _head(message: control_pb2.Message) -> Iterator[str]:
     yield dim(f"{local_time(message.received_at)}  {message.channel} · {one_line(message.sender)} → {message.employee}")
     yield dim(f"conversation {one_line(message.conversation)}" + _retries(message) + _total(message) + _trace(message))
     yield from _quoted(message.text)
+    yield from _stopped(message)
+
+
+def _stopped(message: control_pb2.Message) -> Iterator[str]:
+    """Who wanted it, or a part of it, stopped, and when."""
+    if message.cancelled_by:
+        how = f" with the message {message.cancelled_with}" if message.cancelled_with else ""
+        why = f": {one_line(message.cancel_reason, 200)}" if message.cancel_reason and not how else ""
+        after = f"+{milliseconds(_between(message.received_at, message.cancelled_at))}"
+        yield f"stopped by {one_line(message.cancelled_by)}{how} at {local_time(message.cancelled_at)}, {after}{why}"
 
 
 def _retries(message: control_pb2.Message) -> str:

@@ -1064,6 +1064,10 @@ class Message(_message.Message):
     TRACE_ID_FIELD_NUMBER: _builtins.int
     CLASSIFICATION_FIELD_NUMBER: _builtins.int
     REVIEWS_FIELD_NUMBER: _builtins.int
+    CANCELLED_BY_FIELD_NUMBER: _builtins.int
+    CANCEL_REASON_FIELD_NUMBER: _builtins.int
+    CANCELLED_AT_FIELD_NUMBER: _builtins.int
+    CANCELLED_WITH_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     employee: _builtins.str
     employee_id: _builtins.str
@@ -1080,6 +1084,11 @@ class Message(_message.Message):
     elapsed_ms: _builtins.float
     """from received to ended, or to now"""
     trace_id: _builtins.str
+    cancelled_by: _builtins.str
+    """who wanted it, or a part of it, stopped; empty: nobody"""
+    cancel_reason: _builtins.str
+    cancelled_with: _builtins.str
+    """the message that said /stop; empty: an operator's wish"""
     @_builtins.property
     def received_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -1104,6 +1113,8 @@ class Message(_message.Message):
     def classification(self) -> _struct_pb2.Struct: ...
     @_builtins.property
     def reviews(self) -> _containers.RepeatedCompositeFieldContainer[Global___Review]: ...
+    @_builtins.property
+    def cancelled_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -1129,10 +1140,14 @@ class Message(_message.Message):
         trace_id: _builtins.str = ...,
         classification: _struct_pb2.Struct | None = ...,
         reviews: _abc.Iterable[Global___Review] | None = ...,
+        cancelled_by: _builtins.str = ...,
+        cancel_reason: _builtins.str = ...,
+        cancelled_at: _timestamp_pb2.Timestamp | None = ...,
+        cancelled_with: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "ended_at", b"ended_at", "received_at", b"received_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancelled_at", b"cancelled_at", "classification", b"classification", "ended_at", b"ended_at", "received_at", b"received_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "channel", b"channel", "classification", b"classification", "conversation", b"conversation", "effects", b"effects", "elapsed_ms", b"elapsed_ms", "employee", b"employee", "employee_id", b"employee_id", "ended_at", b"ended_at", "message_id", b"message_id", "reason", b"reason", "received_at", b"received_at", "replies", b"replies", "retry_count", b"retry_count", "reviews", b"reviews", "sender", b"sender", "stages", b"stages", "state", b"state", "step", b"step", "step_timings_ms", b"step_timings_ms", "text", b"text", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "cancel_reason", b"cancel_reason", "cancelled_at", b"cancelled_at", "cancelled_by", b"cancelled_by", "cancelled_with", b"cancelled_with", "channel", b"channel", "classification", b"classification", "conversation", b"conversation", "effects", b"effects", "elapsed_ms", b"elapsed_ms", "employee", b"employee", "employee_id", b"employee_id", "ended_at", b"ended_at", "message_id", b"message_id", "reason", b"reason", "received_at", b"received_at", "replies", b"replies", "retry_count", b"retry_count", "reviews", b"reviews", "sender", b"sender", "stages", b"stages", "state", b"state", "step", b"step", "step_timings_ms", b"step_timings_ms", "text", b"text", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -366,8 +366,9 @@ class ControlPlaneServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelMessage(self, request, context):
-        """Asks the employee to stop what it does in the background for a message, which it does before it asks its model again; its
-        sender is told. FAILED_PRECONDITION when nothing of the message goes on in the background.
+        """Stops all that goes on for a message: what waits ends at once, what is in work as soon as its employee reads of it, what is
+        not sent yet is withheld. Its end is `withheld`, and what was done by then stays recorded. To cancel twice is to cancel once.
+        FAILED_PRECONDITION (reason NOTHING_TO_CANCEL) when there is nothing to stop any more; says in which state it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -82,8 +82,9 @@ class ControlPlaneStub:
     ListMessages: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListMessagesRequest, _control_pb2.ListMessagesResponse]
     """Newest first, without traces; texts and replies are cut to 2000 characters."""
     CancelMessage: _grpc.UnaryUnaryMultiCallable[_control_pb2.CancelMessageRequest, _control_pb2.Message]
-    """Asks the employee to stop what it does in the background for a message, which it does before it asks its model again; its
-    sender is told. FAILED_PRECONDITION when nothing of the message goes on in the background.
+    """Stops all that goes on for a message: what waits ends at once, what is in work as soon as its employee reads of it, what is
+    not sent yet is withheld. Its end is `withheld`, and what was done by then stays recorded. To cancel twice is to cancel once.
+    FAILED_PRECONDITION (reason NOTHING_TO_CANCEL) when there is nothing to stop any more; says in which state it is.
     """
     ListReviews: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListReviewsRequest, _control_pb2.ListReviewsResponse]
     GetReview: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetReviewRequest, _control_pb2.Review]
@@ -168,8 +169,9 @@ class ControlPlaneAsyncStub(ControlPlaneStub):
     ListMessages: _aio.UnaryUnaryMultiCallable[_control_pb2.ListMessagesRequest, _control_pb2.ListMessagesResponse]  # type: ignore[assignment]
     """Newest first, without traces; texts and replies are cut to 2000 characters."""
     CancelMessage: _aio.UnaryUnaryMultiCallable[_control_pb2.CancelMessageRequest, _control_pb2.Message]  # type: ignore[assignment]
-    """Asks the employee to stop what it does in the background for a message, which it does before it asks its model again; its
-    sender is told. FAILED_PRECONDITION when nothing of the message goes on in the background.
+    """Stops all that goes on for a message: what waits ends at once, what is in work as soon as its employee reads of it, what is
+    not sent yet is withheld. Its end is `withheld`, and what was done by then stays recorded. To cancel twice is to cancel once.
+    FAILED_PRECONDITION (reason NOTHING_TO_CANCEL) when there is nothing to stop any more; says in which state it is.
     """
     ListReviews: _aio.UnaryUnaryMultiCallable[_control_pb2.ListReviewsRequest, _control_pb2.ListReviewsResponse]  # type: ignore[assignment]
     GetReview: _aio.UnaryUnaryMultiCallable[_control_pb2.GetReviewRequest, _control_pb2.Review]  # type: ignore[assignment]
@@ -341,8 +343,9 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.CancelMessageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.Message, _abc.Awaitable[_control_pb2.Message]]:
-        """Asks the employee to stop what it does in the background for a message, which it does before it asks its model again; its
-        sender is told. FAILED_PRECONDITION when nothing of the message goes on in the background.
+        """Stops all that goes on for a message: what waits ends at once, what is in work as soon as its employee reads of it, what is
+        not sent yet is withheld. Its end is `withheld`, and what was done by then stays recorded. To cancel twice is to cancel once.
+        FAILED_PRECONDITION (reason NOTHING_TO_CANCEL) when there is nothing to stop any more; says in which state it is.
         """
 
     @_abc_1.abstractmethod

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -24,6 +24,7 @@ from agent.pipeline.units import Move, Place, Record, Unit
 from controlplane.decisions import EXPIRED, Decision
 from controlplane.errors import Invalid, NotNow
 from controlplane.reviews import SYSTEM, Reviews
+from controlplane.stopping import Stopping
 from empla.store.connect import connect
 from empla.store.ids import new_id
 from empla.store.roles import employee_dsn
@@ -59,6 +60,7 @@ class Sequences(RuleBasedStateMachine):
         self._open = AsyncExitStack()
         self._lives: list[asyncio.Task[None]] = []
         self._sent: dict[UUID, tuple[str, str, str, str]] = {}
+        self._stops: list[UUID] = []
         self._identities: list[Identity] = []
         self._untold = False
         self._do(self._begin_all(database, directory))
@@ -70,6 +72,7 @@ class Sequences(RuleBasedStateMachine):
         name = f"e{new_id().hex[:12]}"
         self.office: Office = await self._open.enter_async_context(opened(database, directory / name, name))
         self.reviews = Reviews(self.office.pool, lambda _: None, lambda: None)
+        self.stopping = Stopping(self.office.pool)
         await self._launch()
 
     async def _launch(self) -> None:
@@ -110,6 +113,29 @@ class Sequences(RuleBasedStateMachine):
     def time_passes(self, milliseconds: int) -> None:
         self._do(asyncio.sleep(milliseconds / 1000))
 
+    @precondition(lambda self: self._sent)
+    @rule(data=st.data(), told=st.booleans())
+    def cancelled(self, data: st.DataObject, told: bool) -> None:
+        position = data.draw(st.integers(0, len(self._sent) - 1))
+        self._do(self._cancel(list(self._sent)[position], told))
+
+    async def _cancel(self, message_id: UUID, told: bool) -> None:
+        with suppress(NotNow):
+            await self.stopping.cancel(message_id, SYSTEM, "no more")
+        self._untold |= not told
+        if told:
+            self.gateway.cancel(message_id)
+
+    @rule(conversation=st.sampled_from(("a", "b")), told=st.booleans())
+    def somebody_says_stop(self, conversation: str, told: bool) -> None:
+        self._do(self._stop(conversation, told))
+
+    async def _stop(self, conversation: str, told: bool) -> None:
+        self._stops.append(await self.office.store("/stop", conversation=conversation))
+        self._untold |= not told
+        for message_id in self._sent if told else ():
+            self.gateway.cancel(message_id)
+
     @rule()
     def killed(self) -> None:
         self._lives[-1].cancel()
@@ -126,7 +152,7 @@ class Sequences(RuleBasedStateMachine):
 
     async def _send(self) -> None:
         pool = self.office.pool
-        for message_id in self._sent:
+        for message_id in (*self._sent, *self._stops):
             await pool.execute(
                 "UPDATE outbox SET state = 'sending' WHERE message_id = $1 AND state = 'queued'", message_id
             )
@@ -248,10 +274,24 @@ class Sequences(RuleBasedStateMachine):
         assert said == []
         settled = await pool.fetch(
             "SELECT message_id FROM outbox WHERE employee_id = $1 UNION "
-            "SELECT message_id FROM inbound_messages WHERE employee_id = $1 AND processing_state = 'collected'",
+            "SELECT message_id FROM inbound_messages WHERE employee_id = $1 AND (processing_state = 'collected' "
+            "OR processing_state = 'withheld' AND cancelled_by IS NOT NULL)",
             employee_id,
         )
-        assert {row["message_id"] for row in settled} == set(self._sent), "somebody was told nothing"
+        assert {row["message_id"] for row in settled} == {*self._sent, *self._stops}, "somebody was told nothing"
+        late = await pool.fetch(
+            "SELECT message_id, state, body FROM outbox JOIN inbound_messages m USING (message_id) "
+            "WHERE m.employee_id = $1 AND m.processing_state = 'withheld' AND kind = 'reply' AND state <> 'withheld'",
+            employee_id,
+        )
+        assert late == [], "what was stopped was answered all the same"
+        begun = await pool.fetch(
+            "SELECT e.action FROM effects e JOIN message_workers w ON w.worker_id = e.unit_id "
+            "JOIN inbound_messages m ON m.message_id = w.message_id "
+            "WHERE e.employee_id = $1 AND w.cancelled_by IS NOT NULL AND e.started_at > m.cancelled_at + interval '1 s'",
+            employee_id,
+        )
+        assert begun == [], "what was stopped went on acting"
         notes = self.office.workspace / "notes.txt"
         written = Counter(notes.read_text().split() if notes.exists() else ())
         assert max(written.values(), default=0) <= 1, written

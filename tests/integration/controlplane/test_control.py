@@ -202,24 +202,23 @@ def fields_of(error: grpc.aio.AioRpcError) -> set[str]:
     return {"", *(v.field for d in status.details if d.Unpack(broken) for v in broken.field_violations)}
 
 
-async def test_only_what_goes_on_in_the_background_can_be_cancelled(plane: Plane):
+async def test_what_waits_can_be_cancelled_and_what_has_ended_cannot(plane: Plane):
     await plane.stub.CreateEmployee(pb.CreateEmployeeRequest(name="there", profile_name="sales-ae"), timeout=10)
     message = await plane.stub.SendMessage(pb.SendMessageRequest(employee="there", text="x"), timeout=10)
     request = pb.CancelMessageRequest(message_id=message.message_id, reason="too dear")
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await plane.stub.CancelMessage(request, timeout=10)
-    assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
-    await plane.pool.execute(
-        "INSERT INTO message_workers (worker_id, message_id, tenant_id, employee_id, intent_index, intent, step) "
-        "SELECT $1, message_id, tenant_id, employee_id, 0, '{}', 'background' FROM inbound_messages",
-        new_id(),
-    )
-    cancelled = await plane.stub.CancelMessage(request, timeout=10)
-    assert cancelled.message_id == message.message_id
-    [worker] = await plane.pool.fetch("SELECT cancelled_by, cancel_reason FROM message_workers")
+    for _ in range(2):  # twice is once
+        cancelled = await plane.stub.CancelMessage(request, timeout=10)
+        assert (cancelled.message_id, cancelled.state) == (message.message_id, "withheld")
+        assert (cancelled.cancel_reason, cancelled.cancelled_with) == ("too dear", "")
     [entry] = await plane.pool.fetch("SELECT actor, detail FROM audit_log WHERE action = 'message.cancel'")
-    assert worker["cancel_reason"] == entry["detail"]["reason"] == "too dear"
-    assert worker["cancelled_by"] == entry["actor"]
+    assert (entry["actor"], entry["detail"]) == (cancelled.cancelled_by, {"reason": "too dear"})
+    asked = pb.SendMessageRequest(employee="there", text="/Stop", wait_ms=10_000)
+    answered = await plane.stub.SendMessage(asked, timeout=20)  # by nobody's work: the employee has never been started
+    assert [reply.text for reply in answered.replies] == ["There was nothing to stop."]
+    assert answered.state == "answered"
+    with pytest.raises(grpc.aio.AioRpcError, match="answered") as refused:
+        await plane.stub.CancelMessage(pb.CancelMessageRequest(message_id=answered.message_id), timeout=10)
+    assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
 
 
 async def test_a_running_employee_takes_a_new_configuration_without_a_restart(plane: Plane):
