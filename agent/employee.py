@@ -235,9 +235,11 @@ class _Parts:
             instructions=employee_instructions(configuration.name, profile),
             supervised=configuration.autonomy == control_pb2.AUTONOMY_SUPERVISED,
             draining=lambda: self.draining,
+            steers=profile.when_busy == "steer",
             clock=employee.clock,
         )
         analyzer = Analyzer(self.pool, employee.identity, self.memories, model, self.warm)
+        self.coordinator.when_busy = profile.when_busy or "enqueue"
         self.coordinator.use((SECURITY_FILTER, *analyzer.steps(), *worker.steps()))
 
 

@@ -73,6 +73,7 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         tenant_id = await self._tenant(request.tenant)
         named = request.WhichOneof("source") == "profile_name"
         profile = await asyncio.to_thread(shipped_profile, request.profile_name) if named else request.profile
+        profile.when_busy = request.when_busy or profile.when_busy
         record = await self._parts.employees.create(tenant_id, request.name, profile, running=request.start)
         self._parts.lifecycle.look()
         return self._employee(record)
@@ -92,7 +93,7 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
     async def UpdateEmployee(self, request: pb.UpdateEmployeeRequest, context: Any) -> pb.Employee:
         record = await self._find(request.employee)
         profile = request.profile if request.HasField("profile") else None
-        await self._parts.employees.update(record.employee_id, profile, request.autonomy)
+        await self._parts.employees.update(record.employee_id, profile, request.autonomy, request.when_busy)
         updated = await self._parts.employees.by_id(record.employee_id)
         if stream := self._parts.streams.get(record.employee_id):
             changed = gateway_pb2.ConfigurationChanged(configuration=configuration(updated))

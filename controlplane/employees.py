@@ -10,6 +10,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 
 from controlplane.errors import AlreadyThere, Invalid, NotNow, Unknown
 from controlplane.profiles import checked_profile
+from empla.capabilities import WHEN_BUSY
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
 from empla.store.ids import new_id
 from empla.store.roles import drop_employee_role
@@ -119,12 +120,18 @@ class Employees:
             await self._pool.execute(SQL.set_desired_state, employee_id, state)
 
     async def update(
-        self, employee_id: UUID, profile: control_pb2.Profile | None, autonomy: control_pb2.Autonomy.ValueType
+        self,
+        employee_id: UUID,
+        profile: control_pb2.Profile | None,
+        autonomy: control_pb2.Autonomy.ValueType,
+        when_busy: str = "",
     ) -> None:
-        """Replace the profile, the autonomy, or both; raises `Invalid`."""
+        """Replace the profile, the autonomy, or what the profile says of further messages; raises `Invalid`."""
+        if when_busy not in ("", *WHEN_BUSY):
+            raise Invalid(f"{when_busy[:80]!r} is no policy", fields={"when_busy": f"one of {', '.join(WHEN_BUSY)}"})
         fields = None if profile is None else MessageToDict(checked_profile(profile), preserving_proto_field_name=True)
         with translated():
-            await self._pool.execute(SQL.update, employee_id, fields, _AUTONOMY_NAMES.get(autonomy))
+            await self._pool.execute(SQL.update, employee_id, fields, _AUTONOMY_NAMES.get(autonomy), when_busy)
 
     async def delete(self, employee_id: UUID, *, force: bool) -> list[UUID]:
         """Make the name free; raises `NotNow` while messages are in work, unless `force`.

@@ -35,8 +35,9 @@ ORDER BY e.name, e.employee_id LIMIT $4;
 UPDATE employees SET desired_state = $2, updated_at = now() WHERE employee_id = $1 AND deleted_at IS NULL;
 
 -- name: update
--- Replaces profile and autonomy where given.
-UPDATE employees SET profile = coalesce($2, profile), autonomy = coalesce($3, autonomy), updated_at = now()
+-- Replaces profile and autonomy where given, and in the profile what further messages mean.
+UPDATE employees SET profile = coalesce($2, profile)
+  || CASE WHEN $4 = '' THEN '{}'::jsonb ELSE jsonb_build_object('when_busy', $4::text) END, autonomy = coalesce($3, autonomy), updated_at = now()
 WHERE employee_id = $1 AND deleted_at IS NULL;
 
 -- name: hold_launch

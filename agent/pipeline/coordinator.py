@@ -14,19 +14,22 @@ import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from agent.errors import Cancelled, StepFailed, Superseded, TransitionRefused
 from agent.identity import Identity
 from agent.pipeline.attempts import attempt, gave_up, unrecordable, unstorable
+from agent.pipeline.busy import Waiting
 from agent.pipeline.ending import Ending
 from agent.pipeline.merge import merging, with_late_rows
 from agent.pipeline.parts import part_of
 from agent.pipeline.progress import Progress
-from agent.pipeline.restoring import Left, alone, restored, rows_of
+from agent.pipeline.restoring import Left
 from agent.pipeline.resuming import resumed
 from agent.pipeline.step import Incoming, Step, Work
+from agent.pipeline.taking import Taking
 from agent.pipeline.transitions import SQL, Transitions
 from agent.pipeline.units import BACKGROUND, Move, Place, Unit
 from agent.pipeline.warm import WarmContext
@@ -40,8 +43,6 @@ MAX_PARALLEL = 32
 """Messages in work; more wait in the database, unacknowledged."""
 MAX_IN_BACKGROUND = 8
 """Tasks in the background; more wait, so that they leave room for whoever waits for a reply."""
-MAX_TAKEN_OVER = 10_000
-MAX_TAKEN_UP = 1_000
 STORE_RETRY_SECONDS = 0.5
 RELEASE_TRIES = 6
 WORKED_ON = ("received", "analyzing", "working", "merging")
@@ -63,7 +64,9 @@ class Coordinator:
     ) -> None:
         self._pool, self._identity, self._transitions = pool, identity, transitions
         self._send, self._on_handled, self._progress, self._warm = send, on_handled, Progress(send), warm
-        self._ending = Ending(pool, identity, abandon)
+        self._ending, self._waiting = Ending(pool, identity, abandon), Waiting(pool, identity)
+        self._taking = Taking(pool, identity)
+        self.when_busy = "enqueue"
         self._steps: dict[str, Step] = {}
         self._live: set[UUID] = set()
         self._claimed: set[UUID] = set()
@@ -88,11 +91,11 @@ class Coordinator:
     async def run(self, group: asyncio.TaskGroup) -> None:
         """Take over what earlier launches left; later messages come through `deliver`. Tasks live in `group`."""
         self._group = group
-        for left in await self._take_over():
+        for left in await self._taking.take_over():
             turn = self._enter(left.work.message)
             self._claimed.add(left.unit.message_id)
             self._start(self._go_on(left, turn), left.unit.message_id)
-        for late in await self._late():
+        for late in await self._taking.late():
             self._go_on_late(late)
         self.resume()
 
@@ -112,6 +115,8 @@ class Coordinator:
             self._acknowledge(incoming.message_id)
         if self._draining or incoming.message_id in self._live:
             return
+        if self.when_busy == "interrupt":
+            self._start(self._interrupt(incoming), None)
         turn = self._enter(incoming)
         self._start(self._claim_and_see_through(incoming, turn), incoming.message_id)
 
@@ -194,6 +199,21 @@ class Coordinator:
                 raise asyncio.CancelledError
             yield
 
+    async def _interrupt(self, incoming: Incoming) -> None:
+        """Have what is in work of the conversation give way."""
+        for message_id in await self._patiently(lambda: self._waiting.interrupt(incoming)):
+            await self._patiently(partial(self._ending.hurry, message_id))
+
+    async def _work_of(self, incoming: Incoming, row: Any) -> Work:
+        """What is known of a claimed message, with what it is answered for as well."""
+        work, collects = Work(incoming, context_version=row["context_version"]), row["collects"]
+        if self.when_busy == "collect":
+            await self._patiently(lambda: self._waiting.collect(incoming))
+            collects = True
+        if collects:
+            work.collected = await self._patiently(lambda: self._taking.collected(incoming.message_id))
+        return work
+
     async def _claim(self, incoming: Incoming) -> tuple[Unit, Work] | None:
         while True:
             try:
@@ -215,21 +235,7 @@ class Coordinator:
                 queued_at=row["queued_at"],
                 started_at=time.time(),
             )
-            return unit, Work(incoming, context_version=row["context_version"])
-
-    async def _take_over(self) -> list[Left]:
-        me, epoch = self._identity.employee_id, self._identity.epoch
-        with translated():
-            async with self._pool.acquire() as connection:
-                taken = await connection.fetchrow(SQL.take_over, me, epoch)
-                if taken is None or not taken["owner"]:
-                    raise Superseded("a newer launch owns this employee")
-                messages = await connection.fetch(SQL.live_messages, me, epoch, MAX_TAKEN_OVER)
-                ids = [row["message_id"] for row in messages]
-                rows = await rows_of(connection, ids)
-        if taken["messages"]:
-            log.info("took over %d messages of an earlier launch", taken["messages"])
-        return [restored(row, rows) for row in messages]
+            return unit, await self._work_of(incoming, row)
 
     # What was answered
 
@@ -240,7 +246,10 @@ class Coordinator:
     async def _take_up(self) -> None:
         """Go on with what waited and has an answer that nobody has taken, or that somebody wants stopped."""
         async with self._taking_up:
-            for left in [*await self._patiently(self._answered), *await self._patiently(self._to_be_stopped)]:
+            for left in [
+                *await self._patiently(self._taking.answered),
+                *await self._patiently(self._taking.to_be_stopped),
+            ]:
                 if left.unit.unit_id in self._resuming | self._live:
                     self._resume_again = True  # once that has come to its end
                 elif left.unit.machine == "worker":
@@ -256,27 +265,6 @@ class Coordinator:
             except StoreUnavailable as error:
                 log.warning("the database is away, what was decided about work waits: %s", error)
                 await asyncio.sleep(STORE_RETRY_SECONDS)
-
-    async def _answered(self) -> list[Left]:
-        return await self._units(SQL.take_up, self._identity.employee_id, self._identity.epoch, MAX_TAKEN_UP)
-
-    async def _to_be_stopped(self) -> list[Left]:
-        return await self._units(SQL.take_up_stopped, self._identity.employee_id, self._identity.epoch)
-
-    async def _late(self) -> list[Left]:
-        return await self._units(SQL.late_workers, self._identity.employee_id, self._identity.epoch)
-
-    async def _units(self, statement: str, *arguments: Any) -> list[Left]:
-        """Single units, each with the whole work of its message; `answer` is what they were taken up for."""
-        with translated():
-            async with self._pool.acquire() as connection:
-                found = await connection.fetch(statement, *arguments)
-                if not found:
-                    return []
-                ids = list({row["message_id"] for row in found})
-                messages = {row["message_id"]: row for row in await connection.fetch(SQL.messages, ids)}
-                rows = await rows_of(connection, ids)
-        return [alone(row, messages[row["message_id"]], rows) for row in found]
 
     def _go_on_late(self, left: Left) -> None:
         self._resuming.add(left.unit.unit_id)

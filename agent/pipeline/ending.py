@@ -77,13 +77,13 @@ class Ending:
 
 
 def _stopped(work: Work, unit: Unit, stop: Stop, record: Record | None) -> Move:
-    whole = unit.machine == "message"
+    whole, gives_way = unit.machine == "message", stop.gives_way_to is not None
     return Move(
         unit=unit,
-        to=Place("withheld" if whole else "cancelled"),
+        to=Place(("collected" if gives_way else "withheld") if whole else "cancelled"),
         begins=False,
         record=None if record is None else replace(record, outcome="cancelled", output=None),
-        reason=(f"cancelled by {stop.why}" if whole else stop.why)[:1000],
+        reason=(f"cancelled by {stop.why}" if whole and not gives_way else stop.why)[:1000],
         ends=whole,
         outbox=[notice_of_part(work, unit, notices.CANCELLED)] if stop.tells else [],
     )

@@ -14,15 +14,21 @@ from empla.store.connect import Pool, translated
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Who wants a unit stopped, and why; `tells`: its sender waits for something, and nobody else tells them."""
+    """Who wants a unit stopped, and why, or the message that it gives way to.
+
+    `tells`: its sender waits for something, and nobody else tells them.
+    """
 
     by: str
     reason: str
     tells: bool
+    gives_way_to: UUID | None
 
     @property
     def why(self) -> str:
         """For people."""
+        if self.gives_way_to is not None:
+            return f"gives way to message {self.gives_way_to}"
         return f"{self.by}: {self.reason}" if self.reason else self.by
 
 
@@ -30,7 +36,11 @@ async def stop_of(pool: Pool, unit_id: UUID) -> Stop | None:
     """Who wants a message or a worker stopped; None when nobody does. Raises `StoreUnavailable`."""
     with translated():
         row = await pool.fetchrow(SQL.cancelled, unit_id)
-    return None if row is None else Stop(row["cancelled_by"], row["cancel_reason"], row["tells"])
+    return (
+        None
+        if row is None
+        else Stop(row["cancelled_by"] or "", row["cancel_reason"], row["tells"], row["gives_way_to"])
+    )
 
 
 async def go_on_unless_stopped(pool: Pool, unit_id: UUID) -> None:

@@ -11,6 +11,7 @@ from controlplane.cli.output import age, dim, json_option, local_time, print_jso
 from controlplane.cli.pages import listed
 from controlplane.cli.profile import is_file, read_profile
 from controlplane.cli.safe_text import printable
+from empla.capabilities import WHEN_BUSY
 from empla.v1 import control_pb2
 
 _DRAIN = click.option(
@@ -19,6 +20,12 @@ _DRAIN = click.option(
     default=0,
     metavar="SECONDS",
     help="Let messages in work finish for so long.  [default: 10]",
+)
+_WHEN_BUSY = click.option(
+    "--when-busy",
+    type=click.Choice(WHEN_BUSY),
+    default=None,
+    help="What a message means that comes while an earlier one of its conversation is in work.  [default: enqueue]",
 )
 
 
@@ -85,6 +92,7 @@ def _print_employee(item: control_pb2.Employee) -> None:
         "model": item.health.model,
         "capabilities": ", ".join(item.profile.capabilities) or "all",
         "goals": "; ".join(item.profile.goals),
+        "when busy": item.profile.when_busy or WHEN_BUSY[0],
         "created": local_time(item.created_at),
     }
     for label, value in rows.items():
@@ -103,18 +111,40 @@ def _health(health: control_pb2.EmployeeHealth) -> str:
 @click.option(
     "--profile", default="sales-ae", metavar="NAME_OR_FILE", show_default=True, help="A shipped one, or a file."
 )
+@_WHEN_BUSY
 @click.option("--start/--no-start", default=True, show_default=True, help="Start it as well.")
 @json_option
-def create(name: str, profile: str, start: bool, as_json: bool) -> None:
+def create(name: str, profile: str, when_busy: str | None, start: bool, as_json: bool) -> None:
     """Create the employee NAME from a shipped profile, or from a .toml or .json file."""
     request = control_pb2.CreateEmployeeRequest(name=name, start=start)
     if is_file(profile):
         request.profile.CopyFrom(read_profile(Path(profile)))
     else:
         request.profile_name = profile
+    request.when_busy = when_busy or ""
     with connected() as control_plane:
         created = control_plane.CreateEmployee(request)
     _done(created, "created and starting" if start else "created, not started", as_json=as_json)
+
+
+@employee.command()
+@click.argument("name")
+@click.option("--profile", default=None, metavar="FILE", help="What it is from now on: a .toml or .json file.")
+@click.option("--autonomy", type=click.Choice(["shadow", "supervised", "autonomous"]), help="What may leave unseen.")
+@_WHEN_BUSY
+@json_option
+def update(name: str, profile: str | None, autonomy: str | None, when_busy: str | None, as_json: bool) -> None:
+    """Change what is given of an employee; it goes on by it from its next step on."""
+    request = control_pb2.UpdateEmployeeRequest(employee=name, when_busy=when_busy or "")
+    if profile is not None:
+        request.profile.CopyFrom(read_profile(Path(profile)))
+    if autonomy is not None:
+        request.autonomy = control_pb2.Autonomy.Value(f"AUTONOMY_{autonomy.upper()}")
+    if not (profile or autonomy or when_busy):
+        raise click.UsageError("Say what to change: --profile, --autonomy or --when-busy.")
+    with connected() as control_plane:
+        updated = control_plane.UpdateEmployee(request)
+    _done(updated, "updated", as_json=as_json)
 
 
 @employee.command()

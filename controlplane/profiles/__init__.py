@@ -7,7 +7,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.json_format import ParseDict, ParseError
 
 from controlplane.errors import Invalid, Unknown
-from empla.capabilities import DECISIONS, PLACES, RISKS, SHIPPED_CAPABILITIES, SIDECAR_MEMORY_MB
+from empla.capabilities import DECISIONS, PLACES, RISKS, SHIPPED_CAPABILITIES, SIDECAR_MEMORY_MB, WHEN_BUSY
 from empla.egress import rule_of
 from empla.v1 import control_pb2
 
@@ -74,6 +74,8 @@ def checked_profile(profile: control_pb2.Profile) -> control_pb2.Profile:
     if unknown := sorted(set(profile.capabilities) - set(SHIPPED_CAPABILITIES)):
         names = ", ".join(map(repr, unknown))[:200]
         wrong["profile.capabilities"] = f"there is no {names}; there are: {', '.join(SHIPPED_CAPABILITIES)}"
+    if profile.when_busy not in ("", *WHEN_BUSY):
+        wrong["profile.when_busy"] = f"one of {', '.join(WHEN_BUSY)}"
     wrong |= _wrong_rules(profile) | _wrong_policy(profile) | _wrong_workstation(profile.workstation)
     if wrong:
         raise Invalid("the profile does not fit: " + "; ".join(f"{k}: {v}" for k, v in wrong.items()), fields=wrong)

@@ -8,3 +8,5 @@ DECISIONS = ("allow", "ask", "deny")
 PLACES = ("auto", "local", "sidecar")
 SIDECAR_MEMORY_MB = (256, 1 << 20)
 """From and to: what a profile may say that one sidecar gets at most."""
+WHEN_BUSY = ("enqueue", "collect", "steer", "interrupt")
+"""What a message may mean that arrives while an earlier one of its conversation is in work."""

@@ -188,11 +188,17 @@ class Profile(_message.Message):
     EGRESS_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
     WORKSTATION_FIELD_NUMBER: _builtins.int
+    WHEN_BUSY_FIELD_NUMBER: _builtins.int
     role: _builtins.str
     """such as "Account executive"; 1 to 200 characters"""
     instructions: _builtins.str
     """tone and duties, for the model; at most 64 KiB"""
     autonomy: Global___Autonomy.ValueType
+    when_busy: _builtins.str
+    """What a message means that comes while an earlier one of its conversation is in work. "enqueue": it waits for its turn.
+    "collect": what waits is answered together. "steer": it is shown to the running worker before its model is asked again.
+    "interrupt": what is in work gives way, and the newer message is answered with knowledge of it. Empty: enqueue.
+    """
     @_builtins.property
     def goals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """at most 32"""
@@ -230,10 +236,11 @@ class Profile(_message.Message):
         egress: _abc.Iterable[Global___EgressRule] | None = ...,
         policy: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         workstation: Global___Workstation | None = ...,
+        when_busy: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["loop", b"loop", "model", b"model", "workstation", b"workstation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "capabilities", b"capabilities", "egress", b"egress", "goals", b"goals", "instructions", b"instructions", "loop", b"loop", "model", b"model", "policy", b"policy", "role", b"role", "workstation", b"workstation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "capabilities", b"capabilities", "egress", b"egress", "goals", b"goals", "instructions", b"instructions", "loop", b"loop", "model", b"model", "policy", b"policy", "role", b"role", "when_busy", b"when_busy", "workstation", b"workstation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -488,6 +495,7 @@ class CreateEmployeeRequest(_message.Message):
     PROFILE_FIELD_NUMBER: _builtins.int
     PROFILE_NAME_FIELD_NUMBER: _builtins.int
     START_FIELD_NUMBER: _builtins.int
+    WHEN_BUSY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """[a-z0-9-], 1 to 63, unique within the tenant"""
     tenant: _builtins.str
@@ -495,6 +503,8 @@ class CreateEmployeeRequest(_message.Message):
     profile_name: _builtins.str
     """one that is shipped, such as sales-ae"""
     start: _builtins.bool
+    when_busy: _builtins.str
+    """see Profile; empty: as the profile says"""
     @_builtins.property
     def profile(self) -> Global___Profile: ...
     def __init__(
@@ -505,10 +515,11 @@ class CreateEmployeeRequest(_message.Message):
         profile: Global___Profile | None = ...,
         profile_name: _builtins.str = ...,
         start: _builtins.bool = ...,
+        when_busy: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile", "profile_name", b"profile_name", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "profile", b"profile", "profile_name", b"profile_name", "source", b"source", "start", b"start", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "profile", b"profile", "profile_name", b"profile_name", "source", b"source", "start", b"start", "tenant", b"tenant", "when_busy", b"when_busy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["profile", "profile_name"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
@@ -590,9 +601,12 @@ class UpdateEmployeeRequest(_message.Message):
     EMPLOYEE_FIELD_NUMBER: _builtins.int
     PROFILE_FIELD_NUMBER: _builtins.int
     AUTONOMY_FIELD_NUMBER: _builtins.int
+    WHEN_BUSY_FIELD_NUMBER: _builtins.int
     employee: _builtins.str
     autonomy: Global___Autonomy.ValueType
     """unspecified: unchanged"""
+    when_busy: _builtins.str
+    """see Profile; empty: as the profile says"""
     @_builtins.property
     def profile(self) -> Global___Profile:
         """absent: unchanged"""
@@ -603,10 +617,11 @@ class UpdateEmployeeRequest(_message.Message):
         employee: _builtins.str = ...,
         profile: Global___Profile | None = ...,
         autonomy: Global___Autonomy.ValueType = ...,
+        when_busy: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "employee", b"employee", "profile", b"profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "employee", b"employee", "profile", b"profile", "when_busy", b"when_busy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from agent.errors import Superseded, TransitionRefused
 from agent.identity import Identity
@@ -23,8 +23,10 @@ from agent.pipeline.transitions import Transitions
 from agent.pipeline.units import Move, Place, Record, Unit
 from controlplane.decisions import EXPIRED, Decision
 from controlplane.errors import Invalid, NotNow
+from controlplane.gateway import configuration
 from controlplane.reviews import SYSTEM, Reviews
 from controlplane.stopping import Stopping
+from empla.capabilities import WHEN_BUSY
 from empla.store.connect import connect
 from empla.store.ids import new_id
 from empla.store.roles import employee_dsn
@@ -76,6 +78,10 @@ class Sequences(RuleBasedStateMachine):
         await self._launch()
 
     async def _launch(self) -> None:
+        """Another process, beside the last one at most: the connections of a role are counted."""
+        for life in self._lives[:-1]:
+            life.cancel()
+        await asyncio.gather(*self._lives[:-1], return_exceptions=True)
         self._group = await self._open.enter_async_context(_Lives())
         self.gateway: LocalGateway
         self.gateway, life = await self.office.begin(self._group, ScriptedModel(script))
@@ -85,6 +91,14 @@ class Sequences(RuleBasedStateMachine):
         await self.office.deliver_all(self.gateway)
 
     # What happens
+
+    @initialize(policy=st.sampled_from(WHEN_BUSY))
+    def further_messages_mean(self, policy: str) -> None:
+        self._do(self._configure(policy))
+
+    async def _configure(self, policy: str) -> None:
+        self.office.record.profile.when_busy = policy  # of later launches as well
+        self.gateway.configure(configuration(self.office.record))
 
     @rule(kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=3), conversation=st.sampled_from(("a", "b")))
     def messages(self, kinds: list[str], conversation: str) -> None:
@@ -285,6 +299,12 @@ class Sequences(RuleBasedStateMachine):
             employee_id,
         )
         assert late == [], "what was stopped was answered all the same"
+        given = await pool.fetch(
+            "SELECT message_id, processing_state FROM inbound_messages WHERE employee_id = $1 "
+            "AND collected_into IS NOT NULL AND processing_state NOT IN ('collected', 'withheld')",
+            employee_id,
+        )
+        assert given == [], "what gave way went on all the same"
         begun = await pool.fetch(
             "SELECT e.action FROM effects e JOIN message_workers w ON w.worker_id = e.unit_id "
             "JOIN inbound_messages m ON m.message_id = w.message_id "
@@ -319,7 +339,7 @@ def test_no_sequence_of_events_leads_astray(database: Database, tmp_path: Path) 
     run_state_machine_as_test(  # to shrink what is stuck would take as long as it is waited for, each time
         Here,
         settings=settings(
-            max_examples=12,
+            max_examples=20,
             stateful_step_count=12,
             deadline=None,
             database=None,

@@ -67,7 +67,14 @@ def test_json_has_numbers_and_words(peer: Any, empla: Fixture) -> None:
 def test_show(peer: Any, empla: Fixture) -> None:
     peer.answers["GetEmployee"] = _employee()
     shown = empla("employee", "show", "sales-ae").stdout
-    for part in ("default/sales-ae", "attached", "Account executive", "pid 42, epoch 3", "20 MiB"):
+    for part in (
+        "default/sales-ae",
+        "attached",
+        "Account executive",
+        "pid 42, epoch 3",
+        "20 MiB",
+        "when busy    enqueue",
+    ):
         assert part in shown
     assert json.loads(empla("employee", "show", "sales-ae", "--json").stdout)["name"] == "sales-ae"
 
@@ -149,6 +156,17 @@ def test_lifecycle(
     result = empla("employee", *arguments, "sales-ae")
     assert (result.exit_code, result.stdout, peer.last.request.employee) == (0, said, "sales-ae")
     assert peer.last.seconds_left == pytest.approx(seconds, abs=10)
+
+
+def test_update_changes_what_is_given(peer: Any, empla: Fixture) -> None:
+    peer.answers["UpdateEmployee"] = _employee()
+    assert empla("employee", "update", "sales-ae", "--when-busy", "steer").stdout == "sales-ae: updated\n"
+    sent = peer.last.request
+    assert (sent.when_busy, sent.autonomy, sent.HasField("profile")) == ("steer", 0, False)
+    assert empla("employee", "update", "sales-ae", "--autonomy", "shadow").exit_code == 0
+    assert peer.last.request.autonomy == control_pb2.AUTONOMY_SHADOW
+    for wrong in ((), ("--when-busy", "later")):
+        assert empla("employee", "update", "sales-ae", *wrong).exit_code == 2
 
 
 def test_delete_asks_first(peer: Any, empla: Fixture) -> None:
