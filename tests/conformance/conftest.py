@@ -124,6 +124,7 @@ async def _standing(implementation_name: str) -> AsyncIterator[Standing | None]:
         workspace = make_workspace(Path(directory) / "workspace")
         async with started(workspace) as running:
             yield Standing(workspace, running)
+        assert [described(pid) for pid in jailed_processes(workspace)] == []
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
@@ -140,10 +141,24 @@ async def standing_neighbour(implementation_name: str) -> AsyncIterator[Standing
         yield sidecar
 
 
+_ALIKE = {
+    "test_bad_arguments",
+    "test_execution",
+    "test_network",
+    "test_ordinary_programs",
+    "test_system_calls",
+    "test_visible_files",
+}
+"""Their programs end by themselves, and those of one test are nothing to the next."""
+
+
 @pytest.fixture
 def shared(request: pytest.FixtureRequest) -> Standing | None:
-    """The sidecar that this test shares with others, if it wants no more than files with the usual limits."""
-    if "open_compute" in request.fixturenames or "open_files" in inspect.signature(request.function).parameters:
+    """The sidecar that this test shares with others, if it wants only files or programs with the usual limits."""
+    asked = inspect.signature(request.function).parameters
+    if "open_files" in asked or "open_compute" in asked:
+        return None
+    if "open_compute" in request.fixturenames and request.path.stem not in _ALIKE:
         return None
     sidecar: Standing | None = request.getfixturevalue("standing")
     return sidecar
@@ -221,10 +236,11 @@ async def neighbour(
 
 
 @pytest.fixture
-async def healthy(planted: Path, neighbour: Compute) -> AsyncIterator[None]:
+async def healthy(planted: Path, shared: Standing | None, neighbour: Compute) -> AsyncIterator[None]:
     """After the test and the end of its Compute nothing of it is left, and host and neighbour are well."""
     yield
-    assert [described(pid) for pid in jailed_processes(planted)] == []
+    if not shared:
+        assert [described(pid) for pid in jailed_processes(planted)] == []
     assert (await run(neighbour, "true")).end.exit_code == 0
     assert available_memory() > 256 << 20
 
@@ -260,8 +276,12 @@ def open_compute(
 
 
 @pytest.fixture
-async def compute(open_compute: OpenCompute) -> AsyncIterator[Compute]:
+async def compute(open_compute: OpenCompute, shared: Standing | None) -> AsyncIterator[Compute]:
     """An open Compute over the workspace."""
+    if shared:
+        async with shared.opened() as remote:
+            yield remote.compute
+        return
     async with open_compute() as opened:
         yield opened
 
