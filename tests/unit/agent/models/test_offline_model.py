@@ -252,7 +252,7 @@ async def test_without_tools_it_says_so() -> None:
 )
 async def test_what_it_cannot_do_it_says(office: Office, message: str) -> None:
     reply = await office.ask(message)
-    assert "No model key is configured" in reply.text
+    assert "I have no model key, so I can only" in reply.text
     assert not {"write_file", "append_file", "remember"} & set(reply.names())
 
 
