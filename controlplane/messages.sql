@@ -6,9 +6,23 @@ FROM inbound_messages m JOIN message_bodies b USING (message_id) JOIN employees 
 JOIN channels c ON c.channel_id = m.channel_id JOIN conversations v ON v.conversation_id = m.conversation_id
 WHERE m.message_id = $1 AND ($2::uuid IS NULL OR m.tenant_id = $2);
 
--- name: state
--- Where a message stands.
-SELECT processing_state FROM inbound_messages WHERE message_id = $1;
+-- name: standing
+-- Where a message stands; of one that answered a question, which message that was about and whether something still comes of it.
+SELECT m.processing_state AS state, w.message_id AS collected_into, m.ended_at,
+  u.taken_at IS NULL OR (w.state = 'running' AND w.step <> 'background')
+    OR EXISTS (SELECT FROM outbox o WHERE o.message_id = w.message_id AND o.state IN ('queued', 'sending')) AS comes
+FROM inbound_messages m
+LEFT JOIN step_attempts a ON m.processing_state = 'collected' AND a.message_id = m.message_id AND a.output ? 'answers'
+LEFT JOIN message_workers w ON w.worker_id = (a.output ->> 'answers')::uuid
+LEFT JOIN unit_answers u ON u.unit_id = w.worker_id AND u.answered_at = m.ended_at
+WHERE m.message_id = $1;
+
+-- name: brought_about
+-- What was written in answer to a message after one of its questions was answered, until the next one was.
+SELECT outbox_id, message_id, kind, left(body, $3) AS body, state, reason, ended_at FROM outbox o
+WHERE message_id = $1 AND kind <> 'reply' AND queued_at > $2 AND NOT EXISTS (
+  SELECT FROM unit_answers u WHERE u.message_id = $1 AND u.answered_at > $2 AND u.answered_at < o.queued_at)
+ORDER BY queued_at, part;
 
 -- name: page
 -- Messages of a tenant or of one employee, newest first, those before a sequence number, with the beginnings of their bodies.

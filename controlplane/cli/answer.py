@@ -17,7 +17,8 @@ _UNSENT = ("held", "withheld", "failed")
 
 def reply_text(message: control_pb2.Message) -> str:
     """What the employee answered, '' while there is no reply that left or is about to leave."""
-    replies = [reply for reply in message.replies if reply.kind not in ("notice", "progress")]
+    asides = ("notice",) if message.state == "collected" else ("notice", "progress")
+    replies = [reply for reply in message.replies if reply.kind not in asides]
     return "\n\n".join(reply.text for reply in replies if reply.state not in _UNSENT)
 
 
@@ -29,7 +30,9 @@ def notice_text(message: control_pb2.Message) -> str:
 def where_to_look(message: control_pb2.Message) -> str:
     """The command that tells more about a message that was not answered: of what waits for a person, if something does."""
     waiting = [review.review_id for review in message.reviews if review.decisions]
-    return f"empla reviews show {waiting[0]}" if waiting else f"empla message show {message.message_id}"
+    if waiting:
+        return f"empla reviews show {waiting[0]}"
+    return f"empla message show {message.collected_into or message.message_id}"
 
 
 def message_document(message: control_pb2.Message) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def _traced(control_plane: control_pb2_grpc.ControlPlaneStub, message: control_p
 def _show(message: control_pb2.Message, *, no_wait: bool) -> None:
     if no_wait:
         click.echo(message.message_id)
-    elif message.state == "answered":
+    elif message.state == "answered" or (message.state == "collected" and reply_text(message)):
         click.echo(printable(reply_text(message)))
     else:
         click.echo(_explained(message), err=True)
@@ -101,7 +101,7 @@ def _show(message: control_pb2.Message, *, no_wait: bool) -> None:
 def _explained(message: control_pb2.Message) -> str:
     """Why there is no reply, and where to look."""
     if not _in_work(message):
-        why = message.reason or notice_text(message)
+        why = (message.state == "collected" and notice_text(message)) or message.reason or notice_text(message)
         what = f"the message is {message.state}" + (f": {why}" if why else "")
     else:
         what = f"the message is still in work ({message.state})"
