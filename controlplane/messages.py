@@ -198,6 +198,7 @@ def _message(row: Any, replies: Iterable[Any], collected_into: UUID | None = Non
         received_at=_time(row["received_at"]),
         ended_at=_time(row["ended_at"]),
         elapsed_ms=row["elapsed_ms"],
+        waited_ms=row["waited_ms"],
         step_timings_ms=row["step_timings"],
         trace_id=telemetry.trace_id(row["trace_context"]),
         collected_into=str(collected_into or ""),

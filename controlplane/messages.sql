@@ -1,7 +1,11 @@
 -- name: message
 -- One message as operators see it.
 SELECT m.*, b.body, e.name AS employee, c.name AS channel, v.external_id AS conversation,
-  (extract(epoch FROM coalesce(m.ended_at, clock_timestamp()) - m.received_at) * 1000)::float8 AS elapsed_ms
+  (extract(epoch FROM coalesce(m.ended_at, clock_timestamp()) - m.received_at) * 1000)::float8 AS elapsed_ms,
+  (SELECT coalesce(sum(extract(epoch FROM upper(span) - lower(span))) * 1000, 0)::float8 FROM (
+    SELECT unnest(range_agg(tstzrange(m.received_at, coalesce(m.ended_at, clock_timestamp()))
+      * tstzrange(r.created_at, coalesce(r.resolved_at, clock_timestamp())))) AS span
+    FROM reviews r WHERE r.message_id = m.message_id) spans) AS waited_ms
 FROM inbound_messages m JOIN message_bodies b USING (message_id) JOIN employees e ON e.employee_id = m.employee_id
 JOIN channels c ON c.channel_id = m.channel_id JOIN conversations v ON v.conversation_id = m.conversation_id
 WHERE m.message_id = $1 AND ($2::uuid IS NULL OR m.tenant_id = $2);
@@ -27,7 +31,11 @@ ORDER BY queued_at, part;
 -- name: page
 -- Messages of a tenant or of one employee, newest first, those before a sequence number, with the beginnings of their bodies.
 SELECT m.*, left(b.body, $6) AS body, e.name AS employee, c.name AS channel, v.external_id AS conversation,
-  (extract(epoch FROM coalesce(m.ended_at, clock_timestamp()) - m.received_at) * 1000)::float8 AS elapsed_ms
+  (extract(epoch FROM coalesce(m.ended_at, clock_timestamp()) - m.received_at) * 1000)::float8 AS elapsed_ms,
+  (SELECT coalesce(sum(extract(epoch FROM upper(span) - lower(span))) * 1000, 0)::float8 FROM (
+    SELECT unnest(range_agg(tstzrange(m.received_at, coalesce(m.ended_at, clock_timestamp()))
+      * tstzrange(r.created_at, coalesce(r.resolved_at, clock_timestamp())))) AS span
+    FROM reviews r WHERE r.message_id = m.message_id) spans) AS waited_ms
 FROM inbound_messages m JOIN message_bodies b USING (message_id) JOIN employees e ON e.employee_id = m.employee_id
 JOIN channels c ON c.channel_id = m.channel_id JOIN conversations v ON v.conversation_id = m.conversation_id
 WHERE ($1::uuid IS NULL OR m.tenant_id = $1) AND ($2::uuid IS NULL OR m.employee_id = $2)

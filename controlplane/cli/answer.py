@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from controlplane.cli.document import as_document
+from controlplane.cli.output import milliseconds
 from empla.v1 import control_pb2
 
 STAGES = ("receive", "analyze", "work", "merge", "send")
@@ -12,6 +13,8 @@ STAGES = ("receive", "analyze", "work", "merge", "send")
 ENDED = ("answered", "collected", "withheld", "failed")
 """The states in which nothing more happens; `waiting` ends only by a person."""
 
+_SHORT_WAIT_MS = 1000
+"""What is shorter is no person's doing: a part that asks something waits like that until its message is merged."""
 _UNSENT = ("held", "withheld", "failed")
 
 
@@ -25,6 +28,19 @@ def reply_text(message: control_pb2.Message) -> str:
 def notice_text(message: control_pb2.Message) -> str:
     """What the sender is told instead of a reply."""
     return "\n\n".join(reply.text for reply in message.replies if reply.kind == "notice")
+
+
+def answered_later(message: control_pb2.Message) -> bool:
+    """Whether a message that failed was answered after all, once a person had decided about it."""
+    return message.state == "failed" and any(r.kind == "follow_up" and r.state == "sent" for r in message.replies)
+
+
+def took(message: control_pb2.Message) -> str:
+    """How long a message took, and apart from that how long it waited for a person's decision, if that is worth telling."""
+    waited = min(message.waited_ms, message.elapsed_ms)
+    if waited < _SHORT_WAIT_MS:
+        return milliseconds(message.elapsed_ms)
+    return f"{milliseconds(message.elapsed_ms - waited)}, waited {milliseconds(waited)} for a person"
 
 
 def where_to_look(message: control_pb2.Message) -> str:

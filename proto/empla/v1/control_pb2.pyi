@@ -1065,6 +1065,7 @@ class Message(_message.Message):
     CLASSIFICATION_FIELD_NUMBER: _builtins.int
     REVIEWS_FIELD_NUMBER: _builtins.int
     COLLECTED_INTO_FIELD_NUMBER: _builtins.int
+    WAITED_MS_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     employee: _builtins.str
     employee_id: _builtins.str
@@ -1085,6 +1086,8 @@ class Message(_message.Message):
     """Of one that answered a question: the message that the question was about. What came of the answer stands in `replies`. Not
     in lists.
     """
+    waited_ms: _builtins.float
+    """of elapsed_ms, what passed while a person had something to decide about it"""
     @_builtins.property
     def received_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -1135,10 +1138,11 @@ class Message(_message.Message):
         classification: _struct_pb2.Struct | None = ...,
         reviews: _abc.Iterable[Global___Review] | None = ...,
         collected_into: _builtins.str = ...,
+        waited_ms: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "ended_at", b"ended_at", "received_at", b"received_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "channel", b"channel", "classification", b"classification", "collected_into", b"collected_into", "conversation", b"conversation", "effects", b"effects", "elapsed_ms", b"elapsed_ms", "employee", b"employee", "employee_id", b"employee_id", "ended_at", b"ended_at", "message_id", b"message_id", "reason", b"reason", "received_at", b"received_at", "replies", b"replies", "retry_count", b"retry_count", "reviews", b"reviews", "sender", b"sender", "stages", b"stages", "state", b"state", "step", b"step", "step_timings_ms", b"step_timings_ms", "text", b"text", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "channel", b"channel", "classification", b"classification", "collected_into", b"collected_into", "conversation", b"conversation", "effects", b"effects", "elapsed_ms", b"elapsed_ms", "employee", b"employee", "employee_id", b"employee_id", "ended_at", b"ended_at", "message_id", b"message_id", "reason", b"reason", "received_at", b"received_at", "replies", b"replies", "retry_count", b"retry_count", "reviews", b"reviews", "sender", b"sender", "stages", b"stages", "state", b"state", "step", b"step", "step_timings_ms", b"step_timings_ms", "text", b"text", "trace_id", b"trace_id", "waited_ms", b"waited_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
