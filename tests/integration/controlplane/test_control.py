@@ -311,7 +311,7 @@ async def test_a_reply_on_its_way_is_left_to_the_sender(database: Database):
             "SELECT gen_random_uuid(), tenant_id, employee_id, message_id, 'reply', 'x', 1, 'sending' FROM inbound_messages"
         )
         assert await Employees(pool).delete(employee_id, force=True) == []
-        assert await Messages(pool).state(message_id) == "sending"
+        assert (await Messages(pool).standing(message_id)).state == "sending"
 
 
 async def test_no_message_slips_into_a_deletion(database: Database):
