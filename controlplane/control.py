@@ -56,6 +56,7 @@ class Parts:
     lifecycle: Lifecycle
     logs: Logs
     sidecars: Sidecars
+    model: str
 
 
 class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
@@ -63,6 +64,7 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
 
     def __init__(self, parts: Parts, reviews: Reviews) -> None:
         self._parts, self._reviews = parts, reviews
+        self.http_address = ""  # known once it is bound
         self._telling = Telling(parts.messages, parts.followers)
 
     # Employees
@@ -244,6 +246,8 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         now.GetCurrentTime()
         return pb.Overview(
             build=await asyncio.to_thread(version, "empla"),
+            model=self._parts.model,
+            http_address=self.http_address,
             now=now,
             last_messages=fitting(last, room),
             employees=fitting(map(self._glance, records), room),

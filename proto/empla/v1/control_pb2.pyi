@@ -3184,10 +3184,16 @@ class Overview(_message.Message):
     OPEN_REVIEWS_FIELD_NUMBER: _builtins.int
     LIVE_MESSAGES_FIELD_NUMBER: _builtins.int
     QUEUED_OUTBOX_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    HTTP_ADDRESS_FIELD_NUMBER: _builtins.int
     build: _builtins.str
     open_reviews: _builtins.int
     live_messages: _builtins.int
     queued_outbox: _builtins.int
+    model: _builtins.str
+    """what employees use whose profile names no other, such as "openai gpt" or "offline rules" """
+    http_address: _builtins.str
+    """host:port of webhooks and the status page"""
     @_builtins.property
     def now(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -3211,10 +3217,12 @@ class Overview(_message.Message):
         open_reviews: _builtins.int = ...,
         live_messages: _builtins.int = ...,
         queued_outbox: _builtins.int = ...,
+        model: _builtins.str = ...,
+        http_address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["latency", b"latency", "now", b"now"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["build", b"build", "employees", b"employees", "last_messages", b"last_messages", "latency", b"latency", "live_messages", b"live_messages", "now", b"now", "open_reviews", b"open_reviews", "queued_outbox", b"queued_outbox"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["build", b"build", "employees", b"employees", "http_address", b"http_address", "last_messages", b"last_messages", "latency", b"latency", "live_messages", b"live_messages", "model", b"model", "now", b"now", "open_reviews", b"open_reviews", "queued_outbox", b"queued_outbox"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
