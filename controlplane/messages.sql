@@ -62,9 +62,11 @@ SELECT capability, action, arguments, state, result, error, places, started_at,
 FROM effects WHERE message_id = $1 ORDER BY started_at, response_index, call_index;
 
 -- name: reviews
--- The reviews of a message.
+-- The reviews of a message, and one of many messages that names it.
 SELECT r.*, e.name AS employee, review_resumes(r) AS resumes FROM reviews r JOIN employees e ON e.employee_id = r.employee_id
-WHERE r.message_id = $1 ORDER BY r.created_at;
+WHERE r.message_id = $1 OR (r.message_id IS NULL AND r.employee_id = (SELECT employee_id FROM inbound_messages WHERE message_id = $1)
+  AND r.payload @> jsonb_build_object('messages', jsonb_build_array(jsonb_build_object('message_id', $1))))
+ORDER BY r.created_at;
 
 -- name: open_reviews
 -- Reviews of a tenant or of one employee, oldest first.

@@ -275,6 +275,14 @@ async def test_deleting_an_employee_by_force_ends_its_messages_with_a_review_eac
     assert (other.state, other.replies[0].state) == ("failed", "withheld")
     for message in (failed, other):
         assert [(r.kind, r.state) for r in message.reviews] == [("needs_manual_intervention", "open")]
+    [review] = (await plane.stub.ListReviews(pb.ListReviewsRequest(), timeout=10)).reviews
+    assert {message.reviews[0].review_id for message in (failed, other)} == {review.review_id}
+    assert review.reason == "the employee was deleted with 2 of its messages unanswered"
+    named = [one.struct_value.fields for one in review.payload.fields["messages"].list_value.values]
+    assert [(one["message_id"].string_value, one["text"].string_value) for one in named] == [
+        (message_id, "hello"),
+        (other.message_id, "me too"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,9 @@ def test_a_machine_before_the_first_start(empla: Fixture, examine: Fixture) -> N
 
 
 def test_a_running_control_plane(peer: Any, examine: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    overview = {"build": "1.2.3", "live_messages": 4, "model": "openai small", "http_address": "10.0.0.1:8080"}
-    peer.answers["GetOverview"] = control_pb2.Overview(**overview)
+    peer.answers["GetOverview"] = control_pb2.Overview(
+        build="1.2.3", live_messages=4, model="openai small", http_address="10.0.0.1:8080"
+    )
     monkeypatch.setenv("ANTHROPIC_API_KEY", "of this shell alone")
     exit_code, checks = examine()
     assert exit_code == 0

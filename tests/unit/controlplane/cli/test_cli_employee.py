@@ -153,8 +153,18 @@ def test_lifecycle(
 
 def test_delete_asks_first(peer: Any, empla: Fixture) -> None:
     peer.answers["DeleteEmployee"] = control_pb2.DeleteEmployeeResponse()
-    assert empla("employee", "delete", "sales-ae", stdin="n\n").exit_code != 0
-    assert not peer.calls
+    health = control_pb2.EmployeeHealth(in_flight=2)
+    peer.answers["GetEmployee"] = control_pb2.Employee(
+        tenant="default", name="sales-ae", employee_id="e-1", health=health
+    )
+    for options, fails in ((), False), (("--force",), True):
+        refused = empla("employee", "delete", "sales-ae", *options, stdin="n\n")
+        assert (refused.exit_code != 0, refused.stdout) == (True, "")
+        assert "default/sales-ae is" in refused.stderr
+        assert "2 messages in work" in refused.stderr
+        assert "workspaces/e-1" in refused.stderr
+        assert ("that have not ended fail" in refused.stderr) is fails
+    assert {call.method for call in peer.calls} == {"GetEmployee"}
     assert empla("employee", "delete", "sales-ae", "--force", "--yes").exit_code == 0
     assert peer.last.request.force
 
