@@ -388,6 +388,8 @@ def _drain_seconds(asked: int) -> float:
 
 
 def _channel(channel: Channel) -> pb.Channel:
+    created_at = Timestamp()
+    created_at.FromDatetime(channel.created_at)
     return pb.Channel(
         channel_id=str(channel.channel_id),
         tenant=channel.tenant,
@@ -396,4 +398,5 @@ def _channel(channel: Channel) -> pb.Channel:
         employee=channel.employee,
         callback_url=channel.callback_url,
         receive_path=channel.receive_path,
+        created_at=created_at,
     )

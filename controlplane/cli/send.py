@@ -6,7 +6,7 @@ import click
 
 from controlplane.cli.answer import ENDED, message_document, notice_text, reply_text, where_to_look
 from controlplane.cli.client import DEADLINE, UNREACHABLE, connected
-from controlplane.cli.errors import Failure, Unreachable
+from controlplane.cli.errors import Failure, InvalidInput, Unreachable
 from controlplane.cli.given import given_text
 from controlplane.cli.output import json_option, print_json
 from controlplane.cli.safe_text import printable
@@ -47,9 +47,11 @@ def send(
     Ends with 1 when the message failed or is still in work after the wait. Sending again with the same --key asks for the
     same message: it is never worked on twice.
     """
+    if not (given := given_text(text)).strip():
+        raise InvalidInput("there is no text to send", fields={"text": "some text"})
     request = control_pb2.SendMessageRequest(
         employee=employee,
-        text=given_text(text),
+        text=given,
         conversation=conversation,
         idempotency_key=key or uuid.uuid4().hex,
         sender=sender,

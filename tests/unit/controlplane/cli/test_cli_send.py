@@ -150,6 +150,13 @@ def test_a_reply_cannot_steer_the_terminal(peer: Any, empla: Fixture, message: F
     assert empla("send", "sales-ae", "x").stdout == "a�[2Jb�c�1md\n"
 
 
+def test_a_message_without_text_is_refused(peer: Any, empla: Fixture) -> None:
+    for text, stdin in ((" \n", ""), ("-", "\n")):
+        result = empla("send", "sales-ae", text, stdin=stdin)
+        assert (result.exit_code, result.stdout, "no text to send" in result.stderr) == (2, "", True)
+    assert not peer.calls
+
+
 def test_bytes_that_are_no_text_are_refused(peer: Any, empla: Fixture) -> None:
     result = empla("send", "sales-ae", "\udcff")
     assert (result.exit_code, result.stderr) == (2, "empla: what was given is not valid UTF-8\n")
