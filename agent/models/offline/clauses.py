@@ -73,7 +73,12 @@ _EFFECT = re.compile(
     r"don['’]t forget|draft)\b",
     re.IGNORECASE,
 )
-_QUOTES = re.compile(r"```.*?```|\"[^\"\n]*\"|“[^”\n]*”|`[^`\n]+`|(?<!\w)'[^'\n]+'(?!\w)", re.DOTALL)
+_QUOTES = re.compile(
+    r"```.*?```|\"[^\"\n]*\"|“[^”]*”|`[^`\n]+`|(?<!\w)'[^'\n]+'(?!\w)|"
+    # Over several lines only where nothing else of a text has that form.
+    r"(?<=[\s:(])\"[^\"]*\"(?=[\s.!?]*$)|(?<=[\s:(])'[^']*'(?=[\s.!?]*$)",
+    re.DOTALL,
+)
 _GREETING = re.compile(
     r"^(?:hi|hello|hey|dear|good (?:morning|afternoon|evening|day)|greetings|hallo|bonjour|"
     r"hola)\b[\s,]*(?:there|team|all|everyone)?"

@@ -17,7 +17,9 @@ _CUT = re.compile(r"^… .* …$", re.MULTILINE)
 _PRINTED = re.compile(
     r"I ran [^\n]+(?:, which exited with code 0| in Python)\.\n```\n(?P<output>.*)\n```\s*\Z", re.DOTALL
 )
+_LEFT_OUT = re.compile(r"^… \d+ more lines\Z| …\Z", re.MULTILINE)
 MOST_SHOWN = 4000
+MOST_LINES = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +42,26 @@ def ran(desk: Desk, command: Command) -> Ran:
     what = "that" if "\n" in command.text else f"`{command.text}`"
     told = f"I ran {what}{_ended(output, command)}"
     texts = [str(output.get(stream, "")).rstrip("\n") for stream in ("stdout", "output", "stderr", "error")]
-    shown = (f"```\n{text[:MOST_SHOWN]}{' …' if len(text) > MOST_SHOWN else ''}\n```" for text in texts if text)
+    shown = (f"```\n{_shown(text)}\n```" for text in texts if text)
     return Ran("\n".join([told, *shown]), _result(output))
 
 
+def _shown(text: str) -> str:
+    """The beginning of what was printed, and how much more there is."""
+    lines = text.split("\n")
+    kept = "\n".join(lines[:MOST_LINES])[:MOST_SHOWN]
+    left = len(lines) - len(kept.split("\n"))
+    if kept == text:
+        return text
+    return f"{kept}\n… {left} more lines" if left else f"{kept} …"
+
+
 def printed(reply: str) -> str | None:
-    """What a reply of before says that something printed, None where it is no such reply."""
+    """What a reply of before says that something printed, "" where that is no whole result; None for another reply."""
+    if not reply.startswith("I ran "):
+        return None
     match = _PRINTED.match(reply)
-    return match["output"] if match else None
+    return match["output"] if match and not _LEFT_OUT.search(match["output"]) else ""
 
 
 def _arguments(command: Command) -> dict[str, JsonValue]:

@@ -113,7 +113,7 @@ RECALL = _pattern(
     _words(
         "(?:do|can) you (?:still )?(?:remember|recall)|what (?:do|did) you (?:remember|know|note)(?: about)?|recall|"
         "what (?:did|have) i (?:tell|told|say|said|ask(?:ed)?)(?: you)?(?: to remember)?(?: about)?|"
-        "remind me(?: of| about)?"
+        "remind me (?:of|about)|remind me(?= (?:what|who|when|where|which|how|why|whether|that)\\b)"
     ),
     r"\b\s*(?P<body>.*)$",
 )
@@ -174,7 +174,8 @@ READ = _pattern(
     rf"(?:(?:all|everything|what is|what's|the contents?|contents?|the text)\s+)?(?:of |in )?{_THE_FILE}",
     r"(?:\W*$|\s+(?:in|into|for|to|as|with|without|while|before|after|until|using|on|out|aloud|again)\b)|",
     rf"\bwhat(?:['’]s| is| do we have)(?: written| there)? in(?:side)?\s+{_THE_FILE}\W*$|",
-    rf"\b(?:contents?|text|full text) of\s+{_THE_FILE}",
+    rf"\b(?:contents?|text|full text) of\s+{_THE_FILE}|",
+    r"^(?:what(?:['’]s| is)(?: written)? in|read|open|print|show(?: me)?) (?:it|(?:that|this|the) file)\W*$",
 )
 MEASURE = _pattern(
     r"\b(?:how many|number of|count(?: the)?)\s+",

@@ -156,7 +156,7 @@ class Worker:
 
     def _earlier_files(self) -> tuple[str, ...]:
         known = self._situation.paths or ()
-        named = (tuple(file_names(text, known)) for who, text in reversed(self._situation.earlier) if who == "user")
+        named = (_files_left(text, known) for who, text in reversed(self._situation.earlier) if who == "user")
         return next((files for files in named if files), ())
 
     def _failed(self, asked: Ask, error: ToolFailed) -> str:
@@ -303,6 +303,12 @@ class Worker:
         ):
             return answer
         return ""
+
+
+def _files_left(text: str, known: Sequence[str]) -> tuple[str, ...]:
+    """The files that a message names, one that it moves by the name that it has since."""
+    asked = ask(text, known)
+    return (asked.body,) if asked.kind == "move" else tuple(file_names(text, known))
 
 
 def _goes_on(clause: Clause) -> bool:

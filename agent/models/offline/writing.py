@@ -132,7 +132,8 @@ class Writing:
     def _result(self, asked: Ask) -> str:
         """What was answered before; raises `ToolFailed` where that is nothing to write down."""
         before = self._last_reply() or ""
-        found = self._worked_out("", ()) or printed(before) or without_remarks(before)
+        ran = printed(before)
+        found = self._worked_out("", ()) or (without_remarks(before) if ran is None else ran)
         if not found or not is_result(found):
             raise ToolFailed(f"I have no result to write into {asked.target}")
         return found

@@ -123,6 +123,18 @@ async def test_a_command_of_before_is_written_as_it_printed():
     assert office.files == {"out.txt": "42\n"}
 
 
+async def test_a_long_output_is_shown_in_part_and_never_written_in_part():
+    office = Terminal(stdout="y\n" * 500)
+    first = await office.ask("Run `yes`")
+    assert first.text.count("\n") < 70
+    assert first.text.endswith("… 440 more lines\n```")
+    earlier = [ChatMessage(role="user", text=mark("message", "Run `yes`", sender="Ann"))]
+    await office.ask("Save the output to out.txt", earlier=[*earlier, ChatMessage(role="assistant", text=first.text)])
+    assert office.files == {}
+    await office.ask("Run `yes` and save the output to out.txt")
+    assert office.files == {"out.txt": "y\n" * 500}
+
+
 @pytest.mark.parametrize(
     "message",
     [
