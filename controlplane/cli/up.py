@@ -100,7 +100,7 @@ async def _employees_end(running: Running) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        _say("empla: shutting down …")
+        _say("empla: shutting down, which gives what is in work some seconds …")
         try:
             await running.lifecycle.stop_all()
         finally:
@@ -214,7 +214,10 @@ async def _stay(stop: asyncio.Event, *, offer_chat: bool) -> None:
         return
     chat = await asyncio.create_subprocess_exec(sys.executable, "-m", "controlplane.cli", "chat", FIRST_EMPLOYEE)
     try:
-        await stop.wait()
+        async with asyncio.TaskGroup() as group:
+            left = group.create_task(_chat_left(chat))
+            await stop.wait()
+            left.cancel()
     finally:
         if chat.returncode is None:
             chat.terminate()
@@ -223,6 +226,14 @@ async def _stay(stop: asyncio.Event, *, offer_chat: bool) -> None:
         except TimeoutError:
             chat.kill()
             await chat.wait()
+
+
+async def _chat_left(chat: asyncio.subprocess.Process) -> None:
+    """Say that the chat alone has ended, for nothing else on the terminal would."""
+    await chat.wait()
+    _say(
+        f"empla: everything goes on; `empla chat {FIRST_EMPLOYEE}` in another terminal talks to it, Ctrl-C stops it all"
+    )
 
 
 def _make_home(home: Path) -> None:
