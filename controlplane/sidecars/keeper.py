@@ -396,4 +396,4 @@ def _superseded(launch: Launch | None) -> StatusError:
 
 
 def _unknown(sidecar_id: UUID) -> Unknown:
-    return Unknown(f"there is no sidecar {sidecar_id}; it has ended", reason="SIDECAR_UNKNOWN")
+    return Unknown(f"no sidecar {sidecar_id} runs: it has ended, or there was none", reason="SIDECAR_UNKNOWN")
