@@ -137,6 +137,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 parts.logs.keep_small(),
             ),
         ):
+            control.http_address = http_address
             yield Running(grpc_address, http_address, parts.employees, parts.lifecycle, launcher)
 
 
@@ -214,6 +215,7 @@ def _parts(
         logs=Logs(settings.log_directory),
         sidecars=sidecars,
         stopping=stopping,
+        model=settings.model,
     )
 
 
