@@ -199,6 +199,19 @@ def test_review(peer: Any, empla: Fixture) -> None:
     assert json.loads(empla("reviews", "show", "r-1", "--json").stdout)["kind"] == "approval"
 
 
+def test_show_tells_who_stopped_it_and_when(peer: Any, empla: Fixture, message: Fixture) -> None:
+    stopped = message("withheld", cancelled_by="boss", cancel_reason="too dear\nby far")
+    stopped.cancelled_at.CopyFrom(stopped.received_at)
+    stopped.cancelled_at.seconds += 2
+    peer.answers["GetMessage"] = stopped
+    [line] = [line for line in empla("message", "show", "m-1").stdout.splitlines() if line.startswith("stopped by")]
+    assert line.startswith("stopped by boss at ")
+    assert "+2" in line
+    assert "too dear" in line
+    stopped.cancelled_with = "m-2"
+    assert "stopped by boss with the message m-2 at " in empla("message", "show", "m-1").stdout
+
+
 def test_cancel_says_why(peer: Any, empla: Fixture, message: Fixture) -> None:
     peer.answers["CancelMessage"] = message()
     assert empla("message", "cancel", "m-1", "--reason", "too dear").exit_code == 0
