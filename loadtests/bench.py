@@ -5,10 +5,30 @@ from typing import Any
 
 import click
 
-from loadtests import browser, containers, growth, report, sidecars, transitions, webhook_reply, workstation
+from loadtests import (
+    browser,
+    containers,
+    growth,
+    report,
+    sidecars,
+    transitions,
+    webhook_growth,
+    webhook_reply,
+    workstation,
+)
 from loadtests.report import Figure
 
-ROWS = ("transitions", "growth", "webhook", "slow-model", "workstation", "browser", "sidecars", "containers")
+ROWS = (
+    "transitions",
+    "growth",
+    "webhook",
+    "webhook-growth",
+    "slow-model",
+    "workstation",
+    "browser",
+    "sidecars",
+    "containers",
+)
 
 
 @click.command()
@@ -38,6 +58,8 @@ def _measure(row: str, facts: dict[str, Any], *, quick: bool) -> list[Figure]:
             return asyncio.run(growth.measure(growth.QUICK if quick else growth.FULL))
         case "webhook":
             return webhook_reply.measure(lengths)
+        case "webhook-growth":
+            return webhook_growth.measure(webhook_growth.QUICK if quick else webhook_growth.FULL)
         case "workstation":
             return asyncio.run(workstation.measure(workstation.QUICK if quick else workstation.FULL))
         case "browser":
