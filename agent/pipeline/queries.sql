@@ -31,15 +31,9 @@ WITH item AS MATERIALIZED (
     to_state text, to_step text, attempt int, failures int, failed int,
     begins boolean, ends boolean, next_at float8, reason text,
     outcome text, queued_at float8, next_queued_at float8, started_at float8, finished_at float8, duration_ms float8,
-    error_class text, error text, model text, tokens_in int, tokens_out int, cost_micros bigint, output jsonb, span_id text
-
--- name: columns_of_rows
--- What a move brings besides the record.
-    , workers jsonb, outbox jsonb, reviews jsonb, events jsonb, answers jsonb, takes text
-
--- name: fence_of_moves
--- Moves nothing for an epoch that no longer owns the employee.
-)), fence AS MATERIALIZED (
+    error_class text, error text, model text, tokens_in int, tokens_out int, cost_micros bigint, output jsonb, span_id text,
+    workers jsonb, outbox jsonb, reviews jsonb, events jsonb, answers jsonb, takes text)
+), fence AS MATERIALIZED (
   SELECT employee_id, tenant_id FROM employee_epochs WHERE employee_id = $2 AND epoch = $3 FOR KEY SHARE
 )
 

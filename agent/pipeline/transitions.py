@@ -29,8 +29,6 @@ def _statement(machines: Sequence[Machine], *, brings_rows: bool) -> str:
     units = " UNION ALL ".join(f"SELECT unit_id FROM {machine}" for machine in machines)  # noqa: S608 - two known names
     parts = (
         SQL.moves,
-        *([SQL.columns_of_rows] if brings_rows else []),
-        SQL.fence_of_moves,
         *(moves[machine] for machine in machines),
         f", unit AS ({units})",
         SQL.record_moves,
