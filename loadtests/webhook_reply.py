@@ -134,11 +134,11 @@ def measure_with_slow_model(lengths: Lengths) -> list[Figure]:
 
 
 async def _load(system: System, desks: list[Desk], callback: int, lengths: Lengths) -> tuple[list[Sent], int]:
-    async with _replies(callback) as replies, aiohttp.ClientSession() as session:
-        await _send_all(session, system, desks, replies, lengths, lengths.warm_up)
+    async with replying(callback) as replies, aiohttp.ClientSession() as session:
+        await send_all(session, system, desks, replies, lengths, lengths.warm_up)
         await replies.all(REPLY_SECONDS)
         before = len(replies.sent)
-        await _send_all(session, system, desks, replies, lengths, lengths.seconds)
+        await send_all(session, system, desks, replies, lengths, lengths.seconds)
         await replies.all(REPLY_SECONDS)
         return list(replies.sent.values())[before:], replies.wrong
 
@@ -161,7 +161,8 @@ async def _load_with_slow_model(
 
 
 @asynccontextmanager
-async def _replies(port: int) -> AsyncIterator[Replies]:
+async def replying(port: int) -> AsyncIterator[Replies]:
+    """Take callbacks on a port of loopback for the length of the block."""
     replies = Replies()
     application = web.Application()
     application.router.add_post("/", replies.receive)
@@ -174,7 +175,7 @@ async def _replies(port: int) -> AsyncIterator[Replies]:
         await runner.cleanup()
 
 
-async def _send_all(
+async def send_all(
     session: aiohttp.ClientSession,
     system: System,
     desks: Sequence[Desk],
@@ -182,6 +183,7 @@ async def _send_all(
     lengths: Lengths,
     seconds: float,
 ) -> None:
+    """Post messages for `seconds`, to each employee in its turn."""
     arrivals = random.Random(11)
     start = time.perf_counter()
     due = 0.0
