@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from uuid import UUID
 
 import asyncpg
@@ -18,33 +18,13 @@ from empla.store.outage import Outage
 log = logging.getLogger(__name__)
 
 SQL = load_queries("agent.pipeline", "queries.sql")
+_LAST_LINE = "SELECT unit_id FROM moved;"
+assert SQL.transition.endswith(_LAST_LINE)
+TRANSITION_WITH_ROWS = SQL.transition.removesuffix(_LAST_LINE) + SQL.rows_of_moves + "\n" + _LAST_LINE
 MAX_BATCH = 64
 STORE_RETRY_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0)
 
 Edge = tuple[Machine, Place, Place]
-
-
-def _statement(machines: Sequence[Machine], *, brings_rows: bool) -> str:
-    moves = {"message": SQL.move_messages, "worker": SQL.move_workers}
-    units = " UNION ALL ".join(f"SELECT unit_id FROM {machine}" for machine in machines)  # noqa: S608 - two known names
-    parts = (
-        SQL.moves,
-        *(moves[machine] for machine in machines),
-        f", unit AS ({units})",
-        SQL.record_moves,
-        *([SQL.rows_of_moves] if brings_rows else []),
-        "SELECT unit_id FROM moved",
-    )
-    return "\n".join(parts)
-
-
-_BATCHES: tuple[tuple[Machine, ...], ...] = (("message",), ("worker",), ("message", "worker"))
-TRANSITIONS = {
-    (frozenset(machines), brings_rows): _statement(machines, brings_rows=brings_rows)
-    for machines in _BATCHES
-    for brings_rows in (False, True)
-}
-"""The statement for a batch, by the machines of its units and by whether a move of it brings rows of its own."""
 
 
 class _Entry:
@@ -125,7 +105,7 @@ class Transitions:
         try:
             with translated():
                 rows = await self._pool.fetch(
-                    _statement_for(batch),
+                    TRANSITION_WITH_ROWS if any(_brings_rows(entry.move) for entry in batch) else SQL.transition,
                     [entry.move.as_row() for entry in batch],
                     self._identity.employee_id,
                     self._identity.epoch,
@@ -178,11 +158,6 @@ class Transitions:
         """State, step, attempt and epoch of some units, as the table has them now."""
         with translated():
             return [dict(row) for row in await self._pool.fetch(SQL.where_is, units)]
-
-
-def _statement_for(batch: list[_Entry]) -> str:
-    machines = frozenset(entry.move.unit.machine for entry in batch)
-    return TRANSITIONS[machines, any(_brings_rows(entry.move) for entry in batch)]
 
 
 def _brings_rows(move: Move) -> bool:
