@@ -5,7 +5,7 @@ import pytest
 from tests.conformance.browsing import document, ref_of
 from tests.conformance.conftest import OpenTab
 from tests.conformance.sites import Site
-from workstation.interface import Browser, Click
+from workstation.interface import Browser, Click, Press
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -42,6 +42,20 @@ async def test_it_is_not_given(open_tab: OpenTab, site: Site, what: str) -> None
     await tab.shows("goes on")
     await tab.shows("not given")
     assert "was given" not in await tab.text()
+
+
+async def test_a_copy_button(open_tab: OpenTab, site: Site) -> None:
+    """No page may read the clipboard, but each may write to it, and a person's keys paste it."""
+    script = (
+        "const copy = () => navigator.clipboard.writeText('order 907').then(() => say('copied'), () => say('refused'))"
+    )
+    page = document(f"<script>{script}</script><button onclick=copy()>Copy</button>")
+    tab = await open_tab(url=site.show(page, host="localhost"))
+    await tab.click("button", "Copy")
+    await tab.shows("copied")
+    other = await open_tab("<textarea aria-label=Note oninput=\"say('holds ' + this.value + '.')\"></textarea>")
+    await other.act(Press(key="Control+v", ref=await other.ref("textbox", "Note")))
+    await other.shows("holds order 907.")
 
 
 async def test_a_page_that_goes_full_screen_or_takes_the_pointer(open_tab: OpenTab) -> None:

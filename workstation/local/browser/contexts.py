@@ -136,6 +136,7 @@ class Contexts:
         context = await chromium.new_context(
             accept_downloads=True,
             locale="en-US",
+            permissions=["clipboard-write"],  # for "Copy" buttons; whatever is not named here is refused
             service_workers="block",  # they would outlive their pages
             storage_state=state,
             user_agent=_user_agent(chromium.version),
