@@ -13,12 +13,15 @@ from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.struct_pb2 import Struct
 
 from controlplane.errors import Conflict, Invalid, TooLarge, Unknown
+from controlplane.shares import Shares
 from empla import telemetry
 from empla.store.connect import Pool, load_queries, translated
 from empla.store.ids import new_id
 
 SQL = load_queries("controlplane", "receiver.sql")
 
+OF_ONE_EMPLOYEE, OF_ONE_TENANT = 4, 10
+"""Messages that are stored at once, each on one of the control plane's connections: a flood leaves some to the others."""
 MAX_TEXT_BYTES = 256 * 1024
 MAX_NAME = 500
 MAX_METADATA_BYTES = 16 * 1024
@@ -61,6 +64,7 @@ class Receiver:
 
     def __init__(self, pool: Pool, on_stored: Callable[[UUID, UUID], None]) -> None:
         self._pool, self._on_stored = pool, on_stored
+        self._employees, self._tenants = Shares(OF_ONE_EMPLOYEE), Shares(OF_ONE_TENANT)
 
     async def store(self, arrival: Arrival, message_id: UUID | None = None) -> Stored:
         """Make `arrival` durable, once; a new row gets `message_id`, if given.
@@ -72,7 +76,9 @@ class Receiver:
         conversation = arrival.conversation or new_id().hex
         content = hashlib.sha256(f"{arrival.employee_id}\0{arrival.text}".encode()).hexdigest()
         with telemetry.span("receive", channel=str(arrival.channel_id)) as parent, translated():
-            row = await self._insert(message_id or new_id(), arrival, conversation, content, parent)
+            # The employee first: what waits for its own turn must not stand in the tenant's line.
+            async with self._employees.of(arrival.employee_id), self._tenants.of(arrival.tenant_id):
+                row = await self._insert(message_id or new_id(), arrival, conversation, content, parent)
         if row["content"] != content:
             raise Conflict(f"the event id {arrival.event_id!r} was used before, for another message")
         if not row["duplicate"]:
