@@ -188,11 +188,16 @@ class Profile(_message.Message):
     EGRESS_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
     WORKSTATION_FIELD_NUMBER: _builtins.int
+    MAX_IN_WORK_FIELD_NUMBER: _builtins.int
     role: _builtins.str
     """such as "Account executive"; 1 to 200 characters"""
     instructions: _builtins.str
     """tone and duties, for the model; at most 64 KiB"""
     autonomy: Global___Autonomy.ValueType
+    max_in_work: _builtins.int
+    """How many messages may be in work at once, each of another conversation; more wait. 0: 32; at most 256. A change holds for
+    what comes after it.
+    """
     @_builtins.property
     def goals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """at most 32"""
@@ -230,10 +235,11 @@ class Profile(_message.Message):
         egress: _abc.Iterable[Global___EgressRule] | None = ...,
         policy: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         workstation: Global___Workstation | None = ...,
+        max_in_work: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["loop", b"loop", "model", b"model", "workstation", b"workstation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "capabilities", b"capabilities", "egress", b"egress", "goals", b"goals", "instructions", b"instructions", "loop", b"loop", "model", b"model", "policy", b"policy", "role", b"role", "workstation", b"workstation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "capabilities", b"capabilities", "egress", b"egress", "goals", b"goals", "instructions", b"instructions", "loop", b"loop", "max_in_work", b"max_in_work", "model", b"model", "policy", b"policy", "role", b"role", "workstation", b"workstation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
