@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from loadtests import browser, containers, report, sidecars, transitions, webhook_reply, workstation
+from loadtests import browser, containers, fairness, report, sidecars, transitions, webhook_reply, workstation
 from loadtests.report import Figure
 
-ROWS = ("transitions", "webhook", "slow-model", "workstation", "browser", "sidecars", "containers")
+ROWS = ("transitions", "webhook", "slow-model", "fairness", "workstation", "browser", "sidecars", "containers")
 
 
 @click.command()
@@ -36,6 +36,8 @@ def _measure(row: str, facts: dict[str, Any], *, quick: bool) -> list[Figure]:
             return figures
         case "webhook":
             return webhook_reply.measure(lengths)
+        case "fairness":
+            return fairness.measure(fairness.QUICK if quick else fairness.FULL)
         case "workstation":
             return asyncio.run(workstation.measure(workstation.QUICK if quick else workstation.FULL))
         case "browser":
