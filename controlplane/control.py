@@ -18,15 +18,16 @@ from controlplane.channels import Channel, Channels
 from controlplane.decisions import decision_of, reason_of
 from controlplane.employees import AUTONOMY, DEFAULT_TENANT, EmployeeRecord, Employees, is_id
 from controlplane.errors import Forbidden, Invalid, NotNow, Unknown
-from controlplane.followers import Follower, Followers
+from controlplane.followers import Followers
 from controlplane.gateway import Streams, configuration
 from controlplane.lifecycle import Lifecycle
 from controlplane.logs import Logs
-from controlplane.messages import ENDED, Messages, Room, fitting
+from controlplane.messages import Messages, Room, fitting
 from controlplane.profiles import shipped_profile
 from controlplane.receiver import Arrival, Receiver, Stored
 from controlplane.reviews import Reviews
 from controlplane.sidecars.keeper import Sidecars
+from controlplane.telling import Telling
 from empla import rpc
 from empla.store.ids import new_id
 from empla.v1 import control_pb2 as pb
@@ -39,9 +40,7 @@ MAX_KEY = 200
 DEFAULT_DRAIN_SECONDS = 10
 MAX_DRAIN_SECONDS = 3600
 RESTART_SECONDS = 30.0
-LOOK_SECONDS = 1.0
 OVERVIEW_MESSAGES = 20
-SETTLED = (*ENDED, "waiting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +56,7 @@ class Parts:
     lifecycle: Lifecycle
     logs: Logs
     sidecars: Sidecars
+    model: str
 
 
 class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
@@ -64,6 +64,8 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
 
     def __init__(self, parts: Parts, reviews: Reviews) -> None:
         self._parts, self._reviews = parts, reviews
+        self.http_address = ""  # known once it is bound
+        self._telling = Telling(parts.messages, parts.followers)
 
     # Employees
 
@@ -140,11 +142,8 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         idle = self._parts.lifecycle.observed(record) == pb.OBSERVED_STATE_STOPPED and record.desired_state == "stopped"
         end = time.monotonic() + (0 if idle else request.wait_ms / 1000)
         with self._parts.followers.follow(stored.message_id, stored.employee_id) as follower:
-            look = True
-            while time.monotonic() < end:
-                if look and await self._parts.messages.state(stored.message_id) in SETTLED:
-                    break
-                _, look = await follower.changes(min(LOOK_SECONDS, max(0.0, end - time.monotonic())))
+            async for _ in self._telling.until_settled(stored.message_id, follower, end):
+                pass
         return await self._parts.messages.get(stored.message_id, None)
 
     async def Converse(self, request: pb.ConverseRequest, context: Any) -> AsyncIterator[pb.ConverseEvent]:
@@ -157,11 +156,11 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
                 )
             )
             if stored.message_id == message_id:
-                async for event in self._told(stored.message_id, follower):
+                async for event in self._telling.whole(stored.message_id, follower):
                     yield event
                 return
         with self._parts.followers.follow(stored.message_id, stored.employee_id) as follower:
-            async for event in self._told(stored.message_id, follower):
+            async for event in self._telling.whole(stored.message_id, follower):
                 yield event
 
     async def GetMessage(self, request: pb.GetMessageRequest, context: Any) -> pb.Message:
@@ -247,6 +246,8 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         now.GetCurrentTime()
         return pb.Overview(
             build=await asyncio.to_thread(version, "empla"),
+            model=self._parts.model,
+            http_address=self.http_address,
             now=now,
             last_messages=fitting(last, room),
             employees=fitting(map(self._glance, records), room),
@@ -304,24 +305,6 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
             conversation=request.conversation,
         )
         return await self._parts.receiver.store(arrival, message_id)
-
-    async def _told(self, message_id: UUID, follower: Follower) -> AsyncIterator[pb.ConverseEvent]:
-        """What happens to a message until it has ended or waits, then how."""
-        look = True
-        while not look or await self._parts.messages.state(message_id) not in SETTLED:
-            events, look = await follower.changes(LOOK_SECONDS)
-            for event in events:
-                yield event
-        message = await self._parts.messages.get(message_id, None)
-        match message.state:
-            case "answered" | "collected":
-                yield pb.ConverseEvent(reply=message)
-            case "waiting":
-                yield pb.ConverseEvent(waiting=message)
-            case "withheld":
-                yield pb.ConverseEvent(withheld=message)
-            case _:
-                yield pb.ConverseEvent(failed=message)
 
     async def _attached(self, record: EmployeeRecord) -> pb.Employee:
         end = time.monotonic() + RESTART_SECONDS
@@ -405,6 +388,8 @@ def _drain_seconds(asked: int) -> float:
 
 
 def _channel(channel: Channel) -> pb.Channel:
+    created_at = Timestamp()
+    created_at.FromDatetime(channel.created_at)
     return pb.Channel(
         channel_id=str(channel.channel_id),
         tenant=channel.tenant,
@@ -413,4 +398,5 @@ def _channel(channel: Channel) -> pb.Channel:
         employee=channel.employee,
         callback_url=channel.callback_url,
         receive_path=channel.receive_path,
+        created_at=created_at,
     )

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import batched
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +26,8 @@ AUTONOMY = {
 _AUTONOMY_NAMES = {value: name for name, value in AUTONOMY.items()}
 DEFAULT_TENANT = "default"
 DELETED = "the employee was deleted"
+MAX_NAMED = 500
+"""Messages that one review names."""
 _NO_ID = UUID(int=0)
 
 
@@ -129,7 +132,7 @@ class Employees:
     async def delete(self, employee_id: UUID, *, force: bool) -> list[UUID]:
         """Make the name free; raises `NotNow` while messages are in work, unless `force`.
 
-        With `force` its process is superseded and its messages fail, each with an open review; they are returned. What
+        With `force` its process is superseded and its messages fail; they are returned, and an open review names them. What
         waits in the outbox is withheld, except notices; a reply on its way is left to the Sender, who ends its message.
         """
         with translated():
@@ -162,7 +165,8 @@ async def _end_work(connection: AnyConnection, employee_id: UUID) -> list[UUID]:
     await connection.execute(SQL.withhold_outbox, employee_id, DELETED)
     ended = [row["message_id"] for row in await connection.fetch(SQL.end_messages, employee_id, DELETED)]
     await connection.execute(SQL.expire_reviews, employee_id, ended)
-    await connection.execute(SQL.open_reviews, [new_id() for _ in ended], ended)
+    for named in batched(ended, MAX_NAMED):
+        await connection.execute(SQL.open_review, new_id(), list(named), DELETED)
     return ended
 
 

@@ -132,6 +132,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 parts.logs.keep_small(),
             ),
         ):
+            control.http_address = http_address
             yield Running(grpc_address, http_address, parts.employees, parts.lifecycle, launcher)
 
 
@@ -205,6 +206,7 @@ def _parts(
         ),
         logs=Logs(settings.log_directory),
         sidecars=sidecars,
+        model=settings.model,
     )
 
 

@@ -157,11 +157,17 @@ def restart(name: str, drain: int, as_json: bool) -> None:
 @employee.command()
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Also while messages are in work.")
-@click.confirmation_option(prompt="Delete this employee?", help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
-def delete(name: str, force: bool, as_json: bool) -> None:
-    """Stop an employee and make its name free."""
+def delete(*, name: str, force: bool, yes: bool, as_json: bool) -> None:
+    """Stop an employee and make its name free.
+
+    What it remembers and the logins of its browser are lost; its files stay, and its messages can be read as before.
+    """
     with connected() as control_plane:
+        if not yes:
+            found = control_plane.GetEmployee(control_pb2.GetEmployeeRequest(employee=name))
+            click.confirm(_what_is_lost(found, force=force), abort=True, err=True)
         control_plane.DeleteEmployee(
             control_pb2.DeleteEmployeeRequest(employee=name, force=force), timeout=2 * DEADLINE
         )
@@ -169,6 +175,17 @@ def delete(name: str, force: bool, as_json: bool) -> None:
         print_json({"employee": name, "deleted": True})
     else:
         click.echo(f"{name}: deleted")
+
+
+def _what_is_lost(item: control_pb2.Employee, *, force: bool) -> str:
+    in_work = item.health.in_flight
+    work = f", with {in_work} {'message' if in_work == 1 else 'messages'} in work" if in_work else ""
+    unended = "\nIts messages that have not ended fail, and one review names them." if force else ""
+    return printable(
+        f"{item.tenant}/{item.name} is {_state(item)}{work}.\n"
+        "What it remembers and the logins of its browser are lost for good; its files stay in workspaces/"
+        f"{item.employee_id}, its messages can be read as before.{unended}\nDelete {item.name}?"
+    )
 
 
 def _done(item: control_pb2.Employee, what: str, *, as_json: bool) -> None:

@@ -69,6 +69,8 @@ def checked_profile(profile: control_pb2.Profile) -> control_pb2.Profile:
         wrong["profile.instructions"] = f"at most {MAX_INSTRUCTIONS} bytes"
     if len(profile.goals) > MAX_GOALS:
         wrong["profile.goals"] = f"at most {MAX_GOALS}"
+    if profile.autonomy not in control_pb2.Autonomy.values():
+        wrong["profile.autonomy"] = "shadow, supervised or autonomous"
     if profile.model.provider not in ("", "auto", "anthropic", "openai", "offline"):
         wrong["profile.model.provider"] = "auto, anthropic, openai or offline"
     if unknown := sorted(set(profile.capabilities) - set(SHIPPED_CAPABILITIES)):

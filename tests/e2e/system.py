@@ -147,13 +147,13 @@ class System:
 
     # Talk to it
 
-    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """`empla …` as a person types it."""
+    def run(self, *arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        """`empla …` as a person types it; `stdin` is piped in."""
         return subprocess.run(
             [_program(), *arguments],
             capture_output=True,
             text=True,
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             env=self._environment | environment,
             timeout=PATIENCE,
             check=False,

@@ -1070,6 +1070,8 @@ class Message(_message.Message):
     TRACE_ID_FIELD_NUMBER: _builtins.int
     CLASSIFICATION_FIELD_NUMBER: _builtins.int
     REVIEWS_FIELD_NUMBER: _builtins.int
+    COLLECTED_INTO_FIELD_NUMBER: _builtins.int
+    WAITED_MS_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     employee: _builtins.str
     employee_id: _builtins.str
@@ -1086,6 +1088,12 @@ class Message(_message.Message):
     elapsed_ms: _builtins.float
     """from received to ended, or to now"""
     trace_id: _builtins.str
+    collected_into: _builtins.str
+    """Of one that answered a question: the message that the question was about. What came of the answer stands in `replies`. Not
+    in lists.
+    """
+    waited_ms: _builtins.float
+    """of elapsed_ms, what passed while a person had something to decide about it"""
     @_builtins.property
     def received_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -1135,10 +1143,12 @@ class Message(_message.Message):
         trace_id: _builtins.str = ...,
         classification: _struct_pb2.Struct | None = ...,
         reviews: _abc.Iterable[Global___Review] | None = ...,
+        collected_into: _builtins.str = ...,
+        waited_ms: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "ended_at", b"ended_at", "received_at", b"received_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "channel", b"channel", "classification", b"classification", "conversation", b"conversation", "effects", b"effects", "elapsed_ms", b"elapsed_ms", "employee", b"employee", "employee_id", b"employee_id", "ended_at", b"ended_at", "message_id", b"message_id", "reason", b"reason", "received_at", b"received_at", "replies", b"replies", "retry_count", b"retry_count", "reviews", b"reviews", "sender", b"sender", "stages", b"stages", "state", b"state", "step", b"step", "step_timings_ms", b"step_timings_ms", "text", b"text", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "channel", b"channel", "classification", b"classification", "collected_into", b"collected_into", "conversation", b"conversation", "effects", b"effects", "elapsed_ms", b"elapsed_ms", "employee", b"employee", "employee_id", b"employee_id", "ended_at", b"ended_at", "message_id", b"message_id", "reason", b"reason", "received_at", b"received_at", "replies", b"replies", "retry_count", b"retry_count", "reviews", b"reviews", "sender", b"sender", "stages", b"stages", "state", b"state", "step", b"step", "step_timings_ms", b"step_timings_ms", "text", b"text", "trace_id", b"trace_id", "waited_ms", b"waited_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3180,10 +3190,16 @@ class Overview(_message.Message):
     OPEN_REVIEWS_FIELD_NUMBER: _builtins.int
     LIVE_MESSAGES_FIELD_NUMBER: _builtins.int
     QUEUED_OUTBOX_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    HTTP_ADDRESS_FIELD_NUMBER: _builtins.int
     build: _builtins.str
     open_reviews: _builtins.int
     live_messages: _builtins.int
     queued_outbox: _builtins.int
+    model: _builtins.str
+    """what employees use whose profile names no other, such as "openai gpt" or "offline rules" """
+    http_address: _builtins.str
+    """host:port of webhooks and the status page"""
     @_builtins.property
     def now(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -3207,10 +3223,12 @@ class Overview(_message.Message):
         open_reviews: _builtins.int = ...,
         live_messages: _builtins.int = ...,
         queued_outbox: _builtins.int = ...,
+        model: _builtins.str = ...,
+        http_address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["latency", b"latency", "now", b"now"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["build", b"build", "employees", b"employees", "last_messages", b"last_messages", "latency", b"latency", "live_messages", b"live_messages", "now", b"now", "open_reviews", b"open_reviews", "queued_outbox", b"queued_outbox"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["build", b"build", "employees", b"employees", "http_address", b"http_address", "last_messages", b"last_messages", "latency", b"latency", "live_messages", b"live_messages", "model", b"model", "now", b"now", "open_reviews", b"open_reviews", "queued_outbox", b"queued_outbox"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -334,7 +334,7 @@ class ControlPlaneServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SendMessage(self, request, context):
-        """Stores a message and waits at most `wait_ms` for its end. The same idempotency key means the same message: sending twice
+        """Stores a message and waits at most `wait_ms` for its end; of one that answers a question, for what comes of that. The same idempotency key means the same message: sending twice
         stores it once and answers with it. ABORTED (reason IDEMPOTENCY_KEY_REUSED): the key was used with another text or employee.
         RESOURCE_EXHAUSTED: the text is over 256 KiB.
         """

@@ -67,7 +67,7 @@ class ControlPlaneStub:
     TailLogs: _grpc.UnaryStreamMultiCallable[_control_pb2.TailLogsRequest, _control_pb2.LogLine]
     """The last `lines` (0 means 100, at most 10000) of what the employee's processes wrote; with `follow`, what comes after."""
     SendMessage: _grpc.UnaryUnaryMultiCallable[_control_pb2.SendMessageRequest, _control_pb2.Message]
-    """Stores a message and waits at most `wait_ms` for its end. The same idempotency key means the same message: sending twice
+    """Stores a message and waits at most `wait_ms` for its end; of one that answers a question, for what comes of that. The same idempotency key means the same message: sending twice
     stores it once and answers with it. ABORTED (reason IDEMPOTENCY_KEY_REUSED): the key was used with another text or employee.
     RESOURCE_EXHAUSTED: the text is over 256 KiB.
     """
@@ -153,7 +153,7 @@ class ControlPlaneAsyncStub(ControlPlaneStub):
     TailLogs: _aio.UnaryStreamMultiCallable[_control_pb2.TailLogsRequest, _control_pb2.LogLine]  # type: ignore[assignment]
     """The last `lines` (0 means 100, at most 10000) of what the employee's processes wrote; with `follow`, what comes after."""
     SendMessage: _aio.UnaryUnaryMultiCallable[_control_pb2.SendMessageRequest, _control_pb2.Message]  # type: ignore[assignment]
-    """Stores a message and waits at most `wait_ms` for its end. The same idempotency key means the same message: sending twice
+    """Stores a message and waits at most `wait_ms` for its end; of one that answers a question, for what comes of that. The same idempotency key means the same message: sending twice
     stores it once and answers with it. ABORTED (reason IDEMPOTENCY_KEY_REUSED): the key was used with another text or employee.
     RESOURCE_EXHAUSTED: the text is over 256 KiB.
     """
@@ -302,7 +302,7 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.SendMessageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.Message, _abc.Awaitable[_control_pb2.Message]]:
-        """Stores a message and waits at most `wait_ms` for its end. The same idempotency key means the same message: sending twice
+        """Stores a message and waits at most `wait_ms` for its end; of one that answers a question, for what comes of that. The same idempotency key means the same message: sending twice
         stores it once and answers with it. ABORTED (reason IDEMPOTENCY_KEY_REUSED): the key was used with another text or employee.
         RESOURCE_EXHAUSTED: the text is over 256 KiB.
         """

@@ -275,6 +275,14 @@ async def test_deleting_an_employee_by_force_ends_its_messages_with_a_review_eac
     assert (other.state, other.replies[0].state) == ("failed", "withheld")
     for message in (failed, other):
         assert [(r.kind, r.state) for r in message.reviews] == [("needs_manual_intervention", "open")]
+    [review] = (await plane.stub.ListReviews(pb.ListReviewsRequest(), timeout=10)).reviews
+    assert {message.reviews[0].review_id for message in (failed, other)} == {review.review_id}
+    assert review.reason == "the employee was deleted with 2 of its messages unanswered"
+    named = [one.struct_value.fields for one in review.payload.fields["messages"].list_value.values]
+    assert [(one["message_id"].string_value, one["text"].string_value) for one in named] == [
+        (message_id, "hello"),
+        (other.message_id, "me too"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -311,7 +319,7 @@ async def test_a_reply_on_its_way_is_left_to_the_sender(database: Database):
             "SELECT gen_random_uuid(), tenant_id, employee_id, message_id, 'reply', 'x', 1, 'sending' FROM inbound_messages"
         )
         assert await Employees(pool).delete(employee_id, force=True) == []
-        assert await Messages(pool).state(message_id) == "sending"
+        assert (await Messages(pool).standing(message_id)).state == "sending"
 
 
 async def test_no_message_slips_into_a_deletion(database: Database):

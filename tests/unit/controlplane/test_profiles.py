@@ -24,6 +24,12 @@ def test_a_capability_that_there_is_not_is_refused_with_the_names_of_those_that_
     assert set(refused.value.fields) == {"profile.capabilities"}
 
 
+def test_an_autonomy_that_there_is_not_is_refused():
+    with pytest.raises(Invalid, match="shadow, supervised or autonomous") as refused:
+        parse_profile({"role": "Clerk", "autonomy": 7})
+    assert set(refused.value.fields) == {"profile.autonomy"}
+
+
 def test_the_profile_that_is_shipped_keeps_its_own_rules():
     assert shipped_profile("sales-ae").role
 

@@ -106,7 +106,8 @@ def test_create_from_a_file(peer: Any, empla: Fixture, tmp_path: Path, name: str
         ("p.toml", "rol = 'x'", "there is no field 'rol'; there are: role, "),
         ("p.toml", "role = 'x'\n[loop]\ncicle = 1", "there is no field 'loop.cicle'; there are: loop.cycle_seconds"),
         ("p.toml", "[loop]\ncycle_seconds = -1", "cycle_seconds"),
-        ("p.toml", "autonomy = 'sometimes'", "autonomy"),
+        ("p.toml", "autonomy = 'sometimes'", "autonomy is one of shadow, supervised, autonomous, and not 'sometimes'"),
+        ("p.json", '{"role": "x", "autonomy": 7}', "autonomy is one of shadow, supervised, autonomous, and not 7"),
         ("p.toml", "role = 2026-01-01", "role"),
         ("p.toml", "role =", "not valid TOML"),
         ("p.json", "{", "not valid JSON"),
@@ -153,8 +154,18 @@ def test_lifecycle(
 
 def test_delete_asks_first(peer: Any, empla: Fixture) -> None:
     peer.answers["DeleteEmployee"] = control_pb2.DeleteEmployeeResponse()
-    assert empla("employee", "delete", "sales-ae", stdin="n\n").exit_code != 0
-    assert not peer.calls
+    health = control_pb2.EmployeeHealth(in_flight=2)
+    peer.answers["GetEmployee"] = control_pb2.Employee(
+        tenant="default", name="sales-ae", employee_id="e-1", health=health
+    )
+    for options, fails in ((), False), (("--force",), True):
+        refused = empla("employee", "delete", "sales-ae", *options, stdin="n\n")
+        assert (refused.exit_code != 0, refused.stdout) == (True, "")
+        assert "default/sales-ae is" in refused.stderr
+        assert "2 messages in work" in refused.stderr
+        assert "workspaces/e-1" in refused.stderr
+        assert ("that have not ended fail" in refused.stderr) is fails
+    assert {call.method for call in peer.calls} == {"GetEmployee"}
     assert empla("employee", "delete", "sales-ae", "--force", "--yes").exit_code == 0
     assert peer.last.request.force
 
