@@ -39,7 +39,7 @@ from agent.placed_compute import PlacedCompute
 from agent.placement import Placement, placement_of
 from agent.prompts import employee_instructions
 from agent.sidecars import Sidecars
-from empla.capabilities import SHIPPED_CAPABILITIES
+from empla.capabilities import MAX_IN_WORK, SHIPPED_CAPABILITIES
 from empla.egress import rule_of
 from empla.prices import Price
 from empla.store.connect import Pool, connect
@@ -240,7 +240,7 @@ class _Parts:
         )
         analyzer = Analyzer(self.pool, employee.identity, self.memories, model, self.warm)
         self.coordinator.when_busy = profile.when_busy or "enqueue"
-        self.coordinator.use((SECURITY_FILTER, *analyzer.steps(), *worker.steps()))
+        self.coordinator.use((SECURITY_FILTER, *analyzer.steps(), *worker.steps()), profile.max_in_work or MAX_IN_WORK)
 
 
 async def _welcome(frames: AsyncIterator[pb.ControlFrame]) -> pb.Welcome:

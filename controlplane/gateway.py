@@ -254,6 +254,7 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
                 _carry(row, stream)
                 if row["more"] or row["message_id"] in stream.impossible:
                     stream.news.set()
+                await asyncio.sleep(0)  # a window of long messages holds up nobody else's
 
     async def _undelivered(self, stream: Stream) -> list[Any]:
         waiting = stream.unacknowledged

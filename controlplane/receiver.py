@@ -13,6 +13,7 @@ from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.struct_pb2 import Struct
 
 from controlplane.errors import Conflict, Invalid, TooLarge, Unknown
+from controlplane.shares import Shares
 from controlplane.stopping import Stopped, hold_conversation, says_stop, stop_conversation
 from empla import telemetry
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
@@ -20,6 +21,8 @@ from empla.store.ids import new_id
 
 SQL = load_queries("controlplane", "receiver.sql")
 
+OF_ONE_EMPLOYEE, OF_ONE_TENANT = 4, 10
+"""Messages that are stored at once, each on one of the control plane's connections: a flood leaves some to the others."""
 MAX_TEXT_BYTES = 256 * 1024
 MAX_NAME = 500
 MAX_METADATA_BYTES = 16 * 1024
@@ -75,6 +78,7 @@ class Receiver:
         on_stopped: Callable[[Stopped], None] = lambda _: None,
     ) -> None:
         self._pool, self._on_stored, self._on_stopped = pool, on_stored, on_stopped
+        self._employees, self._tenants = Shares(OF_ONE_EMPLOYEE), Shares(OF_ONE_TENANT)
 
     async def store(self, arrival: Arrival, message_id: UUID | None = None) -> Stored:
         """Make `arrival` durable, once; a new row gets `message_id`, if given.
@@ -86,7 +90,9 @@ class Receiver:
         conversation = arrival.conversation or new_id().hex
         content = hashlib.sha256(f"{arrival.employee_id}\0{arrival.text}".encode()).hexdigest()
         with telemetry.span("receive", channel=str(arrival.channel_id)) as parent, translated():
-            row, stopped = await self._written((message_id or new_id(), arrival, conversation, content, parent))
+            # The employee first: what waits for its own turn must not stand in the tenant's line.
+            async with self._employees.of(arrival.employee_id), self._tenants.of(arrival.tenant_id):
+                row, stopped = await self._written((message_id or new_id(), arrival, conversation, content, parent))
         if row["content"] != content:
             raise Conflict(f"the event id {arrival.event_id!r} was used before, for another message")
         if stopped is not None:

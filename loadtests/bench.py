@@ -8,6 +8,7 @@ import click
 from loadtests import (
     browser,
     containers,
+    fairness,
     growth,
     report,
     sidecars,
@@ -24,6 +25,7 @@ ROWS = (
     "webhook",
     "webhook-growth",
     "slow-model",
+    "fairness",
     "workstation",
     "browser",
     "sidecars",
@@ -60,6 +62,8 @@ def _measure(row: str, facts: dict[str, Any], *, quick: bool) -> list[Figure]:
             return webhook_reply.measure(lengths)
         case "webhook-growth":
             return webhook_growth.measure(webhook_growth.QUICK if quick else webhook_growth.FULL)
+        case "fairness":
+            return fairness.measure(fairness.QUICK if quick else fairness.FULL)
         case "workstation":
             return asyncio.run(workstation.measure(workstation.QUICK if quick else workstation.FULL))
         case "browser":

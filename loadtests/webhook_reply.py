@@ -192,13 +192,11 @@ async def send_all(
         while (due := due + arrivals.expovariate(lengths.rate)) < seconds:
             await asyncio.sleep(max(0.0, start + due - time.perf_counter()))
             desk, conversation = desks[number % len(desks)], f"thread-{number // len(desks) % lengths.conversations}"
-            group.create_task(_send(session, system, desk, conversation, replies))
+            group.create_task(send(session, system, desk, conversation, replies))
             number += 1
 
 
-async def _send(
-    session: aiohttp.ClientSession, system: System, desk: Desk, conversation: str, replies: Replies
-) -> None:
+async def send(session: aiohttp.ClientSession, system: System, desk: Desk, conversation: str, replies: Replies) -> None:
     event_id = uuid4().hex
     body, headers = desk.request(event_id, conversation, f"How many open deals do the notes list? event:{event_id}")
     sent = replies.sent[event_id] = Sent(desk, event_id, time.time(), time.perf_counter())

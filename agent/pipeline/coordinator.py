@@ -33,14 +33,13 @@ from agent.pipeline.taking import Taking
 from agent.pipeline.transitions import SQL, Transitions
 from agent.pipeline.units import BACKGROUND, Move, Place, Unit
 from agent.pipeline.warm import WarmContext
+from empla.capabilities import MAX_IN_WORK
 from empla.store.connect import Pool, translated
 from empla.store.errors import StoreUnavailable
 from empla.v1 import gateway_pb2 as pb
 
 log = logging.getLogger(__name__)
 
-MAX_PARALLEL = 32
-"""Messages in work; more wait in the database, unacknowledged."""
 MAX_IN_BACKGROUND = 8
 """Tasks in the background; more wait, so that they leave room for whoever waits for a reply."""
 STORE_RETRY_SECONDS = 0.5
@@ -71,7 +70,8 @@ class Coordinator:
         self._live: set[UUID] = set()
         self._claimed: set[UUID] = set()
         self._turns: defaultdict[UUID, deque[asyncio.Event]] = defaultdict(deque)
-        self._parallel, self._alone = asyncio.Semaphore(MAX_PARALLEL), asyncio.Lock()
+        self._in_work, self._parallel = MAX_IN_WORK, asyncio.Semaphore(MAX_IN_WORK)
+        self._alone = asyncio.Lock()
         self._background = asyncio.Semaphore(MAX_IN_BACKGROUND)
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -84,9 +84,11 @@ class Coordinator:
         """Messages that are here and not yet handed over, and late parts of others."""
         return len(self._live | self._resuming)
 
-    def use(self, steps: Iterable[Step]) -> None:
-        """Work by these steps from now on."""
+    def use(self, steps: Iterable[Step], in_work: int = MAX_IN_WORK) -> None:
+        """Work by these steps from now on, and on so many messages at once; more wait in the database, unacknowledged."""
         self._steps = {step.name: step for step in steps}
+        if in_work != self._in_work:  # what is here keeps the place that it has or waits for
+            self._in_work, self._parallel = in_work, asyncio.Semaphore(in_work)
 
     async def run(self, group: asyncio.TaskGroup) -> None:
         """Take over what earlier launches left; later messages come through `deliver`. Tasks live in `group`."""

@@ -11,7 +11,7 @@ from controlplane.cli.output import age, dim, json_option, local_time, print_jso
 from controlplane.cli.pages import listed
 from controlplane.cli.profile import is_file, read_profile
 from controlplane.cli.safe_text import printable
-from empla.capabilities import WHEN_BUSY
+from empla.capabilities import MAX_IN_WORK, WHEN_BUSY
 from empla.v1 import control_pb2
 
 _DRAIN = click.option(
@@ -90,6 +90,7 @@ def _print_employee(item: control_pb2.Employee) -> None:
         "launched": local_time(item.launched_at),
         "health": _health(item.health) if item.HasField("health") else "",
         "model": item.health.model,
+        "in work": f"at most {item.profile.max_in_work or MAX_IN_WORK} messages at once",
         "capabilities": ", ".join(item.profile.capabilities) or "all",
         "goals": "; ".join(item.profile.goals),
         "when busy": item.profile.when_busy or WHEN_BUSY[0],

@@ -26,7 +26,8 @@ PATIENCE = 60.0
 """Seconds until something that takes a moment counts as not happening."""
 ENDED = ("answered", "collected", "withheld", "failed")
 _READY = "Ctrl-C"
-_KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL")
+_KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH")
+"""PYTHONPATH says which tree is tried, where it is not the one that is installed."""
 _NO_PROXY = [("grpc.enable_http_proxy", 0)]
 
 

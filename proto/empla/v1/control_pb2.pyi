@@ -189,6 +189,7 @@ class Profile(_message.Message):
     POLICY_FIELD_NUMBER: _builtins.int
     WORKSTATION_FIELD_NUMBER: _builtins.int
     WHEN_BUSY_FIELD_NUMBER: _builtins.int
+    MAX_IN_WORK_FIELD_NUMBER: _builtins.int
     role: _builtins.str
     """such as "Account executive"; 1 to 200 characters"""
     instructions: _builtins.str
@@ -198,6 +199,10 @@ class Profile(_message.Message):
     """What a message means that comes while an earlier one of its conversation is in work. "enqueue": it waits for its turn.
     "collect": what waits is answered together. "steer": it is shown to the running worker before its model is asked again.
     "interrupt": what is in work gives way, and the newer message is answered with knowledge of it. Empty: enqueue.
+    """
+    max_in_work: _builtins.int
+    """How many messages may be in work at once, each of another conversation; more wait. 0: 32; at most 256. A change holds for
+    what comes after it.
     """
     @_builtins.property
     def goals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -237,10 +242,11 @@ class Profile(_message.Message):
         policy: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         workstation: Global___Workstation | None = ...,
         when_busy: _builtins.str = ...,
+        max_in_work: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["loop", b"loop", "model", b"model", "workstation", b"workstation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "capabilities", b"capabilities", "egress", b"egress", "goals", b"goals", "instructions", b"instructions", "loop", b"loop", "model", b"model", "policy", b"policy", "role", b"role", "when_busy", b"when_busy", "workstation", b"workstation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "capabilities", b"capabilities", "egress", b"egress", "goals", b"goals", "instructions", b"instructions", "loop", b"loop", "max_in_work", b"max_in_work", "model", b"model", "policy", b"policy", "role", b"role", "when_busy", b"when_busy", "workstation", b"workstation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -100,6 +100,13 @@ def test_where_nothing_can_run_is_refused(field: str, value: object, says: str):
     assert set(refused.value.fields) == {f"profile.workstation.{field}"}
 
 
+def test_how_many_messages_are_in_work_at_once_can_be_said():
+    assert parse_profile({"role": "Clerk", "max_in_work": 256}).max_in_work == 256
+    with pytest.raises(Invalid, match="at most 256") as refused:
+        parse_profile({"role": "Clerk", "max_in_work": 257})
+    assert set(refused.value.fields) == {"profile.max_in_work"}
+
+
 def test_a_misspelt_place_is_named():
     with pytest.raises(Invalid, match=r"no field 'workstation\.computer'.*workstation\.compute"):
         parse_profile({"role": "Clerk", "workstation": {"computer": "local"}})
