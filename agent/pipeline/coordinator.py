@@ -45,6 +45,8 @@ MAX_IN_BACKGROUND = 8
 STORE_RETRY_SECONDS = 0.5
 RELEASE_TRIES = 6
 WORKED_ON = ("received", "analyzing", "working", "merging")
+DECIDED = ("waiting_for_input", "failed")
+"""States of a worker that a person decides about."""
 
 
 class Coordinator:
@@ -334,7 +336,7 @@ class Coordinator:
         for part in workers:
             if part.place == BACKGROUND:
                 self._go_on_late(Left(part, work, [], lost=False))
-        if unit.place.state == "collected" or any(part.place.state == "waiting_for_input" for part in workers):
+        if unit.place.state == "collected" or any(part.place.state in DECIDED for part in workers):
             self.resume()  # what was answered before this was over
 
     async def _advance(self, unit: Unit, work: Work, workers: list[Unit]) -> tuple[Unit, list[Unit]]:
