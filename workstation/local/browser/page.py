@@ -20,6 +20,7 @@ from workstation.local.browser.dialogs import Dialogs
 from workstation.local.browser.downloads import Downloads
 from workstation.local.browser.ears import Ear
 from workstation.local.browser.failures import is_gone, translate
+from workstation.local.browser.leaving import despite_leaving
 from workstation.local.browser.live import watch
 from workstation.local.browser.logs import PageLogs
 from workstation.local.browser.navigation import Navigator, check_address
@@ -156,7 +157,7 @@ class OpenPage:
             most = self._around.limits.screenshot_pixels
             return await take_picture(self.tab, most_pixels=most, element=element, full_page=full_page, format=form)
 
-        return await self.turns.call(take, seconds, ref=ref)
+        return await self.turns.call(lambda: despite_leaving(self.tab, take), seconds, ref=ref)
 
     async def read(self, offset: int, most: int, seconds: float) -> PageText:
         """See `Browser.read_text`."""
@@ -166,7 +167,7 @@ class OpenPage:
             text = self._around.passwords.mask(got.text)
             return PageText(page=await self.describe(), text=text, offset=got.offset, total=got.total)
 
-        return await self.turns.call(read, seconds)
+        return await self.turns.call(lambda: despite_leaving(self.tab, read), seconds)
 
     async def pdf(self, seconds: float) -> AsyncGenerator[bytes]:
         """See `Browser.pdf`; others have their turn between two pieces."""
