@@ -152,10 +152,33 @@ _ALIKE = {
 """Their programs end by themselves, and those of one test are nothing to the next."""
 
 
+_PAGES_ALONE = {
+    "test_browser_actions",
+    "test_browser_addresses",
+    "test_browser_dialogs",
+    "test_browser_forms",
+    "test_browser_frames",
+    "test_browser_hostile_text",
+    "test_browser_leaving",
+    "test_browser_navigation",
+    "test_browser_passwords",
+    "test_browser_snapshots",
+    "test_browser_waiting",
+    "test_browser_widgets",
+    "test_egress_vectors",
+}
+"""What their pages do ends with the pages."""
+
+
 @pytest.fixture
-def shared(request: pytest.FixtureRequest) -> Standing | None:
-    """The sidecar that this test shares with others, if it wants only files or programs with the usual limits."""
+def shared(request: pytest.FixtureRequest, implementation: Implementation) -> "Standing | StandingBrowser | None":
+    """What this test shares with others, if it wants only files, programs or pages with the usual limits."""
     asked = inspect.signature(request.function).parameters
+    if "browser" in request.fixturenames:
+        if not implementation.browser_apart or "open_browser" in asked or request.path.stem not in _PAGES_ALONE:
+            return None
+        kept: StandingBrowser = request.getfixturevalue("standing_browser")
+        return kept
     if "open_files" in asked or "open_compute" in asked:
         return None
     if "open_compute" in request.fixturenames and request.path.stem not in _ALIKE:
@@ -165,7 +188,7 @@ def shared(request: pytest.FixtureRequest) -> Standing | None:
 
 
 @pytest.fixture
-def planted(short_directory: Path, shared: Standing | None) -> Path:
+def planted(short_directory: Path, shared: "Standing | StandingBrowser | None") -> Path:
     """The workspace as the host sees it, for planting there what a jailed program might."""
     return shared.workspace if shared else make_workspace(short_directory / "workspace")
 
@@ -206,9 +229,9 @@ def open_files(implementation: Implementation, planted: Path) -> OpenFiles:
 
 
 @pytest.fixture
-async def files(open_files: OpenFiles, shared: Standing | None) -> AsyncIterator[FileSystem]:
+async def files(open_files: OpenFiles, shared: "Standing | StandingBrowser | None") -> AsyncIterator[FileSystem]:
     """An open FileSystem over an empty workspace."""
-    if shared:
+    if isinstance(shared, Standing):
         async with shared.opened() as remote:
             yield remote.files
         return
@@ -236,7 +259,9 @@ async def neighbour(
 
 
 @pytest.fixture
-async def healthy(planted: Path, shared: Standing | None, neighbour: Compute) -> AsyncIterator[None]:
+async def healthy(
+    planted: Path, shared: "Standing | StandingBrowser | None", neighbour: Compute
+) -> AsyncIterator[None]:
     """After the test and the end of its Compute nothing of it is left, and host and neighbour are well."""
     yield
     if not shared:
@@ -276,9 +301,9 @@ def open_compute(
 
 
 @pytest.fixture
-async def compute(open_compute: OpenCompute, shared: Standing | None) -> AsyncIterator[Compute]:
+async def compute(open_compute: OpenCompute, shared: "Standing | StandingBrowser | None") -> AsyncIterator[Compute]:
     """An open Compute over the workspace."""
-    if shared:
+    if isinstance(shared, Standing):
         async with shared.opened() as remote:
             yield remote.compute
         return
@@ -335,9 +360,43 @@ async def warm_browser(implementation_name: str, shared_egress: EgressProxy) -> 
     assert not await brood.left()
 
 
+@dataclass(frozen=True)
+class StandingBrowser:
+    """A Browser that stays for several tests, and its workspace."""
+
+    workspace: Path
+    files: FileSystem
+    browser: Browser
+
+    async def clear(self) -> None:
+        """Close its pages and empty its workspace."""
+        for page in await self.browser.pages():
+            await self.browser.close_page(page.page_id)
+        for path in self.workspace.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def standing_browser(implementation_name: str, warm_browser: OpenBrowser) -> AsyncIterator[StandingBrowser]:
+    """A Browser for all tests that want no more than pages, where opening one takes longer than such a test."""
+    with tempfile.TemporaryDirectory(prefix="empla-") as directory:
+        Path(directory).chmod(0o711)
+        workspace = make_workspace(Path(directory) / "workspace")
+        async with (
+            IMPLEMENTATIONS[implementation_name].files(workspace, FileSystemLimits(), None) as files,
+            warm_browser(files, None, None) as browser,
+        ):
+            yield StandingBrowser(workspace, files, browser)
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def browser_files(implementation: Implementation, planted: Path) -> AsyncIterator[FileSystem]:
+async def browser_files(
+    implementation: Implementation, planted: Path, shared: Standing | StandingBrowser | None
+) -> AsyncIterator[FileSystem]:
     """The workspace of the browser under test."""
+    if isinstance(shared, StandingBrowser):
+        yield shared.files
+        return
     async with implementation.files(planted, FileSystemLimits(), None) as opened:
         yield opened
 
@@ -365,8 +424,14 @@ async def open_browser(
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def browser(open_browser: Callable[..., AbstractAsyncContextManager[Browser]]) -> AsyncIterator[Browser]:
-    """An open Browser without pages, cookies or files."""
+async def browser(
+    open_browser: Callable[..., AbstractAsyncContextManager[Browser]], shared: Standing | StandingBrowser | None
+) -> AsyncIterator[Browser]:
+    """An open Browser without pages or files, and without cookies where tests are about them."""
+    if isinstance(shared, StandingBrowser):
+        yield shared.browser
+        await shared.clear()
+        return
     async with open_browser() as opened:
         yield opened
 

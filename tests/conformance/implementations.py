@@ -31,6 +31,7 @@ class Implementation:
     `browser` warms up what may serve several Browsers, each then opened over files, a profile's directory and limits.
     Without one it browses nowhere. With `egress`, its way out is the proxy that the tests hold and look into. With
     `only_browser`, it is there for browsing. `started` is there for what runs outside the tests, and may outlive one.
+    With `browser_apart`, each Browser is a process with a Chromium of its own, which takes long to open.
     """
 
     files: Callable[[Path, FileSystemLimits, int | None], AbstractAsyncContextManager[FileSystem]]
@@ -39,6 +40,7 @@ class Implementation:
     egress: bool = True
     only_browser: bool = False
     started: "Sidecar | None" = None
+    browser_apart: bool = False
 
 
 def _local_files(
@@ -154,7 +156,12 @@ IMPLEMENTATIONS = {
     "grpc": Implementation(files=_grpc_files, compute=_grpc_compute, browser=_grpc_browsers),
     "sidecar": _in_sidecar(sidecar_process),
     "browser sidecar": Implementation(
-        files=_known_files, compute=_local_compute, browser=_sidecar_browsers, egress=False, only_browser=True
+        files=_known_files,
+        compute=_local_compute,
+        browser=_sidecar_browsers,
+        egress=False,
+        only_browser=True,
+        browser_apart=True,
     ),
     "container": _in_sidecar(sidecar_container),
 }
