@@ -1,17 +1,19 @@
 """Looking at a page that goes elsewhere meanwhile: what looks at the old document fails, or never ends."""
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from playwright.async_api import Error, Frame, Page
 
+from workstation.local.browser.failures import is_gone
+
 _LOOKS = 5
 _GRACE_SECONDS = 1.0
 """For a look that goes on when another document has come; most are done by then, such as those within one document."""
-_OTHER_DOCUMENT = re.compile(r"Cannot find context|context was destroyed|No frame (for|with) given id", re.IGNORECASE)
+_NEWS_SECONDS = 0.5
+"""For the word of another document, when a look has failed."""
 
 
 async def despite_leaving[T](page: Page, look: Callable[[], Awaitable[T]]) -> T:
@@ -22,10 +24,11 @@ async def despite_leaving[T](page: Page, look: Callable[[], Awaitable[T]]) -> T:
     for _ in range(_LOOKS - 1):
         with _arrival(page) as arrived:
             task = asyncio.ensure_future(look())
+            either: list[asyncio.Future[Any]] = [task, arrived]
             try:
-                await asyncio.wait([task, arrived], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
                 await asyncio.wait([task], timeout=_GRACE_SECONDS)
-                if task.done() and not _met_another_document(task):
+                if task.done() and not await _met_another_document(task, arrived):
                     return task.result()
             finally:
                 await _ended(task)
@@ -49,9 +52,12 @@ def _arrival(page: Page) -> Iterator["asyncio.Future[None]"]:
         arrived.cancel()
 
 
-def _met_another_document(task: "asyncio.Future[Any]") -> bool:
+async def _met_another_document(task: "asyncio.Future[Any]", arrived: "asyncio.Future[None]") -> bool:
     error = task.exception()
-    return isinstance(error, Error) and bool(_OTHER_DOCUMENT.search(error.message))
+    if not isinstance(error, Error) or is_gone(error):
+        return False
+    await asyncio.wait([arrived], timeout=_NEWS_SECONDS)
+    return arrived.done()
 
 
 async def _ended(task: "asyncio.Future[Any]") -> None:
