@@ -12,6 +12,7 @@ from workstation.interface import Action, AnswerDialog, Click, Drag, Fill, Hover
 from workstation.local.browser.failures import failures, stale
 from workstation.local.browser.options import OPTIONS, Options
 from workstation.local.browser.passwords import Passwords
+from workstation.local.browser.shadows import ROOT
 from workstation.local.browser.snapshots import Snapshots
 from workstation.local.browser.uploads import Uploads
 
@@ -47,11 +48,11 @@ _PLACE_IN = """(label, box) => {
   };
 }"""
 _SCROLL = "([x, y]) => window.scrollBy({left: x, top: y, behavior: 'instant'})"
-_TYPED_INTO = """() => {
-  let at = document.activeElement;
-  while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
+_TYPED_INTO = f"""() => {{
+  let at = document.activeElement, within;
+  while ((within = (at?.[{ROOT}] ?? at?.shadowRoot)?.activeElement)) at = within;
   return at?.localName === 'input' && at.type === 'password' ? at.value : '';
-}"""
+}}"""
 _EXACT = {
     "color": "#ff8800",
     "date": "2026-02-28",

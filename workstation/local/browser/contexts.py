@@ -11,6 +11,7 @@ from playwright.async_api import BrowserContext, Error, StorageState
 from workstation.errors import WorkstationUnavailable
 from workstation.local.browser.engine import Engine
 from workstation.local.browser.profile import Profile
+from workstation.local.browser.shadows import OPEN_SHADOWS
 from workstation.local.browser.storage import parse_storage, put_storage, take_storage
 from workstation.local.browser.submissions import Submissions
 from workstation.local.browser.tasks import Tasks
@@ -136,12 +137,14 @@ class Contexts:
         context = await chromium.new_context(
             accept_downloads=True,
             locale="en-US",
+            permissions=["clipboard-write"],  # what a "Copy" button asks for; nothing lets a page read what is there
             service_workers="block",  # they would outlive their pages
             storage_state=state,
             user_agent=_user_agent(chromium.version),
             viewport={"width": WIDTH, "height": HEIGHT},
         )
         context.on("close", lambda _: self._lose(context))
+        await context.add_init_script(OPEN_SHADOWS)
         self._made(context)
         if self._profile is not None:
             self._keeping = self._tasks.start(self._profile.keep(context), "browser profile")
