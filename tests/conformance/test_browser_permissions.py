@@ -1,11 +1,14 @@
-"""What pages ask a person's leave for: nobody is there to give it, so it is refused, and nothing waits for an answer."""
+"""What pages ask a person's leave for: nobody is there to give it, so it is refused, and nothing waits for an answer.
+
+Only what a button copies may go to the clipboard.
+"""
 
 import pytest
 
 from tests.conformance.browsing import document, ref_of
 from tests.conformance.conftest import OpenTab
 from tests.conformance.sites import Site
-from workstation.interface import Browser, Click
+from workstation.interface import Browser, Click, Press
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -42,6 +45,19 @@ async def test_it_is_not_given(open_tab: OpenTab, site: Site, what: str) -> None
     await tab.shows("goes on")
     await tab.shows("not given")
     assert "was given" not in await tab.text()
+
+
+async def test_a_button_that_copies(open_tab: OpenTab, site: Site) -> None:
+    """It tells the page that asks nothing, and a person's own keys paste it."""
+    page = document(
+        "<button onclick=\"navigator.clipboard.writeText('copied words').then(() => say('was copied'))\">Copy</button>"
+        "<input aria-label=Field>"
+    )
+    tab = await open_tab(url=site.show(page, host="localhost"))
+    await tab.click("button", "Copy")
+    await tab.shows("was copied")
+    await tab.act(Press(key="Control+v", ref=await tab.ref("textbox", "Field")))
+    assert "copied words" in await tab.text()
 
 
 async def test_a_page_that_goes_full_screen_or_takes_the_pointer(open_tab: OpenTab) -> None:
