@@ -91,8 +91,16 @@ async def test_several_where_one_is_taken(open_tab: OpenTab, plant) -> None:
         await upload(tab, plant("a"), plant("b"))
 
 
-async def test_a_hidden_chooser_behind_a_button_is_not_needed(open_tab: OpenTab, plant) -> None:
-    tab = await open_tab(f'<label>Attach <input type=file style="opacity:0;width:1px" onchange="{SHOW}"></label>')
+@pytest.mark.parametrize(
+    "how",
+    [
+        f'<label>Attach <input type=file style="opacity:0;width:1px" onchange="{SHOW}"></label>',
+        f'<label>Attach <input type=file style="display:none" onchange="{SHOW}"></label>',
+        f'<input type=file id=it hidden onchange="{SHOW}"><button onclick="it.click()">Attach</button>',
+    ],
+)
+async def test_a_hidden_chooser_behind_a_button_is_not_needed(open_tab: OpenTab, plant, how: str) -> None:
+    tab = await open_tab(how)
     await tab.act(Upload(ref=await tab.ref("button", "Attach"), paths=(plant("a.txt"),)))
     await tab.shows("a.txt:5.")
 
