@@ -72,13 +72,18 @@ class TestGoing:
             pass
         assert "still here" in await tab.text()
 
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"content_type": "application/octet-stream", "content_disposition": "attachment; filename=f.bin"},
+            {"content_type": "application/pdf"},  # which a person's browser would show
+        ],
+    )
     async def test_a_file_is_downloaded_and_the_page_stays(
-        self, browser: Browser, open_tab: OpenTab, site: Site
+        self, browser: Browser, open_tab: OpenTab, site: Site, headers: dict[str, str]
     ) -> None:
         tab = await open_tab("still here", title="Still")
-        url = site.show(
-            b"data", content_type="application/octet-stream", content_disposition="attachment; filename=f.bin"
-        )
+        url = site.show(b"%PDF-1.4 data", **headers)
         assert (await tab.navigate(url)).title == "Still"
 
         async def complete() -> bool:

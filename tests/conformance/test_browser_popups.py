@@ -34,6 +34,7 @@ async def test_it_is_a_page_like_any_other(browser: Browser, open_tab: OpenTab, 
     await tab.shows("hello from the popup")
     assert (await browser.screenshot(popup.page_id)).data
     await inside.navigate(site.show(document("elsewhere")))
+    assert (await tab.navigate(site.show(document("the first goes on", title="On")))).title == "On"
     await browser.close_page(popup.page_id)
     assert [page.page_id for page in await browser.pages()] == [tab.page_id]
 
