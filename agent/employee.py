@@ -39,7 +39,7 @@ from agent.placed_compute import PlacedCompute
 from agent.placement import Placement, placement_of
 from agent.prompts import employee_instructions
 from agent.sidecars import Sidecars
-from empla.capabilities import SHIPPED_CAPABILITIES
+from empla.capabilities import MAX_IN_WORK, SHIPPED_CAPABILITIES
 from empla.egress import rule_of
 from empla.prices import Price
 from empla.store.connect import Pool, connect
@@ -95,6 +95,8 @@ class DigitalEmployee:
                     parts.coordinator.deliver(incoming(frame.deliver))
                 case "resume_unit":
                     parts.coordinator.resume()
+                case "cancel":
+                    parts.coordinator.stop(UUID(frame.cancel.message_id))
                 case "wake":
                     parts.loop.wake()
                 case "drain":
@@ -164,6 +166,7 @@ class DigitalEmployee:
                 warm=(warm := WarmContext()),
                 send=self.gateway.send,
                 on_handled=loop.wake,
+                abandon=capabilities.abandon,
             )
             parts = _Parts(self, pool, memories, capabilities, egress, sidecars, coordinator, loop, warm)
             parts.configure(configuration)
@@ -232,10 +235,12 @@ class _Parts:
             instructions=employee_instructions(configuration.name, profile),
             supervised=configuration.autonomy == control_pb2.AUTONOMY_SUPERVISED,
             draining=lambda: self.draining,
+            steers=profile.when_busy == "steer",
             clock=employee.clock,
         )
         analyzer = Analyzer(self.pool, employee.identity, self.memories, model, self.warm)
-        self.coordinator.use((SECURITY_FILTER, *analyzer.steps(), *worker.steps()))
+        self.coordinator.when_busy = profile.when_busy or "enqueue"
+        self.coordinator.use((SECURITY_FILTER, *analyzer.steps(), *worker.steps()), profile.max_in_work or MAX_IN_WORK)
 
 
 async def _welcome(frames: AsyncIterator[pb.ControlFrame]) -> pb.Welcome:

@@ -4,6 +4,7 @@ All are `AgentError`; models have a tree of their own (`agent.models.interface`)
 
     AgentError
     ├── Superseded              another launch owns this employee: the process stops itself
+    ├── Cancelled               somebody wants this work stopped for good
     ├── TransitionRefused       the row is no longer where this move starts: nothing was written
     ├── IllegalTransition       no edge allows this move: a bug in the caller
     ├── GatewayUnavailable      the control plane refuses this process for good
@@ -29,6 +30,10 @@ class AgentError(Exception):
 
 class Superseded(AgentError):
     """A newer launch of this employee exists; this process must write nothing more and stop."""
+
+
+class Cancelled(AgentError):
+    """The unit is to be stopped; says who wants that, and why."""
 
 
 class TransitionRefused(AgentError):

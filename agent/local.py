@@ -88,6 +88,10 @@ class LocalGateway:
         """Say that a unit has been answered."""
         self._down.put_nowait(pb.ControlFrame(resume_unit=pb.ResumeUnit()))
 
+    def cancel(self, message_id: UUID) -> None:
+        """Say that somebody wants work on a message stopped."""
+        self._down.put_nowait(pb.ControlFrame(cancel=pb.CancelWork(message_id=str(message_id))))
+
     def drain(self, deadline_ms: int) -> None:
         """Let the employee finish and end."""
         self._down.put_nowait(pb.ControlFrame(drain=pb.Drain(deadline_ms=deadline_ms)))

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +34,7 @@ class Channel:
     employee: str
     secret: bytes
     callback_url: str
+    created_at: datetime
 
     @property
     def receive_path(self) -> str:
@@ -111,6 +113,7 @@ def _channel(row: Any) -> Channel:
         row["employee"] or "",
         row["secret"] or b"",
         row["callback_url"] or "",
+        row["created_at"],
     )
 
 

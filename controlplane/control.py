@@ -18,15 +18,17 @@ from controlplane.channels import Channel, Channels
 from controlplane.decisions import decision_of, reason_of
 from controlplane.employees import AUTONOMY, DEFAULT_TENANT, EmployeeRecord, Employees, is_id
 from controlplane.errors import Forbidden, Invalid, NotNow, Unknown
-from controlplane.followers import Follower, Followers
+from controlplane.followers import Followers
 from controlplane.gateway import Streams, configuration
 from controlplane.lifecycle import Lifecycle
 from controlplane.logs import Logs
-from controlplane.messages import ENDED, Messages, Room, fitting
+from controlplane.messages import Messages, Room, fitting
 from controlplane.profiles import shipped_profile
 from controlplane.receiver import Arrival, Receiver, Stored
 from controlplane.reviews import Reviews
 from controlplane.sidecars.keeper import Sidecars
+from controlplane.stopping import Stopping
+from controlplane.telling import Telling
 from empla import rpc
 from empla.store.ids import new_id
 from empla.v1 import control_pb2 as pb
@@ -39,9 +41,7 @@ MAX_KEY = 200
 DEFAULT_DRAIN_SECONDS = 10
 MAX_DRAIN_SECONDS = 3600
 RESTART_SECONDS = 30.0
-LOOK_SECONDS = 1.0
 OVERVIEW_MESSAGES = 20
-SETTLED = (*ENDED, "waiting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,8 @@ class Parts:
     lifecycle: Lifecycle
     logs: Logs
     sidecars: Sidecars
+    stopping: Stopping
+    model: str
 
 
 class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
@@ -64,6 +66,8 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
 
     def __init__(self, parts: Parts, reviews: Reviews) -> None:
         self._parts, self._reviews = parts, reviews
+        self.http_address = ""  # known once it is bound
+        self._telling = Telling(parts.messages, parts.followers)
 
     # Employees
 
@@ -71,6 +75,7 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         tenant_id = await self._tenant(request.tenant)
         named = request.WhichOneof("source") == "profile_name"
         profile = await asyncio.to_thread(shipped_profile, request.profile_name) if named else request.profile
+        profile.when_busy = request.when_busy or profile.when_busy
         record = await self._parts.employees.create(tenant_id, request.name, profile, running=request.start)
         self._parts.lifecycle.look()
         return self._employee(record)
@@ -90,7 +95,7 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
     async def UpdateEmployee(self, request: pb.UpdateEmployeeRequest, context: Any) -> pb.Employee:
         record = await self._find(request.employee)
         profile = request.profile if request.HasField("profile") else None
-        await self._parts.employees.update(record.employee_id, profile, request.autonomy)
+        await self._parts.employees.update(record.employee_id, profile, request.autonomy, request.when_busy)
         updated = await self._parts.employees.by_id(record.employee_id)
         if stream := self._parts.streams.get(record.employee_id):
             changed = gateway_pb2.ConfigurationChanged(configuration=configuration(updated))
@@ -136,16 +141,18 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
             raise Invalid("the wait is too long", fields={"wait_ms": f"at most {MAX_WAIT_MS}"})
         record = await self._find(request.employee)
         stored = await self._store(record, request)
-        # Nobody is at work on it before the employee is started: the sender shall know that now.
-        idle = self._parts.lifecycle.observed(record) == pb.OBSERVED_STATE_STOPPED and record.desired_state == "stopped"
-        end = time.monotonic() + (0 if idle else request.wait_ms / 1000)
+        end = time.monotonic() + (0 if await self._lies_idle(record, stored) else request.wait_ms / 1000)
         with self._parts.followers.follow(stored.message_id, stored.employee_id) as follower:
-            look = True
-            while time.monotonic() < end:
-                if look and await self._parts.messages.state(stored.message_id) in SETTLED:
-                    break
-                _, look = await follower.changes(min(LOOK_SECONDS, max(0.0, end - time.monotonic())))
+            async for _ in self._telling.until_settled(stored.message_id, follower, end):
+                pass
         return await self._parts.messages.get(stored.message_id, None)
+
+    async def _lies_idle(self, record: EmployeeRecord, stored: Stored) -> bool:
+        """Whether nobody is at work on a message before its employee is started: the sender shall know that now."""
+        stopped = (
+            self._parts.lifecycle.observed(record) == pb.OBSERVED_STATE_STOPPED and record.desired_state == "stopped"
+        )
+        return stopped and (await self._parts.messages.standing(stored.message_id)).state == "received"
 
     async def Converse(self, request: pb.ConverseRequest, context: Any) -> AsyncIterator[pb.ConverseEvent]:
         record, message_id = await self._find(request.employee), new_id()
@@ -157,11 +164,11 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
                 )
             )
             if stored.message_id == message_id:
-                async for event in self._told(stored.message_id, follower):
+                async for event in self._telling.whole(stored.message_id, follower):
                     yield event
                 return
         with self._parts.followers.follow(stored.message_id, stored.employee_id) as follower:
-            async for event in self._told(stored.message_id, follower):
+            async for event in self._telling.whole(stored.message_id, follower):
                 yield event
 
     async def GetMessage(self, request: pb.GetMessageRequest, context: Any) -> pb.Message:
@@ -180,7 +187,7 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
 
     async def CancelMessage(self, request: pb.CancelMessageRequest, context: Any) -> pb.Message:
         message_id, operator = _id(request.message_id, "message_id"), _operator()
-        await self._parts.messages.cancel(message_id, operator, reason_of(request.reason, "reason"))
+        await self._parts.stopping.cancel(message_id, operator, reason_of(request.reason, "reason"))
         return await self._parts.messages.get(message_id, operator.tenant_id)
 
     # Sidecars, reviews, channels, overview
@@ -247,6 +254,8 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         now.GetCurrentTime()
         return pb.Overview(
             build=await asyncio.to_thread(version, "empla"),
+            model=self._parts.model,
+            http_address=self.http_address,
             now=now,
             last_messages=fitting(last, room),
             employees=fitting(map(self._glance, records), room),
@@ -304,24 +313,6 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
             conversation=request.conversation,
         )
         return await self._parts.receiver.store(arrival, message_id)
-
-    async def _told(self, message_id: UUID, follower: Follower) -> AsyncIterator[pb.ConverseEvent]:
-        """What happens to a message until it has ended or waits, then how."""
-        look = True
-        while not look or await self._parts.messages.state(message_id) not in SETTLED:
-            events, look = await follower.changes(LOOK_SECONDS)
-            for event in events:
-                yield event
-        message = await self._parts.messages.get(message_id, None)
-        match message.state:
-            case "answered" | "collected":
-                yield pb.ConverseEvent(reply=message)
-            case "waiting":
-                yield pb.ConverseEvent(waiting=message)
-            case "withheld":
-                yield pb.ConverseEvent(withheld=message)
-            case _:
-                yield pb.ConverseEvent(failed=message)
 
     async def _attached(self, record: EmployeeRecord) -> pb.Employee:
         end = time.monotonic() + RESTART_SECONDS
@@ -405,6 +396,8 @@ def _drain_seconds(asked: int) -> float:
 
 
 def _channel(channel: Channel) -> pb.Channel:
+    created_at = Timestamp()
+    created_at.FromDatetime(channel.created_at)
     return pb.Channel(
         channel_id=str(channel.channel_id),
         tenant=channel.tenant,
@@ -413,4 +406,5 @@ def _channel(channel: Channel) -> pb.Channel:
         employee=channel.employee,
         callback_url=channel.callback_url,
         receive_path=channel.receive_path,
+        created_at=created_at,
     )

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import batched
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 
 from controlplane.errors import AlreadyThere, Invalid, NotNow, Unknown
 from controlplane.profiles import checked_profile
+from empla.capabilities import WHEN_BUSY
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
 from empla.store.ids import new_id
 from empla.store.roles import drop_employee_role
@@ -25,6 +27,8 @@ AUTONOMY = {
 _AUTONOMY_NAMES = {value: name for name, value in AUTONOMY.items()}
 DEFAULT_TENANT = "default"
 DELETED = "the employee was deleted"
+MAX_NAMED = 500
+"""Messages that one review names."""
 _NO_ID = UUID(int=0)
 
 
@@ -119,17 +123,23 @@ class Employees:
             await self._pool.execute(SQL.set_desired_state, employee_id, state)
 
     async def update(
-        self, employee_id: UUID, profile: control_pb2.Profile | None, autonomy: control_pb2.Autonomy.ValueType
+        self,
+        employee_id: UUID,
+        profile: control_pb2.Profile | None,
+        autonomy: control_pb2.Autonomy.ValueType,
+        when_busy: str = "",
     ) -> None:
-        """Replace the profile, the autonomy, or both; raises `Invalid`."""
+        """Replace the profile, the autonomy, or what the profile says of further messages; raises `Invalid`."""
+        if when_busy not in ("", *WHEN_BUSY):
+            raise Invalid(f"{when_busy[:80]!r} is no policy", fields={"when_busy": f"one of {', '.join(WHEN_BUSY)}"})
         fields = None if profile is None else MessageToDict(checked_profile(profile), preserving_proto_field_name=True)
         with translated():
-            await self._pool.execute(SQL.update, employee_id, fields, _AUTONOMY_NAMES.get(autonomy))
+            await self._pool.execute(SQL.update, employee_id, fields, _AUTONOMY_NAMES.get(autonomy), when_busy)
 
     async def delete(self, employee_id: UUID, *, force: bool) -> list[UUID]:
         """Make the name free; raises `NotNow` while messages are in work, unless `force`.
 
-        With `force` its process is superseded and its messages fail, each with an open review; they are returned. What
+        With `force` its process is superseded and its messages fail; they are returned, and an open review names them. What
         waits in the outbox is withheld, except notices; a reply on its way is left to the Sender, who ends its message.
         """
         with translated():
@@ -162,7 +172,8 @@ async def _end_work(connection: AnyConnection, employee_id: UUID) -> list[UUID]:
     await connection.execute(SQL.withhold_outbox, employee_id, DELETED)
     ended = [row["message_id"] for row in await connection.fetch(SQL.end_messages, employee_id, DELETED)]
     await connection.execute(SQL.expire_reviews, employee_id, ended)
-    await connection.execute(SQL.open_reviews, [new_id() for _ in ended], ended)
+    for named in batched(ended, MAX_NAMED):
+        await connection.execute(SQL.open_review, new_id(), list(named), DELETED)
     return ended
 
 

@@ -35,8 +35,9 @@ ORDER BY e.name, e.employee_id LIMIT $4;
 UPDATE employees SET desired_state = $2, updated_at = now() WHERE employee_id = $1 AND deleted_at IS NULL;
 
 -- name: update
--- Replaces profile and autonomy where given.
-UPDATE employees SET profile = coalesce($2, profile), autonomy = coalesce($3, autonomy), updated_at = now()
+-- Replaces profile and autonomy where given, and in the profile what further messages mean.
+UPDATE employees SET profile = coalesce($2, profile)
+  || CASE WHEN $4 = '' THEN '{}'::jsonb ELSE jsonb_build_object('when_busy', $4::text) END, autonomy = coalesce($3, autonomy), updated_at = now()
 WHERE employee_id = $1 AND deleted_at IS NULL;
 
 -- name: hold_launch
@@ -79,11 +80,14 @@ UPDATE reviews r SET state = 'expired', resolved_at = now()
 WHERE employee_id = $1 AND state = 'open' AND kind <> 'unknown_after_send'
   AND (message_id IS NULL OR message_id = ANY ($2::uuid[]));
 
--- name: open_reviews
--- One review for each message that a deletion ended.
-INSERT INTO reviews (review_id, tenant_id, employee_id, message_id, kind, reason)
-SELECT a.review_id, m.tenant_id, m.employee_id, m.message_id, 'needs_manual_intervention', m.reason
-FROM unnest($1::uuid[], $2::uuid[]) AS a (review_id, message_id) JOIN inbound_messages m USING (message_id);
+-- name: open_review
+-- One review for the messages that a deletion ended, which it names: somebody may still want to tell their senders.
+INSERT INTO reviews (review_id, tenant_id, employee_id, kind, reason, payload)
+SELECT $1, m.tenant_id, m.employee_id, 'needs_manual_intervention', format('%s with %s of its messages unanswered', $3::text, count(*)),
+  jsonb_build_object('messages', jsonb_agg(jsonb_build_object(
+    'message_id', m.message_id, 'sender', m.sender, 'text', left(b.body, 200)) ORDER BY m.sequence))
+FROM inbound_messages m JOIN message_bodies b USING (message_id) WHERE m.message_id = ANY ($2::uuid[])
+GROUP BY m.tenant_id, m.employee_id;
 
 -- name: delete
 -- Makes the name free; rows of its messages stay.

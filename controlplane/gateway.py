@@ -120,6 +120,11 @@ class Streams:
         if stream := self._streams.get(employee_id):
             stream.news.set()
 
+    def stop(self, employee_id: UUID, message_id: UUID) -> None:
+        """Somebody wants something of a message stopped."""
+        if stream := self._streams.get(employee_id):
+            stream.send(pb.ControlFrame(cancel=pb.CancelWork(message_id=str(message_id))))
+
     @contextmanager
     def holding(self, stream: Stream) -> Iterator[None]:
         """Hold `stream` for the length of the block; one that the employee had before is closed."""
@@ -198,12 +203,13 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
         return pb.ReleaseSidecarResponse()
 
     async def sweep(self) -> None:
-        """Find messages that no stream was told of; runs until cancelled."""
+        """Find messages, and wishes to stop some, that no stream was told of; runs until cancelled."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             try:
                 with translated():
                     rows = await self._pool.fetch(SQL.employees_with_undelivered)
+                    stopping = await self._pool.fetch(SQL.stopping)
             except StoreUnavailable as error:
                 log.warning("the database is away: %s", error)
                 continue
@@ -212,6 +218,8 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
                 continue
             for row in rows:
                 self._streams.look(row["employee_id"])
+            for row in stopping:
+                self._streams.stop(row["employee_id"], row["message_id"])
 
     async def _read(self, frames: AsyncIterator[pb.AgentFrame], stream: Stream) -> None:
         async for frame in frames:
@@ -246,6 +254,7 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
                 _carry(row, stream)
                 if row["more"] or row["message_id"] in stream.impossible:
                     stream.news.set()
+                await asyncio.sleep(0)  # a window of long messages holds up nobody else's
 
     async def _undelivered(self, stream: Stream) -> list[Any]:
         waiting = stream.unacknowledged

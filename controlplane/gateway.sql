@@ -29,3 +29,10 @@ WHERE message_id = ANY ($1::uuid[]) AND ended_at IS NULL AND processing_state = 
 -- Who has messages that nobody has claimed.
 SELECT DISTINCT employee_id FROM inbound_messages
 WHERE ended_at IS NULL AND processing_state = 'received' AND epoch IS NULL;
+
+-- name: stopping
+-- The messages of which somebody wants something stopped that has not come to its end.
+SELECT employee_id, message_id FROM inbound_messages WHERE cancelled_by IS NOT NULL AND ended_at IS NULL
+UNION
+SELECT employee_id, message_id FROM message_workers
+WHERE cancelled_by IS NOT NULL AND state IN ('running', 'waiting_for_input');

@@ -413,8 +413,9 @@ class Lifecycle:
                 known.restarts += 1
                 self._back_off(known, lived=time.monotonic() - known.launched_at)
         self._news.set()
-        ended = self._sidecars.end_of(process.employee_id, process.epoch)
-        self._task(ended, f"end the sidecars of {process.employee_id}")
+        if not self._closing:  # then all of them are ended together
+            ended = self._sidecars.end_of(process.employee_id, process.epoch)
+            self._task(ended, f"end the sidecars of {process.employee_id}")
         try:
             with translated():
                 await self._pool.execute(SQL.ended, process.employee_id, process.epoch)

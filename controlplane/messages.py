@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,12 +13,11 @@ from google.protobuf.message import Message as ProtoMessage
 from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from controlplane.auth import Operator
 from controlplane.decisions import decisions
-from controlplane.errors import Invalid, NotNow, Unknown
+from controlplane.errors import Invalid, Unknown
 from empla import telemetry
 from empla.excerpt import json_excerpt
-from empla.store.connect import Pool, load_queries, translated
+from empla.store.connect import AnyConnection, Pool, load_queries, translated
 from empla.v1 import control_pb2
 
 SQL = load_queries("controlplane", "messages.sql")
@@ -61,19 +61,33 @@ def fitting[M: ProtoMessage](items: Iterable[M], room: Room | None = None) -> li
     return carried
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a message stands; of one that answered a question: what message that was about, and whether more comes."""
+
+    state: str
+    collected_into: UUID | None
+    comes: bool
+
+    @property
+    def settled(self) -> bool:
+        """Whether it has ended or waits for a person, and nothing comes of it by itself."""
+        return self.state in (*ENDED, "waiting") and not self.comes
+
+
 class Messages:
-    """The pipeline's tables, for operators: reads, and the wish that work on a message stops."""
+    """The pipeline's tables, for operators to read."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def state(self, message_id: UUID) -> str:
+    async def standing(self, message_id: UUID) -> Standing:
         """Where a message stands; raises `Unknown`."""
         with translated():
-            state: str | None = await self._pool.fetchval(SQL.state, message_id)
-        if state is None:
+            row = await self._pool.fetchrow(SQL.standing, message_id)
+        if row is None:
             raise Unknown("there is no such message")
-        return state
+        return Standing(row["state"], row["collected_into"], comes=row["collected_into"] is not None and row["comes"])
 
     async def get(self, message_id: UUID, tenant_id: UUID | None) -> control_pb2.Message:
         """A message with its trace, whatever of that is too large left out with a mark; raises `Unknown`."""
@@ -82,23 +96,11 @@ class Messages:
                 row = await connection.fetchrow(SQL.message, message_id, tenant_id)
                 if row is None:
                     raise Unknown(f"there is no message {message_id}")
-                replies = await connection.fetch(SQL.replies, [message_id], MAX_TEXT)
+                into, replies = await _answering(connection, message_id, row)
                 attempts = await connection.fetch(SQL.attempts, message_id)
                 effects = await connection.fetch(SQL.effects, message_id)
                 reviews = await connection.fetch(SQL.reviews, message_id)
-        return _traced(_message(row, replies), attempts, effects, reviews)
-
-    async def cancel(self, message_id: UUID, operator: Operator, reason: str) -> None:
-        """Have the employee stop what it does in the background for a message, before it asks its model again.
-
-        Raises `Unknown`, and `NotNow` when nothing of the message goes on in the background.
-        """
-        with translated():
-            noted = await self._pool.fetchval(SQL.cancel, message_id, operator.tenant_id, operator.name, reason)
-            if noted is None and await self._pool.fetchrow(SQL.message, message_id, operator.tenant_id) is None:
-                raise Unknown(f"there is no message {message_id}")
-        if noted is None:
-            raise NotNow("nothing of the message goes on in the background, which is all that can be cancelled")
+        return _traced(_message(row, replies, into), attempts, effects, reviews)
 
     async def page(
         self, tenant_id: UUID | None, employee_id: UUID | None, *, state: str = "", size: int = 50, token: str = ""
@@ -158,7 +160,16 @@ def _review_id(token: str) -> UUID:
         raise Invalid("the page token is none of ours", fields={"page_token": "unknown"}) from error
 
 
-def _message(row: Any, replies: Iterable[Any]) -> control_pb2.Message:
+async def _answering(connection: AnyConnection, message_id: UUID, row: Any) -> tuple[UUID | None, list[Any]]:
+    """The message whose question this one answered, if it did, and what it or that was answered."""
+    if row["processing_state"] == "collected":
+        standing = await connection.fetchrow(SQL.standing, message_id)
+        if standing is not None and (into := standing["collected_into"]) is not None:
+            return into, await connection.fetch(SQL.brought_about, into, row["ended_at"], MAX_TEXT)
+    return None, await connection.fetch(SQL.replies, [message_id], MAX_TEXT)
+
+
+def _message(row: Any, replies: Iterable[Any], collected_into: UUID | None = None) -> control_pb2.Message:
     message = control_pb2.Message(
         message_id=str(row["message_id"]),
         employee=row["employee"],
@@ -174,8 +185,14 @@ def _message(row: Any, replies: Iterable[Any]) -> control_pb2.Message:
         received_at=_time(row["received_at"]),
         ended_at=_time(row["ended_at"]),
         elapsed_ms=row["elapsed_ms"],
+        waited_ms=row["waited_ms"],
         step_timings_ms=row["step_timings"],
         trace_id=telemetry.trace_id(row["trace_context"]),
+        cancelled_by=row["cancelled_by"] or "",
+        cancel_reason=row["cancel_reason"],
+        cancelled_at=_time(row["cancelled_at"]),
+        cancelled_with=str(row["cancelled_with"] or ""),
+        collected_into=str(collected_into or ""),
     )
     message.replies.extend(
         control_pb2.Reply(

@@ -1,19 +1,41 @@
 -- name: message
 -- One message as operators see it.
 SELECT m.*, b.body, e.name AS employee, c.name AS channel, v.external_id AS conversation,
-  (extract(epoch FROM coalesce(m.ended_at, clock_timestamp()) - m.received_at) * 1000)::float8 AS elapsed_ms
+  (extract(epoch FROM coalesce(m.ended_at, clock_timestamp()) - m.received_at) * 1000)::float8 AS elapsed_ms,
+  (SELECT coalesce(sum(extract(epoch FROM upper(span) - lower(span))) * 1000, 0)::float8 FROM (
+    SELECT unnest(range_agg(tstzrange(m.received_at, coalesce(m.ended_at, clock_timestamp()))
+      * tstzrange(r.created_at, coalesce(r.resolved_at, clock_timestamp())))) AS span
+    FROM reviews r WHERE r.message_id = m.message_id) spans) AS waited_ms
 FROM inbound_messages m JOIN message_bodies b USING (message_id) JOIN employees e ON e.employee_id = m.employee_id
 JOIN channels c ON c.channel_id = m.channel_id JOIN conversations v ON v.conversation_id = m.conversation_id
 WHERE m.message_id = $1 AND ($2::uuid IS NULL OR m.tenant_id = $2);
 
--- name: state
--- Where a message stands.
-SELECT processing_state FROM inbound_messages WHERE message_id = $1;
+-- name: standing
+-- Where a message stands; of one that answered a question, which message that was about and whether something still comes of it.
+SELECT m.processing_state AS state, w.message_id AS collected_into, m.ended_at,
+  u.taken_at IS NULL OR (w.state = 'running' AND w.step <> 'background')
+    OR EXISTS (SELECT FROM outbox o WHERE o.message_id = w.message_id AND o.state IN ('queued', 'sending')) AS comes
+FROM inbound_messages m
+LEFT JOIN step_attempts a ON m.processing_state = 'collected' AND a.message_id = m.message_id AND a.output ? 'answers'
+LEFT JOIN message_workers w ON w.worker_id = (a.output ->> 'answers')::uuid
+LEFT JOIN unit_answers u ON u.unit_id = w.worker_id AND u.answered_at = m.ended_at
+WHERE m.message_id = $1;
+
+-- name: brought_about
+-- What was written in answer to a message after one of its questions was answered, until the next one was.
+SELECT outbox_id, message_id, kind, left(body, $3) AS body, state, reason, ended_at FROM outbox o
+WHERE message_id = $1 AND kind <> 'reply' AND queued_at > $2 AND NOT EXISTS (
+  SELECT FROM unit_answers u WHERE u.message_id = $1 AND u.answered_at > $2 AND u.answered_at < o.queued_at)
+ORDER BY queued_at, part;
 
 -- name: page
 -- Messages of a tenant or of one employee, newest first, those before a sequence number, with the beginnings of their bodies.
 SELECT m.*, left(b.body, $6) AS body, e.name AS employee, c.name AS channel, v.external_id AS conversation,
-  (extract(epoch FROM coalesce(m.ended_at, clock_timestamp()) - m.received_at) * 1000)::float8 AS elapsed_ms
+  (extract(epoch FROM coalesce(m.ended_at, clock_timestamp()) - m.received_at) * 1000)::float8 AS elapsed_ms,
+  (SELECT coalesce(sum(extract(epoch FROM upper(span) - lower(span))) * 1000, 0)::float8 FROM (
+    SELECT unnest(range_agg(tstzrange(m.received_at, coalesce(m.ended_at, clock_timestamp()))
+      * tstzrange(r.created_at, coalesce(r.resolved_at, clock_timestamp())))) AS span
+    FROM reviews r WHERE r.message_id = m.message_id) spans) AS waited_ms
 FROM inbound_messages m JOIN message_bodies b USING (message_id) JOIN employees e ON e.employee_id = m.employee_id
 JOIN channels c ON c.channel_id = m.channel_id JOIN conversations v ON v.conversation_id = m.conversation_id
 WHERE ($1::uuid IS NULL OR m.tenant_id = $1) AND ($2::uuid IS NULL OR m.employee_id = $2)
@@ -40,9 +62,11 @@ SELECT capability, action, arguments, state, result, error, places, started_at,
 FROM effects WHERE message_id = $1 ORDER BY started_at, response_index, call_index;
 
 -- name: reviews
--- The reviews of a message.
+-- The reviews of a message, and one of many messages that names it.
 SELECT r.*, e.name AS employee, review_resumes(r) AS resumes FROM reviews r JOIN employees e ON e.employee_id = r.employee_id
-WHERE r.message_id = $1 ORDER BY r.created_at;
+WHERE r.message_id = $1 OR (r.message_id IS NULL AND r.employee_id = (SELECT employee_id FROM inbound_messages WHERE message_id = $1)
+  AND r.payload @> jsonb_build_object('messages', jsonb_build_array(jsonb_build_object('message_id', $1))))
+ORDER BY r.created_at;
 
 -- name: open_reviews
 -- Reviews of a tenant or of one employee, oldest first.
@@ -55,17 +79,6 @@ ORDER BY r.review_id LIMIT $5;
 -- One review.
 SELECT r.*, e.name AS employee, review_resumes(r) AS resumes FROM reviews r JOIN employees e ON e.employee_id = r.employee_id
 WHERE r.review_id = $1 AND ($2::uuid IS NULL OR r.tenant_id = $2);
-
--- name: cancel
--- Notes who wants the background work on a message stopped, and why, on record; nothing when none of it goes on.
-WITH stopped AS (
-  UPDATE message_workers SET cancelled_by = $3, cancel_reason = $4
-  WHERE message_id = $1 AND ($2::uuid IS NULL OR tenant_id = $2) AND state = 'running' AND step = 'background'
-  RETURNING tenant_id
-)
-INSERT INTO audit_log (tenant_id, actor, action, subject, detail)
-SELECT DISTINCT tenant_id, $3, 'message.cancel', $1::uuid::text, jsonb_build_object('reason', $4::text) FROM stopped
-RETURNING entry_id;
 
 -- name: latency
 -- Milliseconds from received to sent, of the last 10,000 messages, those that were answered in the last hour.

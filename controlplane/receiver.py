@@ -13,12 +13,16 @@ from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.struct_pb2 import Struct
 
 from controlplane.errors import Conflict, Invalid, TooLarge, Unknown
+from controlplane.shares import Shares
+from controlplane.stopping import Stopped, hold_conversation, says_stop, stop_conversation
 from empla import telemetry
-from empla.store.connect import Pool, load_queries, translated
+from empla.store.connect import AnyConnection, Pool, load_queries, translated
 from empla.store.ids import new_id
 
 SQL = load_queries("controlplane", "receiver.sql")
 
+OF_ONE_EMPLOYEE, OF_ONE_TENANT = 4, 10
+"""Messages that are stored at once, each on one of the control plane's connections: a flood leaves some to the others."""
 MAX_TEXT_BYTES = 256 * 1024
 MAX_NAME = 500
 MAX_METADATA_BYTES = 16 * 1024
@@ -56,11 +60,25 @@ class Stored:
     duplicate: bool
 
 
-class Receiver:
-    """Stores arrivals; `on_stored` is told of each new one, after its commit."""
+type _Message = tuple[UUID, Arrival, str, str, str]
+"""Its id, what arrived, its conversation, what tells its content, and the span that it belongs to."""
 
-    def __init__(self, pool: Pool, on_stored: Callable[[UUID, UUID], None]) -> None:
-        self._pool, self._on_stored = pool, on_stored
+
+class Receiver:
+    """Stores arrivals; `on_stored` is told of each new one, after its commit.
+
+    One that says /stop overtakes whatever its conversation has: it is stored, obeyed and answered in one transaction, and
+    `on_stopped` is told instead.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        on_stored: Callable[[UUID, UUID], None],
+        on_stopped: Callable[[Stopped], None] = lambda _: None,
+    ) -> None:
+        self._pool, self._on_stored, self._on_stopped = pool, on_stored, on_stopped
+        self._employees, self._tenants = Shares(OF_ONE_EMPLOYEE), Shares(OF_ONE_TENANT)
 
     async def store(self, arrival: Arrival, message_id: UUID | None = None) -> Stored:
         """Make `arrival` durable, once; a new row gets `message_id`, if given.
@@ -72,36 +90,53 @@ class Receiver:
         conversation = arrival.conversation or new_id().hex
         content = hashlib.sha256(f"{arrival.employee_id}\0{arrival.text}".encode()).hexdigest()
         with telemetry.span("receive", channel=str(arrival.channel_id)) as parent, translated():
-            row = await self._insert(message_id or new_id(), arrival, conversation, content, parent)
+            # The employee first: what waits for its own turn must not stand in the tenant's line.
+            async with self._employees.of(arrival.employee_id), self._tenants.of(arrival.tenant_id):
+                row, stopped = await self._written((message_id or new_id(), arrival, conversation, content, parent))
         if row["content"] != content:
             raise Conflict(f"the event id {arrival.event_id!r} was used before, for another message")
-        if not row["duplicate"]:
+        if stopped is not None:
+            self._on_stopped(stopped)
+        elif not row["duplicate"]:
             self._on_stored(row["employee_id"], row["message_id"])
         return Stored(row["message_id"], row["employee_id"], row["conversation"], row["duplicate"])
 
-    async def _insert(self, message_id: UUID, arrival: Arrival, conversation: str, content: str, parent: str) -> Any:
-        # Two tries: a concurrent delivery of the same event makes the first insert nothing, and is visible to the second.
-        for _ in range(2):
-            try:
-                row = await self._pool.fetchrow(
-                    SQL.store,
-                    message_id,
-                    arrival.tenant_id,
-                    arrival.channel_id,
-                    arrival.employee_id,
-                    arrival.event_id,
-                    arrival.sender,
-                    arrival.text,
-                    {**arrival.metadata, CONTENT: content},
-                    new_id(),
-                    conversation,
-                    parent,
-                )
-            except asyncpg.ForeignKeyViolationError as error:
-                raise Unknown("the employee or the channel does not exist any more") from error
-            if row is not None:
-                return row
-        raise Unknown("the employee has been deleted")
+    async def _written(self, message: _Message) -> tuple[Any, Stopped | None]:
+        _, arrival, conversation, *_ = message
+        if not says_stop(arrival.text, arrival.metadata):
+            return await _insert(self._pool, message), None
+        async with self._pool.acquire() as connection, connection.transaction():
+            ids = await hold_conversation(connection, arrival.channel_id, arrival.employee_id, conversation)
+            row = await _insert(connection, message)
+            if row["duplicate"]:
+                return row, None
+            return row, await stop_conversation(connection, ids, row["message_id"], arrival.sender)
+
+
+async def _insert(to: Pool | AnyConnection, message: _Message) -> Any:
+    message_id, arrival, conversation, content, parent = message
+    # Two tries: a concurrent delivery of the same event makes the first insert nothing, and is visible to the second.
+    for _ in range(2):
+        try:
+            row = await to.fetchrow(
+                SQL.store,
+                message_id,
+                arrival.tenant_id,
+                arrival.channel_id,
+                arrival.employee_id,
+                arrival.event_id,
+                arrival.sender,
+                arrival.text,
+                {**arrival.metadata, CONTENT: content},
+                new_id(),
+                conversation,
+                parent,
+            )
+        except asyncpg.ForeignKeyViolationError as error:
+            raise Unknown("the employee or the channel does not exist any more") from error
+        if row is not None:
+            return row
+    raise Unknown("the employee has been deleted")
 
 
 def _check(arrival: Arrival) -> None:

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 SQL = load_queries("controlplane", "sender.sql")
 MAX_PARALLEL = 64
+OF_ONE_EMPLOYEE, OF_ONE_TENANT = 16, 40
+"""Of these, lest callbacks that hang hold up everybody's."""
 POLL_SECONDS = 2.0
 LONGEST_SENDING_SECONDS = 30.0
 MAX_ATTEMPTS = 8
@@ -144,7 +146,7 @@ class Sender:
             await asyncio.wait(self._running.values(), return_when=asyncio.FIRST_COMPLETED)
             return True
         with translated():
-            rows = await self._pool.fetch(SQL.due, room)
+            rows = await self._pool.fetch(SQL.due, room, OF_ONE_EMPLOYEE, OF_ONE_TENANT)
             verdicts = {row["outbox_id"]: may_leave(row) for row in rows}
             leaving = [outbox_id for outbox_id, verdict in verdicts.items() if verdict is None]
             claimed = set()
@@ -208,8 +210,7 @@ class Sender:
                 verdict.review,
                 DRAFT_DAYS,
             )
-        if verdict.state != "queued":
-            self.look()  # the next reply of the conversation has waited for this one
+        self.look()  # the next reply of the conversation has waited for this one, or another one for its place
         if message_id is not None:
             self._on_ended(message_id)
 

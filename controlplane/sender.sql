@@ -1,21 +1,31 @@
 -- name: due
 -- What waits to be sent and may be tried now, with what decides whether and where it goes. Of a conversation these are the rows
 -- that answer the earliest message of those that have something to send: replies leave in the order of what they answer.
+-- Tenants take turns, and within a tenant its employees; what is being sent counts, and of neither are there more than its share.
 WITH live AS MATERIALIZED (
-  SELECT o.outbox_id, m.sequence, min(m.sequence) OVER (PARTITION BY m.conversation_id) AS first
+  SELECT o.outbox_id, o.tenant_id, o.employee_id, o.state, o.queued_at, o.next_at, m.sequence,
+    min(m.sequence) OVER (PARTITION BY m.conversation_id) AS first
   FROM outbox o LEFT JOIN inbound_messages m ON m.message_id = o.message_id
   WHERE o.state IN ('queued', 'sending')
+), of_employees AS (
+  SELECT outbox_id, tenant_id, state, queued_at,
+    row_number() OVER (PARTITION BY employee_id ORDER BY state = 'queued', queued_at, outbox_id) AS turn
+  FROM live
+  WHERE state = 'sending' OR ((next_at IS NULL OR next_at <= now()) AND (sequence IS NULL OR sequence = first))
+), of_tenants AS (
+  SELECT outbox_id, state, row_number() OVER (PARTITION BY tenant_id ORDER BY state = 'queued', turn, queued_at, outbox_id) AS turn
+  FROM of_employees WHERE turn <= $2
 )
 SELECT o.outbox_id, o.message_id, o.employee_id, o.tenant_id, o.kind, o.body, o.proposal, o.approved_by, o.attempt, m.event_id, m.sender,
   c.kind AS channel, c.callback_url, c.secret, v.external_id AS conversation, e.autonomy, e.name AS employee, m.trace_context
-FROM live l
-JOIN outbox o ON o.outbox_id = l.outbox_id
+FROM of_tenants t
+JOIN outbox o ON o.outbox_id = t.outbox_id
 JOIN employees e ON e.employee_id = o.employee_id
 LEFT JOIN inbound_messages m ON m.message_id = o.message_id
 LEFT JOIN conversations v ON v.conversation_id = m.conversation_id
 LEFT JOIN channels c ON c.channel_id = m.channel_id
-WHERE o.state = 'queued' AND (o.next_at IS NULL OR o.next_at <= now()) AND (l.sequence IS NULL OR l.sequence = l.first)
-ORDER BY o.queued_at LIMIT $1;
+WHERE t.state = 'queued' AND t.turn <= $3
+ORDER BY t.turn, o.queued_at LIMIT $1;
 
 -- name: claim
 -- Takes rows for sending; one that another control plane took meanwhile is not returned.

@@ -39,6 +39,7 @@ from controlplane.sidecars.places import Places
 from controlplane.sidecars.requests import Most, machine_memory
 from controlplane.sidecars.room import Bounds, Room
 from controlplane.sidecars.table import Table
+from controlplane.stopping import Stopping
 from empla import rpc
 from empla.store.connect import Pool, connect
 from empla.store.ids import new_id
@@ -84,11 +85,15 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
             settings.workspaces, settings.volumes, settings.workspace_quota_bytes, settings.workspace_quota_entries
         )
         sidecars = _sidecars(settings, pool, sidecar_launcher, workspaces)
-        tokens, parts = Tokens(pool), _parts(settings, dsn, pool, launcher, workspaces=workspaces, sidecars=sidecars)
+        followers = Followers()
+        instance = f"{os.uname().nodename}:{os.getpid()}:{new_id()}"
+        sender = Sender(pool, callbacks, followers.changed, instance=instance)
+        parts = _parts(
+            settings, dsn, pool, launcher, sender=sender, followers=followers, workspaces=workspaces, sidecars=sidecars
+        )
+        tokens = Tokens(pool)
         await tokens.ensure("local operator", token, "admin")
         await parts.employees.ensure_tenant(DEFAULT_TENANT)
-        instance = f"{os.uname().nodename}:{os.getpid()}:{new_id()}"
-        sender = Sender(pool, callbacks, parts.followers.changed, instance=instance)
         reviews = Reviews(pool, parts.followers.changed, sender.look, parts.streams)
         # What this build leaves out is abstract to the type checker and UNIMPLEMENTED on the wire.
         control = ControlPlane(parts, reviews)  # type: ignore[abstract]
@@ -132,6 +137,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 parts.logs.keep_small(),
             ),
         ):
+            control.http_address = http_address
             yield Running(grpc_address, http_address, parts.employees, parts.lifecycle, launcher)
 
 
@@ -183,16 +189,19 @@ def _parts(
     pool: Pool,
     launcher: ProcessLauncher,
     *,
+    sender: Sender,
+    followers: Followers,
     workspaces: Workspaces,
     sidecars: Sidecars,
 ) -> Parts:
     employees, streams = Employees(pool), Streams()
+    stopping = Stopping(pool, streams, followers.changed, sender.look)
     return Parts(
         employees=employees,
         channels=Channels(pool, Egress(settings.callback_networks)),
-        receiver=Receiver(pool, on_stored=lambda employee_id, _: streams.look(employee_id)),
+        receiver=Receiver(pool, on_stored=lambda employee_id, _: streams.look(employee_id), on_stopped=stopping.tell),
         messages=Messages(pool),
-        followers=Followers(),
+        followers=followers,
         streams=streams,
         lifecycle=Lifecycle(
             pool=pool,
@@ -205,6 +214,8 @@ def _parts(
         ),
         logs=Logs(settings.log_directory),
         sidecars=sidecars,
+        stopping=stopping,
+        model=settings.model,
     )
 
 

@@ -15,6 +15,9 @@ LOOPBACK = ("127.0.0.0/8", "::1/128")
 """The networks of this machine itself, where an operator's own services listen."""
 
 
+OFFLINE = "offline rules"
+
+
 def _default_home() -> Path:
     # The embedded PostgreSQL runs as an account of its own when we are root, and that account cannot enter root's home.
     return Path("/var/lib/empla") if os.geteuid() == 0 else Path.home() / ".empla"
@@ -101,6 +104,34 @@ class Settings(BaseSettings):
         for network in value:
             ip_network(network)
         return value
+
+    @property
+    def provider(self) -> str:
+        """Whose model employees use when their profile names no other."""
+        if self.model_provider != "auto":
+            return self.model_provider
+        if self.anthropic_api_key and self.anthropic_api_key.get_secret_value():
+            return "anthropic"
+        return "openai" if self._has_openai else "offline"
+
+    @property
+    def lacks_key(self) -> bool:
+        """Whether that provider needs a key that is not set."""
+        key = self.anthropic_api_key
+        missing = {"anthropic": not (key and key.get_secret_value()), "openai": not self._has_openai}
+        return missing.get(self.provider, False)
+
+    @property
+    def _has_openai(self) -> bool:
+        return bool(self.openai_base_url or (self.openai_api_key and self.openai_api_key.get_secret_value()))
+
+    @property
+    def model(self) -> str:
+        """That model in words, such as `openai gpt`."""
+        if self.provider == "offline":
+            return OFFLINE
+        at = f"at {self.openai_base_url}" if self.provider == "openai" and self.openai_base_url else ""
+        return " ".join(filter(None, (self.provider, self.model_name or "(its default model)" * (not at), at)))
 
     @property
     def token_file(self) -> Path:

@@ -19,9 +19,14 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from controlplane.channels import Channel, Channels, verify
 from controlplane.errors import Busy, Invalid, TooLarge, Unauthenticated
 from controlplane.receiver import Arrival, Receiver
+from controlplane.shares import Shares
 from empla import telemetry
 
 MAX_LOOKING = 256
+"""Channels of one name that are looked up at once, and `LOOKED_UP` of them side by side: nobody knows yet who asks."""
+LOOKED_UP = 4
+MAX_CALLERS = 4_096
+"""The same of all names."""
 MAX_READING = 64
 """Bodies of one channel that arrive at once; nobody knows yet who sends them."""
 MAX_STORING = 256
@@ -75,20 +80,27 @@ class Webhook:
     ) -> None:
         self._channels, self._employees, self._receiver = channels, employees, receiver
         self._max_body_bytes = max_body_bytes
-        self._looking: Counter[None] = Counter()
+        self._callers: Counter[None] = Counter()
+        self._looking: Counter[tuple[str, str]] = Counter()
+        self._lookups = Shares(LOOKED_UP)
         self._reading: Counter[UUID] = Counter()
         self._storing: Counter[UUID] = Counter()
 
     async def receive(self, request: web.Request) -> web.Response:
         """Store one message and answer 202; raises `Busy` while the channel has too many others in hand."""
-        with _counted(self._looking, None, MAX_LOOKING):
-            channel = await self._channels.webhook(request.match_info["tenant"], request.match_info["channel"])
+        channel = await self._channel(request.match_info["tenant"], request.match_info["channel"])
         with _counted(self._reading, channel.channel_id, MAX_READING):
             body = await _read(request, self._max_body_bytes)
         _verify(channel, request, body)
         delivery = _parse(body)
         with _counted(self._storing, channel.channel_id, MAX_STORING):
             return await self._store(request, channel, delivery)
+
+    async def _channel(self, tenant: str, name: str) -> Channel:
+        key = (tenant, name)
+        with _counted(self._callers, None, MAX_CALLERS), _counted(self._looking, key, MAX_LOOKING):
+            async with self._lookups.of(key):
+                return await self._channels.webhook(tenant, name)
 
     async def _store(self, request: web.Request, channel: Channel, delivery: Delivery) -> web.Response:
         arrival = await self._arrival(channel, delivery)
@@ -117,7 +129,8 @@ class Webhook:
         if channel.employee_id is None:
             if not reference:
                 raise Invalid("the channel has no employee of its own", fields={"employee": "required"})
-            return (await self._employees.find(channel.tenant_id, reference)).employee_id
+            async with self._lookups.of(channel.channel_id):
+                return (await self._employees.find(channel.tenant_id, reference)).employee_id
         if reference and reference not in (channel.employee, str(channel.employee_id)):
             raise Invalid("the channel belongs to another employee", fields={"employee": "not this channel's"})
         return channel.employee_id

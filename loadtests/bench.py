@@ -5,10 +5,32 @@ from typing import Any
 
 import click
 
-from loadtests import browser, containers, report, sidecars, transitions, webhook_reply, workstation
+from loadtests import (
+    browser,
+    containers,
+    fairness,
+    growth,
+    report,
+    sidecars,
+    transitions,
+    webhook_growth,
+    webhook_reply,
+    workstation,
+)
 from loadtests.report import Figure
 
-ROWS = ("transitions", "webhook", "slow-model", "workstation", "browser", "sidecars", "containers")
+ROWS = (
+    "transitions",
+    "growth",
+    "webhook",
+    "webhook-growth",
+    "slow-model",
+    "fairness",
+    "workstation",
+    "browser",
+    "sidecars",
+    "containers",
+)
 
 
 @click.command()
@@ -34,8 +56,14 @@ def _measure(row: str, facts: dict[str, Any], *, quick: bool) -> list[Figure]:
             steps = transitions.QUICK if quick else transitions.FULL
             figures, facts["postgresql"] = asyncio.run(transitions.measure(steps))
             return figures
+        case "growth":
+            return asyncio.run(growth.measure(growth.QUICK if quick else growth.FULL))
         case "webhook":
             return webhook_reply.measure(lengths)
+        case "webhook-growth":
+            return webhook_growth.measure(webhook_growth.QUICK if quick else webhook_growth.FULL)
+        case "fairness":
+            return fairness.measure(fairness.QUICK if quick else fairness.FULL)
         case "workstation":
             return asyncio.run(workstation.measure(workstation.QUICK if quick else workstation.FULL))
         case "browser":

@@ -49,10 +49,15 @@ async def create_database(server: EmbeddedPostgres, name: str) -> str:
     return _of(server.dsn, name)
 
 
-async def hire(pool: Pool, dsn: str, name: str) -> tuple[Identity, str]:
+def superuser_dsn(server: EmbeddedPostgres, name: str) -> str:
+    """Where the superuser reaches a database of the server."""
+    return _of(server.superuser_dsn, name)
+
+
+async def hire(pool: Pool, dsn: str, name: str, tenant: str = "default") -> tuple[Identity, str]:
     """An employee on record and launched, though no process runs; returns it with the DSN of its own role."""
     employees = Employees(pool)
-    tenant_id = await employees.ensure_tenant("default")
+    tenant_id = await employees.ensure_tenant(tenant)
     record = await employees.create(tenant_id, name, shipped_profile("sales-ae"), running=False)
     async with pool.acquire() as connection:
         await create_employee_role(connection, record.employee_id, "password")

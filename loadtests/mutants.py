@@ -107,7 +107,7 @@ def mutants(chaos: bool, only: str) -> None:
     for mutant in (None, *(one for one in MUTANTS if only in one.name)):
         with copy_of_the_tree(mutant) as tree:
             ends = [outcome(tree, test) for test in tests]
-        right = all(end == PASSED for end in ends) if mutant is None else FAILED in ends
+        right = all(end == (PASSED if mutant is None else FAILED) for end in ends)
         unnoticed += not right
         told = ", ".join(
             f"{Path(test).stem} {'passed' if not end else 'failed'}" for test, end in zip(tests, ends, strict=True)

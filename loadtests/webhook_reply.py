@@ -134,11 +134,11 @@ def measure_with_slow_model(lengths: Lengths) -> list[Figure]:
 
 
 async def _load(system: System, desks: list[Desk], callback: int, lengths: Lengths) -> tuple[list[Sent], int]:
-    async with _replies(callback) as replies, aiohttp.ClientSession() as session:
-        await _send_all(session, system, desks, replies, lengths, lengths.warm_up)
+    async with replying(callback) as replies, aiohttp.ClientSession() as session:
+        await send_all(session, system, desks, replies, lengths, lengths.warm_up)
         await replies.all(REPLY_SECONDS)
         before = len(replies.sent)
-        await _send_all(session, system, desks, replies, lengths, lengths.seconds)
+        await send_all(session, system, desks, replies, lengths, lengths.seconds)
         await replies.all(REPLY_SECONDS)
         return list(replies.sent.values())[before:], replies.wrong
 
@@ -161,7 +161,8 @@ async def _load_with_slow_model(
 
 
 @asynccontextmanager
-async def _replies(port: int) -> AsyncIterator[Replies]:
+async def replying(port: int) -> AsyncIterator[Replies]:
+    """Take callbacks on a port of loopback for the length of the block."""
     replies = Replies()
     application = web.Application()
     application.router.add_post("/", replies.receive)
@@ -174,7 +175,7 @@ async def _replies(port: int) -> AsyncIterator[Replies]:
         await runner.cleanup()
 
 
-async def _send_all(
+async def send_all(
     session: aiohttp.ClientSession,
     system: System,
     desks: Sequence[Desk],
@@ -182,6 +183,7 @@ async def _send_all(
     lengths: Lengths,
     seconds: float,
 ) -> None:
+    """Post messages for `seconds`, to each employee in its turn."""
     arrivals = random.Random(11)
     start = time.perf_counter()
     due = 0.0
@@ -190,13 +192,11 @@ async def _send_all(
         while (due := due + arrivals.expovariate(lengths.rate)) < seconds:
             await asyncio.sleep(max(0.0, start + due - time.perf_counter()))
             desk, conversation = desks[number % len(desks)], f"thread-{number // len(desks) % lengths.conversations}"
-            group.create_task(_send(session, system, desk, conversation, replies))
+            group.create_task(send(session, system, desk, conversation, replies))
             number += 1
 
 
-async def _send(
-    session: aiohttp.ClientSession, system: System, desk: Desk, conversation: str, replies: Replies
-) -> None:
+async def send(session: aiohttp.ClientSession, system: System, desk: Desk, conversation: str, replies: Replies) -> None:
     event_id = uuid4().hex
     body, headers = desk.request(event_id, conversation, f"How many open deals do the notes list? event:{event_id}")
     sent = replies.sent[event_id] = Sent(desk, event_id, time.time(), time.perf_counter())

@@ -24,13 +24,13 @@ class Tenure:
     """Lets in whoever shows a good token, and knows when there is no use in living on."""
 
     def __init__(self, settings: SidecarSettings) -> None:
-        self._settings, self._expires_at = settings, settings.expires_at
+        self._settings, self._expires_at, self._shown = settings, settings.expires_at, False
         self._why = ""
         self._over = asyncio.Event()
 
     @property
     def expires_at(self) -> float:
-        """The latest expiry that was shown, in seconds since 1970."""
+        """The latest expiry that was shown, in seconds since 1970; until one is, that of the launch."""
         return self._expires_at
 
     async def authenticate(self, _: str, metadata: Any) -> Lease:
@@ -44,7 +44,8 @@ class Tenure:
             sidecar_id=self._settings.id,
             employee_id=self._settings.employee_id,
         )
-        self._expires_at = max(self._expires_at, lease.expires_at)
+        self._expires_at = max(self._expires_at, lease.expires_at) if self._shown else lease.expires_at
+        self._shown = True
         return lease
 
     async def over(self) -> str:

@@ -66,6 +66,7 @@ class Cable:
                     break
         except ConnectionError:
             pass  # it was cut
+        await self._thawed.wait()  # while nothing comes through, no goodbye does either
         sink.transport.abort()
 
 

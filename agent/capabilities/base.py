@@ -38,6 +38,7 @@ MASK = "**********"
 """What stands in every record in the place of a secret argument."""
 MARKED = "marked"
 """The field of a result that holds text of others in its marks (`agent.prompts.mark`): it is shown as it is, not as JSON."""
+ABANDON_SECONDS = 10.0
 _ALLOW_ALL = Policy()
 
 
@@ -174,6 +175,9 @@ class BaseCapability(ABC):
 
     def replayed(self, action: str, arguments: Any, key: EffectKey) -> None:  # noqa: B027
         """This call was done by an earlier execution, maybe of another process, and is not done again."""
+
+    async def abandon(self, unit_id: UUID) -> None:  # noqa: B027
+        """End whatever still runs of the calls of a unit: it is stopped, and nobody asks what comes of them."""
 
     @abstractmethod
     async def _execute_action_impl(self, action: str, arguments: Any, key: EffectKey) -> BaseModel:
@@ -314,6 +318,15 @@ class CapabilityRegistry:
         masked = [(call.arguments, safe.arguments) for call, safe in zip(response.calls, calls, strict=True)]
         state = tuple(_replaced(part, masked) for part in response.provider_state)
         return response.model_copy(update={"calls": calls, "provider_state": state})
+
+    async def abandon(self, unit_id: UUID) -> None:
+        """End whatever still runs of the calls of a unit that is stopped; what cannot be ended is left to its own limits."""
+        for capability in self._capabilities:
+            try:
+                async with asyncio.timeout(ABANDON_SECONDS):
+                    await capability.abandon(unit_id)
+            except Exception:
+                log.exception("what %s still runs for a stopped unit is left to its limits", capability.name)
 
     async def execute(
         self,

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
+from uuid import UUID
 
 from pydantic import BaseModel
 
@@ -81,6 +82,15 @@ class ComputeCapability(BaseCapability):
             compute = await self._compute.get()
             return any(status.exec_id == exec_id_of(key) for status in await compute.list())
         return False
+
+    async def abandon(self, unit_id: UUID) -> None:
+        """End the unit's programs, those in the background as well."""
+        if not self._compute.is_open:
+            return
+        compute = await self._compute.get()
+        for status in await compute.list():
+            if status.end is None and status.exec_id.startswith(_own(unit_id)):
+                await compute.cancel(status.exec_id)
 
     async def _execute_action_impl(self, action: str, arguments: Any, key: EffectKey) -> BaseModel:
         try:
@@ -183,7 +193,12 @@ def in_bytes(megabytes: int | None) -> int:
 
 def exec_id_of(key: EffectKey) -> str:
     """The id of the program that a call starts: the same call is the same program. Short, since a model repeats it."""
-    return f"{key.unit_id.hex[-12:]}-{key.response_index}-{key.call_index}"
+    return f"{_own(key.unit_id)}{key.response_index}-{key.call_index}"
+
+
+def _own(unit_id: UUID) -> str:
+    """What the ids of a unit's programs begin with."""
+    return f"{unit_id.hex[-12:]}-"
 
 
 def _spec(command: str, cwd: str, seconds: float, *, memory: int, stdin: bool = False) -> ExecSpec:

@@ -8,11 +8,14 @@ from uuid import UUID
 from agent.identity import Identity
 from agent.memory import Memories
 from agent.models.interface import ChatMessage, Model, ModelRequest
+from agent.pipeline.busy import MAX_DONE, done_in_words
 from agent.pipeline.parts import forks
+from agent.pipeline.receive import normalized, visible_text
 from agent.pipeline.step import Done, Step, Work
+from agent.pipeline.stopping import go_on_unless_stopped
 from agent.pipeline.transitions import SQL
 from agent.pipeline.units import Place
-from agent.pipeline.warm import MAX_TURNS, Turns, WarmContext, as_turn
+from agent.pipeline.warm import MAX_TURN_CHARACTERS, MAX_TURNS, Turns, WarmContext, as_turn
 from agent.prompts import mark
 from empla.classification import Classification
 from empla.store.connect import Pool, translated
@@ -54,7 +57,19 @@ class Analyzer:
                 self.warm.keep(work, turns)
         found = await self.memories.recall(work.output("security_filter")["text"], MAX_MEMORIES)
         memories = [{"text": m.content, "kind": m.kind, "source": m.source} for m in found]
-        return Done(Place("analyzing", "classification"), {"turns": list(turns), "memories": memories})
+        output = {"turns": list(turns), "memories": memories, "interrupted": await self._interrupted(work)}
+        return Done(Place("analyzing", "classification"), output)
+
+    async def _interrupted(self, work: Work) -> list[dict[str, str]]:
+        """What was in work and gave way to this message, with what had been done for it."""
+        told = []
+        for one in work.collected:
+            if one.interrupted:
+                with translated():
+                    done = await self.pool.fetch(SQL.done_for, one.message_id, self.identity.employee_id, MAX_DONE)
+                text = normalized(visible_text(one.body)[0])[:MAX_TURN_CHARACTERS]
+                told.append({"sender": one.sender, "text": text, "done": done_in_words(done)})
+        return told
 
     async def _open_questions(self, work: Work) -> list[Any]:
         message = work.message
@@ -77,9 +92,11 @@ class Analyzer:
         request = ModelRequest(
             system=_CLASSIFY, messages=(question,), output=Classification, max_tokens=1024, deadline=50
         )
+        await go_on_unless_stopped(self.pool, work.message.message_id)
         response = await self.model.generate(request)
         found = Classification.model_validate_json(response.text)
-        if found.category == "spam" and found.confidence >= 0.9:
+        # What is answered for others as well is answered.
+        if found.category == "spam" and found.confidence >= 0.9 and not work.collected:
             return Done(Place("withheld"), found.model_dump(mode="json"), reason="spam", ends=True)
         return Done(Place("working"), found.model_dump(mode="json"), workers=forks(found, text))
 
@@ -100,7 +117,7 @@ def _answer(work: Work, asked: Sequence[Any]) -> Done | None:
     return Done(Place("collected"), {"answers": answer["unit_id"]}, reason=reason, ends=True, answers=[answer])
 
 
-NO_CONTEXT: dict[str, list[dict[str, str]]] = {"turns": [], "memories": []}
+NO_CONTEXT: dict[str, list[dict[str, str]]] = {"turns": [], "memories": [], "interrupted": []}
 """Of a message whose context could not be had, when a person has sorted it."""
 
 

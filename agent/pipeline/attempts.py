@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from agent.errors import StepFailed, Superseded
+from agent.errors import Cancelled, StepFailed, Superseded
 from agent.models.interface import ModelError, ModelResponse
 from agent.models.metered import metering
+from agent.pipeline.ending import Interruptions
 from agent.pipeline.merge import failure_notice
 from agent.pipeline.progress import Progress
 from agent.pipeline.step import Done, Step, Work
@@ -29,10 +30,11 @@ MAX_BACKOFF_SECONDS = 30.0
 STORE_RETRY_SECONDS = 0.5
 
 
-async def attempt(step: Step, work: Work, unit: Unit, progress: Progress) -> Move:
+async def attempt(step: Step, work: Work, unit: Unit, progress: Progress, running: Interruptions) -> Move:
     """Run `step` once for `unit` and return the move it leads to: onward, another attempt, or a person.
 
-    Raises `Superseded` only; the caller writes the move.
+    One that was cut short because somebody wants the unit stopped leads nowhere, and has the outcome `cancelled`. Raises
+    `Superseded` only; the caller writes the move.
     """
     clock = _Clock(step, work, unit, progress)
     ids = {"message_id": str(unit.message_id), "unit_id": str(unit.unit_id)}
@@ -40,9 +42,12 @@ async def attempt(step: Step, work: Work, unit: Unit, progress: Progress) -> Mov
         clock.span_id = parent.split("-")[2] if parent else ""
         try:
             with metering() as clock.spent:
-                done = await _run_while_store_is_away(step, work, unit.unit_id)
+                async with running.interruptible(unit.unit_id):
+                    done = await _run_while_store_is_away(step, work, unit.unit_id)
         except Superseded:
             raise
+        except Cancelled:
+            return Move(unit=unit, to=unit.place, begins=False, record=clock.record("cancelled"))
         except Exception as error:  # noqa: BLE001 - the boundary of a unit of work: recorded, and tried again or given to a person
             telemetry.failed(error)
             return _after_error(step, work, unit, error, clock.record("failed", error=error))

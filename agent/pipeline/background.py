@@ -4,7 +4,7 @@ A stretch ends between two responses of the model, all that was done in it is re
 brings a report for the sender. What comes next, in this launch or another one, replays the record and goes on after it.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
@@ -13,7 +13,7 @@ from agent.errors import StepFailed
 from agent.models.interface import Tool
 from agent.pipeline.merge import MAX_PARTS, outbox_row
 from agent.pipeline.step import Done, Work
-from agent.pipeline.units import BACKGROUND, Place
+from agent.pipeline.units import BACKGROUND
 from empla import notices
 
 INTERACTIVE_SECONDS = 120.0
@@ -36,10 +36,6 @@ GONE_ON = "the sender has been told that this takes longer; go on, and answer wi
 
 class Pauses(Exception):
     """The work stops here for now; every response so far is committed, and every call of them recorded."""
-
-
-class Cancelled(Exception):
-    """The work is to be stopped for good; says who wants that, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +71,15 @@ class Interactive:
 class InBackground:
     """Nobody waits for the reply.
 
-    Raises `Pauses` when a report is due or the process is to end, `Cancelled` when `cancelled` says by whom, `StepFailed`
-    when there is no end to it.
+    Raises `Pauses` when a report is due or the process is to end, `StepFailed` when there is no end to it.
     """
 
     clock: Callable[[], float]
     until: float
     draining: Callable[[], bool]
-    cancelled: Callable[[], Awaitable[str]]
 
     async def before(self, responses: int, *, long: bool) -> None:
         """See `Pace.before`."""
-        if why := await self.cancelled():
-            raise Cancelled(why)
         if responses >= MAX_RESPONSES:
             raise StepFailed(f"the model was still acting after {MAX_RESPONSES} responses")
         if self.draining() or self.clock() >= self.until:
@@ -112,12 +104,6 @@ def reported(work: Work, unit_id: UUID, now: float, stretch: Stretch, *, unseen:
     text = "\n\n".join(filter(None, [notices.STILL_AT_IT, said]))
     row = outbox_row(work, "progress", text, part=work.parts[unit_id].index + MAX_PARTS * reports)
     return Done(BACKGROUND, _output(now, stretch, reports), outbox=[row])
-
-
-def cancelled(why: str, stretch: Stretch) -> Done:
-    """The move of a worker that is told to stop."""
-    output = {"responses": stretch.responses, "calls": stretch.calls}
-    return Done(Place("cancelled"), output, reason=why[:1000], ends=True)
 
 
 def _last(work: Work, unit_id: UUID) -> Any:

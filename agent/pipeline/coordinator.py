@@ -13,37 +13,40 @@ import logging
 import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from agent.errors import StepFailed, Superseded, TransitionRefused
+from agent.errors import Cancelled, StepFailed, Superseded, TransitionRefused
 from agent.identity import Identity
 from agent.pipeline.attempts import attempt, gave_up, unrecordable, unstorable
+from agent.pipeline.busy import Waiting
+from agent.pipeline.ending import Ending
 from agent.pipeline.merge import merging, with_late_rows
 from agent.pipeline.parts import part_of
 from agent.pipeline.progress import Progress
-from agent.pipeline.restoring import Left, alone, restored, rows_of
+from agent.pipeline.restoring import Left
 from agent.pipeline.resuming import resumed
 from agent.pipeline.step import Incoming, Step, Work
+from agent.pipeline.taking import Taking
 from agent.pipeline.transitions import SQL, Transitions
 from agent.pipeline.units import BACKGROUND, Move, Place, Unit
 from agent.pipeline.warm import WarmContext
+from empla.capabilities import MAX_IN_WORK
 from empla.store.connect import Pool, translated
 from empla.store.errors import StoreUnavailable
 from empla.v1 import gateway_pb2 as pb
 
 log = logging.getLogger(__name__)
 
-MAX_PARALLEL = 32
-"""Messages in work; more wait in the database, unacknowledged."""
 MAX_IN_BACKGROUND = 8
 """Tasks in the background; more wait, so that they leave room for whoever waits for a reply."""
-MAX_TAKEN_OVER = 10_000
-MAX_TAKEN_UP = 1_000
 STORE_RETRY_SECONDS = 0.5
 RELEASE_TRIES = 6
 WORKED_ON = ("received", "analyzing", "working", "merging")
+DECIDED = ("waiting_for_input", "failed")
+"""States of a worker that a person decides about."""
 
 
 class Coordinator:
@@ -58,14 +61,19 @@ class Coordinator:
         warm: WarmContext,
         send: Callable[[pb.AgentFrame], None],
         on_handled: Callable[[], None],
+        abandon: Callable[[UUID], Awaitable[None]],
     ) -> None:
         self._pool, self._identity, self._transitions = pool, identity, transitions
         self._send, self._on_handled, self._progress, self._warm = send, on_handled, Progress(send), warm
+        self._ending, self._waiting = Ending(pool, identity, abandon), Waiting(pool, identity)
+        self._taking = Taking(pool, identity)
+        self.when_busy = "enqueue"
         self._steps: dict[str, Step] = {}
         self._live: set[UUID] = set()
         self._claimed: set[UUID] = set()
         self._turns: defaultdict[UUID, deque[asyncio.Event]] = defaultdict(deque)
-        self._parallel, self._alone = asyncio.Semaphore(MAX_PARALLEL), asyncio.Lock()
+        self._in_work, self._parallel = MAX_IN_WORK, asyncio.Semaphore(MAX_IN_WORK)
+        self._alone = asyncio.Lock()
         self._background = asyncio.Semaphore(MAX_IN_BACKGROUND)
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -78,18 +86,20 @@ class Coordinator:
         """Messages that are here and not yet handed over, and late parts of others."""
         return len(self._live | self._resuming)
 
-    def use(self, steps: Iterable[Step]) -> None:
-        """Work by these steps from now on."""
+    def use(self, steps: Iterable[Step], in_work: int = MAX_IN_WORK) -> None:
+        """Work by these steps from now on, and on so many messages at once; more wait in the database, unacknowledged."""
         self._steps = {step.name: step for step in steps}
+        if in_work != self._in_work:  # what is here keeps the place that it has or waits for
+            self._in_work, self._parallel = in_work, asyncio.Semaphore(in_work)
 
     async def run(self, group: asyncio.TaskGroup) -> None:
         """Take over what earlier launches left; later messages come through `deliver`. Tasks live in `group`."""
         self._group = group
-        for left in await self._take_over():
+        for left in await self._taking.take_over():
             turn = self._enter(left.work.message)
             self._claimed.add(left.unit.message_id)
             self._start(self._go_on(left, turn), left.unit.message_id)
-        for late in await self._late():
+        for late in await self._taking.late():
             self._go_on_late(late)
         self.resume()
 
@@ -98,12 +108,19 @@ class Coordinator:
         if not self._draining:
             self._start(self._take_up(), None)
 
+    def stop(self, message_id: UUID) -> None:
+        """End now what somebody wants stopped of a message, if the rows say so."""
+        if not self._draining:
+            self._start(self._stop(message_id), None)
+
     def deliver(self, incoming: Incoming) -> None:
         """Work on a delivered message, unless it is known already; when its turn comes it is claimed, then acknowledged."""
         if incoming.message_id in self._claimed:  # the acknowledgement was lost
             self._acknowledge(incoming.message_id)
         if self._draining or incoming.message_id in self._live:
             return
+        if self.when_busy == "interrupt":
+            self._start(self._interrupt(incoming), None)
         turn = self._enter(incoming)
         self._start(self._claim_and_see_through(incoming, turn), incoming.message_id)
 
@@ -186,6 +203,21 @@ class Coordinator:
                 raise asyncio.CancelledError
             yield
 
+    async def _interrupt(self, incoming: Incoming) -> None:
+        """Have what is in work of the conversation give way."""
+        for message_id in await self._patiently(lambda: self._waiting.interrupt(incoming)):
+            await self._patiently(partial(self._ending.hurry, message_id))
+
+    async def _work_of(self, incoming: Incoming, row: Any) -> Work:
+        """What is known of a claimed message, with what it is answered for as well."""
+        work, collects = Work(incoming, context_version=row["context_version"]), row["collects"]
+        if self.when_busy == "collect":
+            await self._patiently(lambda: self._waiting.collect(incoming))
+            collects = True
+        if collects:
+            work.collected = await self._patiently(lambda: self._taking.collected(incoming.message_id))
+        return work
+
     async def _claim(self, incoming: Incoming) -> tuple[Unit, Work] | None:
         while True:
             try:
@@ -207,28 +239,21 @@ class Coordinator:
                 queued_at=row["queued_at"],
                 started_at=time.time(),
             )
-            return unit, Work(incoming, context_version=row["context_version"])
-
-    async def _take_over(self) -> list[Left]:
-        me, epoch = self._identity.employee_id, self._identity.epoch
-        with translated():
-            async with self._pool.acquire() as connection:
-                taken = await connection.fetchrow(SQL.take_over, me, epoch)
-                if taken is None or not taken["owner"]:
-                    raise Superseded("a newer launch owns this employee")
-                messages = await connection.fetch(SQL.live_messages, me, epoch, MAX_TAKEN_OVER)
-                ids = [row["message_id"] for row in messages]
-                rows = await rows_of(connection, ids)
-        if taken["messages"]:
-            log.info("took over %d messages of an earlier launch", taken["messages"])
-        return [restored(row, rows) for row in messages]
+            return unit, await self._work_of(incoming, row)
 
     # What was answered
 
+    async def _stop(self, message_id: UUID) -> None:
+        await self._patiently(lambda: self._ending.hurry(message_id))
+        await self._take_up()
+
     async def _take_up(self) -> None:
-        """Go on with what waited and has an answer that nobody has taken."""
+        """Go on with what waited and has an answer that nobody has taken, or that somebody wants stopped."""
         async with self._taking_up:
-            for left in await self._patiently(self._answered):
+            for left in [
+                *await self._patiently(self._taking.answered),
+                *await self._patiently(self._taking.to_be_stopped),
+            ]:
                 if left.unit.unit_id in self._resuming | self._live:
                     self._resume_again = True  # once that has come to its end
                 elif left.unit.machine == "worker":
@@ -237,31 +262,13 @@ class Coordinator:
                     turn = self._enter(left.work.message)
                     self._start(self._go_on_sorted(left, turn), left.unit.message_id)
 
-    async def _patiently(self, what: Callable[[], Awaitable[list[Left]]]) -> list[Left]:
+    async def _patiently[T](self, what: Callable[[], Awaitable[T]]) -> T:
         while True:
             try:
                 return await what()
             except StoreUnavailable as error:
-                log.warning("the database is away, taking up answers waits: %s", error)
+                log.warning("the database is away, what was decided about work waits: %s", error)
                 await asyncio.sleep(STORE_RETRY_SECONDS)
-
-    async def _answered(self) -> list[Left]:
-        return await self._units(SQL.take_up, self._identity.employee_id, self._identity.epoch, MAX_TAKEN_UP)
-
-    async def _late(self) -> list[Left]:
-        return await self._units(SQL.late_workers, self._identity.employee_id, self._identity.epoch)
-
-    async def _units(self, statement: str, *arguments: Any) -> list[Left]:
-        """Single units, each with the whole work of its message; `answer` is what they were taken up for."""
-        with translated():
-            async with self._pool.acquire() as connection:
-                found = await connection.fetch(statement, *arguments)
-                if not found:
-                    return []
-                ids = list({row["message_id"] for row in found})
-                messages = {row["message_id"]: row for row in await connection.fetch(SQL.messages, ids)}
-                rows = await rows_of(connection, ids)
-        return [alone(row, messages[row["message_id"]], rows) for row in found]
 
     def _go_on_late(self, left: Left) -> None:
         self._resuming.add(left.unit.unit_id)
@@ -284,15 +291,23 @@ class Coordinator:
     async def _go_on_sorted(self, left: Left, turn: asyncio.Event) -> None:
         """A message that a person has sorted."""
         async with self._in_turn(left.work.message, turn), self._slot():
-            move = resumed(left.unit, left.work, left.answer) if left.answer else None
-            if move is not None:
-                unit = await self._transitions.commit(move)
-                await self._see_through(unit, left.work, _forked(move, left.work))
+            if left.answer is None:
+                await self._see_through(await self._stopped(left), left.work, [])
+            else:
+                move = await self._commit_unless_stopped(left.work, resumed(left.unit, left.work, left.answer))
+                await self._see_through(move.after, left.work, _forked(move, left.work))
 
     async def _resumed(self, left: Left) -> Unit:
-        if left.answer is None:
+        if left.unit.place.state == "running":
             return left.unit
-        return await self._transitions.commit(resumed(left.unit, left.work, left.answer))
+        if left.answer is None:
+            return await self._stopped(left)
+        return (await self._commit_unless_stopped(left.work, resumed(left.unit, left.work, left.answer))).after
+
+    async def _stopped(self, left: Left) -> Unit:
+        """The end of a unit that waited."""
+        move = await self._patiently(lambda: self._ending.move(left.work, left.unit, None))
+        return left.unit if move is None else await self._transitions.commit(move)
 
     @asynccontextmanager
     async def _slot_after(self, left: Left) -> AsyncIterator[None]:
@@ -321,14 +336,15 @@ class Coordinator:
         for part in workers:
             if part.place == BACKGROUND:
                 self._go_on_late(Left(part, work, [], lost=False))
-        if unit.place.state == "collected" or any(part.place.state == "waiting_for_input" for part in workers):
+        if unit.place.state == "collected" or any(part.place.state in DECIDED for part in workers):
             self.resume()  # what was answered before this was over
 
     async def _advance(self, unit: Unit, work: Work, workers: list[Unit]) -> tuple[Unit, list[Unit]]:
         """One move of the message; its workers, once there are any, go their whole way in it."""
         if unit.place.state == "working":
             workers = await self._work(work, workers)
-            return await self._transitions.commit(Move(unit=unit, to=Place("merging", "merge"), begins=True)), workers
+            merges = Move(unit=unit, to=Place("merging", "merge"), begins=True)
+            return (await self._commit_unless_stopped(work, merges)).after, workers
         step = merging(workers) if unit.place.state == "merging" else self._steps[unit.place.step]
         move = await self._step(step, unit, work)
         self._warm.moved(work, move)
@@ -353,27 +369,44 @@ class Coordinator:
     async def _step(self, step: Step, unit: Unit, work: Work) -> Move:
         """Bring `unit` one committed move further."""
         if unit.next_at is not None:
-            await asyncio.sleep(max(0.0, unit.next_at - time.time()))
+            with suppress(Cancelled):  # the next attempt reads of it
+                async with self._ending.running.interruptible(unit.unit_id):
+                    await asyncio.sleep(max(0.0, unit.next_at - time.time()))
         if unit.failures > step.retries:
             lost = StepFailed(f"the process ended {unit.failures} times while it worked on this")
             move = gave_up(step, work, unit, lost)
         else:
             if unit.started_at is None:
                 unit = await self._transitions.commit(Move(unit=unit, to=unit.place, begins=True))
-            move = await attempt(step, work, unit, self._progress)
+            move = await attempt(step, work, unit, self._progress, self._ending.running)
+            if move.record is not None and move.record.outcome == "cancelled":
+                return await self._end_stopped(work, move)
         return await self._commit(step, work, unit, with_late_rows(work, move))
 
     async def _commit(self, step: Step, work: Work, unit: Unit, move: Move) -> Move:
         """Commit `move`, or what the database takes instead: the failure of its attempt, or the bare end of the unit."""
         for instead in (unstorable, unrecordable):
             try:
-                await self._transitions.commit(move)
+                return await self._commit_unless_stopped(work, move)
             except (Superseded, TransitionRefused):
                 raise
             except Exception as error:  # noqa: BLE001 - the boundary of a unit of work
                 move = with_late_rows(work, instead(step, work, unit, error))
-            else:
-                return move
+        return await self._commit_unless_stopped(work, move)
+
+    async def _commit_unless_stopped(self, work: Work, move: Move) -> Move:
+        """Commit `move`; where somebody wants its unit stopped the database skips it, and the unit ends instead."""
+        try:
+            await self._transitions.commit(move)
+        except TransitionRefused:
+            return await self._end_stopped(work, move)
+        return move
+
+    async def _end_stopped(self, work: Work, cut: Move) -> Move:
+        """End a unit that somebody wants stopped; raises `TransitionRefused` when nobody does."""
+        move = await self._patiently(lambda: self._ending.move(work, cut.unit, cut.record))
+        if move is None:
+            raise TransitionRefused("the unit has been moved by somebody else")
         await self._transitions.commit(move)
         return move
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from pydantic import JsonValue
 
@@ -11,6 +12,7 @@ from agent.errors import Superseded
 from agent.identity import Identity
 from agent.models.interface import storable
 from agent.pipeline.step import Unrecorded
+from agent.pipeline.stopping import go_on_unless_stopped
 from agent.pipeline.transitions import SQL
 from empla.store.connect import Pool, translated
 from empla.store.errors import StoreUnavailable
@@ -35,11 +37,9 @@ class StoredEffects:
             await self._record(key)
         # Of an intent whose answer was lost, the same time says that nothing was done about it yet.
         begun = self._unrecorded.begun.setdefault(key, datetime.now(UTC))
-        row = await self._write(
+        row = await self._begun(
             SQL.begin_effect,
-            key.unit_id,
-            key.response_index,
-            key.call_index,
+            key,
             key.message_id,
             self._identity.employee_id,
             self._identity.epoch,
@@ -74,13 +74,18 @@ class StoredEffects:
         )
         await self._record(key)
 
+    async def cut_short(self, unit_id: UUID) -> None:
+        """Record what is known of the actions of a unit that is stopped: of one that was begun and cut short, that."""
+        for key in [key for key in self._unrecorded.ended if key.unit_id == unit_id]:
+            await self._record(key)
+        with translated():
+            await self._pool.execute(SQL.cut_short, unit_id, self._identity.employee_id, self._identity.epoch)
+
     async def _record(self, key: EffectKey) -> None:
         try:
             await self._write(
                 SQL.end_effect,
-                key.unit_id,
-                key.response_index,
-                key.call_index,
+                *_place_of(key),
                 *self._unrecorded.ended[key],
                 self._identity.employee_id,
                 self._identity.epoch,
@@ -92,9 +97,20 @@ class StoredEffects:
             raise
         del self._unrecorded.ended[key]
 
+    async def _begun(self, statement: str, key: EffectKey, *arguments: Any) -> Any:
+        try:
+            return await self._write(statement, *_place_of(key), *arguments)
+        except Superseded:
+            await go_on_unless_stopped(self._pool, key.unit_id)
+            raise
+
     async def _write(self, statement: str, *arguments: Any) -> Any:
         with translated():
             row = await self._pool.fetchrow(statement, *arguments)
         if row is None:
             raise Superseded("a newer launch owns this employee")
         return row
+
+
+def _place_of(key: EffectKey) -> tuple[UUID, int, int]:
+    return key.unit_id, key.response_index, key.call_index

@@ -105,8 +105,6 @@ def with_late_rows(work: Work, move: Move) -> Move:
         return move
     if to == "failed":
         return replace(move, outbox=[*move.outbox, *_late_notice(work, unit)])
-    if to == "cancelled":
-        return replace(move, outbox=[_notice(work, unit, notices.CANCELLED)])
     if move.to == BACKGROUND:
         longer = outbox_row(work, "progress", notices.TAKES_LONGER, part=work.parts[unit.unit_id].index)
         return replace(move, outbox=[longer])
@@ -129,8 +127,9 @@ def _late_notice(work: Work, unit: Unit) -> list[dict[str, Any]]:
     last = work.last_answer(unit.unit_id)
     if last is not None and last.kind == "needs_manual_intervention":
         return []
-    return [_notice(work, unit, notices.FAILURE)]
+    return [notice_of_part(work, unit, notices.FAILURE)]
 
 
-def _notice(work: Work, unit: Unit, text: str) -> dict[str, Any]:
+def notice_of_part(work: Work, unit: Unit, text: str) -> dict[str, Any]:
+    """What the sender of a message is told of one part after its reply, in words that nobody wrote for them."""
     return outbox_row(work, "notice", text, part=_late_part(work, unit.unit_id) + MAX_PARTS)

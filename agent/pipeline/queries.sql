@@ -18,6 +18,7 @@ FROM fence
 WHERE m.message_id = ANY ($1::uuid[]) AND m.employee_id = fence.employee_id
   AND m.processing_state = 'received' AND (m.epoch IS NULL OR m.epoch = $3)
 RETURNING m.message_id, extract(epoch FROM m.queued_at)::float8 AS queued_at,
+  EXISTS (SELECT FROM inbound_messages c WHERE c.collected_into = m.message_id) AS collects,
   (SELECT context_version FROM conversations v WHERE v.conversation_id = m.conversation_id);
 
 -- name: transition
@@ -203,6 +204,25 @@ SELECT message_id AS unit_id, message_id, question_key FROM message
 UNION ALL
 SELECT worker_id, message_id, question_key FROM worker;
 
+-- name: take_up_stopped
+-- The units that wait and that somebody wants stopped, as this epoch's own; a worker only once its message is merged or over.
+WITH fence AS MATERIALIZED (
+  SELECT employee_id FROM employee_epochs WHERE employee_id = $1 AND epoch = $2 FOR KEY SHARE
+), message AS (
+  UPDATE inbound_messages m SET epoch = $2 FROM fence
+  WHERE m.employee_id = fence.employee_id AND m.cancelled_by IS NOT NULL AND m.ended_at IS NULL
+    AND m.processing_state = 'waiting' AND m.step <> 'send'
+  RETURNING m.message_id
+), worker AS (
+  UPDATE message_workers w SET epoch = $2 FROM fence, inbound_messages m
+  WHERE w.employee_id = fence.employee_id AND w.state = 'waiting_for_input' AND m.message_id = w.message_id
+    AND (w.cancelled_by IS NOT NULL OR m.collected_into IS NOT NULL) AND m.processing_state NOT IN ('received', 'analyzing', 'working', 'merging')
+  RETURNING w.worker_id, w.message_id
+)
+SELECT message_id AS unit_id, message_id FROM message
+UNION ALL
+SELECT worker_id, message_id FROM worker;
+
 -- name: late_workers
 -- The parts that this epoch has to finish after their message was merged.
 SELECT w.worker_id AS unit_id, w.message_id FROM message_workers w JOIN inbound_messages m USING (message_id)
@@ -265,8 +285,91 @@ FROM (SELECT * FROM message UNION ALL SELECT * FROM worker) cut;
 SELECT response_index, response FROM model_responses WHERE employee_id = $2 AND unit_id = $1 ORDER BY response_index;
 
 -- name: cancelled
--- Whether somebody wants the background work of a worker stopped: who, and why.
-SELECT cancelled_by || coalesce(': ' || nullif(cancel_reason, ''), '') FROM message_workers WHERE worker_id = $1;
+-- Who wants a message or a worker stopped, and why, or to which message it gives way. `tells`: its sender has been told to wait
+-- for more, and not by a reply to a /stop that no more will come.
+SELECT cancelled_by, cancel_reason, false AS tells, CASE WHEN cancelled_by IS NULL THEN collected_into END AS gives_way_to
+FROM inbound_messages WHERE message_id = $1 AND (cancelled_by IS NOT NULL OR collected_into IS NOT NULL)
+UNION ALL
+SELECT w.cancelled_by, w.cancel_reason, w.cancelled_by IS NOT NULL AND w.cancelled_with IS NULL AND EXISTS (
+  SELECT FROM outbox o WHERE o.message_id = w.message_id AND o.kind = 'reply' AND o.state NOT IN ('withheld', 'failed')),
+  CASE WHEN w.cancelled_by IS NULL THEN m.collected_into END
+FROM message_workers w JOIN inbound_messages m USING (message_id)
+WHERE worker_id = $1 AND (w.cancelled_by IS NOT NULL OR m.collected_into IS NOT NULL);
+
+-- name: stopping
+-- The units of a message that are to stop, and that may be in work.
+SELECT message_id AS unit_id FROM inbound_messages
+WHERE message_id = $1 AND (cancelled_by IS NOT NULL OR collected_into IS NOT NULL) AND ended_at IS NULL
+UNION ALL
+SELECT worker_id FROM message_workers w JOIN inbound_messages m USING (message_id)
+WHERE message_id = $1 AND (w.cancelled_by IS NOT NULL OR m.collected_into IS NOT NULL) AND w.state = 'running';
+
+-- name: waiting_behind
+-- What waits in the conversation of a message, behind it, oldest first.
+SELECT w.message_id, w.sender, b.body, b.metadata
+FROM inbound_messages m JOIN inbound_messages w ON w.conversation_id = m.conversation_id JOIN message_bodies b ON b.message_id = w.message_id
+WHERE m.message_id = $1 AND w.employee_id = m.employee_id AND w.ended_at IS NULL AND w.sequence > m.sequence
+  AND w.processing_state = 'received' AND w.epoch IS NULL
+ORDER BY w.sequence LIMIT $2;
+
+-- name: collect
+-- Ends messages that nobody has claimed, because another one, which goes on, is answered for them; with a worker, they are shown to
+-- it before that response. Returns those that have ended by it.
+WITH fence AS MATERIALIZED (
+  SELECT employee_id, epoch FROM employee_epochs WHERE employee_id = $6 AND epoch = $7
+    AND NOT EXISTS (SELECT FROM inbound_messages m
+      WHERE m.message_id = $1 AND (m.cancelled_by IS NOT NULL OR m.collected_into IS NOT NULL))
+  FOR KEY SHARE
+)
+UPDATE inbound_messages c SET processing_state = 'collected', step = '', reason = $5, ended_at = now(), epoch = fence.epoch,
+  collected_into = $1, steers_worker = $3, steers_before = $4
+FROM fence
+WHERE c.message_id = ANY ($2::uuid[]) AND c.employee_id = fence.employee_id
+  AND c.processing_state = 'received' AND c.epoch IS NULL AND c.cancelled_by IS NULL
+RETURNING c.message_id;
+
+-- name: interrupt
+-- Notes on what this epoch has in work of a conversation that it gives way to a later message, which nobody has claimed yet.
+WITH fence AS MATERIALIZED (
+  SELECT employee_id, epoch FROM employee_epochs WHERE employee_id = $2 AND epoch = $3 FOR KEY SHARE
+)
+UPDATE inbound_messages m SET collected_into = later.message_id
+FROM fence, inbound_messages later
+WHERE later.message_id = $1 AND later.processing_state = 'received' AND later.epoch IS NULL AND later.cancelled_by IS NULL
+  AND m.conversation_id = later.conversation_id AND m.employee_id = fence.employee_id AND m.epoch = fence.epoch
+  AND m.sequence < later.sequence AND m.ended_at IS NULL AND m.cancelled_by IS NULL AND m.collected_into IS NULL
+  AND m.processing_state IN ('received', 'analyzing', 'working', 'merging')
+RETURNING m.message_id;
+
+-- name: steering
+-- What was shown to a worker while it ran, oldest first.
+SELECT m.sender, m.steers_before, b.body FROM message_workers w JOIN inbound_messages m ON m.collected_into = w.message_id
+JOIN message_bodies b ON b.message_id = m.message_id
+WHERE w.worker_id = $1 AND m.steers_worker = $1 AND m.employee_id = $2 ORDER BY m.sequence;
+
+-- name: collected
+-- What some messages are answered for as well, oldest first: those that waited, and those that were in work and gave way.
+WITH RECURSIVE given AS (
+  SELECT c.message_id, c.collected_into AS leader FROM inbound_messages c
+  WHERE c.collected_into = ANY ($1::uuid[]) AND c.steers_worker IS NULL
+  UNION
+  SELECT c.message_id, g.leader FROM given g JOIN inbound_messages c ON c.collected_into = g.message_id
+)
+SELECT g.leader, m.message_id, m.sender, m.attempt > 0 AS interrupted, b.body
+FROM given g JOIN inbound_messages m ON m.message_id = g.message_id JOIN message_bodies b ON b.message_id = m.message_id
+ORDER BY m.sequence;
+
+-- name: done_for
+-- What was done for a message, oldest first.
+SELECT action, arguments, state, result FROM effects WHERE message_id = $1 AND employee_id = $2
+ORDER BY started_at LIMIT $3;
+
+-- name: cut_short
+-- What a stopped unit had begun and has no end of: nobody knows how far it came, save where it changes nothing.
+UPDATE effects e SET state = CASE WHEN repeatable THEN 'failed' ELSE 'ambiguous' END, error_class = 'Cancelled',
+  error = 'it was cut short when the work was stopped', finished_at = now()
+FROM (SELECT employee_id FROM employee_epochs WHERE employee_id = $2 AND epoch = $3 FOR KEY SHARE) fence
+WHERE e.employee_id = fence.employee_id AND e.unit_id = $1 AND e.state = 'intended';
 
 -- name: commit_response
 -- Makes a response durable before its calls run; fenced.
@@ -278,9 +381,13 @@ RETURNING response_index;
 -- name: begin_effect
 -- Records the intent to act, once for each (unit, response, call); an earlier record of the same call is returned instead, and
 -- whether it is this very attempt's, by the time it was begun: the answer to a statement may be lost. What was not done for want
--- of a person, or of which nobody knew what it did, is begun anew if that was before $12, when a person said so.
+-- of a person, or of which nobody knew what it did, is begun anew if that was before $12, when a person said so. Nothing: the
+-- launch is over, or somebody wants the worker stopped.
 WITH fence AS MATERIALIZED (
-  SELECT employee_id, tenant_id, epoch FROM employee_epochs WHERE employee_id = $5 AND epoch = $6 FOR KEY SHARE
+  SELECT employee_id, tenant_id, epoch FROM employee_epochs WHERE employee_id = $5 AND epoch = $6
+    AND NOT EXISTS (SELECT FROM message_workers w JOIN inbound_messages m USING (message_id)
+      WHERE w.worker_id = $1 AND (w.cancelled_by IS NOT NULL OR m.collected_into IS NOT NULL))
+  FOR KEY SHARE
 ), intended AS (
   INSERT INTO effects (unit_id, response_index, call_index, message_id, tenant_id, employee_id, epoch, capability, action,
     arguments, repeatable, started_at)
@@ -309,7 +416,9 @@ RETURNING e.unit_id;
 
 -- name: conversation
 -- The last turns of a conversation before a message: what was said, and the replies that were handed over.
-SELECT m.message_id, b.body, m.sender,
+SELECT m.message_id, m.sender, b.body || coalesce((
+    SELECT string_agg(E'\n\n' || c.body, '' ORDER BY f.sequence)
+    FROM inbound_messages f JOIN message_bodies c USING (message_id) WHERE f.collected_into = m.message_id), '') AS body,
   (SELECT string_agg(o.body, E'\n\n' ORDER BY o.queued_at) FROM outbox o
    WHERE o.message_id = m.message_id AND o.kind IN ('reply', 'follow_up') AND o.state IN ('queued', 'sending', 'sent')) AS reply
 FROM inbound_messages m JOIN message_bodies b USING (message_id)

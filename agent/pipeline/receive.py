@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from typing import Any
 from uuid import UUID
 
 from agent.pipeline.step import Done, Step, Work
@@ -53,8 +54,8 @@ def _without_long_runs_of_marks(text: str) -> str:
     return "".join(kept)
 
 
-def _withheld_because(work: Work, text: str) -> str:
-    metadata = work.message.metadata
+def withheld_because(metadata: dict[str, Any], text: str) -> str:
+    """Why nobody answers a message with this visible text; '' when somebody does."""
     if metadata.get("from_self"):
         return "own message"
     if str(metadata.get("auto_submitted", "no")).lower() not in ("", "no"):
@@ -62,17 +63,22 @@ def _withheld_because(work: Work, text: str) -> str:
     return "" if text else "empty"
 
 
+def injection_score(text: str) -> int:
+    """How many of the known forms of injected instructions a text has."""
+    return sum(bool(pattern.search(text)) for pattern in _INJECTION)
+
+
 async def security_filter(work: Work, _: UUID) -> Done:
     """Clean the text, note what looks like an injection, and withhold what needs no answer."""
-    visible, removed = visible_text(work.message.body)
+    visible, removed = visible_text(work.said())
     text = normalized(visible)
     output = {
         "text": text,
         "cut": max(0, len(visible) - MAX_WORKED_CHARACTERS),
         "removed": removed,
-        "injection_score": sum(bool(pattern.search(text)) for pattern in _INJECTION),
+        "injection_score": injection_score(text),
     }
-    if reason := _withheld_because(work, text):
+    if reason := withheld_because(work.message.metadata, text):
         return Done(Place("withheld"), output, reason=reason, ends=True)
     return Done(Place("analyzing", "context_retrieval"), output)
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from agent.pipeline.parts import part_of
 from agent.pipeline.resuming import answer_of
-from agent.pipeline.step import Answer, Incoming, Work
+from agent.pipeline.step import Answer, Collected, Incoming, Work
 from agent.pipeline.transitions import SQL
 from agent.pipeline.units import Machine, Place, Unit
 
@@ -32,14 +32,16 @@ class Rows:
     workers: list[Any]
     outputs: list[Any]
     answers: list[Any]
+    collected: list[Any]
 
 
 async def rows_of(connection: Any, ids: list[UUID]) -> Rows:
-    """Workers, outputs and answers of some messages."""
+    """Workers, outputs and answers of some messages, and what they are answered for as well."""
     return Rows(
         await connection.fetch(SQL.live_workers, ids),
         await connection.fetch(SQL.outputs, ids),
         await connection.fetch(SQL.answers, ids),
+        await connection.fetch(SQL.collected, ids),
     )
 
 
@@ -76,6 +78,7 @@ def _work(row: Any, rows: Rows) -> Work:
     work = Work(
         incoming, {(o["unit_id"], o["step"]): o["output"] for o in rows.outputs if o["message_id"] == message_id}
     )
+    work.collected = [collected_of(one) for one in rows.collected if one["leader"] == message_id]
     for worker in rows.workers:
         if worker["message_id"] == message_id:
             work.parts[worker["worker_id"]] = part_of(worker["intent_index"], worker["intent"])
@@ -83,6 +86,11 @@ def _work(row: Any, rows: Rows) -> Work:
         if answer["message_id"] == message_id:
             work.answers.setdefault(answer["unit_id"], []).append(answer_of(answer))
     return work
+
+
+def collected_of(row: Any) -> Collected:
+    """A row of `collected`."""
+    return Collected(row["message_id"], row["sender"], row["body"], row["interrupted"])
 
 
 def _unit(machine: Machine, unit_id: UUID, row: Any) -> Unit:

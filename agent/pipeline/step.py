@@ -66,14 +66,33 @@ class Answer:
     held: JsonValue = None  # what an approval lets through besides the call
 
 
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """A message that is answered together with another: it waited, or was in work and gave way (`interrupted`)."""
+
+    message_id: UUID
+    sender: str
+    body: str
+    interrupted: bool
+
+
 @dataclass(slots=True)
 class Work:
     """One message on its way: the message, and what its finished steps produced, by (unit, step).
 
     `parts` are its workers in the order of their intents, `answers` what was answered to its units, oldest first; `merged`
     says that its reply has been written, so that what comes later leaves on its own. `context_version` is the conversation's
-    when the message was claimed; None when an earlier launch did that.
+    when the message was claimed; None when an earlier launch did that. `collected` is what it is answered for as well;
+    `steered`: something was shown to its worker while it ran.
     """
+
+    def said(self) -> str:
+        """What there is to answer: the text of the message, and of those that waited behind it."""
+        waited = [one for one in self.collected if not one.interrupted]
+        if all(one.sender == self.message.sender for one in waited):
+            return "\n\n".join([self.message.body, *(one.body for one in waited)])
+        told = [(self.message.sender, self.message.body), *((one.sender, one.body) for one in waited)]
+        return "\n\n".join(f"{sender}: {body}" for sender, body in told)
 
     message: Incoming
     outputs: dict[tuple[UUID, str], Any] = field(default_factory=dict)
@@ -82,6 +101,8 @@ class Work:
     answers: dict[UUID, list[Answer]] = field(default_factory=dict)
     merged: bool = False
     context_version: int | None = None
+    collected: list[Collected] = field(default_factory=list)
+    steered: bool = False
 
     def last_answer(self, unit_id: UUID) -> Answer | None:
         """What was answered last to a unit."""

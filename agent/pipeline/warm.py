@@ -43,7 +43,12 @@ class WarmContext:
         if move.to.state != "sending":
             return
         before = self.turns(work)
-        if before is None or any((part, "waiting") in work.outputs for part in work.parts):
+        if (
+            before is None
+            or work.collected
+            or work.steered
+            or any((part, "waiting") in work.outputs for part in work.parts)
+        ):
             self._kept.pop(work.message.conversation_id, None)
         else:
             self.keep(work, (*before, as_turn(work.message.sender, work.message.body, move.outbox[0]["body"])))

@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,21 +21,21 @@ from agent.pipeline.asking import ASK_SENDER, MAX_QUESTION_CHARACTERS, Asked, Wa
 from agent.pipeline.background import (
     GONE_ON,
     WORK_IN_BACKGROUND,
-    Cancelled,
     InBackground,
     Interactive,
     Pace,
     Pauses,
     Stretch,
-    cancelled,
     report_due,
     reported,
     sent_to_background,
 )
+from agent.pipeline.busy import Waiting
 from agent.pipeline.effects import StoredEffects
 from agent.pipeline.parts import own_part
 from agent.pipeline.progress import Progress
 from agent.pipeline.step import Answer, Done, Step, Work
+from agent.pipeline.stopping import go_on_unless_stopped
 from agent.pipeline.transitions import SQL
 from agent.pipeline.units import BACKGROUND, Place
 from agent.prompts import mark
@@ -59,6 +59,7 @@ class Worker:
     instructions: str
     supervised: bool
     draining: Callable[[], bool]
+    steers: bool = False
     clock: Callable[[], float] = time.time
 
     def steps(self) -> tuple[Step, ...]:
@@ -80,17 +81,10 @@ class Worker:
 
     async def background(self, work: Work, unit_id: UUID) -> Done:
         """Go on where it was left, until there is an answer or a report is due."""
-
-        async def stopped_by() -> str:
-            with translated():
-                return await self.pool.fetchval(SQL.cancelled, unit_id) or ""
-
-        pace = InBackground(self.clock, report_due(work, unit_id), self.draining, stopped_by)
+        pace = InBackground(self.clock, report_due(work, unit_id), self.draining)
         loop = _ToolLoop(self, work, unit_id, BACKGROUND.step, pace)
         try:
             return await self._planned(work, loop)
-        except Cancelled as by:
-            return cancelled(str(by), loop.stretch())
         except Pauses:
             unseen = self.supervised or work.output("security_filter")["injection_score"] > 0
             return reported(work, unit_id, self.clock(), loop.stretch(), unseen=unseen)
@@ -158,7 +152,11 @@ def opening(work: Work, unit_id: UUID) -> list[ChatMessage]:
     context = work.outputs.get((work.message.message_id, "context_retrieval"), NO_CONTEXT)
     remembered = [mark("memory", m["text"], source=m["source"] or m["kind"]) for m in context["memories"]]
     message = mark("message", work.output("security_filter")["text"], sender=work.message.sender)
-    told = [*remembered, message, *filter(None, [own_part(work, unit_id)])]
+    before = [
+        mark("interrupted", f"{one['text']}\n\n{one['done']}", sender=one["sender"])
+        for one in context.get("interrupted", ())
+    ]
+    told = [*remembered, *before, message, *filter(None, [own_part(work, unit_id)])]
     return [*conversation_turns(context), ChatMessage(role="user", text="\n".join(told))]
 
 
@@ -169,6 +167,9 @@ class _ToolLoop:
         self._worker, self._work, self.unit_id, self.step, self._pace = worker, work, unit_id, step, pace
         self._effects = StoredEffects(worker.pool, worker.identity, work.unrecorded)
         self._messages = opening(work, unit_id)
+        self._waiting = Waiting(worker.pool, worker.identity)
+        # Parts of a message are worked on side by side: what comes meanwhile would be for one of them only.
+        self._steers = worker.steers and len(work.parts) < 2 and step == "action_planning"
         self._seen: Counter[str] = Counter()
         self._asked_again = False
         self._done: list[str] = []
@@ -179,11 +180,18 @@ class _ToolLoop:
     async def run(self) -> ModelResponse:
         """The response without calls that ends the loop.
 
-        Raises `Waits` where only a person can say how to go on, and whatever its pace does where it stops before its end.
+        Raises `Waits` where only a person can say how to go on, `Cancelled` where somebody wants it stopped, and whatever
+        its pace does where it stops before its end.
         """
+        shown = await self._waiting.shown_before(self.unit_id) if self._steers else {}
         for earlier in await self._transcript():
+            self._show(shown.get(self.index, ()))
             await self._act(earlier)
+        self._show(shown.get(self.index, ()))
         while True:
+            if self._steers:
+                self._show(await self._waiting.steer(self._work.message, self.unit_id, self.index))
+            await go_on_unless_stopped(self._worker.pool, self.unit_id)
             await self._pace.before(self.index, long=self._long)
             response = await self._ask()
             if response.calls:
@@ -197,6 +205,11 @@ class _ToolLoop:
     def stretch(self) -> Stretch:
         """How far this run went."""
         return Stretch(self.index, self.calls, self._said)
+
+    def _show(self, texts: Sequence[str]) -> None:
+        """Show the model what came while it worked, as rows that the next attempt finds at the same place."""
+        self._work.steered |= bool(texts)
+        self._messages += [ChatMessage(role="user", text=text) for text in texts]
 
     async def _transcript(self) -> list[ModelResponse]:
         with translated():

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from controlplane.cli.document import as_document
+from controlplane.cli.output import milliseconds
 from empla.v1 import control_pb2
 
 STAGES = ("receive", "analyze", "work", "merge", "send")
@@ -12,12 +13,15 @@ STAGES = ("receive", "analyze", "work", "merge", "send")
 ENDED = ("answered", "collected", "withheld", "failed")
 """The states in which nothing more happens; `waiting` ends only by a person."""
 
+_SHORT_WAIT_MS = 1000
+"""What is shorter is no person's doing: a part that asks something waits like that until its message is merged."""
 _UNSENT = ("held", "withheld", "failed")
 
 
 def reply_text(message: control_pb2.Message) -> str:
     """What the employee answered, '' while there is no reply that left or is about to leave."""
-    replies = [reply for reply in message.replies if reply.kind not in ("notice", "progress")]
+    asides = ("notice",) if message.state == "collected" else ("notice", "progress")
+    replies = [reply for reply in message.replies if reply.kind not in asides]
     return "\n\n".join(reply.text for reply in replies if reply.state not in _UNSENT)
 
 
@@ -26,10 +30,25 @@ def notice_text(message: control_pb2.Message) -> str:
     return "\n\n".join(reply.text for reply in message.replies if reply.kind == "notice")
 
 
+def answered_later(message: control_pb2.Message) -> bool:
+    """Whether a message that failed was answered after all, once a person had decided about it."""
+    return message.state == "failed" and any(r.kind == "follow_up" and r.state == "sent" for r in message.replies)
+
+
+def took(message: control_pb2.Message) -> str:
+    """How long a message took, and apart from that how long it waited for a person's decision, if that is worth telling."""
+    waited = min(message.waited_ms, message.elapsed_ms)
+    if waited < _SHORT_WAIT_MS:
+        return milliseconds(message.elapsed_ms)
+    return f"{milliseconds(message.elapsed_ms - waited)}, waited {milliseconds(waited)} for a person"
+
+
 def where_to_look(message: control_pb2.Message) -> str:
     """The command that tells more about a message that was not answered: of what waits for a person, if something does."""
     waiting = [review.review_id for review in message.reviews if review.decisions]
-    return f"empla reviews show {waiting[0]}" if waiting else f"empla message show {message.message_id}"
+    if waiting:
+        return f"empla reviews show {waiting[0]}"
+    return f"empla message show {message.collected_into or message.message_id}"
 
 
 def message_document(message: control_pb2.Message) -> dict[str, Any]:

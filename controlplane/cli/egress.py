@@ -11,6 +11,14 @@ from controlplane.cli.output import dim, json_option, print_json, print_table
 from empla.egress import EgressRule, rule_of
 from empla.v1 import control_pb2
 
+_METHODS = {
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "ACL", "BASELINE-CONTROL", "BIND",
+    "CHECKIN", "CHECKOUT", "COPY", "LABEL", "LINK", "LOCK", "MERGE", "MKACTIVITY", "MKCALENDAR", "MKCOL", "MKREDIRECTREF",
+    "MKWORKSPACE", "MOVE", "ORDERPATCH", "PROPFIND", "PROPPATCH", "QUERY", "REBIND", "REPORT", "SEARCH", "UNBIND",
+    "UNCHECKOUT", "UNLINK", "UNLOCK", "UPDATE", "UPDATEREDIRECTREF", "VERSION-CONTROL",
+}  # fmt: skip
+"""Those that are registered with IANA: another one is a typing error, or stands in a profile."""
+
 _PORTS = "at these ports only; may be given several times.  [default: 80 and 443]"
 
 
@@ -54,9 +62,7 @@ def allow(
     DOMAIN is a host such as example.com, '*.example.com' for its subdomains, an IP address, or '*' for any public name.
     To allow less than before, `remove` DOMAIN first.
     """
-    rule = control_pb2.EgressRule(
-        domain=domain, ports=ports, methods=[method.upper() for method in methods], private=private
-    )
+    rule = control_pb2.EgressRule(domain=domain, ports=ports, methods=_known(methods), private=private)
     wanted = _checked(rule)
     with connected() as control_plane:
         found = control_plane.GetEmployee(control_pb2.GetEmployeeRequest(employee=employee))
@@ -97,6 +103,15 @@ def _replace(
     request.profile.egress.extend(rules)
     updated: control_pb2.Employee = control_plane.UpdateEmployee(request)
     return updated
+
+
+def _known(methods: tuple[str, ...]) -> list[str]:
+    """The methods in capitals; raises `InvalidInput` for one that there is not."""
+    capitals = [method.upper() for method in methods]
+    if unknown := next((method for method in capitals if method not in _METHODS), ""):
+        common = "GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS, and CONNECT for https"
+        raise InvalidInput(f"{unknown} is no HTTP method; common ones are {common}", reason="RULE_INVALID")
+    return capitals
 
 
 def _checked(rule: control_pb2.EgressRule) -> EgressRule:

@@ -11,6 +11,7 @@ from controlplane.cli.output import age, dim, json_option, local_time, print_jso
 from controlplane.cli.pages import listed
 from controlplane.cli.profile import is_file, read_profile
 from controlplane.cli.safe_text import printable
+from empla.capabilities import MAX_IN_WORK, WHEN_BUSY
 from empla.v1 import control_pb2
 
 _DRAIN = click.option(
@@ -19,6 +20,12 @@ _DRAIN = click.option(
     default=0,
     metavar="SECONDS",
     help="Let messages in work finish for so long.  [default: 10]",
+)
+_WHEN_BUSY = click.option(
+    "--when-busy",
+    type=click.Choice(WHEN_BUSY),
+    default=None,
+    help="What a message means that comes while an earlier one of its conversation is in work.  [default: enqueue]",
 )
 
 
@@ -83,8 +90,10 @@ def _print_employee(item: control_pb2.Employee) -> None:
         "launched": local_time(item.launched_at),
         "health": _health(item.health) if item.HasField("health") else "",
         "model": item.health.model,
+        "in work": f"at most {item.profile.max_in_work or MAX_IN_WORK} messages at once",
         "capabilities": ", ".join(item.profile.capabilities) or "all",
         "goals": "; ".join(item.profile.goals),
+        "when busy": item.profile.when_busy or WHEN_BUSY[0],
         "created": local_time(item.created_at),
     }
     for label, value in rows.items():
@@ -103,18 +112,40 @@ def _health(health: control_pb2.EmployeeHealth) -> str:
 @click.option(
     "--profile", default="sales-ae", metavar="NAME_OR_FILE", show_default=True, help="A shipped one, or a file."
 )
+@_WHEN_BUSY
 @click.option("--start/--no-start", default=True, show_default=True, help="Start it as well.")
 @json_option
-def create(name: str, profile: str, start: bool, as_json: bool) -> None:
+def create(name: str, profile: str, when_busy: str | None, start: bool, as_json: bool) -> None:
     """Create the employee NAME from a shipped profile, or from a .toml or .json file."""
     request = control_pb2.CreateEmployeeRequest(name=name, start=start)
     if is_file(profile):
         request.profile.CopyFrom(read_profile(Path(profile)))
     else:
         request.profile_name = profile
+    request.when_busy = when_busy or ""
     with connected() as control_plane:
         created = control_plane.CreateEmployee(request)
     _done(created, "created and starting" if start else "created, not started", as_json=as_json)
+
+
+@employee.command()
+@click.argument("name")
+@click.option("--profile", default=None, metavar="FILE", help="What it is from now on: a .toml or .json file.")
+@click.option("--autonomy", type=click.Choice(["shadow", "supervised", "autonomous"]), help="What may leave unseen.")
+@_WHEN_BUSY
+@json_option
+def update(name: str, profile: str | None, autonomy: str | None, when_busy: str | None, as_json: bool) -> None:
+    """Change what is given of an employee; it goes on by it from its next step on."""
+    request = control_pb2.UpdateEmployeeRequest(employee=name, when_busy=when_busy or "")
+    if profile is not None:
+        request.profile.CopyFrom(read_profile(Path(profile)))
+    if autonomy is not None:
+        request.autonomy = control_pb2.Autonomy.Value(f"AUTONOMY_{autonomy.upper()}")
+    if not (profile or autonomy or when_busy):
+        raise click.UsageError("Say what to change: --profile, --autonomy or --when-busy.")
+    with connected() as control_plane:
+        updated = control_plane.UpdateEmployee(request)
+    _done(updated, "updated", as_json=as_json)
 
 
 @employee.command()
@@ -155,11 +186,17 @@ def restart(name: str, drain: int, as_json: bool) -> None:
 @employee.command()
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Also while messages are in work.")
-@click.confirmation_option(prompt="Delete this employee?", help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
-def delete(name: str, force: bool, as_json: bool) -> None:
-    """Stop an employee and make its name free."""
+def delete(*, name: str, force: bool, yes: bool, as_json: bool) -> None:
+    """Stop an employee and make its name free.
+
+    What it remembers and the logins of its browser are lost; its files stay, and its messages can be read as before.
+    """
     with connected() as control_plane:
+        if not yes:
+            found = control_plane.GetEmployee(control_pb2.GetEmployeeRequest(employee=name))
+            click.confirm(_what_is_lost(found, force=force), abort=True, err=True)
         control_plane.DeleteEmployee(
             control_pb2.DeleteEmployeeRequest(employee=name, force=force), timeout=2 * DEADLINE
         )
@@ -167,6 +204,17 @@ def delete(name: str, force: bool, as_json: bool) -> None:
         print_json({"employee": name, "deleted": True})
     else:
         click.echo(f"{name}: deleted")
+
+
+def _what_is_lost(item: control_pb2.Employee, *, force: bool) -> str:
+    in_work = item.health.in_flight
+    work = f", with {in_work} {'message' if in_work == 1 else 'messages'} in work" if in_work else ""
+    unended = "\nIts messages that have not ended fail, and one review names them." if force else ""
+    return printable(
+        f"{item.tenant}/{item.name} is {_state(item)}{work}.\n"
+        "What it remembers and the logins of its browser are lost for good; its files stay in workspaces/"
+        f"{item.employee_id}, its messages can be read as before.{unended}\nDelete {item.name}?"
+    )
 
 
 def _done(item: control_pb2.Employee, what: str, *, as_json: bool) -> None:

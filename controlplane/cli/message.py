@@ -2,10 +2,10 @@
 
 import click
 
-from controlplane.cli.answer import message_document
+from controlplane.cli.answer import answered_later, message_document, took
 from controlplane.cli.client import connected
 from controlplane.cli.document import as_document
-from controlplane.cli.output import age, json_option, milliseconds, print_json, print_table
+from controlplane.cli.output import age, json_option, print_json, print_table
 from controlplane.cli.pages import listed
 from controlplane.cli.timeline import timeline
 from empla.v1 import control_pb2
@@ -38,22 +38,22 @@ def show(message_id: str, as_json: bool) -> None:
 @click.argument("message_id", metavar="ID")
 @click.option("--reason", default="", metavar="TEXT", help="Why, for the record.")
 def cancel(message_id: str, reason: str) -> None:
-    """Stop what is done in the background for the message ID; its sender is told."""
+    """Stop all that goes on for the message ID: what waits, is in work, or is not sent yet. What was done stays done."""
     with connected() as control_plane:
-        control_plane.CancelMessage(control_pb2.CancelMessageRequest(message_id=message_id, reason=reason))
-    click.echo(f"{message_id} stops before its next step")
+        found = control_plane.CancelMessage(control_pb2.CancelMessageRequest(message_id=message_id, reason=reason))
+    click.echo(f"{message_id} {'is stopped' if found.state == 'withheld' else 'stops as soon as its employee knows'}")
 
 
 @message.command(name="list")
 @click.option("--employee", default="", metavar="NAME", help="Only this employee's.")
 @click.option(
-    "--state", default="", type=click.Choice(["", *_STATES]), metavar="STATE", help="Only those in this state."
+    "--state", type=click.Choice(_STATES), metavar="STATE", help=f"Only those in this state: {', '.join(_STATES)}."
 )
 @click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many.")
 @json_option
-def list_(employee: str, state: str, limit: int, as_json: bool) -> None:
+def list_(employee: str, state: str | None, limit: int, as_json: bool) -> None:
     """List messages, newest first."""
-    request = control_pb2.ListMessagesRequest(employee=employee, state=state)
+    request = control_pb2.ListMessagesRequest(employee=employee, state=state or "")
     with connected() as control_plane:
         messages = listed(control_plane.ListMessages, request, "messages", limit)
     if as_json:
@@ -65,5 +65,5 @@ def list_(employee: str, state: str, limit: int, as_json: bool) -> None:
 
 
 def _row(item: control_pb2.Message) -> tuple[str, ...]:
-    took = milliseconds(item.elapsed_ms)
-    return (item.message_id, age(item.received_at), item.employee, item.state, took, item.sender, item.text)
+    state = "answered later" if answered_later(item) else item.state
+    return (item.message_id, age(item.received_at), item.employee, state, took(item), item.sender, item.text)

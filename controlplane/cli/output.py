@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +11,9 @@ import click
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from controlplane.cli.errors import JSON_OUTPUT
-from controlplane.cli.safe_text import one_line
+from controlplane.cli.safe_text import one_line, printable
+
+_TEXT_LINES = 20
 
 
 def _remember(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
@@ -48,6 +50,14 @@ def dim(text: str, *, err: bool = False) -> str:
     stream = sys.stderr if err else sys.stdout
     coloured = stream.isatty() and not os.environ.get("NO_COLOR")
     return click.style(text, dim=True) if coloured else text
+
+
+def quoted(text: str, margin: str = "  | ") -> Iterator[str]:
+    """The first lines of somebody's `text`, set apart from what is ours."""
+    lines = printable(text).splitlines()
+    yield from (margin + line for line in lines[:_TEXT_LINES])
+    if len(lines) > _TEXT_LINES:
+        yield dim(f"{margin}… {len(lines) - _TEXT_LINES} more lines; --json has all")
 
 
 def milliseconds(value: float) -> str:

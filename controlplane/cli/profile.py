@@ -22,9 +22,8 @@ def is_file(profile: str) -> bool:
 def read_profile(path: Path) -> control_pb2.Profile:
     """The profile in `path`; raises `InvalidInput` that names the file, and the field where one is wrong."""
     document = _document(path)
-    autonomy = document.get("autonomy")
-    if isinstance(autonomy, str) and not autonomy.startswith("AUTONOMY_"):
-        document["autonomy"] = f"AUTONOMY_{autonomy.upper()}"
+    if (autonomy := document.get("autonomy")) is not None:
+        document["autonomy"] = _autonomy(path, autonomy)
     if wrong := unknown_field(document):
         raise InvalidInput(f"{path} is not a profile: {wrong}", reason="PROFILE_INVALID")
     try:
@@ -32,6 +31,17 @@ def read_profile(path: Path) -> control_pb2.Profile:
     except (ParseError, TypeError) as error:
         why = " ".join(str(error).split())
         raise InvalidInput(f"{path} is not a profile: {why}", reason="PROFILE_INVALID") from error
+
+
+def _autonomy(path: Path, written: object) -> str:
+    """The contract's name of an autonomy, which may be written as people say it."""
+    known = {name.removeprefix("AUTONOMY_").lower(): name for name in control_pb2.Autonomy.keys()[1:]}
+    if isinstance(written, str):
+        name = written.removeprefix("AUTONOMY_").lower()
+        if name in known:
+            return known[name]
+    said = f"autonomy is one of {', '.join(known)}, and not {written!r}"
+    raise InvalidInput(f"{path} is not a profile: {said}", reason="PROFILE_INVALID", fields={"autonomy": said})
 
 
 def _document(path: Path) -> dict[str, Any]:

@@ -49,7 +49,9 @@ def show(review_id: str, as_json: bool) -> None:
     """Show the review ID with what a person needs to decide it."""
     with connected() as control_plane:
         found = control_plane.GetReview(control_pb2.GetReviewRequest(review_id=review_id))
+        about = found.message_id if not as_json else ""
+        message = control_plane.GetMessage(control_pb2.GetMessageRequest(message_id=about)) if about else None
     if as_json:
         print_json(as_document(found))
     else:
-        print_review(found)
+        print_review(found, message)

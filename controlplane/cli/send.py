@@ -6,7 +6,7 @@ import click
 
 from controlplane.cli.answer import ENDED, message_document, notice_text, reply_text, where_to_look
 from controlplane.cli.client import DEADLINE, UNREACHABLE, connected
-from controlplane.cli.errors import Failure, Unreachable
+from controlplane.cli.errors import Failure, InvalidInput, Unreachable
 from controlplane.cli.given import given_text
 from controlplane.cli.output import json_option, print_json
 from controlplane.cli.safe_text import printable
@@ -47,9 +47,11 @@ def send(
     Ends with 1 when the message failed or is still in work after the wait. Sending again with the same --key asks for the
     same message: it is never worked on twice.
     """
+    if not (given := given_text(text)).strip():
+        raise InvalidInput("there is no text to send", fields={"text": "some text"})
     request = control_pb2.SendMessageRequest(
         employee=employee,
-        text=given_text(text),
+        text=given,
         conversation=conversation,
         idempotency_key=key or uuid.uuid4().hex,
         sender=sender,
@@ -92,7 +94,7 @@ def _traced(control_plane: control_pb2_grpc.ControlPlaneStub, message: control_p
 def _show(message: control_pb2.Message, *, no_wait: bool) -> None:
     if no_wait:
         click.echo(message.message_id)
-    elif message.state == "answered":
+    elif message.state == "answered" or (message.state == "collected" and reply_text(message)):
         click.echo(printable(reply_text(message)))
     else:
         click.echo(_explained(message), err=True)
@@ -101,7 +103,7 @@ def _show(message: control_pb2.Message, *, no_wait: bool) -> None:
 def _explained(message: control_pb2.Message) -> str:
     """Why there is no reply, and where to look."""
     if not _in_work(message):
-        why = message.reason or notice_text(message)
+        why = (message.state == "collected" and notice_text(message)) or message.reason or notice_text(message)
         what = f"the message is {message.state}" + (f": {why}" if why else "")
     else:
         what = f"the message is still in work ({message.state})"

@@ -3,12 +3,10 @@
 import socket
 from dataclasses import dataclass
 
-from pydantic import SecretStr
-
 from controlplane.cli.client import connected
 from controlplane.cli.errors import Failure, Unreachable
 from controlplane.cli.finding import Finding, fail, ok, warn
-from controlplane.settings import Settings
+from controlplane.settings import OFFLINE, Settings
 from empla.v1 import control_pb2
 
 _START = "start it with `empla up`"
@@ -44,8 +42,9 @@ def check_control_plane(settings: Settings, answer: Answer) -> Finding:
 
 def check_http(settings: Settings, answer: Answer) -> Finding:
     """Webhooks and the status page have their port."""
-    if answer.overview is not None and _in_use(settings.http_address):
-        return ok("http", f"served at http://{settings.http_address}")
+    served = answer.overview.http_address if answer.overview is not None else ""
+    if served:
+        return ok("http", f"served at http://{served}")
     return _port("http", settings.http_address)
 
 
@@ -80,20 +79,16 @@ def check_database(answer: Answer) -> Finding:
     return fail("database", f"{answer.error}", "look at the control plane's log")
 
 
-def check_models(settings: Settings) -> Finding:
-    """The model that employees use has what it needs."""
-    has_key = {"anthropic": _given(settings.anthropic_api_key), "openai": _given(settings.openai_api_key)}
-    ready = has_key | {"openai": has_key["openai"] or bool(settings.openai_base_url)}
-    provider = settings.model_provider
-    if provider == "auto":
-        provider = next((name for name, usable in ready.items() if usable), "offline")
-    if provider == "offline":
-        advice = "set ANTHROPIC_API_KEY or OPENAI_API_KEY for a language model"
+def check_models(settings: Settings, answer: Answer) -> Finding:
+    """The model that employees use has what it needs: as the control plane that runs says, else by this environment."""
+    running = answer.overview.model if answer.overview is not None else ""
+    model = running or settings.model
+    if model == OFFLINE:
+        where = "where `empla up` runs, and start it again" if running else "before `empla up`"
+        advice = f"set ANTHROPIC_API_KEY or OPENAI_API_KEY {where}, for a language model"
         return warn("model", "the built-in offline rules answer", advice)
-    if not ready.get(provider, True):
-        return fail("model", f"{provider} is chosen and has no key", f"set {provider.upper()}_API_KEY")
-    return ok("model", " ".join(filter(None, (provider, settings.model_name))))
-
-
-def _given(key: SecretStr | None) -> bool:
-    return key is not None and bool(key.get_secret_value())
+    if not running and settings.lacks_key:
+        return fail(
+            "model", f"{settings.provider} is chosen and has no key", f"set {settings.provider.upper()}_API_KEY"
+        )
+    return ok("model", model)

@@ -1,5 +1,7 @@
 """`empla sidecars`: the workstations that employees have for a while."""
 
+from uuid import UUID
+
 import click
 
 from controlplane.cli.client import connected
@@ -49,7 +51,7 @@ def show(sidecar_id: str, as_json: bool) -> None:
         found = control_plane.ListSidecars(control_pb2.ListSidecarsRequest()).sidecars
     item = next((item for item in found if item.sidecar_id == sidecar_id), None)
     if item is None:
-        raise NotFound(f"there is no sidecar {sidecar_id}; it has ended", reason="SIDECAR_UNKNOWN")
+        raise _unknown(sidecar_id)
     if as_json:
         print_json(as_document(item))
     else:
@@ -76,12 +78,27 @@ def _print(item: control_pb2.Sidecar) -> None:
 @json_option
 def stop(sidecar_id: str, as_json: bool) -> None:
     """End the sidecar ID at once; what runs in it is lost."""
+    if not _is_id(sidecar_id):
+        raise _unknown(sidecar_id)
     with connected() as control_plane:
         control_plane.StopSidecar(control_pb2.StopSidecarRequest(sidecar_id=sidecar_id))
     if as_json:
         print_json({"sidecar_id": sidecar_id, "stopped": True})
     else:
         click.echo(f"{sidecar_id}: stopped")
+
+
+def _is_id(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _unknown(sidecar_id: str) -> NotFound:
+    why = f"no sidecar {sidecar_id} runs: it has ended, or there was none; `empla sidecars list` shows those that run"
+    return NotFound(why, reason="SIDECAR_UNKNOWN")
 
 
 def _kind(item: control_pb2.Sidecar) -> str:

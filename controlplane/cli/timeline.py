@@ -5,14 +5,12 @@ from itertools import chain
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from controlplane.cli.answer import STAGES
+from controlplane.cli.answer import STAGES, answered_later, took
 from controlplane.cli.lanes import lanes, part
-from controlplane.cli.output import dim, local_time, milliseconds
+from controlplane.cli.output import dim, local_time, milliseconds, quoted
 from controlplane.cli.review_text import decided
-from controlplane.cli.safe_text import one_line, printable
+from controlplane.cli.safe_text import one_line
 from empla.v1 import control_pb2
-
-_TEXT_LINES = 20
 
 
 def timeline(message: control_pb2.Message) -> str:
@@ -25,10 +23,23 @@ def timeline(message: control_pb2.Message) -> str:
 def _head(message: control_pb2.Message) -> Iterator[str]:
     reason = f": {one_line(message.reason, 200)}" if message.reason else ""
     at = f" at {message.step}" if message.step and message.state not in ("answered", "withheld") else ""
-    yield f"{message.message_id}  {message.state.upper()}{at}{reason}  {milliseconds(message.elapsed_ms)}"
+    how = f"{message.state.upper()}{at}{reason}"
+    if answered_later(message):
+        how = f"ANSWERED LATER, as a person decided; before that {how}"
+    yield f"{message.message_id}  {how}  {took(message)}"
     yield dim(f"{local_time(message.received_at)}  {message.channel} · {one_line(message.sender)} → {message.employee}")
     yield dim(f"conversation {one_line(message.conversation)}" + _retries(message) + _total(message) + _trace(message))
-    yield from _quoted(message.text)
+    yield from quoted(message.text)
+    yield from _stopped(message)
+
+
+def _stopped(message: control_pb2.Message) -> Iterator[str]:
+    """Who wanted it, or a part of it, stopped, and when."""
+    if message.cancelled_by:
+        how = f" with the message {message.cancelled_with}" if message.cancelled_with else ""
+        why = f": {one_line(message.cancel_reason, 200)}" if message.cancel_reason and not how else ""
+        after = f"+{milliseconds(_between(message.received_at, message.cancelled_at))}"
+        yield f"stopped by {one_line(message.cancelled_by)}{how} at {local_time(message.cancelled_at)}, {after}{why}"
 
 
 def _retries(message: control_pb2.Message) -> str:
@@ -37,13 +48,6 @@ def _retries(message: control_pb2.Message) -> str:
 
 def _trace(message: control_pb2.Message) -> str:
     return f"  trace {message.trace_id}" if message.trace_id else ""
-
-
-def _quoted(text: str, margin: str = "  | ") -> Iterator[str]:
-    lines = printable(text).splitlines()
-    yield from (margin + line for line in lines[:_TEXT_LINES])
-    if len(lines) > _TEXT_LINES:
-        yield dim(f"{margin}… {len(lines) - _TEXT_LINES} more lines; --json has all")
 
 
 def _steps(message: control_pb2.Message) -> Iterator[str]:
@@ -123,7 +127,7 @@ def _replies(message: control_pb2.Message) -> Iterator[str]:
     for reply in message.replies:
         reason = f" ({one_line(reply.reason)})" if reply.reason else ""
         yield f"\n{reply.kind}  {reply.state}{reason}  {local_time(reply.sent_at)}".rstrip()
-        yield from _quoted(reply.text)
+        yield from quoted(reply.text)
 
 
 def _reviews(message: control_pb2.Message) -> Iterator[str]:

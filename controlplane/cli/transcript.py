@@ -68,6 +68,11 @@ class Transcript:
 
     def _reply(self, message: control_pb2.Message) -> None:
         text = reply_text(message)
+        if not text and message.state == "collected":
+            held = any(reply.state == "held" for reply in message.replies)
+            told = "a person is asked first" if held else notice_text(message) or "no reply is sent"
+            self._outcome(told, message)
+            return
         self.fresh_line()
         if not self._live or self._streamed.strip() != text.strip():
             click.echo(printable(text))

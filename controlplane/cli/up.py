@@ -19,7 +19,7 @@ from controlplane.employees import DEFAULT_TENANT
 from controlplane.errors import AlreadyThere, ControlError
 from controlplane.profiles import shipped_profile
 from controlplane.server import Running, control_plane
-from controlplane.settings import Settings
+from controlplane.settings import OFFLINE, Settings
 from empla import telemetry
 from empla.store.embedded import EmbeddedPostgres
 from empla.store.errors import StoreError, StoreUnavailable
@@ -100,7 +100,7 @@ async def _employees_end(running: Running) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        _say("empla: shutting down …")
+        _say("empla: shutting down, which gives what is in work some seconds …")
         try:
             await running.lifecycle.stop_all()
         finally:
@@ -181,11 +181,11 @@ async def _all_attached(running: Running) -> bool:
 
 
 def _greet(settings: Settings, running: Running, token: str) -> None:
-    offline = not (settings.anthropic_api_key or settings.openai_api_key or settings.openai_base_url)
     # A terminal is its owner's; a file that output goes to may be anybody's.
     way_in = f"?token={token}" if sys.stdout.isatty() else f"?token=$(cat {settings.token_file})"
     lines = [
         "",
+        f"  model         {_model(settings)}",
         f"  status page   http://{running.http_address}/{way_in}",
         f"  gRPC API      {running.grpc_address}   (token in {settings.token_file})",
         f"  webhooks      http://{running.http_address}/v1/channels/…   (empla channel create)",
@@ -196,11 +196,16 @@ def _greet(settings: Settings, running: Running, token: str) -> None:
         "  stop          Ctrl-C",
         "",
     ]
-    if offline:
-        lines.insert(
-            1, "  model         offline rules, for no key is set: ANTHROPIC_API_KEY or OPENAI_API_KEY gives a real one"
-        )
     _say("\n".join(lines))
+
+
+def _model(settings: Settings) -> str:
+    if settings.lacks_key:
+        return f"{settings.model}, but it has no key: set {settings.provider.upper()}_API_KEY"
+    if settings.model != OFFLINE:
+        return settings.model
+    why = "as EMPLA_MODEL_PROVIDER says" if settings.model_provider == "offline" else "for no key is set"
+    return f"{OFFLINE}, {why}: ANTHROPIC_API_KEY or OPENAI_API_KEY gives a real one"
 
 
 async def _stay(stop: asyncio.Event, *, offer_chat: bool) -> None:
@@ -209,7 +214,10 @@ async def _stay(stop: asyncio.Event, *, offer_chat: bool) -> None:
         return
     chat = await asyncio.create_subprocess_exec(sys.executable, "-m", "controlplane.cli", "chat", FIRST_EMPLOYEE)
     try:
-        await stop.wait()
+        async with asyncio.TaskGroup() as group:
+            left = group.create_task(_chat_left(chat))
+            await stop.wait()
+            left.cancel()
     finally:
         if chat.returncode is None:
             chat.terminate()
@@ -218,6 +226,14 @@ async def _stay(stop: asyncio.Event, *, offer_chat: bool) -> None:
         except TimeoutError:
             chat.kill()
             await chat.wait()
+
+
+async def _chat_left(chat: asyncio.subprocess.Process) -> None:
+    """Say that the chat alone has ended, for nothing else on the terminal would."""
+    await chat.wait()
+    _say(
+        f"empla: everything goes on; `empla chat {FIRST_EMPLOYEE}` in another terminal talks to it, Ctrl-C stops it all"
+    )
 
 
 def _make_home(home: Path) -> None:

@@ -7,7 +7,15 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.json_format import ParseDict, ParseError
 
 from controlplane.errors import Invalid, Unknown
-from empla.capabilities import DECISIONS, PLACES, RISKS, SHIPPED_CAPABILITIES, SIDECAR_MEMORY_MB
+from empla.capabilities import (
+    DECISIONS,
+    MOST_IN_WORK,
+    PLACES,
+    RISKS,
+    SHIPPED_CAPABILITIES,
+    SIDECAR_MEMORY_MB,
+    WHEN_BUSY,
+)
 from empla.egress import rule_of
 from empla.v1 import control_pb2
 
@@ -69,11 +77,17 @@ def checked_profile(profile: control_pb2.Profile) -> control_pb2.Profile:
         wrong["profile.instructions"] = f"at most {MAX_INSTRUCTIONS} bytes"
     if len(profile.goals) > MAX_GOALS:
         wrong["profile.goals"] = f"at most {MAX_GOALS}"
+    if profile.autonomy not in control_pb2.Autonomy.values():
+        wrong["profile.autonomy"] = "shadow, supervised or autonomous"
     if profile.model.provider not in ("", "auto", "anthropic", "openai", "offline"):
         wrong["profile.model.provider"] = "auto, anthropic, openai or offline"
     if unknown := sorted(set(profile.capabilities) - set(SHIPPED_CAPABILITIES)):
         names = ", ".join(map(repr, unknown))[:200]
         wrong["profile.capabilities"] = f"there is no {names}; there are: {', '.join(SHIPPED_CAPABILITIES)}"
+    if profile.when_busy not in ("", *WHEN_BUSY):
+        wrong["profile.when_busy"] = f"one of {', '.join(WHEN_BUSY)}"
+    if profile.max_in_work > MOST_IN_WORK:
+        wrong["profile.max_in_work"] = f"at most {MOST_IN_WORK}; 0 for the usual number"
     wrong |= _wrong_rules(profile) | _wrong_policy(profile) | _wrong_workstation(profile.workstation)
     if wrong:
         raise Invalid("the profile does not fit: " + "; ".join(f"{k}: {v}" for k, v in wrong.items()), fields=wrong)

@@ -19,7 +19,7 @@ import grpc
 from controlplane.errors import LaunchFailed, Unknown
 from controlplane.launchers.interface import LaunchedProcess, Launcher
 from controlplane.sidecars.launching import SidecarPlan, owner_of
-from controlplane.sidecars.places import Places
+from controlplane.sidecars.places import READY_SECONDS, Places
 from controlplane.sidecars.room import Party, Room
 from controlplane.sidecars.table import Launch, Resources, Row, Sidecar, Table
 from controlplane.sidecars.warm import Spares, Use
@@ -199,7 +199,7 @@ class Sidecars:
     async def _begun(self, use: Use, launch: Launch, ttl: int, *, warm: bool) -> Held:
         address = await self._places.make(sidecar_id := new_id())
         sidecar = Sidecar(sidecar_id, launch.tenant_id, use.employee_id, use.epoch, use.resources, address, new_key())
-        expires_at = time.time() + ttl
+        expires_at = time.time() + READY_SECONDS + ttl  # its lease begins when it serves
         try:
             spec = await self._plan.spec(sidecar, expires_at, owner_of(launch, self._launcher.name), warm=warm)
             process = await self._launcher.launch(spec)
@@ -211,7 +211,7 @@ class Sidecars:
     async def _serving(self, held: Held, ttl: int, *, leased: bool) -> None:
         sidecar = held.sidecar
         await self._places.until_serving(sidecar.sidecar_id, held.process)
-        held.expires_at = max(held.expires_at, time.time() + ttl)
+        held.expires_at = time.time() + ttl
         state = "leased" if leased else "ready"
         if not await self._table.add(sidecar, held.process, state, ttl, held.expires_at):
             raise _superseded(await self._table.launch(sidecar.employee_id))
@@ -396,4 +396,4 @@ def _superseded(launch: Launch | None) -> StatusError:
 
 
 def _unknown(sidecar_id: UUID) -> Unknown:
-    return Unknown(f"there is no sidecar {sidecar_id}; it has ended", reason="SIDECAR_UNKNOWN")
+    return Unknown(f"no sidecar {sidecar_id} runs: it has ended, or there was none", reason="SIDECAR_UNKNOWN")

@@ -21,7 +21,7 @@ class SidecarPlan:
     logs: Path
 
     async def spec(self, sidecar: Sidecar, expires_at: float, owner: dict[str, Any], *, warm: bool) -> LaunchSpec:
-        """The launch of a sidecar that ends at `expires_at`, if no token says later, or with its `owner`."""
+        """The launch of a sidecar that ends at `expires_at`, if no token says otherwise, or with its `owner`."""
         wanted, employee_id = sidecar.resources, sidecar.employee_id
         profile = self.browser_profile(employee_id)
         workspace = await asyncio.to_thread(self.workspace(employee_id).resolve)

@@ -8,3 +8,8 @@ DECISIONS = ("allow", "ask", "deny")
 PLACES = ("auto", "local", "sidecar")
 SIDECAR_MEMORY_MB = (256, 1 << 20)
 """From and to: what a profile may say that one sidecar gets at most."""
+WHEN_BUSY = ("enqueue", "collect", "steer", "interrupt")
+"""What a message may mean that arrives while an earlier one of its conversation is in work."""
+
+MAX_IN_WORK, MOST_IN_WORK = 32, 256
+"""Messages that an employee works on at once, unless its profile says otherwise, and the most that one may say."""

@@ -1,11 +1,13 @@
 """Each workstation that must behave as all do, and a healthy host and neighbour after each test."""
 
+import inspect
 import itertools
 import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from tests.conformance.brood import Brood
 from tests.conformance.browsing import Tab, document, fresh_page_id
 from tests.conformance.host import available_memory, described, jailed_processes
 from tests.conformance.implementations import IMPLEMENTATIONS, Implementation, OpenBrowser
+from tests.conformance.leasing import Running
 from tests.conformance.programs import run
 from tests.conformance.sites import Site, Sites, open_sites
 from workstation.egress import EgressProxy
@@ -25,9 +28,11 @@ from workstation.interface import (
     Browser,
     Compute,
     ComputeCapabilities,
+    ComputeLimits,
     FileSystem,
     FileSystemLimits,
 )
+from workstation.remote.dialing import RemoteWorkstation
 
 type OpenFiles = Callable[..., AbstractAsyncContextManager[FileSystem]]
 type OpenCompute = Callable[..., AbstractAsyncContextManager[Compute]]
@@ -85,10 +90,84 @@ def make_workspace(place: Path) -> Path:
     return place
 
 
+@dataclass(frozen=True)
+class Standing:
+    """A sidecar that stays for several tests, and its workspace."""
+
+    workspace: Path
+    running: Running
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[RemoteWorkstation]:
+        """Open it; afterwards its workspace is empty."""
+        before = _attributes(self.workspace)
+        async with self.running.dialing() as remote:
+            yield remote
+        for path in self.workspace.iterdir():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        assert _attributes(self.workspace) == before, "the next test would find another workspace"
+
+
+def _attributes(workspace: Path) -> tuple[int, ...]:
+    status = workspace.stat()
+    return status.st_ino, status.st_mode, status.st_uid, status.st_gid
+
+
+@asynccontextmanager
+async def _standing(implementation_name: str) -> AsyncIterator[Standing | None]:
+    started = IMPLEMENTATIONS[implementation_name].started
+    if started is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="empla-") as directory:
+        Path(directory).chmod(0o711)
+        workspace = make_workspace(Path(directory) / "workspace")
+        async with started(workspace) as running:
+            yield Standing(workspace, running)
+        assert [described(pid) for pid in jailed_processes(workspace)] == []
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def standing(implementation_name: str) -> AsyncIterator[Standing | None]:
+    """A sidecar for all tests that only want files in an empty workspace: starting one takes longer than such a test."""
+    async with _standing(implementation_name) as sidecar:
+        yield sidecar
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def standing_neighbour(implementation_name: str) -> AsyncIterator[Standing | None]:
+    """The sidecar of another employee, who is the neighbour of all tests."""
+    async with _standing(implementation_name) as sidecar:
+        yield sidecar
+
+
+_ALIKE = {
+    "test_bad_arguments",
+    "test_execution",
+    "test_network",
+    "test_ordinary_programs",
+    "test_system_calls",
+    "test_visible_files",
+}
+"""Their programs end by themselves, and those of one test are nothing to the next."""
+
+
 @pytest.fixture
-def planted(short_directory: Path) -> Path:
+def shared(request: pytest.FixtureRequest) -> Standing | None:
+    """The sidecar that this test shares with others, if it wants only files or programs with the usual limits."""
+    asked = inspect.signature(request.function).parameters
+    if "open_files" in asked or "open_compute" in asked:
+        return None
+    if "open_compute" in request.fixturenames and request.path.stem not in _ALIKE:
+        return None
+    sidecar: Standing | None = request.getfixturevalue("standing")
+    return sidecar
+
+
+@pytest.fixture
+def planted(short_directory: Path, shared: Standing | None) -> Path:
     """The workspace as the host sees it, for planting there what a jailed program might."""
-    return make_workspace(short_directory / "workspace")
+    return shared.workspace if shared else make_workspace(short_directory / "workspace")
 
 
 @pytest.fixture
@@ -98,7 +177,9 @@ def outside(planted: Path) -> Iterator[Path]:
     directory.mkdir()
     (directory / "file").write_text("secret")
     yield directory
-    assert {path.name: path.read_text() for path in directory.iterdir()} == {"file": "secret"}
+    found = {path.name: path.read_text() for path in directory.iterdir()}
+    shutil.rmtree(directory)
+    assert found == {"file": "secret"}
 
 
 @pytest.fixture
@@ -125,38 +206,69 @@ def open_files(implementation: Implementation, planted: Path) -> OpenFiles:
 
 
 @pytest.fixture
-async def files(open_files: OpenFiles) -> AsyncIterator[FileSystem]:
+async def files(open_files: OpenFiles, shared: Standing | None) -> AsyncIterator[FileSystem]:
     """An open FileSystem over an empty workspace."""
+    if shared:
+        async with shared.opened() as remote:
+            yield remote.files
+        return
     async with open_files() as opened:
         yield opened
 
 
 @pytest.fixture
-async def neighbour(implementation: Implementation, short_directory: Path) -> AsyncIterator[Compute]:
+def next_door(standing_neighbour: Standing | None, short_directory: Path) -> Path:
+    """The workspace of the neighbour."""
+    return standing_neighbour.workspace if standing_neighbour else make_workspace(short_directory / "neighbour")
+
+
+@pytest.fixture
+async def neighbour(
+    implementation: Implementation, standing_neighbour: Standing | None, next_door: Path
+) -> AsyncIterator[Compute]:
     """A second Compute, of another employee, over a workspace of its own."""
-    async with implementation.compute(make_workspace(short_directory / "neighbour"), None, None) as opened:
+    if standing_neighbour:
+        async with standing_neighbour.opened() as remote:
+            yield remote.compute
+        return
+    async with implementation.compute(next_door, None, None) as opened:
         yield opened
 
 
 @pytest.fixture
-async def healthy(planted: Path, neighbour: Compute) -> AsyncIterator[None]:
+async def healthy(planted: Path, shared: Standing | None, neighbour: Compute) -> AsyncIterator[None]:
     """After the test and the end of its Compute nothing of it is left, and host and neighbour are well."""
     yield
-    assert [described(pid) for pid in jailed_processes(planted)] == []
+    if not shared:
+        assert [described(pid) for pid in jailed_processes(planted)] == []
     assert (await run(neighbour, "true")).end.exit_code == 0
     assert available_memory() > 256 << 20
 
 
+@pytest.fixture(scope="session")
+def usual_limits() -> dict[str, ComputeLimits]:
+    """What each implementation said its limits are; the machine and its settings decide on them."""
+    return {}
+
+
 @pytest.fixture
-def open_compute(implementation: Implementation, planted: Path, healthy: None) -> OpenCompute:
+def open_compute(
+    implementation: Implementation,
+    implementation_name: str,
+    usual_limits: dict[str, ComputeLimits],
+    planted: Path,
+    healthy: None,
+) -> OpenCompute:
     """Open a Compute over the workspace, with a way out or without; named limits take the place of its usual ones."""
 
     @asynccontextmanager
     async def opened(*, egress: EgressProxy | None = None, **changes: Any) -> AsyncIterator[Compute]:
         limits = None
         if changes:
-            async with implementation.compute(planted, None, None) as usual:
-                limits = replace((await usual.capabilities()).limits, **changes)
+            if implementation_name not in usual_limits:
+                async with implementation.compute(planted, None, None) as usual:
+                    usual_limits[implementation_name] = (await usual.capabilities()).limits
+            limits = replace(usual_limits[implementation_name], **changes)
         async with implementation.compute(planted, limits, egress) as compute:
             yield compute
 
@@ -164,8 +276,12 @@ def open_compute(implementation: Implementation, planted: Path, healthy: None) -
 
 
 @pytest.fixture
-async def compute(open_compute: OpenCompute) -> AsyncIterator[Compute]:
+async def compute(open_compute: OpenCompute, shared: Standing | None) -> AsyncIterator[Compute]:
     """An open Compute over the workspace."""
+    if shared:
+        async with shared.opened() as remote:
+            yield remote.compute
+        return
     async with open_compute() as opened:
         yield opened
 

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tests.conformance.browser_sidecars import WORKSPACES, browser_sidecars
+from tests.conformance.leasing import Running
 from tests.conformance.sidecar_containers import sidecar_container
 from tests.conformance.sidecar_processes import sidecar_process
 from workstation.egress import EgressProxy
@@ -29,7 +30,7 @@ class Implementation:
 
     `browser` warms up what may serve several Browsers, each then opened over files, a profile's directory and limits.
     Without one it browses nowhere. With `egress`, its way out is the proxy that the tests hold and look into. With
-    `only_browser`, it is there for browsing.
+    `only_browser`, it is there for browsing. `started` is there for what runs outside the tests, and may outlive one.
     """
 
     files: Callable[[Path, FileSystemLimits, int | None], AbstractAsyncContextManager[FileSystem]]
@@ -37,6 +38,7 @@ class Implementation:
     browser: Callable[[EgressProxy], AbstractAsyncContextManager[OpenBrowser]] | None
     egress: bool = True
     only_browser: bool = False
+    started: "Sidecar | None" = None
 
 
 def _local_files(
@@ -105,12 +107,6 @@ async def _grpc_browsers(egress: EgressProxy) -> AsyncIterator[OpenBrowser]:
 
 
 @asynccontextmanager
-async def _sidecar_files(workspace: Path, limits: FileSystemLimits, quota: int | None) -> AsyncIterator[FileSystem]:
-    async with sidecar_process(workspace, quota=quota, files=limits) as remote:
-        yield remote.files
-
-
-@asynccontextmanager
 async def _known_files(workspace: Path, limits: FileSystemLimits, quota: int | None) -> AsyncIterator[FileSystem]:
     async with _local_files(workspace, limits, quota) as files:
         WORKSPACES[files] = workspace, quota  # a browser sidecar opens them by itself
@@ -123,36 +119,42 @@ async def _sidecar_browsers(egress: EgressProxy) -> AsyncIterator[OpenBrowser]:
         yield sidecars.open
 
 
-@asynccontextmanager
-async def _sidecar_compute(
-    workspace: Path, limits: ComputeLimits | None, egress: EgressProxy | None
-) -> AsyncIterator[Compute]:
-    assert egress is None, "a sidecar has a proxy of its own"
-    async with sidecar_process(workspace, compute=limits) as remote:
-        yield remote.compute
+class Sidecar(Protocol):
+    """Starts a sidecar over a workspace, with these limits in place of its usual ones."""
+
+    def __call__(
+        self,
+        workspace: Path,
+        *,
+        quota: int | None = None,
+        files: FileSystemLimits | None = None,
+        compute: ComputeLimits | None = None,
+    ) -> AbstractAsyncContextManager[Running]: ...
 
 
-@asynccontextmanager
-async def _container_files(workspace: Path, limits: FileSystemLimits, quota: int | None) -> AsyncIterator[FileSystem]:
-    async with sidecar_container(workspace, quota=quota, files=limits) as remote:
-        yield remote.files
+def _in_sidecar(started: Sidecar) -> Implementation:
+    @asynccontextmanager
+    async def files(workspace: Path, limits: FileSystemLimits, quota: int | None) -> AsyncIterator[FileSystem]:
+        async with started(workspace, quota=quota, files=limits) as running, running.dialing() as remote:
+            yield remote.files
 
+    @asynccontextmanager
+    async def compute(
+        workspace: Path, limits: ComputeLimits | None, egress: EgressProxy | None
+    ) -> AsyncIterator[Compute]:
+        assert egress is None, "a sidecar has a proxy of its own"
+        async with started(workspace, compute=limits) as running, running.dialing() as remote:
+            yield remote.compute
 
-@asynccontextmanager
-async def _container_compute(
-    workspace: Path, limits: ComputeLimits | None, egress: EgressProxy | None
-) -> AsyncIterator[Compute]:
-    assert egress is None, "a sidecar has a proxy of its own"
-    async with sidecar_container(workspace, compute=limits) as remote:
-        yield remote.compute
+    return Implementation(files=files, compute=compute, browser=None, egress=False, started=started)
 
 
 IMPLEMENTATIONS = {
     "local": Implementation(files=_local_files, compute=_local_compute, browser=_local_browsers),
     "grpc": Implementation(files=_grpc_files, compute=_grpc_compute, browser=_grpc_browsers),
-    "sidecar": Implementation(files=_sidecar_files, compute=_sidecar_compute, browser=None, egress=False),
+    "sidecar": _in_sidecar(sidecar_process),
     "browser sidecar": Implementation(
         files=_known_files, compute=_local_compute, browser=_sidecar_browsers, egress=False, only_browser=True
     ),
-    "container": Implementation(files=_container_files, compute=_container_compute, browser=None, egress=False),
+    "container": _in_sidecar(sidecar_container),
 }

@@ -1,11 +1,11 @@
-"""A sidecar of one test: what it is told, the token that it takes, and its end with the block."""
+"""A sidecar of the tests: what it is told, the token that it takes, and its end with the block."""
 
 import asyncio
 import os
 import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,22 @@ from controlplane.launchers.interface import Launcher, LaunchSpec
 from empla.leases import Lease, mint, new_key
 from empla.store.ids import new_id
 from workstation.interface import ComputeLimits, FileSystemLimits
+from workstation.remote.dialing import RemoteWorkstation, dialing
 
-LEASE_SECONDS = 600.0
+LEASE_SECONDS = 3600.0
 END_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """A sidecar that runs: where it listens, and what opens it. Any event loop may dial it."""
+
+    address: str
+    token: str
+
+    def dialing(self) -> AbstractAsyncContextManager[RemoteWorkstation]:
+        """Open the workstation in it."""
+        return dialing(self.address, self.token)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ from typing import Any
 from controlplane.launchers.container import ContainerLauncher, images
 from controlplane.launchers.interface import COMPUTE, LaunchSpec
 from tests import container_engine
-from tests.conformance.leasing import Leased, written
+from tests.conformance.leasing import Leased, Running, written
 from workstation.interface import ComputeLimits, FileSystemLimits
-from workstation.remote.dialing import RemoteWorkstation, dialing
 
 _PROGRAM = """
 import json, os, sys
@@ -52,7 +51,7 @@ async def sidecar_container(
     quota: int | None = None,
     files: FileSystemLimits | None = None,
     compute: ComputeLimits | None = None,
-) -> AsyncIterator[RemoteWorkstation]:
+) -> AsyncIterator[Running]:
     """A sidecar over this workspace, with these limits in place of its usual ones."""
     await asyncio.to_thread(container_engine.image, COMPUTE)
     with tempfile.TemporaryDirectory(prefix="empla-") as directory:
@@ -63,6 +62,5 @@ async def sidecar_container(
         async with (
             _Launcher(written(files, compute)) as launcher,
             leased.launched(launcher, COMPUTE, settings, place / "log"),
-            dialing(settings["address"], leased.token) as workstation,
         ):
-            yield workstation
+            yield Running(settings["address"], leased.token)

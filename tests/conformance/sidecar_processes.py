@@ -17,10 +17,9 @@ from controlplane.launchers.process import Parent, ProcessLauncher
 from sidecars.compute import __main__ as sidecar
 from sidecars.serving import run
 from sidecars.settings import SidecarSettings
-from tests.conformance.leasing import Leased, written
+from tests.conformance.leasing import Leased, Running, written
 from workstation.interface import ComputeLimits, ExecLimits, FileSystemLimits
 from workstation.local.files import LocalFileSystem
-from workstation.remote.dialing import RemoteWorkstation, dialing
 
 PARENT = Parent("conformance", {COMPUTE: f"{__name__}:launch"}, ("importlib.metadata", "grpc.aio"))
 
@@ -32,18 +31,15 @@ async def sidecar_process(
     quota: int | None = None,
     files: FileSystemLimits | None = None,
     compute: ComputeLimits | None = None,
-) -> AsyncIterator[RemoteWorkstation]:
+) -> AsyncIterator[Running]:
     """A sidecar over this workspace, with these limits in place of its usual ones."""
     place = await asyncio.to_thread(_parent)
     leased = Leased()
     settings = leased.settings(f"unix:{place}/{leased.lease.sidecar_id.hex}", workspace, quota)
     settings["limits"] = written(files, compute)
     launcher = ProcessLauncher(place, place / "log", PARENT)
-    async with (
-        leased.launched(launcher, COMPUTE, settings, place / "log"),
-        dialing(settings["address"], leased.token) as workstation,
-    ):
-        yield workstation
+    async with leased.launched(launcher, COMPUTE, settings, place / "log"):
+        yield Running(settings["address"], leased.token)
 
 
 @cache

@@ -94,6 +94,17 @@ async def test_closed_shadow_trees_and_frames_that_scripts_put_into_them(open_ta
     assert "some words" in await tab.text()
 
 
+@pytest.mark.parametrize("host", ["site.test", "other.test"])
+async def test_a_frame_that_a_script_puts_into_a_shadow_tree(open_tab: OpenTab, site: Site, host: str) -> None:
+    inner = site.show(document("<button onclick=\"say('was paid')\">Pay</button>"), host=host)
+    tab = await open_tab(
+        "<div id=host></div><script>const tree = host.attachShadow({mode: 'open'});"
+        f"tree.append(Object.assign(document.createElement('iframe'), {{src: '{inner}'}}))</script>"
+    )
+    await tab.click("button", "Pay")
+    await tab.shows("was paid")
+
+
 async def test_dragging_in_a_frame(open_tab: OpenTab, site: Site) -> None:
     inner = document(
         "<div draggable=true role=button aria-label=Card>Card</div>"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.browsing import Tab, document
+from tests.conformance.browsing import Tab, document, ref_of
 from tests.conformance.conftest import OpenTab
 from tests.conformance.sites import Site
 from workstation.errors import (
@@ -100,9 +100,12 @@ async def test_several_where_one_is_taken(open_tab: OpenTab, plant) -> None:
     ],
 )
 async def test_a_hidden_chooser_behind_a_button_is_not_needed(open_tab: OpenTab, plant, how: str) -> None:
-    tab = await open_tab(how)
+    tab = await open_tab(f"<main aria-label=Core>{how}</main>")
     await tab.act(Upload(ref=await tab.ref("button", "Attach"), paths=(plant("a.txt"),)))
     await tab.shows("a.txt:5.")
+    part = (await tab.snapshot(ref=await tab.ref("main", "Core"))).text
+    await tab.act(Upload(ref=ref_of(part, "button", "Attach"), paths=(plant("scan.pdf", b"123"),)))
+    await tab.shows("scan.pdf:3.")
 
 
 async def test_clicking_a_chooser_hangs_nothing(open_tab: OpenTab, plant) -> None:

@@ -169,16 +169,19 @@ async def test_values_of_sliders_boxes_and_lists(open_tab: OpenTab) -> None:
     assert re.search(r"S\b.*M \(selected\).*L\b", lines["Size"].partition(":")[2]), "all that can be chosen"
 
 
-async def test_what_only_a_script_knows_to_be_clickable(open_tab: OpenTab) -> None:
-    """Nothing about it says so: the part in which it stands, looked at alone, gives everything a ref."""
+async def test_what_is_not_told_to_be_clickable(open_tab: OpenTab) -> None:
+    """Only a script knows it, or a box that is not there to be seen: the part in which it stands gives everything a ref."""
     tab = await open_tab(
-        "<main aria-label=Core><div><b>Words</b><div id=it>Only a script knows</div></div></main>"
-        "<script>it.addEventListener('click', () => say('it was clicked'))</script>"
+        "<main aria-label=Core><div><b>Words</b><div id=it>Only a script knows</div></div>"
+        "<div><b>Terms</b><label><input type=checkbox style='display:none' onchange=\"say('agreed ' + this.checked)\">"
+        "Agree</label></div>"
+        "</main><script>it.addEventListener('click', () => say('it was clicked'))</script>"
     )
-    part = (await tab.snapshot(ref=await tab.ref("main", "Core"))).text
-    line = next(line for line in part.splitlines() if "Only a script knows" in line)
-    await tab.act(Click(ref=refs(line)[0]))
-    await tab.shows("it was clicked")
+    for words, said in (("Only a script knows", "it was clicked"), ("Agree", "agreed true")):
+        part = (await tab.snapshot(ref=await tab.ref("main", "Core"))).text
+        line = next(line for line in part.splitlines() if words in line)
+        await tab.act(Click(ref=refs(line)[0]))
+        await tab.shows(said)
 
 
 async def test_a_script_that_fails_when_it_is_clicked(open_tab: OpenTab) -> None:

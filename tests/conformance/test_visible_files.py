@@ -54,10 +54,10 @@ class TestFiles:
         assert set(names) <= {part for part in python.parts if python.is_relative_to(home)}
 
     async def test_neither_are_the_suite_and_other_workspaces(
-        self, compute: Compute, planted: Path, outside: Path, neighbour: Compute
+        self, compute: Compute, planted: Path, outside: Path, next_door: Path, neighbour: Compute
     ) -> None:
         await run(neighbour, "touch", "theirs")
-        for path in (Path(__file__), outside / "file", planted, planted.parent / "neighbour" / "theirs"):
+        for path in (Path(__file__), outside / "file", planted, next_door / "theirs"):
             assert path.exists()
             assert (await run(compute, "cat", str(path))).stdout == b""
             assert (await run(compute, "ls", str(path))).stdout == b""

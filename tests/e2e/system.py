@@ -26,7 +26,8 @@ PATIENCE = 60.0
 """Seconds until something that takes a moment counts as not happening."""
 ENDED = ("answered", "collected", "withheld", "failed")
 _READY = "Ctrl-C"
-_KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL")
+_KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH")
+"""PYTHONPATH says which tree is tried, where it is not the one that is installed."""
 _NO_PROXY = [("grpc.enable_http_proxy", 0)]
 
 
@@ -146,13 +147,13 @@ class System:
 
     # Talk to it
 
-    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """`empla …` as a person types it."""
+    def run(self, *arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        """`empla …` as a person types it; `stdin` is piped in."""
         return subprocess.run(
             [_program(), *arguments],
             capture_output=True,
             text=True,
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             env=self._environment | environment,
             timeout=PATIENCE,
             check=False,

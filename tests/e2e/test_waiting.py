@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.callback_server import CallbackServer
 from tests.e2e.conftest import Inbox, connected
-from tests.e2e.system import System, until
+from tests.e2e.system import EMPLOYEE, System, until
 
 
 @pytest.fixture
@@ -63,6 +63,21 @@ def test_a_question_is_answered_in_its_thread(asking: Inbox):
     assert asking.system.ended(answer_id).state == "collected"
     late = asking.system.run("reviews", "answer", review_id, "on Friday")
     assert (late.returncode, "resolved by ada@example.com" in late.stderr) == (1, True)
+
+
+def test_what_follows_an_answer_is_shown_to_whoever_gave_it(asking: Inbox):
+    system, thread = asking.system, uuid4().hex
+    asked = system.json("send", EMPLOYEE, "Please ask `Which day?` first", "--conversation", thread)
+    assert asked["reply"] == "Which day?"
+    answered = system.json("send", EMPLOYEE, "on Monday", "--conversation", thread)
+    assert (answered["state"], answered["collected_into"]) == ("collected", asked["message_id"])
+    assert [reply["kind"] for reply in answered["replies"]] == ["follow_up"]
+    assert "on Monday" in answered["reply"]
+    lines = "Please ask `Which day?` first\non Tuesday\nHello\n"
+    chat = system.run("chat", EMPLOYEE, stdin=lines)
+    assert (chat.returncode, chat.stderr) == (0, "")
+    question, _, rest = chat.stdout.partition("I did that: ")
+    assert (question, "on Tuesday" in rest, rest.endswith("Good day.\n")) == ("Which day?\n", True, True)
 
 
 def test_a_message_that_no_model_can_sort_is_sorted_by_a_person(asking: Inbox):

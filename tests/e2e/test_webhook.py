@@ -63,6 +63,8 @@ def test_a_wrong_signature_is_refused(inbox: Inbox):
 
 def test_an_employee_or_channel_that_does_not_exist_is_not_found(system: System):
     created = system.json("channel", "create", f"inbox-{uuid4().hex[:8]}")
+    assert created["created_at"] in [channel["created_at"] for channel in system.json("channel", "list")]
+    assert created["created_at"]
     body = {"event_id": "1", "sender": "ada", "text": "Hello", "employee": "nobody"}
     status, problem = system.deliver(created["receive_path"], created["secret"], body)
     assert (status, problem["reason"]) == (404, "EMPLOYEE_UNKNOWN")

@@ -8,11 +8,12 @@ from typing import Literal
 from agent.models.offline import wording
 from agent.models.offline.changing import EXACTLY, is_state
 from agent.models.offline.clauses import is_courtesy
+from agent.models.offline.commands import command_in, runs_it, unmarked
 from agent.models.offline.files import file_names, spellings
 
 Kind = Literal[
     "write", "append", "replace", "move", "delete", "remember", "recall", "list_files", "find", "mentioned", "about",
-    "summarise", "read", "measure", "compose", "pointer", "smalltalk", "help", "statement", "question",
+    "summarise", "read", "measure", "compose", "pointer", "smalltalk", "help", "statement", "question", "run", "program",
 ]  # fmt: skip
 
 _CLOSING = {"close": "closed", "reopen": "open", "untick": "open", "uncheck": "open"}
@@ -42,13 +43,22 @@ def ask(clause: str, known: Sequence[str] = ()) -> Ask:
     files = tuple(file_names(short, known))
     masked = _masked(text, files)
     return (
-        _writing(text, masked, files)
+        _running(clause, files)
+        or _writing(text, masked, files)
         or _change_there(short, files)
         or _memory(short, files)
         or _filing(short, masked[:_LONGEST_MATCHED], files)
         or _about_files(short, masked[:_LONGEST_MATCHED], files)
         or _other(short, files)
     )
+
+
+def _running(clause: str, files: tuple[str, ...]) -> Ask | None:
+    """A program that is there, or one that would have to be written first."""
+    short = clause.strip()[:_LONGEST_MATCHED]
+    if command_in(short) or runs_it(short) or unmarked(short):
+        return Ask("run", short)
+    return Ask("program", short) if not files and wording.PROGRAM.match(short) else None
 
 
 def _writing(text: str, masked: str, files: tuple[str, ...]) -> Ask | None:
@@ -62,6 +72,8 @@ def _writing(text: str, masked: str, files: tuple[str, ...]) -> Ask | None:
     match = append or wording.WRITE_FIRST.match(masked) or wording.WRITE_LAST.match(short)
     if match is None:
         return Ask("write", text, files, files[0]) if wording.WRITE_EMPTY.match(short) else None
+    if wording.COMPOSED.match(match["body"].strip()):
+        return Ask("compose", text)
     form = (match.groupdict().get("form") or "").casefold()
     kind: Kind = "append" if append else "write"
     return Ask(kind, text, files, _target(match, files, masked), _body(match, masked, files, form), form)

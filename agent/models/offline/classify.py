@@ -65,7 +65,7 @@ _TELLING: tuple[tuple[Category, re.Pattern[str]], ...] = (
     ("scheduling", _SCHEDULING),
 )
 _NO_REQUESTS = ("question", "statement", "smalltalk", "help", "pointer")
-_CHANGES = ("write", "append", "replace", "move", "delete", "remember")
+_CHANGES = ("write", "append", "replace", "move", "delete", "remember", "run")
 _DRAWN = re.compile(r"\b(?:charts?|plots?|graphs?|diagrams?|pdf|pictures?|screenshots?)\b", re.IGNORECASE)
 _SENTENCE_ENDS = (".", "?", "!", ";", "\n")
 _LONGEST_SUMMARY = 300
@@ -120,7 +120,7 @@ def _depends(clause: Clause, run: list[Clause]) -> bool:
     """Whether the clause may come out differently once that is done: it names the same file, or something changes before."""
     own, earlier = ask(clause.text), [ask(one.text) for one in run]
     return (
-        own.kind in ("move", "delete")
+        own.kind in ("move", "delete", "run")
         or any(one.kind in _CHANGES for one in earlier)
         or any(not {*own.files, own.target}.isdisjoint({*one.files, one.target} - {""}) for one in earlier)
     )

@@ -13,7 +13,8 @@ _VERBS = (
     r"(?:say|state|report|mention|include|indicate|specify|identify|name|total|sum up|translate|email|mail|forward|rate|"
     r"highlight|point out|determine|figure out|tally|describe)\s+"
     r"(?:how|what|which|who|whose|when|where|whether|if|why|the|a|an|all|each|any|their|its|me|us|it|them|this|that)\b|"
-    r"(?:mark|set|change|update|rename|replace|switch)\s[^,;.]{1,60}?\s(?:as|to|with)\b"
+    r"(?:mark|set|change|update|rename|replace|switch)\s[^,;.]{1,60}?\s(?:as|to|with)\b|"
+    r"(?:run|execute)\s+(?:\x00|(?:it|this|that|the)\b|[\w./-]+\.(?:py|sh)\b)"
 )
 _ASKED = (
     r"(?:how (?:many|much)\b|(?:(?:the|a|an|their|its|your)\s+)(?:[\w-]+\s+){0,2}?"
@@ -72,7 +73,12 @@ _EFFECT = re.compile(
     r"don['’]t forget|draft)\b",
     re.IGNORECASE,
 )
-_QUOTES = re.compile(r"```.*?```|\"[^\"\n]*\"|“[^”\n]*”|`[^`\n]+`|(?<!\w)'[^'\n]+'(?!\w)", re.DOTALL)
+_QUOTES = re.compile(
+    r"```.*?```|\"[^\"\n]*\"|“[^”]*”|`[^`\n]+`|(?<!\w)'[^'\n]+'(?!\w)|"
+    # Over several lines only where nothing else of a text has that form.
+    r"(?<=[\s:(])\"[^\"]*\"(?=[\s.!?]*$)|(?<=[\s:(])'[^']*'(?=[\s.!?]*$)",
+    re.DOTALL,
+)
 _GREETING = re.compile(
     r"^(?:hi|hello|hey|dear|good (?:morning|afternoon|evening|day)|greetings|hallo|bonjour|"
     r"hola)\b[\s,]*(?:there|team|all|everyone)?"
@@ -180,7 +186,7 @@ def _after_effect(rest: str) -> bool:
     return bool(
         re.match(
             r"(?:please\s+)?(?:tell me|let me know|show me|what|how many|how much|who|which|then|remember|"
-            r"write|append|summari|(?:say|state|report|mention|count)\s+(?:how|what|which|who|whether|the)\b)",
+            r"write|append|summari|(?:run|execute)\s+(?:\x00|it\b|this\b|that\b|the\b|[\w./-]+\.(?:py|sh)\b)|(?:say|state|report|mention|count)\s+(?:how|what|which|who|whether|the)\b)",
             rest,
             re.I,
         )

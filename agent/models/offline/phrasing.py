@@ -23,6 +23,7 @@ from agent.models.offline.records import Record
 from agent.models.offline.states import is_state_word, state
 from agent.models.offline.words import joined, plural, stem, stems
 
+NO_DATES = "There are no dates to go by"
 _MOST_NAMES = 12
 _MOST_LINES = 40
 _RANKED = {2: "second ", 3: "third ", 4: "fourth ", 5: "fifth "}
@@ -174,7 +175,7 @@ def _by_place(selection: Selection) -> str | None:
         return None
     place = "last" if selection.question.operation == "max" else "first"
     record = selection.chosen[-1 if place == "last" else 0]
-    return f"There are no dates to go by; the {place} one listed in {_where(selection)} is {described(record)}."
+    return f"{NO_DATES}; the {place} one listed in {_where(selection)} is {described(record)}."
 
 
 def _with_ties(ordered: Sequence[tuple[Record, Amount]], limit: int) -> list[tuple[Record, str]]:

@@ -13,7 +13,7 @@ _PLAIN = word_set(
 """Words around a file's name that ask for nothing more than what is done anyway."""
 
 _IMPERATIVE = re.compile(
-    r"^(?:please\s+[a-z]|(?:can|could|would|will) you\b|i (?:want|need|would like|['’]d like) you to\b|"
+    r"^(?:please\s+[a-z]|(?:run|execute)\b|(?:can|could|would|will) you\b|i (?:want|need|would like|['’]d like) you to\b|"
     r"(?!(?:i|we|you|he|she|they|it|this|that|there|here|have|has|had|is|are|was|were|not|all|both|in|on|at|of|to|for|from|"
     r"with|by|about|and|but|or|so|as|if|when|while|because|since|after|before|the|a|an|my|our|your|enjoy|thank|thanks)\b)"
     r"[a-z]+(?:\s+(?:up|out|off|down|in|on))?\s+(?:the|a|an|all|me|us|it|them|this|that|each|every|my|our|your|their|its|"

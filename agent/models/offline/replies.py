@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 from agent.models.offline.words import joined
 
-NO_KEY = "No model key is configured, so I work by fixed rules"
+NO_KEY = "I have no model key"
 DREW = "I drew that as a bar chart into"
 _CAN_DO = (
     "summarise, read, search, list, write and append to workspace files; count, filter, total and look up what they list; "
-    "draw charts of tables; run a command in backquotes; open web pages, compare the plans on them and save them as PDFs or "
+    "draw charts of tables; run a command or Python that you give me between backquotes; "
+    "open web pages, compare the plans on them and save them as PDFs or "
     "pictures; calculate; "
     "and remember and recall what you tell me"
 )
@@ -17,12 +18,15 @@ _CAN_DO = (
 
 def help_text() -> str:
     """What the rules can do, and why only that."""
-    return f"{NO_KEY}: I can {_CAN_DO}."
+    return f"{NO_KEY}, so I can only {_CAN_DO}."
 
 
 def short_help() -> str:
     """Why there is no better answer, and what to set for one."""
-    return f"{NO_KEY}; set ANTHROPIC_API_KEY or OPENAI_API_KEY for open questions."
+    return (
+        f"{NO_KEY}, so I can only answer from those by fixed rules; "
+        "ANTHROPIC_API_KEY or OPENAI_API_KEY gives me a model for open questions."
+    )
 
 
 def unable(why: str = "I did not understand that") -> str:
@@ -47,12 +51,12 @@ def closed(text: str) -> str:
 
 def is_result(text: str) -> bool:
     """Whether a reply says what was asked for, not that something could not be done."""
-    return not _NO_RESULT.search(text)
+    return NO_KEY not in text and not _NO_RESULT.search(text)
 
 
 _NO_RESULT = re.compile(
-    rf"^(?:I drew nothing|That did not work|I cannot |I could not |I found no|I did not |I read .* but found no answer|"
-    rf"Which file |The program ended|{NO_KEY})|^\S.* has no column “|^\S+ is empty",
+    r"^(?:I drew nothing|That did not work|I cannot |I could not |I found no|I did not |I read .* but found no answer|"
+    r"Which file |The program ended|No file says )|^\S.* has no column “|^\S+ is empty",
 )
 
 

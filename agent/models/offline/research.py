@@ -15,6 +15,7 @@ from agent.models.offline.facts import Fact, Passage, best_fact, is_instruction,
 from agent.models.offline.files import without
 from agent.models.offline.followups import merged
 from agent.models.offline.numbers import Amount
+from agent.models.offline.phrasing import NO_DATES
 from agent.models.offline.phrasing import answer as phrased
 from agent.models.offline.questions import Question, question
 from agent.models.offline.records import Document, Group, Record, Sentence
@@ -27,6 +28,9 @@ _MOST_FILES = 3
 _MOST_SEARCHES = 3
 _FEW_FILES = 4
 """So few files are all looked at when nothing tells which one fits."""
+
+_LOOSE = 0.9
+"""Weight of an entry that has the name of the question but not what it asks for: less than that of a whole fact."""
 
 _MOST_PLACES = 8
 _SURE = 2.0
@@ -124,7 +128,7 @@ class Research:
         fact = best_fact(asked.text, passages)
         sure = selection is not None and _is_sure(selection, named=named)
         if selection and listed and sure and not (fact and _tells_more(fact, selection)):
-            return _Found(listed, _SURE)
+            return _Found(listed, _LOOSE if _is_loose(selection) else _SURE)
         if counted := _counted(asked, documents):
             return _Found(counted, _SURE)
         if fact and asked.operation != "list" and _is_of(asked, fact):
@@ -216,7 +220,7 @@ def _is_sure(selection: Selection, *, named: bool) -> bool:
 
 def _guessed(asked: Question, listed: str | None) -> str | None:
     """An answer from lists that may be about something else, said as such."""
-    if listed is None or asked.operation not in _ABOUT_LISTS:
+    if listed is None or asked.operation not in _ABOUT_LISTS or listed.startswith(NO_DATES):
         return None
     return f"No file says that it is about {asked.noun or 'this'}. The nearest I found: {listed}"
 
@@ -227,8 +231,12 @@ def _tells_more(fact: Fact, selection: Selection) -> bool:
         return selection.question.by_date and fact.score >= 1
     if selection.states():
         return False
-    loose = selection.question.operation == "lookup" and wanted_attribute(selection) is None
-    return loose and fact.score >= 1
+    return _is_loose(selection) and fact.score >= 1
+
+
+def _is_loose(selection: Selection) -> bool:
+    """Whether all that was found is the entry itself, none of whose columns answers."""
+    return selection.question.operation == "lookup" and wanted_attribute(selection) is None
 
 
 def _is_of(asked: Question, fact: Fact) -> bool:

@@ -1,68 +1,101 @@
-"""The rule that runs a command: one that stands in a message between backticks, and perhaps what it needs."""
+"""The rule that runs what a message wants run, and what it says of how that ended."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from agent.models.offline.commands import Command
 from agent.models.offline.desk import Desk, ToolFailed
 from agent.models.offline.replies import closed
 
-_RUN = re.compile(
-    r"^(?:please\s+|can you\s+|could you\s+)*(?:run|execute)\s+(?:(?:the|this)\s+)?(?:(?:shell\s+)?command:?\s+)?"
-    r"(`{1,3})(?P<command>[^`]{1,4000})\1(?P<rest>[^`]{0,300})$",
-    re.IGNORECASE,
-)
-_MEMORY = re.compile(r"\b(\d{1,7}(?:\.\d)?)\s*([MG])i?B\b", re.IGNORECASE)
-_REPEATABLE = re.compile(
-    r"\b(?:(?:may|can) be (?:run|done|tried) (?:again|twice)|safe to (?:repeat|run (?:again|twice))|repeatable)\b",
-    re.IGNORECASE,
-)
-_FILLING = re.compile(
-    r"\b(?:with|using|in|it|needs?|takes?|at least|up to|about|of|memory|ram|and|is|please|for me|thanks|thank you)\b|\W",
-    re.IGNORECASE,
-)
 _TOOK = re.compile(r" after \d+\.\d\d s")
+_HINT = re.compile(r"; call it again with [^;]*?\bup to (?P<most>\d+)|; there is no more for it here[^;]*")
+_BYTES = re.compile(r"\bused more than (\d+) bytes of memory")
+_CUT = re.compile(r"^… .* …$", re.MULTILINE)
+_PRINTED = re.compile(
+    r"I ran [^\n]+(?:, which exited with code 0| in Python)\.\n```\n(?P<output>.*)\n```\s*\Z", re.DOTALL
+)
+_LEFT_OUT = re.compile(r"^… \d+ more lines\Z| …\Z", re.MULTILINE)
 MOST_SHOWN = 4000
+MOST_LINES = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
-    """A command that is to be run, with the megabytes of memory that it needs if that was said."""
+class Ran:
+    """What the sender is told, and what was printed: None where that is no result, for it failed or is not whole."""
 
-    text: str
-    memory_mb: int | None = None
-    repeatable: bool = False
-
-
-def command_in(message: str) -> Command | None:
-    """The command that a message wants run, if it wants that and nothing else."""
-    match = _RUN.match(message.strip())
-    if match is None:
-        return None
-    rest = match["rest"]
-    if _FILLING.sub("", _REPEATABLE.sub("", _MEMORY.sub("", rest))):
-        return None
-    needed = _MEMORY.search(rest)
-    unit = 1024 if needed and needed[2].upper() == "G" else 1
-    memory = round(float(needed[1]) * unit) if needed else None
-    return Command(match["command"].strip(), memory or None, _REPEATABLE.search(rest) is not None)
+    told: str
+    output: str | None = None
 
 
-def ran(desk: Desk, command: Command) -> str:
+def ran(desk: Desk, command: Command) -> Ran:
     """What came of it. The same wherever it ran, for it says no times."""
-    if not desk.has("run_command"):
-        return "I cannot run that: my profile turns the capability compute off."
+    tool = "run_python" if command.python else "run_command"
+    if not desk.has(tool):
+        return Ran("I cannot run that: my profile turns the capability compute off.")
+    try:
+        output = desk.use(tool, **_arguments(command))
+    except ToolFailed as error:
+        return Ran(f"That did not work: {closed(str(error))}")
+    what = "that" if "\n" in command.text else f"`{command.text}`"
+    told = f"I ran {what}{_ended(output, command)}"
+    texts = [str(output.get(stream, "")).rstrip("\n") for stream in ("stdout", "output", "stderr", "error")]
+    shown = (f"```\n{_shown(text)}\n```" for text in texts if text)
+    return Ran("\n".join([told, *shown]), _result(output))
+
+
+def _shown(text: str) -> str:
+    """The beginning of what was printed, and how much more there is."""
+    lines = text.split("\n")
+    kept = "\n".join(lines[:MOST_LINES])[:MOST_SHOWN]
+    left = len(lines) - len(kept.split("\n"))
+    if kept == text:
+        return text
+    return f"{kept}\n… {left} more lines" if left else f"{kept} …"
+
+
+def printed(reply: str) -> str | None:
+    """What a reply of before says that something printed, "" where that is no whole result; None for another reply."""
+    if not reply.startswith("I ran "):
+        return None
+    match = _PRINTED.match(reply)
+    return match["output"] if match and not _LEFT_OUT.search(match["output"]) else ""
+
+
+def _arguments(command: Command) -> dict[str, JsonValue]:
+    if command.python:
+        return {"code": command.text}
     arguments: dict[str, JsonValue] = {"command": command.text}
     if command.memory_mb:
         arguments["memory_mb"] = command.memory_mb
     if command.repeatable:
         arguments["repeatable"] = True
-    try:
-        output = desk.use("run_command", **arguments)
-    except ToolFailed as error:
-        return f"That did not work: {closed(str(error))}"
+    return arguments
+
+
+def _ended(output: Mapping[str, JsonValue], command: Command) -> str:
+    """How it ended, for a person: what a model would be told to call instead is said as what to write."""
     end = _TOOK.sub("", str(output.get("end", "")))
-    texts = (str(output.get(stream, "")).rstrip("\n") for stream in ("stdout", "stderr"))
-    shown = (f"```\n{text[:MOST_SHOWN]}{' …' if len(text) > MOST_SHOWN else ''}\n```" for text in texts if text)
-    return "\n".join([f"I ran `{command.text}`, which {end}.", *shown])
+    end = _BYTES.sub(lambda used: f"used more than {_memory(int(used[1]) >> 20)} of memory", end)
+    hint = _HINT.search(end)
+    how = _HINT.sub("", end)
+    where = " in Python" if command.python else ""
+    ended = f"{where}." if how == "done" else f"{where}, which {how}."
+    if hint is None:
+        return ended
+    if hint["most"] is None or command.python:
+        return f"{ended} There is no more memory for it here."
+    again = f"run `{command.text}` with {_memory(int(hint['most']))} of memory"
+    return f"{ended} I did not run it a second time, as that may do harm. To give it the most there is, write: {again}"
+
+
+def _memory(megabytes: int) -> str:
+    return f"{megabytes / 1024:.3g} GB" if megabytes >= 1024 else f"{megabytes} MB"
+
+
+def _result(output: Mapping[str, JsonValue]) -> str | None:
+    text = str(output.get("stdout") or output.get("output") or "")
+    fine = output.get("exit_code") == 0 if "exit_code" in output else not output.get("error")
+    return text.rstrip("\n") if fine and not _CUT.search(text) else None

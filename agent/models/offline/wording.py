@@ -113,7 +113,7 @@ RECALL = _pattern(
     _words(
         "(?:do|can) you (?:still )?(?:remember|recall)|what (?:do|did) you (?:remember|know|note)(?: about)?|recall|"
         "what (?:did|have) i (?:tell|told|say|said|ask(?:ed)?)(?: you)?(?: to remember)?(?: about)?|"
-        "remind me(?: of| about)?"
+        "remind me (?:of|about)|remind me(?= (?:what|who|when|where|which|how|why|whether|that)\\b)"
     ),
     r"\b\s*(?P<body>.*)$",
 )
@@ -174,7 +174,8 @@ READ = _pattern(
     rf"(?:(?:all|everything|what is|what's|the contents?|contents?|the text)\s+)?(?:of |in )?{_THE_FILE}",
     r"(?:\W*$|\s+(?:in|into|for|to|as|with|without|while|before|after|until|using|on|out|aloud|again)\b)|",
     rf"\bwhat(?:['’]s| is| do we have)(?: written| there)? in(?:side)?\s+{_THE_FILE}\W*$|",
-    rf"\b(?:contents?|text|full text) of\s+{_THE_FILE}",
+    rf"\b(?:contents?|text|full text) of\s+{_THE_FILE}|",
+    r"^(?:what(?:['’]s| is)(?: written)? in|read|open|print|show(?: me)?) (?:it|(?:that|this|the) file)\W*$",
 )
 MEASURE = _pattern(
     r"\b(?:how many|number of|count(?: the)?)\s+",
@@ -191,6 +192,26 @@ COMPOSE = _pattern(
     ),
     r")\b",
 )
+COMPOSED = _pattern(
+    r"^(?:(?:a|an|some|the|your|two|three|\d+) )?(?:\w+ ){0,2}?(?:",
+    r"(?:haikus?|poems?|limericks?|stor(?:y|ies)|essays?|jokes?|songs?|lyrics|novel|article|slogans?|",
+    r"(?:e-?mail|letter|speech|blog post|report|proposal|script|program|function))",
+    r"(?= (?:about|on|of|for|to|that|which|in|with)\b)|haiku|poem|limerick|joke)|"
+    r"^(?:the )?first (?:\d+|two|three|five|ten|twenty|fifty|hundred) (?!lines?\b|words?\b|rows?\b)\w",
+)
+"""Content that has to be thought of, where it is no text between quotes."""
+
+PROGRAM = _pattern(
+    r"^(?:(?:please|can you|could you|would you|will you|now|then|i (?:want|need) you to)\b[\s,]*)*(?:",
+    r"(?:use|using|in|with) (?:your |the )?python\b|",
+    r"(?:compute|calculate|work out|generate|produce|make|create|print|plot|simulate|solve|write|code|implement|build|"
+    r"develop)\b.*\b(?:with|in|by|using) (?:a )?python\b(?:\W*$| (?:code|script|program)\b)|",
+    r"(?:write|create|make|code|implement|build|develop|give me|generate)\b.{0,30}?\b"
+    r"(?:python|script|program|function|algorithm|app)\b",
+    r")[^`]*$",
+)
+"""What would have to be programmed first."""
+
 POINTER = _pattern(
     "^",
     _words(

@@ -11,6 +11,7 @@ from agent.models.offline.asks import Ask, Kind, ask
 from agent.models.offline.calendar import about_days
 from agent.models.offline.charts import Charts, chart_clauses
 from agent.models.offline.clauses import Clause, clauses, spread
+from agent.models.offline.commands import Command, asks_for_output, command_in, output_of, program, unmarked
 from agent.models.offline.desk import Desk, ToolFailed
 from agent.models.offline.files import file_names, leads_out, resolved, similar
 from agent.models.offline.followups import goes_on, questions_before
@@ -19,7 +20,7 @@ from agent.models.offline.numbers import amount
 from agent.models.offline.remainders import is_request
 from agent.models.offline.replies import NO_KEY, closed, help_text, is_result, not_done, outside, short_help, unable
 from agent.models.offline.research import Research
-from agent.models.offline.running import command_in, ran
+from agent.models.offline.running import Ran, ran
 from agent.models.offline.situation import Situation
 from agent.models.offline.web.asked import web_clauses
 from agent.models.offline.web.browsing import Browsing
@@ -34,6 +35,7 @@ _READING: tuple[Kind, ...] = ("summarise", "read", "measure", "question", "repla
 _VAGUE = re.compile(
     r"\b(?:file|document|notes?|sheet|spreadsheet|report|summari[sz]e|list|read|open|show)\b", re.IGNORECASE
 )
+_WITH_PYTHON = re.compile(r"\b(?:use|using|with|in|by) python\b(?: to)?", re.IGNORECASE)
 _THANKS = re.compile(r"\b(?:thank|thanks|thx|cheers|danke|merci|gracias)\b", re.IGNORECASE)
 
 
@@ -53,11 +55,12 @@ class Worker:
         self._remarks: list[str] = []
         self._files: tuple[str, ...] = ()
         self._pointed: tuple[str, ...] = ()
+        self._ran: Ran | None = None
 
     def answer(self) -> str:
         """The whole reply; raises `Wanted` while a tool's result is missing."""
         if command := command_in(self._situation.message):
-            return ran(self._desk, command)
+            return self._run_command(command)
         asked = clauses(self._situation.message)
         found, left = asked[:_MOST_CLAUSES], [not_done(clause.text) for clause in asked[_MOST_CLAUSES:]]
         self._pointed = self._pointed_at(found)
@@ -74,8 +77,10 @@ class Worker:
         return "\n\n".join(dict.fromkeys(filter(None, [*self._answers, *self._remarks, *left, *cut]))) or unable()
 
     def _one(self, clause: Clause) -> str:
+        if self._ran and asks_for_output(clause.text):
+            return ""
         asked = self._resolved(self._asked(clause.text), clause)
-        self._files = asked.files or self._files
+        self._files = self._files if asked.kind == "compose" else asked.files or self._files
         try:
             return self._rule(asked.kind)(asked) or self._not_answered(asked, clause)
         except ToolFailed as error:
@@ -89,7 +94,9 @@ class Worker:
             return ""
         if is_request(clause.text):
             return not_done(clause.text) if self._answers else unable(not_done(clause.text).rstrip("."))
-        return "" if self._answers else f"Noted. If I should keep that, say “remember that …”. {NO_KEY}."
+        if self._answers:
+            return ""
+        return f"Noted. If I should keep that, say “remember that …”. {NO_KEY}, so I can only work by fixed rules."
 
     def _context(self, clause: Clause) -> str:
         """A clause beside one that is drawn: perhaps it only says which file, as in "There is a sales.csv here"."""
@@ -117,7 +124,7 @@ class Worker:
             "summarise": self._looking.summarise, "read": self._looking.read, "measure": self._looking.measure,
             "mentioned": self._looking.mentioned, "about": self._about, "compose": self._compose,
             "pointer": self._pointer, "smalltalk": self._smalltalk, "help": self._help, "statement": self._statement,
-            "question": self._question,
+            "question": self._question, "run": self._run, "program": self._program,
         }  # fmt: skip
         return rules[kind]
 
@@ -149,7 +156,7 @@ class Worker:
 
     def _earlier_files(self) -> tuple[str, ...]:
         known = self._situation.paths or ()
-        named = (tuple(file_names(text, known)) for who, text in reversed(self._situation.earlier) if who == "user")
+        named = (_files_left(text, known) for who, text in reversed(self._situation.earlier) if who == "user")
         return next((files for files in named if files), ())
 
     def _failed(self, asked: Ask, error: ToolFailed) -> str:
@@ -217,6 +224,10 @@ class Worker:
 
     def _worked_out(self, text: str, files: tuple[str, ...]) -> str | None:
         """The answer to a description of content, such as "the total value of the open deals in pipeline.csv"."""
+        if command := output_of(text):
+            return self._printed(ran(self._desk, command))
+        if not text and self._ran:
+            return self._printed(self._ran)
         if not text:
             last = next(iter(reversed(self._answers)), None)
             return without_remarks(last) if last else None
@@ -239,6 +250,34 @@ class Worker:
         """A file only pointed at: context for the rest of the message, or when there is no rest, to be looked at."""
         alone = len(clauses(self._situation.message)) == 1
         return self._looking.summarise(asked) if alone else ""
+
+    def _run(self, asked: Ask) -> str:
+        """A command, a program by its name, or "it": the program that was spoken of last."""
+        if command := command_in(asked.text):
+            return self._run_command(command)
+        if words := unmarked(asked.text):
+            return f"I run only what stands between backquotes, so that I take no other words for it: run `{words}`"
+        files = self._files if self._said else self._earlier_files()
+        programs = [path for path in files if path.endswith((".py", ".sh"))]
+        return self._run_command(Command(program(programs[-1]))) if programs else not_done(asked.text)
+
+    def _run_command(self, command: Command) -> str:
+        self._ran = ran(self._desk, command)
+        return self._ran.told
+
+    def _printed(self, done: Ran) -> str:
+        """What is to be written down of it; raises `ToolFailed` where that is nothing."""
+        if not done.output:
+            raise ToolFailed(f"there is no output to write down. {done.told}")
+        return done.output
+
+    def _program(self, asked: Ask) -> str:
+        if result := _calculated(_WITH_PYTHON.sub("", asked.text)):
+            return result
+        return unable(
+            "Writing a program takes a language model. I can run one that you give me, as in: "
+            'run `python3 -c "print(6*7)"`'
+        )
 
     def _compose(self, asked: Ask) -> str:
         if asked.files and wording.CHANGING.match(asked.text):
@@ -264,6 +303,12 @@ class Worker:
         ):
             return answer
         return ""
+
+
+def _files_left(text: str, known: Sequence[str]) -> tuple[str, ...]:
+    """The files that a message names, one that it moves by the name that it has since."""
+    asked = ask(text, known)
+    return (asked.body,) if asked.kind == "move" else tuple(file_names(text, known))
 
 
 def _goes_on(clause: Clause) -> bool:

@@ -6,17 +6,19 @@ from collections.abc import Callable, Sequence
 from agent.models.offline.accounting import without_remarks
 from agent.models.offline.asks import Ask
 from agent.models.offline.changing import edit
+from agent.models.offline.commands import output_of
 from agent.models.offline.desk import Desk, ToolFailed
 from agent.models.offline.editing import Unclear
 from agent.models.offline.facts import said_to
 from agent.models.offline.replies import is_result, preview
+from agent.models.offline.running import printed
 from agent.models.offline.situation import Situation
 from agent.models.offline.words import plural
 
 _BACK = re.compile(
     r"(?:that|it|this|them|these|those|(?:all |both )?(?:of )?(?:(?:the|this|that|these|those|your|its|their) )?"
     r"(?:whole |full |above )?(?:result|answer|summary|summarie|list|number|total|average|median|sum|count|value|figure|"
-    r"output|reply|replie)s?)",
+    r"output|reply|replie)s?|(?:what|everything|whatever) (?:it|that) (?:print|say|output|return|show)(?:s|ed)?)",
     re.IGNORECASE,
 )
 """Content said by pointing at an answer given before."""
@@ -117,6 +119,9 @@ class Writing:
         """Content that is worked out or pointed at; None when it is to be written as it stands."""
         if _BACK.fullmatch(asked.body) and not re.search(rf"[\"“'`]{re.escape(asked.body)}[\"”'`]", asked.text):
             return self._result(asked)
+        quoted = re.search(rf"[\"“']{re.escape(asked.body)}[\"”']", asked.text)
+        if output_of(asked.body) and not quoted:
+            return self._worked_out(asked.body, ())
         others = tuple(name for name in asked.files if name != asked.target)
         if not _DESCRIBED.match(asked.body) or not (
             others or re.search(r"\b(?:files?|workspace|our|my|the)\b", asked.body)
@@ -126,7 +131,9 @@ class Writing:
 
     def _result(self, asked: Ask) -> str:
         """What was answered before; raises `ToolFailed` where that is nothing to write down."""
-        found = self._worked_out("", ()) or without_remarks(self._last_reply() or "")
+        before = self._last_reply() or ""
+        ran = printed(before)
+        found = self._worked_out("", ()) or (without_remarks(before) if ran is None else ran)
         if not found or not is_result(found):
             raise ToolFailed(f"I have no result to write into {asked.target}")
         return found

@@ -4,9 +4,10 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
+from asyncpg.pool import PoolAcquireContext, PoolConnectionProxy
 
 from empla.store.errors import StoreUnavailable
 from empla.store.queries import Queries, load_queries
@@ -20,6 +21,7 @@ type AnyConnection = Connection | PoolConnectionProxy[asyncpg.Record]
 
 CONNECT_TIMEOUT = 10.0
 COMMAND_TIMEOUT = 30.0
+ACQUIRE_TIMEOUT = 30.0
 IDLE_LIFETIME = 30.0
 CLOSE_TIMEOUT = 5.0
 
@@ -48,13 +50,15 @@ async def connect(
     max_size: int = 4,
     connect_timeout: float = CONNECT_TIMEOUT,
     command_timeout: float = COMMAND_TIMEOUT,
+    acquire_timeout: float = ACQUIRE_TIMEOUT,
     idle_lifetime: float = IDLE_LIFETIME,
     close_timeout: float = CLOSE_TIMEOUT,
     statement_cache_size: int = 256,
 ) -> AsyncIterator[Pool]:
     """Open a pool of at most `max_size` connections and close it at the end of the block.
 
-    Times are in seconds. A connection unused for `idle_lifetime` is closed, so an idle process holds none; at the end of
+    Times are in seconds. Whoever gets no connection within `acquire_timeout` is told that the database is unavailable.
+    A connection unused for `idle_lifetime` is closed, so an idle process holds none; at the end of
     the block those in use get `close_timeout`, then they are cut. `jsonb` comes and goes as Python objects. A released
     connection is rolled back but its session is not reset, which saves a round trip: leave no `SET`, `LISTEN` or session
     lock behind on it, take `connect_once` for those. Behind a pooler that cannot keep prepared statements set
@@ -62,8 +66,9 @@ async def connect(
     raise `StoreUnavailable`. Wrap queries in `translated()` to see that error and no other one of the connection.
     """
     with translated():
-        pool = await asyncpg.create_pool(
+        pool = await _BoundedPool(
             dsn,
+            acquire_timeout=acquire_timeout,
             min_size=min_size,
             max_size=max_size,
             timeout=connect_timeout,
@@ -114,6 +119,27 @@ def translated() -> Iterator[None]:
         if not _lost(error):
             raise
         raise StoreUnavailable(f"the database is unavailable: {_reason(error)}") from error
+
+
+class _BoundedPool(asyncpg.Pool):
+    """A pool whose `acquire` has an end by itself: those in line behind statements that hang would wait for each in turn."""
+
+    def __init__(self, dsn: str, *, acquire_timeout: float, **options: Any) -> None:
+        usual: dict[str, Any] = {
+            "max_queries": 50_000,
+            "init_size": None,
+            "setup": None,
+            "connect": None,
+            "loop": None,
+            "connection_class": asyncpg.Connection,
+            "record_class": asyncpg.Record,
+        }
+        super().__init__(dsn, **usual, **options)
+        self._acquire_timeout = acquire_timeout
+
+    def acquire(self, *, timeout: float | None = None) -> "PoolAcquireContext[asyncpg.Record]":
+        """See `asyncpg.Pool.acquire`."""
+        return super().acquire(timeout=self._acquire_timeout if timeout is None else timeout)
 
 
 def _lost(error: asyncpg.InterfaceError) -> bool:

@@ -188,11 +188,22 @@ class Profile(_message.Message):
     EGRESS_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
     WORKSTATION_FIELD_NUMBER: _builtins.int
+    WHEN_BUSY_FIELD_NUMBER: _builtins.int
+    MAX_IN_WORK_FIELD_NUMBER: _builtins.int
     role: _builtins.str
     """such as "Account executive"; 1 to 200 characters"""
     instructions: _builtins.str
     """tone and duties, for the model; at most 64 KiB"""
     autonomy: Global___Autonomy.ValueType
+    when_busy: _builtins.str
+    """What a message means that comes while an earlier one of its conversation is in work. "enqueue": it waits for its turn.
+    "collect": what waits is answered together. "steer": it is shown to the running worker before its model is asked again.
+    "interrupt": what is in work gives way, and the newer message is answered with knowledge of it. Empty: enqueue.
+    """
+    max_in_work: _builtins.int
+    """How many messages may be in work at once, each of another conversation; more wait. 0: 32; at most 256. A change holds for
+    what comes after it.
+    """
     @_builtins.property
     def goals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """at most 32"""
@@ -230,10 +241,12 @@ class Profile(_message.Message):
         egress: _abc.Iterable[Global___EgressRule] | None = ...,
         policy: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         workstation: Global___Workstation | None = ...,
+        when_busy: _builtins.str = ...,
+        max_in_work: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["loop", b"loop", "model", b"model", "workstation", b"workstation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "capabilities", b"capabilities", "egress", b"egress", "goals", b"goals", "instructions", b"instructions", "loop", b"loop", "model", b"model", "policy", b"policy", "role", b"role", "workstation", b"workstation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "capabilities", b"capabilities", "egress", b"egress", "goals", b"goals", "instructions", b"instructions", "loop", b"loop", "max_in_work", b"max_in_work", "model", b"model", "policy", b"policy", "role", b"role", "when_busy", b"when_busy", "workstation", b"workstation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -488,6 +501,7 @@ class CreateEmployeeRequest(_message.Message):
     PROFILE_FIELD_NUMBER: _builtins.int
     PROFILE_NAME_FIELD_NUMBER: _builtins.int
     START_FIELD_NUMBER: _builtins.int
+    WHEN_BUSY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """[a-z0-9-], 1 to 63, unique within the tenant"""
     tenant: _builtins.str
@@ -495,6 +509,8 @@ class CreateEmployeeRequest(_message.Message):
     profile_name: _builtins.str
     """one that is shipped, such as sales-ae"""
     start: _builtins.bool
+    when_busy: _builtins.str
+    """see Profile; empty: as the profile says"""
     @_builtins.property
     def profile(self) -> Global___Profile: ...
     def __init__(
@@ -505,10 +521,11 @@ class CreateEmployeeRequest(_message.Message):
         profile: Global___Profile | None = ...,
         profile_name: _builtins.str = ...,
         start: _builtins.bool = ...,
+        when_busy: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile", "profile_name", b"profile_name", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "profile", b"profile", "profile_name", b"profile_name", "source", b"source", "start", b"start", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "profile", b"profile", "profile_name", b"profile_name", "source", b"source", "start", b"start", "tenant", b"tenant", "when_busy", b"when_busy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["profile", "profile_name"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
@@ -590,9 +607,12 @@ class UpdateEmployeeRequest(_message.Message):
     EMPLOYEE_FIELD_NUMBER: _builtins.int
     PROFILE_FIELD_NUMBER: _builtins.int
     AUTONOMY_FIELD_NUMBER: _builtins.int
+    WHEN_BUSY_FIELD_NUMBER: _builtins.int
     employee: _builtins.str
     autonomy: Global___Autonomy.ValueType
     """unspecified: unchanged"""
+    when_busy: _builtins.str
+    """see Profile; empty: as the profile says"""
     @_builtins.property
     def profile(self) -> Global___Profile:
         """absent: unchanged"""
@@ -603,10 +623,11 @@ class UpdateEmployeeRequest(_message.Message):
         employee: _builtins.str = ...,
         profile: Global___Profile | None = ...,
         autonomy: Global___Autonomy.ValueType = ...,
+        when_busy: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "employee", b"employee", "profile", b"profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "employee", b"employee", "profile", b"profile", "when_busy", b"when_busy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1064,6 +1085,12 @@ class Message(_message.Message):
     TRACE_ID_FIELD_NUMBER: _builtins.int
     CLASSIFICATION_FIELD_NUMBER: _builtins.int
     REVIEWS_FIELD_NUMBER: _builtins.int
+    COLLECTED_INTO_FIELD_NUMBER: _builtins.int
+    WAITED_MS_FIELD_NUMBER: _builtins.int
+    CANCELLED_BY_FIELD_NUMBER: _builtins.int
+    CANCEL_REASON_FIELD_NUMBER: _builtins.int
+    CANCELLED_AT_FIELD_NUMBER: _builtins.int
+    CANCELLED_WITH_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     employee: _builtins.str
     employee_id: _builtins.str
@@ -1080,6 +1107,17 @@ class Message(_message.Message):
     elapsed_ms: _builtins.float
     """from received to ended, or to now"""
     trace_id: _builtins.str
+    collected_into: _builtins.str
+    """Of one that answered a question: the message that the question was about. What came of the answer stands in `replies`. Not
+    in lists.
+    """
+    waited_ms: _builtins.float
+    """of elapsed_ms, what passed while a person had something to decide about it"""
+    cancelled_by: _builtins.str
+    """who wanted it, or a part of it, stopped; empty: nobody"""
+    cancel_reason: _builtins.str
+    cancelled_with: _builtins.str
+    """the message that said /stop; empty: an operator's wish"""
     @_builtins.property
     def received_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -1104,6 +1142,8 @@ class Message(_message.Message):
     def classification(self) -> _struct_pb2.Struct: ...
     @_builtins.property
     def reviews(self) -> _containers.RepeatedCompositeFieldContainer[Global___Review]: ...
+    @_builtins.property
+    def cancelled_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -1129,10 +1169,16 @@ class Message(_message.Message):
         trace_id: _builtins.str = ...,
         classification: _struct_pb2.Struct | None = ...,
         reviews: _abc.Iterable[Global___Review] | None = ...,
+        collected_into: _builtins.str = ...,
+        waited_ms: _builtins.float = ...,
+        cancelled_by: _builtins.str = ...,
+        cancel_reason: _builtins.str = ...,
+        cancelled_at: _timestamp_pb2.Timestamp | None = ...,
+        cancelled_with: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "ended_at", b"ended_at", "received_at", b"received_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancelled_at", b"cancelled_at", "classification", b"classification", "ended_at", b"ended_at", "received_at", b"received_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "channel", b"channel", "classification", b"classification", "conversation", b"conversation", "effects", b"effects", "elapsed_ms", b"elapsed_ms", "employee", b"employee", "employee_id", b"employee_id", "ended_at", b"ended_at", "message_id", b"message_id", "reason", b"reason", "received_at", b"received_at", "replies", b"replies", "retry_count", b"retry_count", "reviews", b"reviews", "sender", b"sender", "stages", b"stages", "state", b"state", "step", b"step", "step_timings_ms", b"step_timings_ms", "text", b"text", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "cancel_reason", b"cancel_reason", "cancelled_at", b"cancelled_at", "cancelled_by", b"cancelled_by", "cancelled_with", b"cancelled_with", "channel", b"channel", "classification", b"classification", "collected_into", b"collected_into", "conversation", b"conversation", "effects", b"effects", "elapsed_ms", b"elapsed_ms", "employee", b"employee", "employee_id", b"employee_id", "ended_at", b"ended_at", "message_id", b"message_id", "reason", b"reason", "received_at", b"received_at", "replies", b"replies", "retry_count", b"retry_count", "reviews", b"reviews", "sender", b"sender", "stages", b"stages", "state", b"state", "step", b"step", "step_timings_ms", b"step_timings_ms", "text", b"text", "trace_id", b"trace_id", "waited_ms", b"waited_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3174,10 +3220,16 @@ class Overview(_message.Message):
     OPEN_REVIEWS_FIELD_NUMBER: _builtins.int
     LIVE_MESSAGES_FIELD_NUMBER: _builtins.int
     QUEUED_OUTBOX_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    HTTP_ADDRESS_FIELD_NUMBER: _builtins.int
     build: _builtins.str
     open_reviews: _builtins.int
     live_messages: _builtins.int
     queued_outbox: _builtins.int
+    model: _builtins.str
+    """what employees use whose profile names no other, such as "openai gpt" or "offline rules" """
+    http_address: _builtins.str
+    """host:port of webhooks and the status page"""
     @_builtins.property
     def now(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -3201,10 +3253,12 @@ class Overview(_message.Message):
         open_reviews: _builtins.int = ...,
         live_messages: _builtins.int = ...,
         queued_outbox: _builtins.int = ...,
+        model: _builtins.str = ...,
+        http_address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["latency", b"latency", "now", b"now"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["build", b"build", "employees", b"employees", "last_messages", b"last_messages", "latency", b"latency", "live_messages", b"live_messages", "now", b"now", "open_reviews", b"open_reviews", "queued_outbox", b"queued_outbox"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["build", b"build", "employees", b"employees", "http_address", b"http_address", "last_messages", b"last_messages", "latency", b"latency", "live_messages", b"live_messages", "model", b"model", "now", b"now", "open_reviews", b"open_reviews", "queued_outbox", b"queued_outbox"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -334,7 +334,7 @@ class ControlPlaneServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SendMessage(self, request, context):
-        """Stores a message and waits at most `wait_ms` for its end. The same idempotency key means the same message: sending twice
+        """Stores a message and waits at most `wait_ms` for its end; of one that answers a question, for what comes of that. The same idempotency key means the same message: sending twice
         stores it once and answers with it. ABORTED (reason IDEMPOTENCY_KEY_REUSED): the key was used with another text or employee.
         RESOURCE_EXHAUSTED: the text is over 256 KiB.
         """
@@ -366,8 +366,9 @@ class ControlPlaneServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelMessage(self, request, context):
-        """Asks the employee to stop what it does in the background for a message, which it does before it asks its model again; its
-        sender is told. FAILED_PRECONDITION when nothing of the message goes on in the background.
+        """Stops all that goes on for a message: what waits ends at once, what is in work as soon as its employee reads of it, what is
+        not sent yet is withheld. Its end is `withheld`, and what was done by then stays recorded. To cancel twice is to cancel once.
+        FAILED_PRECONDITION (reason NOTHING_TO_CANCEL) when there is nothing to stop any more; says in which state it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -67,7 +67,7 @@ class ControlPlaneStub:
     TailLogs: _grpc.UnaryStreamMultiCallable[_control_pb2.TailLogsRequest, _control_pb2.LogLine]
     """The last `lines` (0 means 100, at most 10000) of what the employee's processes wrote; with `follow`, what comes after."""
     SendMessage: _grpc.UnaryUnaryMultiCallable[_control_pb2.SendMessageRequest, _control_pb2.Message]
-    """Stores a message and waits at most `wait_ms` for its end. The same idempotency key means the same message: sending twice
+    """Stores a message and waits at most `wait_ms` for its end; of one that answers a question, for what comes of that. The same idempotency key means the same message: sending twice
     stores it once and answers with it. ABORTED (reason IDEMPOTENCY_KEY_REUSED): the key was used with another text or employee.
     RESOURCE_EXHAUSTED: the text is over 256 KiB.
     """
@@ -82,8 +82,9 @@ class ControlPlaneStub:
     ListMessages: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListMessagesRequest, _control_pb2.ListMessagesResponse]
     """Newest first, without traces; texts and replies are cut to 2000 characters."""
     CancelMessage: _grpc.UnaryUnaryMultiCallable[_control_pb2.CancelMessageRequest, _control_pb2.Message]
-    """Asks the employee to stop what it does in the background for a message, which it does before it asks its model again; its
-    sender is told. FAILED_PRECONDITION when nothing of the message goes on in the background.
+    """Stops all that goes on for a message: what waits ends at once, what is in work as soon as its employee reads of it, what is
+    not sent yet is withheld. Its end is `withheld`, and what was done by then stays recorded. To cancel twice is to cancel once.
+    FAILED_PRECONDITION (reason NOTHING_TO_CANCEL) when there is nothing to stop any more; says in which state it is.
     """
     ListReviews: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListReviewsRequest, _control_pb2.ListReviewsResponse]
     GetReview: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetReviewRequest, _control_pb2.Review]
@@ -153,7 +154,7 @@ class ControlPlaneAsyncStub(ControlPlaneStub):
     TailLogs: _aio.UnaryStreamMultiCallable[_control_pb2.TailLogsRequest, _control_pb2.LogLine]  # type: ignore[assignment]
     """The last `lines` (0 means 100, at most 10000) of what the employee's processes wrote; with `follow`, what comes after."""
     SendMessage: _aio.UnaryUnaryMultiCallable[_control_pb2.SendMessageRequest, _control_pb2.Message]  # type: ignore[assignment]
-    """Stores a message and waits at most `wait_ms` for its end. The same idempotency key means the same message: sending twice
+    """Stores a message and waits at most `wait_ms` for its end; of one that answers a question, for what comes of that. The same idempotency key means the same message: sending twice
     stores it once and answers with it. ABORTED (reason IDEMPOTENCY_KEY_REUSED): the key was used with another text or employee.
     RESOURCE_EXHAUSTED: the text is over 256 KiB.
     """
@@ -168,8 +169,9 @@ class ControlPlaneAsyncStub(ControlPlaneStub):
     ListMessages: _aio.UnaryUnaryMultiCallable[_control_pb2.ListMessagesRequest, _control_pb2.ListMessagesResponse]  # type: ignore[assignment]
     """Newest first, without traces; texts and replies are cut to 2000 characters."""
     CancelMessage: _aio.UnaryUnaryMultiCallable[_control_pb2.CancelMessageRequest, _control_pb2.Message]  # type: ignore[assignment]
-    """Asks the employee to stop what it does in the background for a message, which it does before it asks its model again; its
-    sender is told. FAILED_PRECONDITION when nothing of the message goes on in the background.
+    """Stops all that goes on for a message: what waits ends at once, what is in work as soon as its employee reads of it, what is
+    not sent yet is withheld. Its end is `withheld`, and what was done by then stays recorded. To cancel twice is to cancel once.
+    FAILED_PRECONDITION (reason NOTHING_TO_CANCEL) when there is nothing to stop any more; says in which state it is.
     """
     ListReviews: _aio.UnaryUnaryMultiCallable[_control_pb2.ListReviewsRequest, _control_pb2.ListReviewsResponse]  # type: ignore[assignment]
     GetReview: _aio.UnaryUnaryMultiCallable[_control_pb2.GetReviewRequest, _control_pb2.Review]  # type: ignore[assignment]
@@ -302,7 +304,7 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.SendMessageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.Message, _abc.Awaitable[_control_pb2.Message]]:
-        """Stores a message and waits at most `wait_ms` for its end. The same idempotency key means the same message: sending twice
+        """Stores a message and waits at most `wait_ms` for its end; of one that answers a question, for what comes of that. The same idempotency key means the same message: sending twice
         stores it once and answers with it. ABORTED (reason IDEMPOTENCY_KEY_REUSED): the key was used with another text or employee.
         RESOURCE_EXHAUSTED: the text is over 256 KiB.
         """
@@ -341,8 +343,9 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.CancelMessageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.Message, _abc.Awaitable[_control_pb2.Message]]:
-        """Asks the employee to stop what it does in the background for a message, which it does before it asks its model again; its
-        sender is told. FAILED_PRECONDITION when nothing of the message goes on in the background.
+        """Stops all that goes on for a message: what waits ends at once, what is in work as soon as its employee reads of it, what is
+        not sent yet is withheld. Its end is `withheld`, and what was done by then stays recorded. To cancel twice is to cancel once.
+        FAILED_PRECONDITION (reason NOTHING_TO_CANCEL) when there is nothing to stop any more; says in which state it is.
         """
 
     @_abc_1.abstractmethod

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from agent.errors import Superseded, TransitionRefused
 from agent.identity import Identity
@@ -23,7 +23,10 @@ from agent.pipeline.transitions import Transitions
 from agent.pipeline.units import Move, Place, Record, Unit
 from controlplane.decisions import EXPIRED, Decision
 from controlplane.errors import Invalid, NotNow
+from controlplane.gateway import configuration
 from controlplane.reviews import SYSTEM, Reviews
+from controlplane.stopping import Stopping
+from empla.capabilities import WHEN_BUSY
 from empla.store.connect import connect
 from empla.store.ids import new_id
 from empla.store.roles import employee_dsn
@@ -59,6 +62,7 @@ class Sequences(RuleBasedStateMachine):
         self._open = AsyncExitStack()
         self._lives: list[asyncio.Task[None]] = []
         self._sent: dict[UUID, tuple[str, str, str, str]] = {}
+        self._stops: list[UUID] = []
         self._identities: list[Identity] = []
         self._untold = False
         self._do(self._begin_all(database, directory))
@@ -70,9 +74,14 @@ class Sequences(RuleBasedStateMachine):
         name = f"e{new_id().hex[:12]}"
         self.office: Office = await self._open.enter_async_context(opened(database, directory / name, name))
         self.reviews = Reviews(self.office.pool, lambda _: None, lambda: None)
+        self.stopping = Stopping(self.office.pool)
         await self._launch()
 
     async def _launch(self) -> None:
+        """Another process, beside the last one at most: the connections of a role are counted."""
+        for life in self._lives[:-1]:
+            life.cancel()
+        await asyncio.gather(*self._lives[:-1], return_exceptions=True)
         self._group = await self._open.enter_async_context(_Lives())
         self.gateway: LocalGateway
         self.gateway, life = await self.office.begin(self._group, ScriptedModel(script))
@@ -82,6 +91,14 @@ class Sequences(RuleBasedStateMachine):
         await self.office.deliver_all(self.gateway)
 
     # What happens
+
+    @initialize(policy=st.sampled_from(WHEN_BUSY))
+    def further_messages_mean(self, policy: str) -> None:
+        self._do(self._configure(policy))
+
+    async def _configure(self, policy: str) -> None:
+        self.office.record.profile.when_busy = policy  # of later launches as well
+        self.gateway.configure(configuration(self.office.record))
 
     @rule(kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=3), conversation=st.sampled_from(("a", "b")))
     def messages(self, kinds: list[str], conversation: str) -> None:
@@ -110,6 +127,29 @@ class Sequences(RuleBasedStateMachine):
     def time_passes(self, milliseconds: int) -> None:
         self._do(asyncio.sleep(milliseconds / 1000))
 
+    @precondition(lambda self: self._sent)
+    @rule(data=st.data(), told=st.booleans())
+    def cancelled(self, data: st.DataObject, told: bool) -> None:
+        position = data.draw(st.integers(0, len(self._sent) - 1))
+        self._do(self._cancel(list(self._sent)[position], told))
+
+    async def _cancel(self, message_id: UUID, told: bool) -> None:
+        with suppress(NotNow):
+            await self.stopping.cancel(message_id, SYSTEM, "no more")
+        self._untold |= not told
+        if told:
+            self.gateway.cancel(message_id)
+
+    @rule(conversation=st.sampled_from(("a", "b")), told=st.booleans())
+    def somebody_says_stop(self, conversation: str, told: bool) -> None:
+        self._do(self._stop(conversation, told))
+
+    async def _stop(self, conversation: str, told: bool) -> None:
+        self._stops.append(await self.office.store("/stop", conversation=conversation))
+        self._untold |= not told
+        for message_id in self._sent if told else ():
+            self.gateway.cancel(message_id)
+
     @rule()
     def killed(self) -> None:
         self._lives[-1].cancel()
@@ -126,7 +166,7 @@ class Sequences(RuleBasedStateMachine):
 
     async def _send(self) -> None:
         pool = self.office.pool
-        for message_id in self._sent:
+        for message_id in (*self._sent, *self._stops):
             await pool.execute(
                 "UPDATE outbox SET state = 'sending' WHERE message_id = $1 AND state = 'queued'", message_id
             )
@@ -248,10 +288,30 @@ class Sequences(RuleBasedStateMachine):
         assert said == []
         settled = await pool.fetch(
             "SELECT message_id FROM outbox WHERE employee_id = $1 UNION "
-            "SELECT message_id FROM inbound_messages WHERE employee_id = $1 AND processing_state = 'collected'",
+            "SELECT message_id FROM inbound_messages WHERE employee_id = $1 AND (processing_state = 'collected' "
+            "OR processing_state = 'withheld' AND cancelled_by IS NOT NULL)",
             employee_id,
         )
-        assert {row["message_id"] for row in settled} == set(self._sent), "somebody was told nothing"
+        assert {row["message_id"] for row in settled} == {*self._sent, *self._stops}, "somebody was told nothing"
+        late = await pool.fetch(
+            "SELECT message_id, state, body FROM outbox JOIN inbound_messages m USING (message_id) "
+            "WHERE m.employee_id = $1 AND m.processing_state = 'withheld' AND kind = 'reply' AND state <> 'withheld'",
+            employee_id,
+        )
+        assert late == [], "what was stopped was answered all the same"
+        given = await pool.fetch(
+            "SELECT message_id, processing_state FROM inbound_messages WHERE employee_id = $1 "
+            "AND collected_into IS NOT NULL AND processing_state NOT IN ('collected', 'withheld')",
+            employee_id,
+        )
+        assert given == [], "what gave way went on all the same"
+        begun = await pool.fetch(
+            "SELECT e.action FROM effects e JOIN message_workers w ON w.worker_id = e.unit_id "
+            "JOIN inbound_messages m ON m.message_id = w.message_id "
+            "WHERE e.employee_id = $1 AND w.cancelled_by IS NOT NULL AND e.started_at > m.cancelled_at + interval '1 s'",
+            employee_id,
+        )
+        assert begun == [], "what was stopped went on acting"
         notes = self.office.workspace / "notes.txt"
         written = Counter(notes.read_text().split() if notes.exists() else ())
         assert max(written.values(), default=0) <= 1, written
@@ -279,7 +339,7 @@ def test_no_sequence_of_events_leads_astray(database: Database, tmp_path: Path) 
     run_state_machine_as_test(  # to shrink what is stuck would take as long as it is waited for, each time
         Here,
         settings=settings(
-            max_examples=12,
+            max_examples=20,
             stateful_step_count=12,
             deadline=None,
             database=None,

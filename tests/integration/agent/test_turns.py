@@ -4,6 +4,7 @@ import asyncio
 
 from agent.models.interface import ModelRequest, ModelResponse, TextSink
 from agent.models.scripted import ScriptedModel
+from controlplane.gateway import configuration
 from tests.integration.agent.conftest import Office
 
 
@@ -40,6 +41,28 @@ async def test_a_long_conversation_keeps_no_other_waiting(office: Office):
         assert await claimed(office) == 2  # the first of the long conversation, and the other one
         gateway.drain(5_000)
         model.released.set()
+
+
+async def test_a_profile_says_how_many_messages_are_in_work_at_once(office: Office):
+    office.record.profile.max_in_work = 2
+    model = HeldModel("Hello")
+    ids = [await office.store("Hello?") for _ in range(5)]
+    async with office.employee(model) as gateway:
+        await office.deliver_all(gateway)
+        async with asyncio.timeout(20):
+            while await claimed(office) < 2:
+                await asyncio.sleep(0.02)
+            await model.asked.wait()
+            assert await claimed(office) == 2
+            office.record.profile.max_in_work = 3
+            gateway.configure(configuration(office.record))
+            later = [await office.store("Hello again?") for _ in range(5)]
+            await office.deliver_all(gateway)
+            while await claimed(office) < 5:
+                await asyncio.sleep(0.02)
+            assert await claimed(office) == 5  # three of the later ones beside the two that were here
+            model.released.set()
+            assert {await gateway.handed_over(message_id) for message_id in ids + later} == {"sending"}
 
 
 async def test_what_waited_for_its_turn_at_a_drain_has_not_failed(office: Office):

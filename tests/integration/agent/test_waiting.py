@@ -11,7 +11,7 @@ from agent.capabilities.policy import ASKED, Risk, Risky
 from agent.capabilities.workspace import WorkspaceCapability
 from agent.models.interface import ModelRefused, ModelRequest, ModelResponse, ModelUnavailable
 from agent.models.scripted import ScriptedModel, Step, echo
-from agent.pipeline.merge import APPROVAL_NOTICE
+from agent.pipeline.merge import APPROVAL_NOTICE, PARTIAL_NOTICE
 from agent.pipeline.work import Worker
 from empla import notices
 from empla.store.connect import connect
@@ -397,6 +397,25 @@ async def test_an_answer_that_comes_before_the_reply_is_written_is_taken_after_i
     assert told[0] == ("reply", 0, "Which day?\n\nseven")
     assert told[1][:2] == ("follow_up", 0)
     assert "Friday" in told[1][2]
+
+
+async def test_a_failed_part_that_is_decided_before_the_reply_is_written_goes_on_after_it(office: Office, desk: Desk):
+    text, held = "book the room, count the deals", asyncio.Event()
+
+    class Held(Parts):
+        async def generate(self, request: ModelRequest, *arguments: Any) -> ModelResponse:
+            if request.output is None and part_in(request) == "count the deals":
+                await held.wait()
+            return await super().generate(request, *arguments)
+
+    model = Held(text, {TEXT: refusing(ModelRefused("no key")), "count the deals": lambda _: "seven"})
+    async with office.employee(model) as gateway:
+        message_id = await office.store(text)
+        await office.deliver_all(gateway)
+        await desk.decide("needs_manual_intervention", "answer", text="I booked it.")
+        held.set()
+        told = await desk.told_more(message_id, 2)
+    assert told == [("reply", 0, f"seven\n\n{PARTIAL_NOTICE}"), ("follow_up", 0, "I booked it.")]
 
 
 async def test_a_part_that_fails_after_it_waited_is_told(office: Office, desk: Desk):

@@ -202,24 +202,23 @@ def fields_of(error: grpc.aio.AioRpcError) -> set[str]:
     return {"", *(v.field for d in status.details if d.Unpack(broken) for v in broken.field_violations)}
 
 
-async def test_only_what_goes_on_in_the_background_can_be_cancelled(plane: Plane):
+async def test_what_waits_can_be_cancelled_and_what_has_ended_cannot(plane: Plane):
     await plane.stub.CreateEmployee(pb.CreateEmployeeRequest(name="there", profile_name="sales-ae"), timeout=10)
     message = await plane.stub.SendMessage(pb.SendMessageRequest(employee="there", text="x"), timeout=10)
     request = pb.CancelMessageRequest(message_id=message.message_id, reason="too dear")
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await plane.stub.CancelMessage(request, timeout=10)
-    assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
-    await plane.pool.execute(
-        "INSERT INTO message_workers (worker_id, message_id, tenant_id, employee_id, intent_index, intent, step) "
-        "SELECT $1, message_id, tenant_id, employee_id, 0, '{}', 'background' FROM inbound_messages",
-        new_id(),
-    )
-    cancelled = await plane.stub.CancelMessage(request, timeout=10)
-    assert cancelled.message_id == message.message_id
-    [worker] = await plane.pool.fetch("SELECT cancelled_by, cancel_reason FROM message_workers")
+    for _ in range(2):  # twice is once
+        cancelled = await plane.stub.CancelMessage(request, timeout=10)
+        assert (cancelled.message_id, cancelled.state) == (message.message_id, "withheld")
+        assert (cancelled.cancel_reason, cancelled.cancelled_with) == ("too dear", "")
     [entry] = await plane.pool.fetch("SELECT actor, detail FROM audit_log WHERE action = 'message.cancel'")
-    assert worker["cancel_reason"] == entry["detail"]["reason"] == "too dear"
-    assert worker["cancelled_by"] == entry["actor"]
+    assert (entry["actor"], entry["detail"]) == (cancelled.cancelled_by, {"reason": "too dear"})
+    asked = pb.SendMessageRequest(employee="there", text="/Stop", wait_ms=10_000)
+    answered = await plane.stub.SendMessage(asked, timeout=20)  # by nobody's work: the employee has never been started
+    assert [reply.text for reply in answered.replies] == ["There was nothing to stop."]
+    assert answered.state == "answered"
+    with pytest.raises(grpc.aio.AioRpcError, match="answered") as refused:
+        await plane.stub.CancelMessage(pb.CancelMessageRequest(message_id=answered.message_id), timeout=10)
+    assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
 
 
 async def test_a_running_employee_takes_a_new_configuration_without_a_restart(plane: Plane):
@@ -275,6 +274,14 @@ async def test_deleting_an_employee_by_force_ends_its_messages_with_a_review_eac
     assert (other.state, other.replies[0].state) == ("failed", "withheld")
     for message in (failed, other):
         assert [(r.kind, r.state) for r in message.reviews] == [("needs_manual_intervention", "open")]
+    [review] = (await plane.stub.ListReviews(pb.ListReviewsRequest(), timeout=10)).reviews
+    assert {message.reviews[0].review_id for message in (failed, other)} == {review.review_id}
+    assert review.reason == "the employee was deleted with 2 of its messages unanswered"
+    named = [one.struct_value.fields for one in review.payload.fields["messages"].list_value.values]
+    assert [(one["message_id"].string_value, one["text"].string_value) for one in named] == [
+        (message_id, "hello"),
+        (other.message_id, "me too"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -311,7 +318,7 @@ async def test_a_reply_on_its_way_is_left_to_the_sender(database: Database):
             "SELECT gen_random_uuid(), tenant_id, employee_id, message_id, 'reply', 'x', 1, 'sending' FROM inbound_messages"
         )
         assert await Employees(pool).delete(employee_id, force=True) == []
-        assert await Messages(pool).state(message_id) == "sending"
+        assert (await Messages(pool).standing(message_id)).state == "sending"
 
 
 async def test_no_message_slips_into_a_deletion(database: Database):

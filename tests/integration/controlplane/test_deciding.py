@@ -97,11 +97,17 @@ async def test_the_sender_of_a_held_message_hears_of_the_decision(plane: Plane, 
     arrived = pb.GetMessageRequest(message_id=str(draft.of.message_id))
     before = await plane.stub.GetMessage(arrived, timeout=10)
     assert [list(review.decisions) for review in before.reviews] == [["approve", "edit", "reject"]]
+    received = "UPDATE inbound_messages SET received_at = received_at - interval '2 hours' WHERE message_id = $1"
+    asked = "UPDATE reviews SET created_at = created_at - interval '1 hour' WHERE message_id = $1"
+    for earlier in (received, asked):
+        await rows.superuser.execute(earlier, draft.of.message_id)
     await decide(plane, draft, APPROVE)
     await draft.row_becomes("sent")
     after = await plane.stub.GetMessage(arrived, timeout=10)
     assert [(r.state, r.decision["decision"]) for r in after.reviews] == [("resolved", "approve")]
     assert [attempt.outcome for attempt in after.attempts if attempt.step == "send"] == ["succeeded"]
+    hour = 3_600_000
+    assert (after.waited_ms // hour, (after.elapsed_ms - after.waited_ms) // hour) == (1, 1)
 
 
 async def test_what_a_person_has_read_or_written_is_not_scanned_any_more(plane: Plane, rows: Rows):

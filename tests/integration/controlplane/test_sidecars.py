@@ -112,9 +112,9 @@ async def test_a_sidecar_whose_lease_runs_out_ends_itself_and_leaves_nothing(sea
 
 
 async def test_a_renewed_lease_that_the_sidecar_is_shown_holds(seat: Seat):
-    lease = await seat.acquire(idle_ttl_seconds=3)
+    lease = await seat.acquire(idle_ttl_seconds=4)
     for _ in range(3):
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(1.8)
         lease = await seat.renew(lease)
         assert (await described(lease)).expires_at == lease.expires_at
     pid = (await described(lease)).pid

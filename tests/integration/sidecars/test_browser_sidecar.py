@@ -239,10 +239,12 @@ async def test_it_ends_with_its_lease_in_the_midst_of_work(start: Start) -> None
 
 
 async def test_a_later_token_lets_it_live_on(start: Start) -> None:
-    async with start(seconds=4) as sidecar, sidecar.reached(sidecar.token(60)) as workstation:
+    async with start() as sidecar, sidecar.reached(sidecar.token(8)) as workstation:
         await workstation.browser.pages()
-        await asyncio.sleep(5)
-        await workstation.browser.open_page("one")
+        async with sidecar.reached(sidecar.token(60)) as later:
+            await later.browser.pages()
+            await asyncio.sleep(9)
+            await later.browser.open_page("one")
 
 
 async def test_it_ends_with_its_owner(start: Start) -> None:

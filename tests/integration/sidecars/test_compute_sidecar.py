@@ -162,6 +162,15 @@ async def test_a_later_token_lets_it_live_on(jailable_workspace: Path):
         assert time.time() >= sidecar.lease.expires_at
 
 
+async def test_its_first_token_ends_the_time_that_it_had_to_be_launched(sidecar: Sidecar):
+    at_launch = sidecar.lease.expires_at
+    for seconds in (4, 6, 5):  # an older token shortens nothing
+        sidecar.lease = replace(sidecar.lease, expires_at=time.time() + seconds)
+        await sidecar.ask("Describe", pb.DescribeSidecarRequest())
+    assert await sidecar.ended() == 0
+    assert sidecar.lease.expires_at <= time.time() < at_launch
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_told_to_end_it_ends_in_order(sidecar: Sidecar, number: signal.Signals):
     async with sidecar.workstation() as workstation:

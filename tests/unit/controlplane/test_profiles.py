@@ -24,6 +24,12 @@ def test_a_capability_that_there_is_not_is_refused_with_the_names_of_those_that_
     assert set(refused.value.fields) == {"profile.capabilities"}
 
 
+def test_an_autonomy_that_there_is_not_is_refused():
+    with pytest.raises(Invalid, match="shadow, supervised or autonomous") as refused:
+        parse_profile({"role": "Clerk", "autonomy": 7})
+    assert set(refused.value.fields) == {"profile.autonomy"}
+
+
 def test_the_profile_that_is_shipped_keeps_its_own_rules():
     assert shipped_profile("sales-ae").role
 
@@ -92,6 +98,13 @@ def test_where_nothing_can_run_is_refused(field: str, value: object, says: str):
     with pytest.raises(Invalid, match=says) as refused:
         parse_profile({"role": "Clerk", "workstation": {field: value}})
     assert set(refused.value.fields) == {f"profile.workstation.{field}"}
+
+
+def test_how_many_messages_are_in_work_at_once_can_be_said():
+    assert parse_profile({"role": "Clerk", "max_in_work": 256}).max_in_work == 256
+    with pytest.raises(Invalid, match="at most 256") as refused:
+        parse_profile({"role": "Clerk", "max_in_work": 257})
+    assert set(refused.value.fields) == {"profile.max_in_work"}
 
 
 def test_a_misspelt_place_is_named():

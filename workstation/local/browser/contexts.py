@@ -137,7 +137,7 @@ class Contexts:
         context = await chromium.new_context(
             accept_downloads=True,
             locale="en-US",
-            permissions=["clipboard-write"],  # what a "Copy" button asks for; nothing lets a page read what is there
+            permissions=["clipboard-write"],  # for "Copy" buttons; whatever is not named here is refused
             service_workers="block",  # they would outlive their pages
             storage_state=state,
             user_agent=_user_agent(chromium.version),

@@ -33,8 +33,8 @@ class Engine:
     `exchange` is a directory that Chromium sees under the same path: `exchange / "downloads"` it writes (whatever stands
     there may be of its making, links too), `exchange / "uploads"` it reads, in files that others may read. Without an
     `egress` proxy it reaches nothing at all. `executable` takes the place of the Chromium that is found.
-    One that is not `shared` serves one Browser only, which may then decide about all that Chromium asks for; Browsers that
-    share one share its clipboard as well, so those of different people do not.
+    One that is not `shared` serves one Browser only, which may then decide about all that Chromium asks for. Chromium has
+    one clipboard: the Browsers of one that is shared can paste what another has copied.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """One open page: where it stands, what can be done with it, and how it ends."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -37,6 +38,7 @@ from workstation.local.browser.waiting import Goal, wait_until
 _TITLE_SECONDS, _CLOSE_SECONDS = 1.0, 5.0
 _DEATH_SECONDS = 0.3
 _NOWHERE = ("", ":")
+_NO_TITLE = re.compile(r"Loading [a-z-]+:")
 """The address of a window before its first document; the second is Chromium 150's."""
 _MOST_TITLE, _MOST_URL = 300, 2000
 _DIED = "the page {} died: close it and open another"
@@ -89,7 +91,9 @@ class OpenPage:
         if not (self.turns.ended.done() or self.dialogs.current):
             try:
                 async with asyncio.timeout(_TITLE_SECONDS):
-                    self._title = await self.tab.title()
+                    title = await self.tab.title()
+                # Between two documents Playwright makes a title of the address that is being loaded.
+                self._title = "" if _NO_TITLE.match(title) else title
             except TimeoutError:
                 pass  # it is busy
             except Error as error:

@@ -68,7 +68,7 @@ async def test_ways_to_ask(message: str, said: str, files: list[str]):
     reply = await at_work.ask(message.format(url=URL))
     assert said in reply.text
     assert list(at_work.files) == ["a.csv", *files]
-    assert "No model key" not in reply.text
+    assert "no model key" not in reply.text
     assert reply.calls[0].arguments == {"url": URL}
 
 
@@ -279,7 +279,7 @@ async def test_a_form_is_said_not_to_be_filled_in_and_nothing_else_is_done(messa
 )
 async def test_what_is_asked_besides_a_form_is_done(message: str, said: str):
     reply = await office().ask(message.format(url=URL))
-    assert reply.text.startswith("No model key is configured")
+    assert reply.text.startswith("I have no model key")
     assert said in reply.text
 
 

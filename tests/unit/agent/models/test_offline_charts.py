@@ -44,7 +44,7 @@ async def test_ways_to_ask_for_one(message: str):
     assert "chart.svg" in reply.text
     assert ElementTree.fromstring(at_work.files["chart.svg"]).tag.endswith("svg")
     assert reply.names()[-1] == "run_python"
-    assert "No model key" not in reply.text
+    assert "no model key" not in reply.text
 
 
 @pytest.mark.parametrize(

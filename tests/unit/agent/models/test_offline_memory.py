@@ -100,3 +100,11 @@ async def test_what_was_written_can_be_recalled_without_the_answer(question: str
 async def test_what_was_told_still_answers_where_no_file_does() -> None:
     office = Office({"menu.md": "- soup\n- salad\n"}, memories=["our discount limit is 15 %"])
     assert "15 %" in (await office.ask("What is our discount limit?")).text
+
+
+async def test_what_was_told_counts_where_a_file_only_has_the_name() -> None:
+    office = Office({"notes.md": "- Acme: open, 12k\n- Brandt: closed, 5k\n"}, memories=["Acme's contact is Jane Doe"])
+    assert "Jane Doe" in (await office.ask("Who is Acme's contact?")).text
+    assert "12k" in (await office.ask("What about Acme?")).text
+    office.files["contacts.md"] = "- Acme: contact Zed\n"
+    assert "Zed" in (await office.ask("Who is Acme's contact?")).text

@@ -243,6 +243,7 @@ async def test_without_tools_it_says_so() -> None:
     "message",
     [
         "draft an email to Bob",
+        "remind me tomorrow at 9 to call Bob",
         "What is the capital of France?",
         "write a poem about rain",
         "",
@@ -252,7 +253,7 @@ async def test_without_tools_it_says_so() -> None:
 )
 async def test_what_it_cannot_do_it_says(office: Office, message: str) -> None:
     reply = await office.ask(message)
-    assert "No model key is configured" in reply.text
+    assert "I have no model key, so I can only" in reply.text
     assert not {"write_file", "append_file", "remember"} & set(reply.names())
 
 
@@ -357,3 +358,19 @@ async def _generate(messages: tuple[ChatMessage, ...]) -> ModelResponse:
     names = ("read_file", "list_files", "write_file")
     tools = tuple(Tool(name=name, description="", parameters={}) for name in names)
     return await OfflineModel().generate(ModelRequest(system="", messages=messages, tools=tools))
+
+
+async def test_a_text_in_quotes_may_have_lines() -> None:
+    office = Office()
+    await office.ask("Create sales.csv with 'region,amount\nnorth,10\nsouth,20'")
+    await office.ask('Create b.md with "two\nlines"')
+    assert office.files == {"sales.csv": "region,amount\nnorth,10\nsouth,20\n", "b.md": "two\nlines\n"}
+
+
+async def test_a_file_that_was_moved_goes_by_its_new_name() -> None:
+    office = Office({"hello.txt": "good day"})
+    earlier = [
+        ChatMessage(role="user", text=mark("message", "rename hi.txt to hello.txt", sender="Ann")),
+        ChatMessage(role="assistant", text="I moved hi.txt to hello.txt."),
+    ]
+    assert "good day" in (await office.ask("what is in it?", earlier=earlier)).text

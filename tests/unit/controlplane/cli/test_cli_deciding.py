@@ -81,9 +81,9 @@ def test_a_review_says_what_may_be_decided_and_what_was(peer: Any, empla: Fixtur
     assert "approve,edit,reject" in listed
     assert "reject by ada: too" in listed
     peer.answers["GetReview"] = waits
-    assert (
-        "empla reviews edit r-1 TEXT, empla reviews reject r-1 --reason TEXT" in empla("reviews", "show", "r-1").stdout
-    )
+    shown = empla("reviews", "show", "r-1").stdout
+    assert "  empla reviews edit r-1 TEXT             sends TEXT instead of it" in shown
+    assert "  empla reviews reject r-1 --reason TEXT  sends nothing" in shown
     peer.answers["GetMessage"] = message("withheld", reviews=[was])
     shown = empla("message", "show", "m-1").stdout
     assert "  r-1  draft  resolved (reject by ada: too" in shown

@@ -40,13 +40,16 @@ def test_a_machine_before_the_first_start(empla: Fixture, examine: Fixture) -> N
 
 
 def test_a_running_control_plane(peer: Any, examine: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    peer.answers["GetOverview"] = control_pb2.Overview(build="1.2.3", live_messages=4)
-    monkeypatch.setenv("EMPLA_HTTP_ADDRESS", peer.address)
+    peer.answers["GetOverview"] = control_pb2.Overview(
+        build="1.2.3", live_messages=4, model="openai small", http_address="10.0.0.1:8080"
+    )
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "of this shell alone")
     exit_code, checks = examine()
     assert exit_code == 0
     assert "build 1.2.3" in checks["control plane"]["found"]
     assert "4 messages" in checks["database"]["found"]
-    assert "served" in checks["http"]["found"]
+    assert checks["http"]["found"] == "served at http://10.0.0.1:8080"
+    assert (checks["model"]["status"], checks["model"]["found"]) == ("ok", "openai small")
 
 
 def test_a_database_that_is_away(peer: Any, examine: Fixture) -> None:

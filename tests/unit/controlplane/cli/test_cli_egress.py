@@ -47,6 +47,8 @@ def test_allow_adds_a_rule_and_leaves_the_rest_of_the_profile(
     assert result.exit_code == 0, result.stderr
     rule = {"domain": "*.example.org", "ports": [443], "methods": ["CONNECT"], "private": False}
     assert json.loads(result.stdout)[2] == rule
+    wrong = empla("egress", "allow", "ada", "example.com", "--method", "get", "--method", "gte")
+    assert (wrong.exit_code, "GTE is no HTTP method" in wrong.stderr) == (2, True)
     assert (peer.last.request.employee, ada.profile.role, len(ada.profile.egress)) == ("e-1", "Clerk", 3)
 
 

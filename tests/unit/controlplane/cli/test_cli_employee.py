@@ -67,7 +67,14 @@ def test_json_has_numbers_and_words(peer: Any, empla: Fixture) -> None:
 def test_show(peer: Any, empla: Fixture) -> None:
     peer.answers["GetEmployee"] = _employee()
     shown = empla("employee", "show", "sales-ae").stdout
-    for part in ("default/sales-ae", "attached", "Account executive", "pid 42, epoch 3", "20 MiB"):
+    for part in (
+        "default/sales-ae",
+        "attached",
+        "Account executive",
+        "pid 42, epoch 3",
+        "20 MiB",
+        "when busy    enqueue",
+    ):
         assert part in shown
     assert json.loads(empla("employee", "show", "sales-ae", "--json").stdout)["name"] == "sales-ae"
 
@@ -106,7 +113,8 @@ def test_create_from_a_file(peer: Any, empla: Fixture, tmp_path: Path, name: str
         ("p.toml", "rol = 'x'", "there is no field 'rol'; there are: role, "),
         ("p.toml", "role = 'x'\n[loop]\ncicle = 1", "there is no field 'loop.cicle'; there are: loop.cycle_seconds"),
         ("p.toml", "[loop]\ncycle_seconds = -1", "cycle_seconds"),
-        ("p.toml", "autonomy = 'sometimes'", "autonomy"),
+        ("p.toml", "autonomy = 'sometimes'", "autonomy is one of shadow, supervised, autonomous, and not 'sometimes'"),
+        ("p.json", '{"role": "x", "autonomy": 7}', "autonomy is one of shadow, supervised, autonomous, and not 7"),
         ("p.toml", "role = 2026-01-01", "role"),
         ("p.toml", "role =", "not valid TOML"),
         ("p.json", "{", "not valid JSON"),
@@ -151,10 +159,31 @@ def test_lifecycle(
     assert peer.last.seconds_left == pytest.approx(seconds, abs=10)
 
 
+def test_update_changes_what_is_given(peer: Any, empla: Fixture) -> None:
+    peer.answers["UpdateEmployee"] = _employee()
+    assert empla("employee", "update", "sales-ae", "--when-busy", "steer").stdout == "sales-ae: updated\n"
+    sent = peer.last.request
+    assert (sent.when_busy, sent.autonomy, sent.HasField("profile")) == ("steer", 0, False)
+    assert empla("employee", "update", "sales-ae", "--autonomy", "shadow").exit_code == 0
+    assert peer.last.request.autonomy == control_pb2.AUTONOMY_SHADOW
+    for wrong in ((), ("--when-busy", "later")):
+        assert empla("employee", "update", "sales-ae", *wrong).exit_code == 2
+
+
 def test_delete_asks_first(peer: Any, empla: Fixture) -> None:
     peer.answers["DeleteEmployee"] = control_pb2.DeleteEmployeeResponse()
-    assert empla("employee", "delete", "sales-ae", stdin="n\n").exit_code != 0
-    assert not peer.calls
+    health = control_pb2.EmployeeHealth(in_flight=2)
+    peer.answers["GetEmployee"] = control_pb2.Employee(
+        tenant="default", name="sales-ae", employee_id="e-1", health=health
+    )
+    for options, fails in ((), False), (("--force",), True):
+        refused = empla("employee", "delete", "sales-ae", *options, stdin="n\n")
+        assert (refused.exit_code != 0, refused.stdout) == (True, "")
+        assert "default/sales-ae is" in refused.stderr
+        assert "2 messages in work" in refused.stderr
+        assert "workspaces/e-1" in refused.stderr
+        assert ("that have not ended fail" in refused.stderr) is fails
+    assert {call.method for call in peer.calls} == {"GetEmployee"}
     assert empla("employee", "delete", "sales-ae", "--force", "--yes").exit_code == 0
     assert peer.last.request.force
 

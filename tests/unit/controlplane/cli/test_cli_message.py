@@ -8,6 +8,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct
 
+from controlplane.decisions import decisions
 from empla.v1 import control_pb2
 
 Fixture = Callable[..., Any]
@@ -107,7 +108,28 @@ def test_list_json(peer: Any, empla: Fixture, message: Fixture) -> None:
 
 
 def test_list_refuses_a_state_that_does_not_exist(empla: Fixture) -> None:
-    assert empla("message", "list", "--state", "done").exit_code == 2
+    refused = empla("message", "list", "--state", "done")
+    assert (refused.exit_code, "'waiting'" in refused.stderr, "''" in refused.stderr) == (2, True, False)
+
+
+def test_the_time_that_a_person_took_is_told_apart(peer: Any, empla: Fixture, message: Fixture) -> None:
+    shown = [message(elapsed_ms=301_500, waited_ms=waited) for waited in (300_000, 900)]
+    peer.answers |= {"GetMessage": shown[0], "ListMessages": control_pb2.ListMessagesResponse(messages=shown)}
+    assert "  1.50 s, waited 5 min 0 s for a person" in empla("message", "show", "m-1").stdout.splitlines()[0]
+    _, long, short = empla("message", "list").stdout.splitlines()
+    assert "1.50 s, waited 5 min 0 s for a person" in long
+    assert ("5 min 2 s" in short, "waited" in short) == (True, False)
+
+
+def test_what_failed_and_was_answered_after_all_says_so(peer: Any, empla: Fixture, message: Fixture) -> None:
+    said = control_pb2.Reply(kind="follow_up", state="sent", text="Here it is.")
+    later, held = (message("failed", step="merge", reason="no part", replies=[said]) for _ in range(2))
+    held.replies[0].state = "held"
+    peer.answers |= {"GetMessage": later, "ListMessages": control_pb2.ListMessagesResponse(messages=[later, held])}
+    head = empla("message", "show", "m-1").stdout.splitlines()[0]
+    assert head.startswith("m-1  ANSWERED LATER, as a person decided; before that FAILED at merge: no part  ")
+    _, first, second = empla("message", "list").stdout.splitlines()
+    assert ("answered later" in first, "answered later" in second) == (True, False)
 
 
 def test_reviews(peer: Any, empla: Fixture) -> None:
@@ -138,7 +160,29 @@ def test_decisions(peer: Any, empla: Fixture, command: tuple[str, ...], decision
 
 def test_an_open_review_says_how_it_is_decided(peer: Any, empla: Fixture) -> None:
     peer.answers["GetReview"] = _review(decisions=["approve", "reject"])
-    assert "empla reviews approve r-1, empla reviews reject r-1" in empla("reviews", "show", "r-1").stdout
+    assert "  empla reviews approve r-1               does it" in empla("reviews", "show", "r-1").stdout
+    peer.answers["GetReview"] = _review(decisions=["reject"])
+    assert "  empla reviews reject r-1 --reason TEXT  closes it" in empla("reviews", "show", "r-1").stdout
+
+
+@pytest.mark.parametrize(
+    "kind", ["draft", "unknown_after_send", "classification", "question", "approval", "needs_manual_intervention"]
+)
+def test_what_each_decision_does_is_said(peer: Any, empla: Fixture, message: Fixture, kind: str) -> None:
+    verbs = decisions(kind, resumes=True)
+    peer.answers |= {
+        "GetMessage": message("waiting"),
+        "GetReview": _review(kind=kind, decisions=verbs, message_id="m-1"),
+    }
+    shown = empla("reviews", "show", "r-1").stdout
+    assert "  sender    tester by api" in shown
+    assert "\nthe message\n  | How many?\n" in shown
+    lines = shown.partition("\ndecide\n")[2].splitlines()
+    assert [line.split()[2] for line in lines] == list(verbs)
+    told = [
+        line.partition("TEXT  ")[2] or line.partition("CATEGORY")[2] or line.partition("r-1   ")[2] for line in lines
+    ]
+    assert all(text.strip() for text in told)
 
 
 def test_no_reviews(peer: Any, empla: Fixture) -> None:
@@ -153,6 +197,19 @@ def test_review(peer: Any, empla: Fixture) -> None:
     assert "Dear all" in shown
     assert "\x1b" not in shown
     assert json.loads(empla("reviews", "show", "r-1", "--json").stdout)["kind"] == "approval"
+
+
+def test_show_tells_who_stopped_it_and_when(peer: Any, empla: Fixture, message: Fixture) -> None:
+    stopped = message("withheld", cancelled_by="boss", cancel_reason="too dear\nby far")
+    stopped.cancelled_at.CopyFrom(stopped.received_at)
+    stopped.cancelled_at.seconds += 2
+    peer.answers["GetMessage"] = stopped
+    [line] = [line for line in empla("message", "show", "m-1").stdout.splitlines() if line.startswith("stopped by")]
+    assert line.startswith("stopped by boss at ")
+    assert "+2" in line
+    assert "too dear" in line
+    stopped.cancelled_with = "m-2"
+    assert "stopped by boss with the message m-2 at " in empla("message", "show", "m-1").stdout
 
 
 def test_cancel_says_why(peer: Any, empla: Fixture, message: Fixture) -> None:

@@ -97,6 +97,31 @@ def test_says_why_there_is_no_reply(
     assert "empla message show m-1" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("kind", "state", "stdout", "said"),
+    [
+        ("follow_up", "sent", "On Monday, then.\n", ""),
+        ("progress", "sent", "On Monday, then.\n", ""),
+        ("notice", "sent", "", "On Monday, then."),
+        ("follow_up", "held", "", "answers a question"),
+    ],
+)
+def test_an_answer_shows_what_came_of_it(
+    peer: Any, empla: Fixture, message: Fixture, kind: str, state: str, stdout: str, said: str
+) -> None:
+    reply = control_pb2.Reply(kind=kind, state=state, text="On Monday, then.")
+    collected = message("collected", replies=[reply], reason="answers a question", collected_into="m-0")
+    peer.answers |= {"SendMessage": collected, "GetEmployee": control_pb2.Employee(name="sales-ae")}
+    result = empla("send", "sales-ae", "on Monday")
+    assert (result.exit_code, result.stdout) == (0, stdout)
+    assert said in result.stderr
+    assert ("empla message show m-0" in result.stderr) is (not stdout)
+    peer.answers["Converse"] = lambda _: [control_pb2.ConverseEvent(reply=collected)]
+    result = empla("chat", stdin="on Monday\n")
+    assert (result.exit_code, result.stdout) == (0, stdout)
+    assert ("empla message show m-0" in result.stderr) is (not stdout)
+
+
 @pytest.mark.parametrize("stopped", [True, False])
 @pytest.mark.parametrize("options", [(), ("--json",)])
 def test_says_that_nobody_is_at_work(
@@ -123,6 +148,13 @@ def test_a_reply_cannot_steer_the_terminal(peer: Any, empla: Fixture, message: F
     reply.text = "a\x1b[2Jb\u202ec\x9b1md"
     peer.answers["SendMessage"] = message(replies=[reply])
     assert empla("send", "sales-ae", "x").stdout == "a�[2Jb�c�1md\n"
+
+
+def test_a_message_without_text_is_refused(peer: Any, empla: Fixture) -> None:
+    for text, stdin in ((" \n", ""), ("-", "\n")):
+        result = empla("send", "sales-ae", text, stdin=stdin)
+        assert (result.exit_code, result.stdout, "no text to send" in result.stderr) == (2, "", True)
+    assert not peer.calls
 
 
 def test_bytes_that_are_no_text_are_refused(peer: Any, empla: Fixture) -> None:

@@ -63,8 +63,12 @@ def test_show_tells_of_one(sidecar: control_pb2.Sidecar, empla: Fixture) -> None
 
 
 def test_show_of_one_that_has_ended_is_not_found(sidecar: control_pb2.Sidecar, empla: Fixture) -> None:
-    result = empla("sidecars", "show", "another")
-    assert (result.exit_code, "has ended" in result.stderr) == (4, True)
+    for verb in ("show", "stop"):
+        result = empla("sidecars", verb, "another")
+        assert (result.exit_code, "no sidecar another runs: it has ended, or there was none" in result.stderr) == (
+            4,
+            True,
+        )
 
 
 def test_stop_ends_one(peer: Any, empla: Fixture) -> None:
