@@ -9,15 +9,27 @@ from contextlib import asynccontextmanager
 
 from playwright.async_api import Error, Frame, Page
 
+from workstation.local.browser.shadows import ROOT
+
 _SECONDS = 1.0
 _MOST_LABELS = 500
-_AS_BOXES = f"""labels => {{
+_NAMES = "['role', 'aria-checked', 'aria-disabled']"
+_AS_BOXES = f"""() => {{
+  const labels = [];
+  const look = (root) => {{
+    labels.push(...root.querySelectorAll('label'));
+    for (const element of root.querySelectorAll('*')) {{
+      const tree = element[{ROOT}] ?? element.shadowRoot;
+      if (tree) look(tree);
+    }}
+  }};
+  look(document);
   const shown = (element) => element.checkVisibility({{visibilityProperty: true}});
-  const changed = [];
+  const names = {_NAMES}, changed = [];
   for (const label of labels.slice(0, {_MOST_LABELS})) {{
     const box = label.control;
     if (!box?.matches('input[type=checkbox], input[type=radio], input[type=file]')) continue;
-    if (shown(box) || !shown(label) || label.hasAttribute('role') || label.hasAttribute('aria-checked')) continue;
+    if (shown(box) || !shown(label) || names.some((name) => label.hasAttribute(name))) continue;
     label.setAttribute('role', box.type === 'file' ? 'button' : box.type);
     if (box.type !== 'file') label.setAttribute('aria-checked', box.indeterminate ? 'mixed' : box.checked);
     if (box.matches(':disabled')) label.setAttribute('aria-disabled', 'true');
@@ -26,11 +38,11 @@ _AS_BOXES = f"""labels => {{
   if (changed.length) Object.defineProperty(self, Symbol.for('empla.labels'), {{value: changed, configurable: true}});
   return changed.length;
 }}"""
-_AS_LABELS = """() => {
+_AS_LABELS = f"""() => {{
   for (const label of self[Symbol.for('empla.labels')] || [])
-    for (const name of ['role', 'aria-checked', 'aria-disabled']) label.removeAttribute(name);
+    for (const name of {_NAMES}) label.removeAttribute(name);
   delete self[Symbol.for('empla.labels')];
-}"""
+}}"""
 AIM = """label => {
   if (label.localName !== 'label' || (label.control?.checkVisibility({visibilityProperty: true}) ?? true)) return null;
   const place = label.getBoundingClientRect();
@@ -66,7 +78,7 @@ async def as_boxes(page: Page) -> AsyncIterator[None]:
 async def _change(frame: Frame) -> bool:
     try:
         async with asyncio.timeout(_SECONDS):
-            return bool(await frame.locator("label").evaluate_all(_AS_BOXES))
+            return bool(await frame.evaluate(_AS_BOXES))
     except (Error, TimeoutError):  # it goes elsewhere, or answers nobody
         return False
 
