@@ -44,7 +44,9 @@ async def test_a_label_in_place_of_its_box_is_the_box_for_a_snapshot_only(open_t
         "<style>input { display: none }</style><form><label id=it><input type=checkbox checked onchange=\"say('now ' +"
         " this.checked)\"><a href='/terms'>The terms, in many more words than all the rest</a> I accept</label>"
         "<label><input type=radio disabled>Off</label></form><div><template shadowrootmode=open>"
-        "<style>input { display: none }</style><label><input type=checkbox onchange=\"say('in the tree')\">Inner</label></template></div>"
+        "<style>input { display: none }</style>"
+        "<label><input type=checkbox onchange=\"say('in the tree')\">Inner</label>"
+        "</template></div>"
         "<button onclick='say(it.cloneNode().outerHTML)'>Look</button>"
     )
     lines = (await tab.text()).splitlines()
