@@ -39,6 +39,8 @@ FORBIDDEN = [
     "view-source:http://site.test/",
     "view-source:file:///etc/passwd",
     "VIEW-SOURCE:http://site.test/",
+    "view-source:View-Source:file:///etc/passwd",
+    "file:%2f%2f/etc/passwd",
     "chrome://version",
     "chrome://crash",
     "chrome:version",

@@ -74,6 +74,26 @@ async def test_shadow_trees_of_the_markup_and_what_is_put_into_them(open_tab: Op
         await tab.shows(f"{name.lower()} was pressed")
 
 
+async def test_closed_shadow_trees_and_frames_that_scripts_put_into_them(open_tab: OpenTab, site: Site) -> None:
+    """The page's own scripts find such a tree closed all the same."""
+    inner = site.show(document("<button onclick=\"say('deepest was pressed')\">Deepest</button>"), host="other.test")
+    script = f"""
+        const closed = (host) => host.attachShadow({{mode: 'closed'}}), tree = closed(one);
+        tree.innerHTML = `<button onclick="say('outer was pressed')">Outer</button><input aria-label=Field><p></p>`;
+        const further = closed(tree.querySelector('p'));
+        further.innerHTML = `<button onclick="say('further was pressed')">Further</button>`;
+        further.append(Object.assign(document.createElement('iframe'), {{src: '{inner}'}}));
+        onload = () => say(`the page finds ${{one.shadowRoot}}, ${{tree.mode}}, ${{tree.host.id}}`);
+    """
+    tab = await open_tab(f"<div id=one></div><script>{script}</script>")
+    await tab.shows("the page finds null, closed, one")
+    await tab.fill("textbox", "Field", "some words")
+    for name in ("Outer", "Further", "Deepest"):
+        await tab.click("button", name)
+        await tab.shows(f"{name.lower()} was pressed")
+    assert "some words" in await tab.text()
+
+
 @pytest.mark.parametrize("host", ["site.test", "other.test"])
 async def test_a_frame_that_a_script_puts_into_a_shadow_tree(open_tab: OpenTab, site: Site, host: str) -> None:
     inner = site.show(document("<button onclick=\"say('was paid')\">Pay</button>"), host=host)

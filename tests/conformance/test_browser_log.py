@@ -123,6 +123,8 @@ class TestRequests:
             return bool(broken and broken.failure and forbidden and (forbidden.failure or forbidden.status == 403))
 
         await eventually(found)
+        told = [one.url for one in (await tab.browser.log(tab.page_id)).requests]
+        assert (told.count(refused), told.count(sites.bad["reset"])) == (1, 1)
 
     async def test_no_credentials(self, open_tab: OpenTab, site: Site) -> None:
         url = site.show("ok").replace("http://", "http://someone:hunter2@")

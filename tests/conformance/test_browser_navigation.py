@@ -72,13 +72,18 @@ class TestGoing:
             pass
         assert "still here" in await tab.text()
 
+    @pytest.mark.parametrize(
+        ("kind", "disposition"),
+        [
+            ("application/octet-stream", "attachment; filename=f.bin"),
+            ("application/pdf", "inline"),  # which a person's browser would show
+        ],
+    )
     async def test_a_file_is_downloaded_and_the_page_stays(
-        self, browser: Browser, open_tab: OpenTab, site: Site
+        self, browser: Browser, open_tab: OpenTab, site: Site, kind: str, disposition: str
     ) -> None:
         tab = await open_tab("still here", title="Still")
-        url = site.show(
-            b"data", content_type="application/octet-stream", content_disposition="attachment; filename=f.bin"
-        )
+        url = site.show(b"%PDF-1.4 data", content_type=kind, content_disposition=disposition)
         assert (await tab.navigate(url)).title == "Still"
 
         async def complete() -> bool:

@@ -109,10 +109,11 @@ async def test_many_of_another_page_uncover_none(open_tab: OpenTab) -> None:
     assert SECRET not in await told(tab)
 
 
-async def test_in_frames_and_shadow_trees(open_tab: OpenTab, site: Site) -> None:
+@pytest.mark.parametrize("mode", ["open", "closed"])
+async def test_in_frames_and_shadow_trees(open_tab: OpenTab, site: Site, mode: str) -> None:
     inner = site.show(document(f"<input type=password aria-label=Inner value='{SECRET}'>"), host="other.test")
     tab = await open_tab(
-        f"<iframe src='{inner}'></iframe><div id=host></div><script>host.attachShadow({{mode: 'open'}}).innerHTML ="
+        f"<iframe src='{inner}'></iframe><div id=host></div><script>host.attachShadow({{mode: '{mode}'}}).innerHTML ="
         f"`<input type=password aria-label=Shadow value='{SECRET}'>`</script>"
     )
     text = await told(tab)
@@ -120,6 +121,12 @@ async def test_in_frames_and_shadow_trees(open_tab: OpenTab, site: Site) -> None
     await tab.fill("textbox", "Inner", SECRET)
     await tab.fill("textbox", "Shadow", SECRET)
     assert SECRET not in await told(tab)
+    await tab.fill("textbox", "Shadow", "")
+    ref = await tab.ref("textbox", "Shadow")
+    for key in "Zq7x":
+        await tab.act(Press(key=key, ref=ref))
+    await tab.act(Press(key="Tab"))
+    assert "Zq7x" not in await told(tab)
 
 
 @pytest.mark.parametrize(

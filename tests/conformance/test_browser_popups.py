@@ -34,6 +34,7 @@ async def test_it_is_a_page_like_any_other(browser: Browser, open_tab: OpenTab, 
     await tab.shows("hello from the popup")
     assert (await browser.screenshot(popup.page_id)).data
     await inside.navigate(site.show(document("elsewhere")))
+    assert (await tab.navigate(site.show(document("the first goes on", title="On")))).title == "On"
     await browser.close_page(popup.page_id)
     assert [page.page_id for page in await browser.pages()] == [tab.page_id]
 
@@ -116,7 +117,8 @@ async def test_a_popup_with_a_name_is_used_again(browser: Browser, open_tab: Ope
 async def test_one_that_is_a_download(browser: Browser, open_tab: OpenTab, site: Site) -> None:
     file = site.show(b"data", content_type="text/csv", content_disposition="attachment; filename=list.csv")
     tab = await open_tab(f"<a href='{file}' target=_blank>Save</a>")
-    await tab.click("link", "Save")
+    result = await tab.click("link", "Save")
+    assert (len(result.download_ids), result.opened) == (1, ())
 
     async def complete() -> bool:
         return [one.state for one in await browser.downloads()] == [DownloadState.COMPLETE]

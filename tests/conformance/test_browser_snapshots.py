@@ -111,6 +111,14 @@ class TestContent:
         await tab.act(Click(ref=refs(line)[0]))
         await tab.shows("pressed")
 
+    async def test_broken_markup(self, open_tab: OpenTab, site: Site) -> None:
+        body = (
+            "<title>Broken</title><h1>Head<p>Un<b>closed<div><button onclick=\"document.title='Pressed'\">Go<script>no("
+        )
+        tab = await open_tab(url=site.show(body + "</script><table><tr><td"))
+        assert "closed" in await tab.text()
+        assert (await tab.click("button", "Go")).page.title == "Pressed"
+
     async def test_an_empty_page(self, browser) -> None:
         await browser.open_page("empty")
         snapshot = await browser.snapshot("empty")

@@ -175,3 +175,20 @@ class TestTheWire:
         """
         assert await printed(online, source, net.url()) == "400\n400\n400\n"
         assert net.asked == []
+
+    async def test_a_head_in_pieces_and_words_that_do_not_wait_for_the_tunnel(self, online: Compute, net: Net) -> None:
+        source = """
+            import socket, sys, time
+            place = f"site.test:{sys.argv[1]}"
+            ask = f"GET / HTTP/1.1\\r\\nHost: {place}\\r\\nConnection: close\\r\\n\\r\\n"
+            tunnel = f"CONNECT {place} HTTP/1.1\\r\\nHost: {place}\\r\\n\\r\\n"
+            for pieces in ([ask.replace("/", f"http://{place}/", 1)[n:n + 9] for n in range(0, 200, 9)], [tunnel + ask]):
+                with socket.create_connection(("127.0.0.1", 3128), timeout=20) as connection:
+                    for piece in pieces:
+                        connection.sendall(piece.encode())
+                        time.sleep(0.01)
+                    heard = connection.makefile("rb").read()
+                    print(heard.count(b" 200 "))
+        """
+        assert await printed(online, source, str(net.port)) == "1\n2\n"
+        assert len(net.asked) == 2

@@ -153,6 +153,8 @@ class Acting:
         if motion.failures and self._hands.page.url.startswith("chrome-error:"):
             raise self._navigator.failure(motion.failures[-1], since)
         await self._navigator.leave_forbidden()
+        if self._downloads:
+            await asyncio.gather(*(window.close_if_left_empty() for window in self.opened))
         return ActResult(
             page=await self._describe(),
             opened=tuple([await page.describe() for page in tuple(self.opened)]),

@@ -4,14 +4,16 @@ import re
 from dataclasses import dataclass
 from typing import Literal, assert_never, cast
 
-from playwright.async_api import Error, Locator, Page
+from playwright.async_api import Error, Locator, Page, Position
 from playwright.async_api import TimeoutError as TimedOut
 
 from workstation.errors import ActionFailed, InvalidArgument, LimitExceeded
 from workstation.interface import Action, AnswerDialog, Click, Drag, Fill, Hover, Press, Scroll, Select, Upload
 from workstation.local.browser.failures import failures, stale
+from workstation.local.browser.labels import AIM
 from workstation.local.browser.options import OPTIONS, Options
 from workstation.local.browser.passwords import Passwords
+from workstation.local.browser.shadows import ROOT
 from workstation.local.browser.snapshots import Snapshots
 from workstation.local.browser.uploads import Uploads
 
@@ -47,11 +49,11 @@ _PLACE_IN = """(label, box) => {
   };
 }"""
 _SCROLL = "([x, y]) => window.scrollBy({left: x, top: y, behavior: 'instant'})"
-_TYPED_INTO = """() => {
-  let at = document.activeElement;
-  while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
+_TYPED_INTO = f"""() => {{
+  let at = document.activeElement, within;
+  while ((within = (at?.[{ROOT}] ?? at?.shadowRoot)?.activeElement)) at = within;
   return at?.localName === 'input' && at.type === 'password' ? at.value : '';
-}"""
+}}"""
 _EXACT = {
     "color": "#ff8800",
     "date": "2026-02-28",
@@ -145,7 +147,10 @@ async def _click(click: Click, hands: Hands, ready: float) -> None:
     element = hands.snapshots.element(click.ref)
     try:
         if await element.evaluate(_LABEL_OVER, timeout=ready) is None:
-            await element.click(button=button, click_count=click.clicks, timeout=ready, no_wait_after=True)
+            place = _position(await element.evaluate(AIM, timeout=ready))
+            await element.click(
+                button=button, click_count=click.clicks, timeout=ready, position=place, no_wait_after=True
+            )
         else:
             await _click_label(click, hands, ready)
     except TimedOut as error:
@@ -163,6 +168,14 @@ async def _click_label(click: Click, hands: Hands, ready: float) -> None:
         raise ActionFailed("the page changes: take a new snapshot", page_id=hands.page_id)
     place = await label.evaluate(_PLACE_IN, await element.element_handle(timeout=ready))
     await label.click(button=button, click_count=click.clicks, timeout=ready, position=place, no_wait_after=True)
+
+
+def _position(found: object) -> Position | None:
+    match found:
+        case [int() | float() as x, int() | float() as y]:
+            return {"x": x, "y": y}
+        case _:  # a page can make anything of what we ask it
+            return None
 
 
 async def _require_there(hands: Hands, ref: str) -> None:

@@ -11,6 +11,7 @@ from playwright.async_api import BrowserContext, Error, StorageState
 from workstation.errors import WorkstationUnavailable
 from workstation.local.browser.engine import Engine
 from workstation.local.browser.profile import Profile
+from workstation.local.browser.shadows import OPEN_SHADOWS
 from workstation.local.browser.storage import parse_storage, put_storage, take_storage
 from workstation.local.browser.submissions import Submissions
 from workstation.local.browser.tasks import Tasks
@@ -143,6 +144,7 @@ class Contexts:
             viewport={"width": WIDTH, "height": HEIGHT},
         )
         context.on("close", lambda _: self._lose(context))
+        await context.add_init_script(OPEN_SHADOWS)
         self._made(context)
         if self._profile is not None:
             self._keeping = self._tasks.start(self._profile.keep(context), "browser profile")

@@ -205,6 +205,12 @@ class OpenPage:
         if self.tab.url in _NOWHERE and not self.tab.is_closed():
             await self.close()
 
+    async def close_if_left_empty(self) -> None:
+        """Close it if a file was all that it was opened for; a document of its own would be on its way."""
+        if self.tab.url in _NOWHERE:
+            await asyncio.sleep(_DEATH_SECONDS)
+            await self.close_if_empty()
+
     def add_opened(self, page: "OpenPage | None") -> None:
         """It opened a page, or one that was too many."""
         if page is None:

@@ -7,6 +7,8 @@ from urllib.parse import quote, quote_plus
 
 from playwright.async_api import Error, Frame, Page
 
+from workstation.local.browser.shadows import ROOT
+
 HIDDEN = "[hidden]"
 FILLED, EMPTY = "[filled, hidden]", "[empty, hidden]"
 """What is told of password fields in place of what they hold."""
@@ -18,17 +20,20 @@ _FRAME_SECONDS = 1.0
 _MOST_REFS = 20
 
 # Fields that were password fields once are remembered in the page: what a "show" button uncovers stays hidden.
-_FIND = """() => {
+_FIND = f"""() => {{
   const key = Symbol.for('empla.once');
-  if (!self[key]) Object.defineProperty(self, key, {value: new Set(), enumerable: false});
+  if (!self[key]) Object.defineProperty(self, key, {{value: new Set(), enumerable: false}});
   const once = self[key];
-  const look = (root) => {
+  const look = (root) => {{
     for (const field of root.querySelectorAll('input[type=password]')) if (once.size < 200) once.add(field);
-    for (const element of root.querySelectorAll('*')) if (element.shadowRoot) look(element.shadowRoot);
-  };
+    for (const element of root.querySelectorAll('*')) {{
+      const tree = element[{ROOT}] ?? element.shadowRoot;
+      if (tree) look(tree);
+    }}
+  }};
   look(document);
   return [once.size, [...new Set([...once].map((field) => field.value).filter((value) => value))].slice(0, 100)];
-}"""
+}}"""
 _REF = re.compile(r"\[ref=((?:f\d+)?e\d+)\]")
 
 

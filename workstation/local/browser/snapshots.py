@@ -12,6 +12,7 @@ from workstation.local.browser.compaction import FIELDS, compact
 from workstation.local.browser.comparison import changed_lines
 from workstation.local.browser.failures import failures, stale
 from workstation.local.browser.frames import without_unloaded
+from workstation.local.browser.labels import as_boxes
 from workstation.local.browser.outline import Node, read_outline
 from workstation.local.browser.passwords import EMPTY, FILLED, HIDDEN, Fields, Passwords
 from workstation.local.browser.rendering import Excerpt, excerpt, lines_of
@@ -93,7 +94,7 @@ class Snapshots:
         fields = await self._passwords.learn(self._page, with_refs=part is None)
         with failures(self._page_id, wish.ref):
             self._known = _NO_REFS  # Playwright forgets them too
-            async with without_unloaded(self._page) as left_out:
+            async with without_unloaded(self._page) as left_out, as_boxes(self._page):
                 written = await (self._page if part is None else part).aria_snapshot(
                     mode="ai", timeout=1000 * (seconds + 1)
                 )

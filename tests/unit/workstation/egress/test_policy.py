@@ -125,7 +125,8 @@ def test_a_refusal_says_why(host: str, port: int, method: str, why: str) -> None
 
 
 def test_a_rule_reaches_private_addresses_only_if_it_says_so() -> None:
-    EgressRule("a.example").check_address("8.8.8.8")
+    for address in ("8.8.8.8", "2606:4700::1111"):
+        EgressRule("a.example").check_address(address)
     for address in ("127.0.0.1", "10.0.0.1", "::1", "fd12::1"):
         EgressRule("a.example", private=True).check_address(address)
         with pytest.raises(EgressRefused, match="private"):
@@ -148,6 +149,7 @@ def test_no_rule_reaches_what_nothing_may_reach(address: str) -> None:
     ("arguments", "advice"),
     [
         ({"domain": ""}, "write the host alone"),
+        ({"domain": "a b.example"}, "write the host alone"),
         ({"domain": "https://example.com/"}, "write the host alone"),
         ({"domain": "example.com:443"}, "--port"),
         ({"domain": "me@example.com"}, "write the host alone"),
@@ -185,3 +187,4 @@ def test_a_rule_is_kept_in_its_canonical_form() -> None:
     ports: Any = [443]
     assert EgressRule("Bücher.Example.", ports) == EgressRule("xn--bcher-kva.example", (443,))
     assert EgressRule("*.Example.com").domain == "*.example.com"
+    assert EgressRule("_a_b.Example.com").domain == "_a_b.example.com"
