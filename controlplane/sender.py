@@ -56,6 +56,15 @@ class Verdict:
     retry_after: float | None = None  # seconds
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A row as it was when its verdict was found: no state comes again with the same attempt."""
+
+    outbox_id: UUID
+    attempt: int
+    states: tuple[str, ...]
+
+
 class Transport(Protocol):
     """Calls a registered URL."""
 
@@ -148,25 +157,28 @@ class Sender:
         with translated():
             rows = await self._pool.fetch(SQL.due, room, OF_ONE_EMPLOYEE, OF_ONE_TENANT)
             verdicts = {row["outbox_id"]: may_leave(row) for row in rows}
-            leaving = [outbox_id for outbox_id, verdict in verdicts.items() if verdict is None]
+            leaving = {row["outbox_id"]: row["attempt"] for row in rows if verdicts[row["outbox_id"]] is None}
             claimed = set()
             if leaving:
-                claimed = {r["outbox_id"] for r in await self._pool.fetch(SQL.claim, leaving, self._instance)}
+                taken = await self._pool.fetch(SQL.claim, list(leaving), list(leaving.values()), self._instance)
+                claimed = {row["outbox_id"] for row in taken}
         # What is claimed is begun at once: a claimed row that nobody sends looks as if it had perhaps been sent.
         for row in rows:
             if row["outbox_id"] in claimed:
                 task = sendings.create_task(self._send(row), name=f"send {row['outbox_id']}")
                 self._running[row["outbox_id"]] = task
-        for outbox_id, verdict in verdicts.items():
-            if verdict is not None:
-                await self._settle_patiently(outbox_id, verdict)
+        for row in rows:
+            if (verdict := verdicts[row["outbox_id"]]) is not None:
+                await self._settle_patiently(Seen(row["outbox_id"], row["attempt"], ("queued",)), verdict)
         return len(rows) == room
 
     async def _send(self, row: Any) -> None:
         try:
             with telemetry.span("send", row["trace_context"] or "", channel=row["channel"] or ""):
                 verdict = await self._call(row)
-            await self._settle_patiently(row["outbox_id"], verdict)
+            # One that took long may pass for abandoned by now; what came of it is better known here.
+            states = ("sending",) if verdict.state == "unknown_after_send" else ("sending", "unknown_after_send")
+            await self._settle_patiently(Seen(row["outbox_id"], row["attempt"] + 1, states), verdict)
         finally:
             del self._running[row["outbox_id"]]
 
@@ -182,25 +194,25 @@ class Sender:
             return _after(Ambiguous(f"{type(error).__name__}: {error}"), row["attempt"] + 1)
         return Verdict("sent", "answered", receipt=receipt.as_json())
 
-    async def _settle_patiently(self, outbox_id: UUID, verdict: Verdict) -> None:
+    async def _settle_patiently(self, seen: Seen, verdict: Verdict) -> None:
         """The receipt must be written: a database that is away is waited for. One bad row stops no other."""
         while True:
             try:
-                await self._settle(outbox_id, verdict)
+                await self._settle(seen, verdict)
             except StoreUnavailable as error:
                 self._outage.lasts(error)
                 await asyncio.sleep(POLL_SECONDS)
             except Exception:
-                log.exception("the row %s of the outbox cannot be settled as %s", outbox_id, verdict.state)
+                log.exception("the row %s of the outbox cannot be settled as %s", seen.outbox_id, verdict.state)
                 return
             else:
                 return
 
-    async def _settle(self, outbox_id: UUID, verdict: Verdict) -> None:
+    async def _settle(self, seen: Seen, verdict: Verdict) -> None:
         with translated():
             message_id = await self._pool.fetchval(
                 SQL.settle,
-                outbox_id,
+                seen.outbox_id,
                 verdict.state,
                 verdict.receipt,
                 verdict.reason,
@@ -209,6 +221,8 @@ class Sender:
                 new_id(),
                 verdict.review,
                 DRAFT_DAYS,
+                seen.states,
+                seen.attempt,
             )
         self.look()  # the next reply of the conversation has waited for this one, or another one for its place
         if message_id is not None:
@@ -221,7 +235,8 @@ class Sender:
         for row in rows:
             unknown = Verdict("unknown_after_send", "waiting", "interrupted while it was sent", "unknown_after_send")
             again = Verdict("queued", "sending", "interrupted before it was sent", retry_after=0)
-            await self._settle_patiently(row["outbox_id"], again if row["channel"] == "api" else unknown)
+            seen = Seen(row["outbox_id"], row["attempt"], ("sending",))
+            await self._settle_patiently(seen, again if row["channel"] == "api" else unknown)
 
 
 def _payload(row: Any) -> dict[str, Any]:

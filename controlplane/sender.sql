@@ -28,16 +28,18 @@ WHERE t.state = 'queued' AND t.turn <= $3
 ORDER BY t.turn, o.queued_at LIMIT $1;
 
 -- name: claim
--- Takes rows for sending; one that another control plane took meanwhile is not returned.
-UPDATE outbox SET state = 'sending', attempt = attempt + 1, started_at = now(), claimed_by = $2
-WHERE outbox_id = ANY ($1::uuid[]) AND state = 'queued' RETURNING outbox_id;
+-- Takes rows for sending as they were read; one that anybody has moved since, even there and back, is not returned.
+UPDATE outbox o SET state = 'sending', attempt = o.attempt + 1, started_at = now(), claimed_by = $3
+FROM unnest($1::uuid[], $2::integer[]) AS read (outbox_id, attempt)
+WHERE o.outbox_id = read.outbox_id AND o.attempt = read.attempt AND o.state = 'queued' RETURNING o.outbox_id;
 
 -- name: settle
--- Ends a sending with its receipt, moves the message that it answers, and records the attempt, all or nothing.
+-- Ends a sending with its receipt, moves the message that it answers, and records the attempt, all or nothing; nothing of it when
+-- the row is no longer as it was read: then another control plane has settled it, and a person may have decided about it since.
 WITH settled AS (
   UPDATE outbox SET state = $2, attempt = attempt + (state = 'queued')::int, receipt = $3, reason = $4, next_at = now() + make_interval(secs => $5),
     ended_at = CASE WHEN $2 <> 'queued' THEN now() END
-  WHERE outbox_id = $1 AND state IN ('sending', 'queued', 'unknown_after_send')
+  WHERE outbox_id = $1 AND state = ANY ($10::text[]) AND attempt = $11
   RETURNING *
 ), moved AS (
   UPDATE inbound_messages m
@@ -69,6 +71,6 @@ SELECT message_id FROM settled;
 
 -- name: abandoned
 -- Sendings that this control plane has not in hand, begun so long ago that no other can have them either.
-SELECT o.outbox_id, c.kind AS channel FROM outbox o
+SELECT o.outbox_id, o.attempt, c.kind AS channel FROM outbox o
 LEFT JOIN inbound_messages m ON m.message_id = o.message_id LEFT JOIN channels c ON c.channel_id = m.channel_id
 WHERE o.state = 'sending' AND NOT o.outbox_id = ANY ($1::uuid[]) AND o.started_at < now() - make_interval(secs => $2);

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -21,6 +21,7 @@ from empla.store.ids import new_id
 from empla.v1 import control_pb2
 from tests.conftest import Database
 from tests.factories import add_channel, add_employee, add_tenant
+from tests.integration.controlplane.waiting import WAIT_FOR_LOCKS
 
 
 class Door:
@@ -361,3 +362,72 @@ async def test_two_senders_send_once(counter: Counter):
         for message_id in ids:
             await counter.ends(message_id)
     assert len(door.posted) == 10
+
+
+@asynccontextmanager
+async def between_look_and_verdict(counter: Counter, message_id: UUID, planes: int) -> AsyncIterator[Any]:
+    """Control planes that have read the row of a message, and may write what they found only after the block."""
+    working = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+        "AND state = 'active' AND query LIKE '%UPDATE outbox%'"
+    )
+    async with asyncio.timeout(30), AsyncExitStack() as stack:
+        async with counter.pool.acquire() as meanwhile, meanwhile.transaction():
+            await meanwhile.execute("SELECT FROM outbox WHERE message_id = $1 FOR UPDATE", message_id)
+            for _ in range(planes):
+                await stack.enter_async_context(counter.sender(Door()))
+            while await counter.pool.fetchval(WAIT_FOR_LOCKS) < planes:
+                await asyncio.sleep(0.02)
+            yield meanwhile
+        while await counter.pool.fetchval(working):
+            await asyncio.sleep(0.02)
+
+
+ABANDONED = (
+    "UPDATE outbox SET state = 'sending', claimed_by = 'gone', started_at = now() - interval '1 hour', attempt = 1"
+)
+
+
+async def test_of_two_control_planes_one_opens_the_review_of_an_abandoned_sending(counter: Counter):
+    message_id = await counter.reply()
+    await counter.pool.execute(ABANDONED)
+    async with between_look_and_verdict(counter, message_id, planes=2):
+        pass
+    assert (await counter.ends(message_id))["state"] == "unknown_after_send"
+    assert await counter.reviews(message_id) == ["unknown_after_send"]
+
+
+async def test_a_sending_that_was_released_meanwhile_is_not_taken_for_the_abandoned_one(counter: Counter):
+    message_id = await counter.reply()
+    await counter.pool.execute(ABANDONED)
+    async with between_look_and_verdict(counter, message_id, planes=1) as meanwhile:
+        for state in ("unknown_after_send", "queued"):
+            await meanwhile.execute("UPDATE outbox SET state = $1", state)
+        await meanwhile.execute("UPDATE outbox SET state = 'sending', attempt = 2, started_at = now()")
+    row = await counter.pool.fetchrow("SELECT state, attempt FROM outbox WHERE message_id = $1", message_id)
+    assert tuple(row) == ("sending", 2)
+    assert await counter.reviews(message_id) == []
+
+
+async def test_what_a_person_approved_meanwhile_is_not_held_again(counter: Counter):
+    message_id = await counter.reply(proposal="review")
+    async with between_look_and_verdict(counter, message_id, planes=1) as meanwhile:
+        await meanwhile.execute("UPDATE outbox SET state = 'held', attempt = attempt + 1")
+        await meanwhile.execute("UPDATE outbox SET state = 'queued', approved_by = 'ada'")
+    assert await counter.reviews(message_id) == []
+    async with counter.sender(Door()):
+        assert (await counter.ends(message_id))["state"] == "sent"
+
+
+async def test_what_a_person_edited_meanwhile_leaves_only_as_edited(counter: Counter):
+    door, message_id = Door(), await counter.reply()
+    async with between_look_and_verdict(counter, message_id, planes=1) as meanwhile:
+        await meanwhile.execute("UPDATE outbox SET state = 'held', attempt = attempt + 1")
+        await meanwhile.execute(
+            "UPDATE outbox SET state = 'queued', body = 'three', approved_by = 'ada', next_at = now() + interval '1 hour'"
+        )
+    assert await counter.pool.fetchval("SELECT state FROM outbox WHERE message_id = $1", message_id) == "queued"
+    await counter.pool.execute("UPDATE outbox SET next_at = NULL")
+    async with counter.sender(door):
+        await counter.ends(message_id)
+    assert [posted["text"] for posted in door.posted] == ["three"]
