@@ -63,7 +63,7 @@ def fitting[M: ProtoMessage](items: Iterable[M], room: Room | None = None) -> li
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a message stands; of one that answered a question: what message that was about, and whether more comes."""
+    """Where a message stands; of a collected one: the message that it is answered with or about, and whether more comes."""
 
     state: str
     collected_into: UUID | None
@@ -96,11 +96,13 @@ class Messages:
                 row = await connection.fetchrow(SQL.message, message_id, tenant_id)
                 if row is None:
                     raise Unknown(f"there is no message {message_id}")
-                into, replies = await _answering(connection, message_id, row)
+                into, why, replies = await _answering(connection, message_id, row)
                 attempts = await connection.fetch(SQL.attempts, message_id)
                 effects = await connection.fetch(SQL.effects, message_id)
                 reviews = await connection.fetch(SQL.reviews, message_id)
-        return _traced(_message(row, replies, into), attempts, effects, reviews)
+        message = _message(row, replies, into)
+        message.reason = why
+        return _traced(message, attempts, effects, reviews)
 
     async def page(
         self, tenant_id: UUID | None, employee_id: UUID | None, *, state: str = "", size: int = 50, token: str = ""
@@ -160,13 +162,18 @@ def _review_id(token: str) -> UUID:
         raise Invalid("the page token is none of ours", fields={"page_token": "unknown"}) from error
 
 
-async def _answering(connection: AnyConnection, message_id: UUID, row: Any) -> tuple[UUID | None, list[Any]]:
-    """The message whose question this one answered, if it did, and what it or that was answered."""
+async def _answering(connection: AnyConnection, message_id: UUID, row: Any) -> tuple[UUID | None, str, list[Any]]:
+    """The message that a collected one is answered with or was about, why it ended, and what it or that was answered."""
+    why = row["reason"]
     if row["processing_state"] == "collected":
         standing = await connection.fetchrow(SQL.standing, message_id)
         if standing is not None and (into := standing["collected_into"]) is not None:
-            return into, await connection.fetch(SQL.brought_about, into, row["ended_at"], MAX_TEXT)
-    return None, await connection.fetch(SQL.replies, [message_id], MAX_TEXT)
+            if standing["asked"]:
+                return into, why, await connection.fetch(SQL.brought_about, into, standing["ended_at"], MAX_TEXT)
+            if standing["led_state"] in ("withheld", "failed"):
+                why = f"{why}, which is {standing['led_state']}: {standing['led_reason']}"
+            return into, why, await connection.fetch(SQL.replies, [into], MAX_TEXT)
+    return None, why, await connection.fetch(SQL.replies, [message_id], MAX_TEXT)
 
 
 def _message(row: Any, replies: Iterable[Any], collected_into: UUID | None = None) -> control_pb2.Message:

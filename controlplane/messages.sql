@@ -11,14 +11,25 @@ JOIN channels c ON c.channel_id = m.channel_id JOIN conversations v ON v.convers
 WHERE m.message_id = $1 AND ($2::uuid IS NULL OR m.tenant_id = $2);
 
 -- name: standing
--- Where a message stands; of one that answered a question, which message that was about and whether something still comes of it.
-SELECT m.processing_state AS state, w.message_id AS collected_into, m.ended_at,
-  u.taken_at IS NULL OR (w.state = 'running' AND w.step <> 'background')
-    OR EXISTS (SELECT FROM outbox o WHERE o.message_id = w.message_id AND o.state IN ('queued', 'sending')) AS comes
+-- Where a message stands; of one that was collected, which message it is answered with, or that it answered a question about, how
+-- that stands, and whether something still comes of it.
+WITH RECURSIVE led AS (
+  SELECT message_id, collected_into FROM inbound_messages WHERE message_id = $1
+  UNION
+  SELECT l.message_id, l.collected_into FROM led JOIN inbound_messages c ON c.message_id = led.message_id AND c.processing_state = 'collected'
+  JOIN inbound_messages l ON l.message_id = led.collected_into AND l.employee_id = c.employee_id
+)
+SELECT m.processing_state AS state, coalesce(w.message_id, nullif(l.message_id, $1)) AS collected_into, w.worker_id IS NOT NULL AS asked,
+  l.processing_state AS led_state, l.reason AS led_reason, l.ended_at,
+  CASE WHEN w.worker_id IS NULL THEN l.processing_state NOT IN ('answered', 'collected', 'withheld', 'failed', 'waiting')
+    ELSE u.taken_at IS NULL OR (w.state = 'running' AND w.step <> 'background')
+      OR EXISTS (SELECT FROM outbox o WHERE o.message_id = w.message_id AND o.state IN ('queued', 'sending')) END AS comes
 FROM inbound_messages m
-LEFT JOIN step_attempts a ON m.processing_state = 'collected' AND a.message_id = m.message_id AND a.output ? 'answers'
+JOIN led ON true JOIN inbound_messages l ON l.message_id = led.message_id AND NOT (l.processing_state = 'collected'
+  AND EXISTS (SELECT FROM inbound_messages n WHERE n.message_id = l.collected_into AND n.employee_id = l.employee_id))
+LEFT JOIN step_attempts a ON l.processing_state = 'collected' AND a.message_id = l.message_id AND a.output ? 'answers'
 LEFT JOIN message_workers w ON w.worker_id = (a.output ->> 'answers')::uuid
-LEFT JOIN unit_answers u ON u.unit_id = w.worker_id AND u.answered_at = m.ended_at
+LEFT JOIN unit_answers u ON u.unit_id = w.worker_id AND u.answered_at = l.ended_at
 WHERE m.message_id = $1;
 
 -- name: brought_about

@@ -24,9 +24,10 @@ class Telling:
     ) -> AsyncIterator[pb.ConverseEvent]:
         """What happens to a message until it has ended or waits, at most until `end` of the monotonic clock.
 
-        Of an answer to a question: to the message that goes on from it, until what comes of that has left or is held.
+        Of one that was collected: to the message that it is answered with, or that goes on from its answer to a question,
+        until what comes of that has left or is held.
         """
-        question: UUID | None = None
+        led_by: UUID | None = None
         look = True
         with ExitStack() as stack:
             while time.monotonic() < end:
@@ -34,8 +35,9 @@ class Telling:
                     standing = await self._messages.standing(message_id)
                     if standing.settled:
                         return
-                    if question is None and (question := standing.collected_into) is not None:
-                        follower = stack.enter_context(self._followers.follow(question, follower.employee_id))
+                    if standing.collected_into not in (None, led_by):
+                        led_by = standing.collected_into
+                        follower = stack.enter_context(self._followers.follow(led_by, follower.employee_id))
                         continue  # something may have happened before it was followed
                 events, look = await follower.changes(min(LOOK_SECONDS, max(0.0, end - time.monotonic())))
                 for event in events:

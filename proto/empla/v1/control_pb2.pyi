@@ -1108,8 +1108,8 @@ class Message(_message.Message):
     """from received to ended, or to now"""
     trace_id: _builtins.str
     collected_into: _builtins.str
-    """Of one that answered a question: the message that the question was about. What came of the answer stands in `replies`. Not
-    in lists.
+    """Of one that was collected: the message that it is answered together with, or that the question was about which it answered.
+    What that was answered, or what came of the answer, stands in `replies`. Not in lists.
     """
     waited_ms: _builtins.float
     """of elapsed_ms, what passed while a person had something to decide about it"""

@@ -405,7 +405,8 @@ async def test_a_sending_that_was_released_meanwhile_is_not_taken_for_the_abando
             await meanwhile.execute("UPDATE outbox SET state = $1", state)
         await meanwhile.execute("UPDATE outbox SET state = 'sending', attempt = 2, started_at = now()")
     row = await counter.pool.fetchrow("SELECT state, attempt FROM outbox WHERE message_id = $1", message_id)
-    assert tuple(row) == ("sending", 2)
+    assert row is not None
+    assert (row["state"], row["attempt"]) == ("sending", 2)
     assert await counter.reviews(message_id) == []
 
 
