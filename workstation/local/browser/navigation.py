@@ -28,7 +28,7 @@ _ALLOWED = re.compile(r"https?://|about:blank$|about:srcdoc$|blob:https?://|chro
 _NO_PROXY = frozenset(("ERR_PROXY_CONNECTION_FAILED",))
 _TUNNEL = frozenset(("ERR_TUNNEL_CONNECTION_FAILED", "ERR_EMPTY_RESPONSE"))
 _LOOKS, _LOOK_SECONDS = 20, 0.02
-_LEAVE_SECONDS, _STOP_SECONDS = 5.0, 1.0
+_LEAVE_SECONDS, _STOP_SECONDS, _DEATH_SECONDS = 5.0, 1.0, 0.3
 _EGRESS = "x-empla-egress"
 _TELL = "only addresses of http and https can be opened, such as https://example.com/"
 _LOAD_STATES = {
@@ -191,7 +191,11 @@ class Navigator:
 
 async def _let_fail(page: Page, error: Error) -> None:
     """Let Chromium show its page that says how it failed: that would come in between the next navigation."""
-    if net_error(error.message) in ("", "ERR_ABORTED"):
+    name = net_error(error.message)
+    if name == "ERR_ABORTED":  # as when the page dies, of which the word comes last
+        with suppress(Error):
+            await page.wait_for_event("crash", timeout=1000 * _DEATH_SECONDS)
+    if name in ("", "ERR_ABORTED"):
         return
     for _ in range(_LOOKS):
         if page.url.startswith("chrome-error:"):
