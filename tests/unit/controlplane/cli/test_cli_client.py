@@ -80,7 +80,7 @@ def test_violations_and_retries_are_told(peer: Any, empla: Fixture) -> None:
 def test_what_the_message_says_already_is_not_said_again(peer: Any, empla: Fixture) -> None:
     fields = {"text": "empty", "sender": "empty"}
     peer.refuse("SendMessage", grpc.StatusCode.INVALID_ARGUMENT, "INVALID", "text: empty; sender: empty", fields=fields)
-    assert empla("send", "sales-ae", "").stderr == "empla: text: empty; sender: empty\n"
+    assert empla("send", "sales-ae", "x").stderr == "empla: text: empty; sender: empty\n"
 
 
 @pytest.mark.parametrize("command", [("employee", "list"), ("up", "--no-chat"), ("doctor",)])
