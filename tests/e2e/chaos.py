@@ -1,7 +1,8 @@
 """Everything dies at random while messages come in; afterwards each is accounted for.
 
-Messages are delivered as a provider does it: again, with the same event id, until they are taken. Each asks the employee
-to note a word of its own, an action that must not be done twice. See `Account` for what is counted.
+Messages are delivered as a provider does it: again, with the same event id, until they are taken. Most ask the employee
+to note a word of its own, an action that must not be done twice; some have it ask a question, which a person answers, many
+of them when nothing dies any more. See `Account` for what is counted.
 """
 
 import os
@@ -15,12 +16,13 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from random import Random
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import grpc
 
 from empla.v1 import control_pb2 as pb
 from tests.e2e.callback_server import CallbackServer
+from tests.e2e.late_writer import LateWriter
 from tests.e2e.model_server import NOTES
 from tests.e2e.system import ENDED, System, kill, until
 
@@ -29,6 +31,9 @@ REDELIVERY_SECONDS = 0.3
 FROZEN_SECONDS = 3.0
 QUIET_SECONDS = (0.5, 3.0)
 """Between two blows."""
+ASKING = 8
+"""One message of so many has the employee ask something."""
+ANSWER_SECONDS = 0.3
 LAST_SECONDS = 240.0
 """For all that is left to do when the blows have ended."""
 
@@ -44,10 +49,11 @@ class Desk:
 
 @dataclass(frozen=True)
 class Sent:
-    """A message that was taken, with the word that it asks to note."""
+    """A message that was taken, with the word that it asks to note, or to ask about."""
 
     desk: Desk
     word: str
+    asks: bool
     message_id: str
 
 
@@ -56,12 +62,18 @@ class Account:
     """What became of the messages of one run; whatever is wrong is a sentence in `wrongs`."""
 
     blows: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
     reviews: Counter[str] = field(default_factory=Counter)
     wrongs: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        lines = [("blows", self.blows), ("messages", self.ends), ("reviews", self.reviews)]
+        lines = [
+            ("blows", self.blows),
+            ("refused late writes", self.refused),
+            ("messages", self.ends),
+            ("reviews", self.reviews),
+        ]
         told = [f"{name}: " + ", ".join(f"{count} {what}" for what, count in sorted(of.items())) for name, of in lines]
         return "\n".join([*told, f"wrong: {len(self.wrongs)}", *self.wrongs])
 
@@ -72,7 +84,8 @@ class Chaos:
     def __init__(self, system: System, desks: Sequence[Desk], callbacks: CallbackServer, seed: int) -> None:
         self._system, self._desks, self._callbacks = system, desks, callbacks
         self._random = Random(seed)
-        self._over = threading.Event()
+        self._over, self._settled = threading.Event(), threading.Event()
+        self._late = LateWriter(system.home, seed)
         self._blows: dict[str, Callable[[], None]] = {
             "employee killed": self._kill_employee,
             "employee frozen": self._freeze_employee,
@@ -86,16 +99,26 @@ class Chaos:
     def run(self, *, messages: int, rate: float, conversations: int = 4) -> Account:
         """Send so many messages, so many a second, under blows; returns what became of all of them."""
         account = Account()
-        with ThreadPoolExecutor(SENDERS + 1) as threads:
-            blows = threads.submit(self._strike, account)
+        with ThreadPoolExecutor(SENDERS + 3) as threads:
+            others = [
+                threads.submit(self._strike, account),
+                threads.submit(self._late.run, self._over),
+            ]
+            answers = threads.submit(self._answer)
             try:
-                sendings = self._send(threads, messages, rate, conversations)
+                try:
+                    sendings = self._send(threads, messages, rate, conversations)
+                finally:
+                    self._over.set()
+                for other in others:
+                    other.result()
+                self._system.ensure_running()
+                self._settle([sending.result() for sending in sendings], account)
             finally:
-                self._over.set()
-            blows.result()
-            self._system.ensure_running()
-            sent = [sending.result() for sending in sendings]
-        self._settle(sent, account)
+                self._settled.set()
+            answers.result()
+        account.refused += self._late.refused
+        account.wrongs += self._late.wrongs
         return account
 
     # What comes in
@@ -103,18 +126,20 @@ class Chaos:
     def _send(self, threads: ThreadPoolExecutor, messages: int, rate: float, conversations: int) -> list[Future[Sent]]:
         sendings = []
         for number in range(messages):
-            desk = self._desks[number % len(self._desks)]
-            conversation = f"{desk.employee} {number % conversations}"
-            sendings.append(threads.submit(self._deliver, desk, conversation, f"w{uuid4().hex}"))
+            desk, word = self._desks[number % len(self._desks)], f"w{uuid4().hex}"
+            asks = number % ASKING == 0
+            # What comes next in a conversation would be taken for the answer.
+            conversation = word if asks else f"{desk.employee} {number % conversations}"
+            sendings.append(threads.submit(self._deliver, desk, conversation, word, asks=asks))
             time.sleep(1 / rate)
         return sendings
 
-    def _deliver(self, desk: Desk, conversation: str, word: str) -> Sent:
+    def _deliver(self, desk: Desk, conversation: str, word: str, *, asks: bool) -> Sent:
         delivery = {
             "event_id": uuid4().hex,
             "sender": "ada@example.com",
             "conversation": conversation,
-            "text": f"Please note {word} for me",
+            "text": f"Please ask `What is {word}?`" if asks else f"Please note {word} for me",
         }
         end = time.monotonic() + LAST_SECONDS
         while True:
@@ -123,7 +148,7 @@ class Chaos:
             except (OSError, HTTPException):
                 status = 0
             if status == 202:
-                return Sent(desk, word, str(answer["message_id"]))
+                return Sent(desk, word, asks, str(answer["message_id"]))
             assert status in (0, 503), answer
             assert time.monotonic() < end, "a message is never taken"
             time.sleep(REDELIVERY_SECONDS)
@@ -171,6 +196,23 @@ class Chaos:
         self._system.kill_everything()
         self._system.start()
 
+    # Who helps
+
+    def _answer(self) -> None:
+        """Answer what is asked, every second question when nothing dies any more: then no new launch makes up for it."""
+        while not self._settled.wait(ANSWER_SECONDS):
+            try:
+                self._answer_once()
+            except grpc.RpcError:
+                continue  # the system is away, or somebody was faster: what is open is listed again
+
+    def _answer_once(self) -> None:
+        found = self._system.call("ListReviews", pb.ListReviewsRequest(page_size=500)).reviews
+        for review in found:
+            if review.kind == "question" and (self._over.is_set() or UUID(review.review_id).int % 2):
+                answer = pb.Answer(text=f"an answer to {review.message_id}")
+                self._system.call("ResolveReview", pb.ResolveReviewRequest(review_id=review.review_id, answer=answer))
+
     # What became of it
 
     def _settle(self, sent: Sequence[Sent], account: Account) -> None:
@@ -185,14 +227,16 @@ class Chaos:
             account.reviews.update(_why(review) for review in message.reviews)
             noted = notes[one.desk.employee].split().count(one.word)
             posted = [posted.reply["kind"] for posted in self._callbacks.about(one.message_id)]
-            account.wrongs += [f"{one.message_id}: {wrong}" for wrong in _wrongs(message, noted, posted)]
+            found = _wrongs_of_question(message, noted, posted) if one.asks else _wrongs(message, noted, posted)
+            account.wrongs += [f"{one.message_id}: {wrong}" for wrong in found]
 
     def _at_rest(self, one: Sent, end: float, account: Account) -> Any:
         """The message when nothing more happens to it by itself, or when time is up."""
         while True:
             message = self._system.message(one.message_id)
             on_their_way = [reply for reply in message.replies if reply.state in ("queued", "sending")]
-            if message.state in (*ENDED, "waiting") and not on_their_way:
+            unanswered = one.asks and not _follow_ups(message) and not _others_open(message)
+            if message.state in (*ENDED, "waiting") and not on_their_way and not unanswered:
                 return message
             if time.monotonic() > end:
                 account.wrongs.append(f"{one.message_id}: stuck at {message.state} {message.step}")
@@ -229,6 +273,31 @@ def _wrongs(message: Any, noted: int, posted: Sequence[str]) -> list[str]:
         wrongs.append(f"it is {message.state} and was answered")
     wrongs += [f"a review without need: {_why(review)}" for review in message.reviews if not _needed(review, message)]
     return wrongs
+
+
+def _wrongs_of_question(message: Any, noted: int, posted: Sequence[str]) -> list[str]:
+    """The same of a message that had the employee ask something, and was answered."""
+    wrongs = []
+    if noted:
+        wrongs.append("it asks for no action")
+    if posted.count("reply") > 1 or posted.count("follow_up") > 1:
+        wrongs.append(f"posted were {posted}")
+    answer = f"an answer to {message.message_id}"
+    wrongs += [f"its end is {reply.text!r}" for reply in _follow_ups(message) if answer not in reply.text]
+    if not _others_open(message) and (message.state != "answered" or posted != ["reply", "follow_up"]):
+        wrongs.append(f"it is {message.state}, posted were {posted}, and nobody is asked")
+    others = [review for review in message.reviews if review.kind != "question"]
+    wrongs += [f"a review without need: {_why(review)}" for review in others if not _needed(review, message)]
+    return wrongs
+
+
+def _follow_ups(message: Any) -> list[Any]:
+    return [reply for reply in message.replies if reply.kind == "follow_up"]
+
+
+def _others_open(message: Any) -> bool:
+    """Whether a person is asked about a message who is not asked what the employee asks."""
+    return any(review.state == "open" and review.kind != "question" for review in message.reviews)
 
 
 def _needed(review: Any, message: Any) -> bool:

@@ -26,4 +26,5 @@ def test_every_message_is_answered_once_or_open_for_a_person(own: System, callba
     account = Chaos(own, open_desks(own, 3, callbacks), callbacks, seed).run(messages=400, rate=4.0)
     print(f"seed: {seed}\n{account}")
     assert account.wrongs == [], f"seed {seed}\n{account}"
+    assert min(account.refused.values(), default=0) > 0, "nobody tried to write late"
     assert account.ends["answered"] > 400 - account.blows.total()
