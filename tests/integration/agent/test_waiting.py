@@ -378,21 +378,27 @@ async def test_a_refusal_that_was_recorded_before_it_could_wait_still_waits(
     assert model.asked == {"": 2}
 
 
+class Held(Parts):
+    """Goes on with counting the deals when it is told to."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.goes_on = asyncio.Event()
+
+    async def generate(self, request: ModelRequest, *arguments: Any) -> ModelResponse:
+        if request.output is None and part_in(request) == "count the deals":
+            await self.goes_on.wait()
+        return await super().generate(request, *arguments)
+
+
 async def test_an_answer_that_comes_before_the_reply_is_written_is_taken_after_it(office: Office, desk: Desk):
-    text, held = "book the room, count the deals", asyncio.Event()
-
-    class Held(Parts):
-        async def generate(self, request: ModelRequest, *arguments: Any) -> ModelResponse:
-            if request.output is None and part_in(request) == "count the deals":
-                await held.wait()
-            return await super().generate(request, *arguments)
-
+    text = "book the room, count the deals"
     model = Held(text, {TEXT: asking("Which day?"), "count the deals": lambda _: "seven"})
     async with office.employee(model) as gateway:
         message_id = await office.store(text)
         await office.deliver_all(gateway)
         await desk.decide("question", "answer", gateway, text="Friday")
-        held.set()
+        model.goes_on.set()
         told = await desk.told_more(message_id, 2)
     assert told[0] == ("reply", 0, "Which day?\n\nseven")
     assert told[1][:2] == ("follow_up", 0)
@@ -400,20 +406,13 @@ async def test_an_answer_that_comes_before_the_reply_is_written_is_taken_after_i
 
 
 async def test_a_failed_part_that_is_decided_before_the_reply_is_written_goes_on_after_it(office: Office, desk: Desk):
-    text, held = "book the room, count the deals", asyncio.Event()
-
-    class Held(Parts):
-        async def generate(self, request: ModelRequest, *arguments: Any) -> ModelResponse:
-            if request.output is None and part_in(request) == "count the deals":
-                await held.wait()
-            return await super().generate(request, *arguments)
-
+    text = "book the room, count the deals"
     model = Held(text, {TEXT: refusing(ModelRefused("no key")), "count the deals": lambda _: "seven"})
     async with office.employee(model) as gateway:
         message_id = await office.store(text)
         await office.deliver_all(gateway)
         await desk.decide("needs_manual_intervention", "answer", text="I booked it.")
-        held.set()
+        model.goes_on.set()
         told = await desk.told_more(message_id, 2)
     assert told == [("reply", 0, f"seven\n\n{PARTIAL_NOTICE}"), ("follow_up", 0, "I booked it.")]
 
