@@ -1,5 +1,6 @@
 """The Receiver: a verified message is stored once, and only then acknowledged. Stateless."""
 
+import asyncio
 import hashlib
 import json
 import math
@@ -23,6 +24,8 @@ SQL = load_queries("controlplane", "receiver.sql")
 
 OF_ONE_EMPLOYEE, OF_ONE_TENANT = 4, 10
 """Messages that are stored at once, each on one of the control plane's connections: a flood leaves some to the others."""
+STORE_SECONDS = 60.0
+"""With the wait for a place; then the provider is to deliver it again."""
 MAX_TEXT_BYTES = 256 * 1024
 MAX_NAME = 500
 MAX_METADATA_BYTES = 16 * 1024
@@ -91,7 +94,11 @@ class Receiver:
         content = hashlib.sha256(f"{arrival.employee_id}\0{arrival.text}".encode()).hexdigest()
         with telemetry.span("receive", channel=str(arrival.channel_id)) as parent, translated():
             # The employee first: what waits for its own turn must not stand in the tenant's line.
-            async with self._employees.of(arrival.employee_id), self._tenants.of(arrival.tenant_id):
+            async with (
+                asyncio.timeout(STORE_SECONDS),
+                self._employees.of(arrival.employee_id),
+                self._tenants.of(arrival.tenant_id),
+            ):
                 row, stopped = await self._written((message_id or new_id(), arrival, conversation, content, parent))
         if row["content"] != content:
             raise Conflict(f"the event id {arrival.event_id!r} was used before, for another message")

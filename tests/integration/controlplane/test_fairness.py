@@ -17,6 +17,7 @@ from controlplane.receiver import Arrival, Receiver
 from controlplane.sender import Sender
 from controlplane.server import MAX_CONNECTIONS
 from empla.store.connect import Pool
+from empla.store.errors import StoreUnavailable
 from empla.store.ids import new_id
 from tests.conftest import Database
 from tests.factories import add_channel, add_employee, add_tenant
@@ -199,3 +200,17 @@ async def _waiting_for_locks(pool: Pool) -> int:
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
     return count
+
+
+async def test_whoever_waits_for_a_place_is_told_in_the_end_to_deliver_again(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiver_module, "STORE_SECONDS", 0.5)
+    desk, receiver = await open_desk(pool), Receiver(pool, lambda *_: None)
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT FROM employees WHERE employee_id = $1 FOR UPDATE", desk.employee_id)
+        storing = [receiver.store(desk.arrival()) for _ in range(receiver_module.OF_ONE_EMPLOYEE + 1)]
+        ended = await asyncio.wait_for(asyncio.gather(*storing, return_exceptions=True), 20)
+    assert [type(error) for error in ended] == [StoreUnavailable] * len(storing)
+    monkeypatch.undo()
+    assert not (await receiver.store(desk.arrival())).duplicate
