@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -116,13 +116,11 @@ class System:
     def frozen_database(self) -> Iterator[None]:
         """The database takes connections and queries and answers none."""
         frozen = [pid for pid, command in self.processes().items() if "postgres" in command]
-        for pid in frozen:
-            os.kill(pid, signal.SIGSTOP)
         try:
+            _signal(frozen, signal.SIGSTOP)
             yield
         finally:
-            for pid in frozen:
-                os.kill(pid, signal.SIGCONT)
+            _signal(frozen, signal.SIGCONT)
 
     @property
     def printed(self) -> str:
@@ -247,6 +245,13 @@ def kill(pid: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     until(lambda: not is_alive(pid), f"process {pid} is gone")
+
+
+def _signal(pids: Sequence[int], number: signal.Signals) -> None:
+    """To all that are still there."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def is_alive(pid: int) -> bool:

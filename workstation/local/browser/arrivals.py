@@ -75,8 +75,9 @@ class Arrival:
         try:
             with suppress(Error):  # it is complete, or Chromium is gone
                 await self._given.cancel()
+                await self._given.failure()  # one whose last byte came is not cancelled, and gets its last name later
         finally:
-            for name in self._names:
+            for name in reversed(self._names):  # one that gets its last name meanwhile is met under it
                 (self._directory / name).unlink(missing_ok=True)
 
     def _open(self) -> int:
