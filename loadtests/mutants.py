@@ -23,7 +23,8 @@ CHAOS = "tests/e2e/test_chaos.py"
 PASSED, FAILED = 0, 1
 """How pytest ends: any other way says nothing about the mutant."""
 LIMIT_SECONDS = 1_200.0
-QUERIES, COORDINATOR = "agent/pipeline/queries.sql", "agent/pipeline/coordinator.py"
+QUERIES, TURNS = "agent/pipeline/queries.sql", "agent/pipeline/turns.py"
+COORDINATOR = "agent/pipeline/coordinator.py"
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ MUTANTS = (
     ),
     Mutant(
         "lost wake-up: of the next in a conversation",
-        COORDINATOR,
+        TURNS,
         (("        if turns:\n            turns[0].set()\n        else:", "        if not turns:"),),
     ),
     Mutant(

@@ -11,27 +11,26 @@ leaves as a message of its own.
 import asyncio
 import logging
 import time
-from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 from uuid import UUID
 
-from agent.errors import Cancelled, StepFailed, Superseded, TransitionRefused
+from agent.errors import Superseded, TransitionRefused
 from agent.identity import Identity
-from agent.pipeline.attempts import attempt, gave_up, unrecordable, unstorable
 from agent.pipeline.busy import Waiting
 from agent.pipeline.ending import Ending
-from agent.pipeline.merge import merging, with_late_rows
-from agent.pipeline.parts import part_of
+from agent.pipeline.patience import STORE_RETRY_SECONDS, patiently
 from agent.pipeline.progress import Progress
 from agent.pipeline.restoring import Left
 from agent.pipeline.resuming import resumed
 from agent.pipeline.step import Incoming, Step, Work
+from agent.pipeline.stepper import Stepper, forked
 from agent.pipeline.taking import Taking
 from agent.pipeline.transitions import SQL, Transitions
-from agent.pipeline.units import BACKGROUND, Move, Place, Unit
+from agent.pipeline.turns import Turns
+from agent.pipeline.units import BACKGROUND, Place, Unit
 from agent.pipeline.warm import WarmContext
 from empla.capabilities import MAX_IN_WORK
 from empla.store.connect import Pool, translated
@@ -42,7 +41,6 @@ log = logging.getLogger(__name__)
 
 MAX_IN_BACKGROUND = 8
 """Tasks in the background; more wait, so that they leave room for whoever waits for a reply."""
-STORE_RETRY_SECONDS = 0.5
 RELEASE_TRIES = 6
 WORKED_ON = ("received", "analyzing", "working", "merging")
 DECIDED = ("waiting_for_input", "failed")
@@ -64,14 +62,14 @@ class Coordinator:
         abandon: Callable[[UUID], Awaitable[None]],
     ) -> None:
         self._pool, self._identity, self._transitions = pool, identity, transitions
-        self._send, self._on_handled, self._progress, self._warm = send, on_handled, Progress(send), warm
+        self._send, self._on_handled = send, on_handled
         self._ending, self._waiting = Ending(pool, identity, abandon), Waiting(pool, identity)
         self._taking = Taking(pool, identity)
         self.when_busy = "enqueue"
-        self._steps: dict[str, Step] = {}
+        self._stepper = Stepper(transitions, self._ending, Progress(send), warm)
         self._live: set[UUID] = set()
         self._claimed: set[UUID] = set()
-        self._turns: defaultdict[UUID, deque[asyncio.Event]] = defaultdict(deque)
+        self._turns = Turns()
         self._in_work, self._parallel = MAX_IN_WORK, asyncio.Semaphore(MAX_IN_WORK)
         self._alone = asyncio.Lock()
         self._background = asyncio.Semaphore(MAX_IN_BACKGROUND)
@@ -88,7 +86,7 @@ class Coordinator:
 
     def use(self, steps: Iterable[Step], in_work: int = MAX_IN_WORK) -> None:
         """Work by these steps from now on, and on so many messages at once; more wait in the database, unacknowledged."""
-        self._steps = {step.name: step for step in steps}
+        self._stepper.use(steps)
         if in_work != self._in_work:  # what is here keeps the place that it has or waits for
             self._in_work, self._parallel = in_work, asyncio.Semaphore(in_work)
 
@@ -168,7 +166,7 @@ class Coordinator:
             unit, workers = left.unit, left.workers
             if left.lost:
                 async with self._alone, self._slot():
-                    unit, workers = await self._advance(unit, left.work, workers)
+                    unit, workers = await self._stepper.advance(unit, left.work, workers)
             async with self._slot():
                 await self._see_through(unit, left.work, workers)
 
@@ -205,17 +203,17 @@ class Coordinator:
 
     async def _interrupt(self, incoming: Incoming) -> None:
         """Have what is in work of the conversation give way."""
-        for message_id in await self._patiently(lambda: self._waiting.interrupt(incoming)):
-            await self._patiently(partial(self._ending.hurry, message_id))
+        for message_id in await patiently(lambda: self._waiting.interrupt(incoming)):
+            await patiently(partial(self._ending.hurry, message_id))
 
     async def _work_of(self, incoming: Incoming, row: Any) -> Work:
         """What is known of a claimed message, with what it is answered for as well."""
         work, collects = Work(incoming, context_version=row["context_version"]), row["collects"]
         if self.when_busy == "collect":
-            await self._patiently(lambda: self._waiting.collect(incoming))
+            await patiently(lambda: self._waiting.collect(incoming))
             collects = True
         if collects:
-            work.collected = await self._patiently(lambda: self._taking.collected(incoming.message_id))
+            work.collected = await patiently(lambda: self._taking.collected(incoming.message_id))
         return work
 
     async def _claim(self, incoming: Incoming) -> tuple[Unit, Work] | None:
@@ -244,16 +242,13 @@ class Coordinator:
     # What was answered
 
     async def _stop(self, message_id: UUID) -> None:
-        await self._patiently(lambda: self._ending.hurry(message_id))
+        await patiently(lambda: self._ending.hurry(message_id))
         await self._take_up()
 
     async def _take_up(self) -> None:
         """Go on with what waited and has an answer that nobody has taken, or that somebody wants stopped."""
         async with self._taking_up:
-            for left in [
-                *await self._patiently(self._taking.answered),
-                *await self._patiently(self._taking.to_be_stopped),
-            ]:
+            for left in [*await patiently(self._taking.answered), *await patiently(self._taking.to_be_stopped)]:
                 if left.unit.unit_id in self._resuming | self._live:
                     self._resume_again = True  # once that has come to its end
                 elif left.unit.machine == "worker":
@@ -261,14 +256,6 @@ class Coordinator:
                 else:
                     turn = self._enter(left.work.message)
                     self._start(self._go_on_sorted(left, turn), left.unit.message_id)
-
-    async def _patiently[T](self, what: Callable[[], Awaitable[T]]) -> T:
-        while True:
-            try:
-                return await what()
-            except StoreUnavailable as error:
-                log.warning("the database is away, what was decided about work waits: %s", error)
-                await asyncio.sleep(STORE_RETRY_SECONDS)
 
     def _go_on_late(self, left: Left) -> None:
         self._resuming.add(left.unit.unit_id)
@@ -279,7 +266,7 @@ class Coordinator:
         try:
             async with self._bounded(left.work.message):
                 async with self._slot_after(left):
-                    unit = await self._advance_worker(await self._resumed(left), left.work)
+                    unit = await self._stepper.finish(await self._resumed(left), left.work)
                 if unit.place == BACKGROUND:
                     async with self._slot(self._background):
                         await self._see_to_its_end(unit, left.work)
@@ -294,19 +281,19 @@ class Coordinator:
             if left.answer is None:
                 await self._see_through(await self._stopped(left), left.work, [])
             else:
-                move = await self._commit_unless_stopped(left.work, resumed(left.unit, left.work, left.answer))
-                await self._see_through(move.after, left.work, _forked(move, left.work))
+                move = await self._stepper.commit(left.work, resumed(left.unit, left.work, left.answer))
+                await self._see_through(move.after, left.work, forked(move, left.work))
 
     async def _resumed(self, left: Left) -> Unit:
         if left.unit.place.state == "running":
             return left.unit
         if left.answer is None:
             return await self._stopped(left)
-        return (await self._commit_unless_stopped(left.work, resumed(left.unit, left.work, left.answer))).after
+        return (await self._stepper.commit(left.work, resumed(left.unit, left.work, left.answer))).after
 
     async def _stopped(self, left: Left) -> Unit:
         """The end of a unit that waited."""
-        move = await self._patiently(lambda: self._ending.move(left.work, left.unit, None))
+        move = await patiently(lambda: self._ending.move(left.work, left.unit, None))
         return left.unit if move is None else await self._transitions.commit(move)
 
     @asynccontextmanager
@@ -329,7 +316,7 @@ class Coordinator:
         """Move a claimed message as far as this process can."""
         self._claimed.add(unit.message_id)
         while unit.place.state in WORKED_ON:
-            unit, workers = await self._advance(unit, work, workers)
+            unit, workers = await self._stepper.advance(unit, work, workers)
         self._hand_over(unit.message_id, unit.place.state)
         self._claimed.discard(unit.message_id)
         work.merged = True
@@ -339,76 +326,10 @@ class Coordinator:
         if unit.place.state == "collected" or any(part.place.state in DECIDED for part in workers):
             self.resume()  # what was answered before this was over
 
-    async def _advance(self, unit: Unit, work: Work, workers: list[Unit]) -> tuple[Unit, list[Unit]]:
-        """One move of the message; its workers, once there are any, go their whole way in it."""
-        if unit.place.state == "working":
-            workers = await self._work(work, workers)
-            merges = Move(unit=unit, to=Place("merging", "merge"), begins=True)
-            return (await self._commit_unless_stopped(work, merges)).after, workers
-        step = merging(workers) if unit.place.state == "merging" else self._steps[unit.place.step]
-        move = await self._step(step, unit, work)
-        self._warm.moved(work, move)
-        return move.after, _forked(move, work) or workers
-
-    async def _work(self, work: Work, workers: list[Unit]) -> list[Unit]:
-        async with asyncio.TaskGroup() as branches:
-            tasks = [branches.create_task(self._advance_worker(worker, work)) for worker in workers]
-        return [task.result() for task in tasks]
-
-    async def _advance_worker(self, unit: Unit, work: Work) -> Unit:
-        """Bring a worker to its end, or to where it goes on in the background."""
-        while unit.place.state == "running" and unit.place != BACKGROUND:
-            unit = (await self._step(self._steps[unit.place.step], unit, work)).after
-        return unit
-
     async def _see_to_its_end(self, unit: Unit, work: Work) -> None:
         """Finish what goes on in the background, or, at a drain, the stretch that it is in."""
         while unit.place.state == "running" and not (self._draining and unit.place == BACKGROUND):
-            unit = (await self._step(self._steps[unit.place.step], unit, work)).after
-
-    async def _step(self, step: Step, unit: Unit, work: Work) -> Move:
-        """Bring `unit` one committed move further."""
-        if unit.next_at is not None:
-            with suppress(Cancelled):  # the next attempt reads of it
-                async with self._ending.running.interruptible(unit.unit_id):
-                    await asyncio.sleep(max(0.0, unit.next_at - time.time()))
-        if unit.failures > step.retries:
-            lost = StepFailed(f"the process ended {unit.failures} times while it worked on this")
-            move = gave_up(step, work, unit, lost)
-        else:
-            if unit.started_at is None:
-                unit = await self._transitions.commit(Move(unit=unit, to=unit.place, begins=True))
-            move = await attempt(step, work, unit, self._progress, self._ending.running)
-            if move.record is not None and move.record.outcome == "cancelled":
-                return await self._end_stopped(work, move)
-        return await self._commit(step, work, unit, with_late_rows(work, move))
-
-    async def _commit(self, step: Step, work: Work, unit: Unit, move: Move) -> Move:
-        """Commit `move`, or what the database takes instead: the failure of its attempt, or the bare end of the unit."""
-        for instead in (unstorable, unrecordable):
-            try:
-                return await self._commit_unless_stopped(work, move)
-            except (Superseded, TransitionRefused):
-                raise
-            except Exception as error:  # noqa: BLE001 - the boundary of a unit of work
-                move = with_late_rows(work, instead(step, work, unit, error))
-        return await self._commit_unless_stopped(work, move)
-
-    async def _commit_unless_stopped(self, work: Work, move: Move) -> Move:
-        """Commit `move`; where somebody wants its unit stopped the database skips it, and the unit ends instead."""
-        try:
-            await self._transitions.commit(move)
-        except TransitionRefused:
-            return await self._end_stopped(work, move)
-        return move
-
-    async def _end_stopped(self, work: Work, cut: Move) -> Move:
-        """End a unit that somebody wants stopped; raises `TransitionRefused` when nobody does."""
-        move = await self._patiently(lambda: self._ending.move(work, cut.unit, cut.record))
-        if move is None:
-            raise TransitionRefused("the unit has been moved by somebody else")
-        await self._transitions.commit(move)
-        return move
+            unit = (await self._stepper.step(unit, work)).after
 
     # Who is here
 
@@ -419,20 +340,12 @@ class Coordinator:
         task.add_done_callback(self._tasks.discard)
 
     def _enter(self, incoming: Incoming) -> asyncio.Event:
-        """Note the message as live and give it its turn in the conversation, which is set when those before it are done."""
+        """Note the message as live and give it its turn in the conversation."""
         self._live.add(incoming.message_id)
-        turns, turn = self._turns[incoming.conversation_id], asyncio.Event()
-        turns.append(turn)
-        turns[0].set()
-        return turn
+        return self._turns.enter(incoming.conversation_id)
 
     def _leave(self, incoming: Incoming, turn: asyncio.Event) -> None:
-        turns = self._turns[incoming.conversation_id]
-        turns.remove(turn)
-        if turns:
-            turns[0].set()
-        else:
-            del self._turns[incoming.conversation_id]
+        self._turns.leave(incoming.conversation_id, turn)
         self._live.discard(incoming.message_id)
 
     def _acknowledge(self, message_id: UUID) -> None:
@@ -441,21 +354,3 @@ class Coordinator:
     def _hand_over(self, message_id: UUID, state: str) -> None:
         self._send(pb.AgentFrame(outbox_ready=pb.OutboxReady(message_id=str(message_id), message_state=state)))
         self._on_handled()
-
-
-def _forked(move: Move, work: Work) -> list[Unit]:
-    """The workers that a move created, as units whose first attempt has begun."""
-    for worker in move.workers:
-        work.parts[UUID(worker["worker_id"])] = part_of(worker["intent_index"], worker["intent"])
-    return [
-        Unit(
-            machine="worker",
-            unit_id=UUID(worker["worker_id"]),
-            message_id=move.unit.message_id,
-            place=Place("running", "action_planning"),
-            attempt=1,
-            queued_at=move.at,
-            started_at=move.at,
-        )
-        for worker in move.workers
-    ]
