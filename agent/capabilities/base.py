@@ -30,6 +30,7 @@ from agent.errors import (
     EffectAmbiguous,
 )
 from agent.models.interface import ModelResponse, Tool, ToolCall, storable
+from agent.prompts import json_without_marks
 from empla import telemetry
 
 log = logging.getLogger(__name__)
@@ -360,6 +361,6 @@ def _replaced(value: Any, masked: list[tuple[dict[str, Any], dict[str, Any]]]) -
 def result_text(result: JsonValue) -> str:
     """A result as the text a model reads: JSON, and below it the text of others in its marks."""
     if not isinstance(result, dict) or not isinstance(marked := result.get(MARKED), str):
-        return json.dumps(result, ensure_ascii=False)
+        return json_without_marks(json.dumps(result, ensure_ascii=False))
     rest = {key: value for key, value in result.items() if key != MARKED}
-    return f"{json.dumps(rest, ensure_ascii=False)}\n{marked}" if rest else marked
+    return f"{json_without_marks(json.dumps(rest, ensure_ascii=False))}\n{marked}" if rest else marked

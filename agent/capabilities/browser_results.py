@@ -4,7 +4,7 @@ from agent.capabilities import browser_actions as act
 from agent.capabilities.base import EffectKey
 from agent.capabilities.browser_visits import name_of
 from agent.errors import ActionFailed
-from agent.prompts import mark
+from agent.prompts import mark, without_marks
 from workstation import errors
 from workstation.errors import WorkstationError
 from workstation.interface import ActResult, Dialog, Download, Page, PageLog, RequestEntry, Snapshot
@@ -32,7 +32,7 @@ def failure(error: WorkstationError) -> ActionFailed:
     hint = next((hint for kind, hint in _HINTS.items() if isinstance(error, kind)), "")
     if isinstance(error, _QUOTING):
         return ActionFailed(f"{error.reason}: {hint}\n{mark('page', str(error))}")
-    return ActionFailed(f"{error.reason}: {error}{f' ({hint})' if hint else ''}")
+    return ActionFailed(f"{error.reason}: {without_marks(str(error))}{f' ({hint})' if hint else ''}")
 
 
 def page_view(snapshot: Snapshot, key: EffectKey, downloads: tuple[Download, ...] = (), note: str = "") -> act.PageView:

@@ -17,6 +17,7 @@ from agent.capabilities.ends import ask_for_more, end_in_words, status_in_words
 from agent.capabilities.excerpt import Excerpt, whole_characters
 from agent.capabilities.python_session import PythonSession
 from agent.errors import ActionFailed, SidecarUnavailable
+from agent.prompts import without_marks
 from workstation.errors import ComputeError, ExecEnded, OutputExpired, SandboxUnavailable, WorkstationError
 from workstation.interface import (
     Compute,
@@ -96,7 +97,7 @@ class ComputeCapability(BaseCapability):
         try:
             return await getattr(self, f"_{action}")(arguments, exec_id_of(key))  # type: ignore[no-any-return]
         except WorkstationError as error:
-            raise ActionFailed(f"{error.reason}: {error}") from error
+            raise ActionFailed(f"{error.reason}: {without_marks(str(error))}") from error
 
     async def _run_command(self, wanted: act.RunCommand, exec_id: str) -> act.RanCommand:
         memory = in_bytes(wanted.memory_mb)

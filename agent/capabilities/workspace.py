@@ -10,6 +10,7 @@ from agent.capabilities import workspace_actions as act
 from agent.capabilities.base import Action, BaseCapability, EffectKey
 from agent.capabilities.excerpt import whole_characters
 from agent.errors import ActionFailed
+from agent.prompts import without_marks
 from workstation.errors import WorkstationError
 from workstation.interface import Entry, EntryKind, FileSystem, SearchEnd, SearchHit, SearchQuery
 
@@ -27,7 +28,7 @@ class WorkspaceCapability(BaseCapability):
         try:
             return await getattr(self, f"_{action}")(arguments)  # type: ignore[no-any-return]
         except WorkstationError as error:
-            raise ActionFailed(f"{error.reason}: {error}") from error
+            raise ActionFailed(f"{error.reason}: {without_marks(str(error))}") from error
 
     async def _list_files(self, wanted: act.ListFiles) -> act.ListedFiles:
         if wanted.name:

@@ -38,7 +38,7 @@ from agent.pipeline.step import Answer, Done, Step, Work
 from agent.pipeline.stopping import go_on_unless_stopped
 from agent.pipeline.transitions import SQL
 from agent.pipeline.units import BACKGROUND, Place
-from agent.prompts import mark
+from agent.prompts import mark, shortened
 from empla.store.connect import Pool, translated
 
 MAX_CALLS_A_RESPONSE = 16
@@ -330,4 +330,4 @@ def _bounded(result: JsonValue) -> str:
     text = result_text(result)
     if len(text) <= MAX_RESULT_CHARACTERS:
         return text
-    return text[:MAX_RESULT_CHARACTERS] + f" … cut: the result has {len(text)} characters"
+    return shortened(text, MAX_RESULT_CHARACTERS) + f" … cut: the result has {len(text)} characters"
