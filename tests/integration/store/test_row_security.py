@@ -235,3 +235,76 @@ async def test_a_neighbours_unit_cannot_be_occupied(neighbours: Neighbours):
             "capability, action, arguments, repeatable) VALUES ($1, 0, 0, $2, $3, $4, 1, 'c', 'a', '{}', true)",
         ):
             await connection.execute(statement, *row)
+
+
+async def test_every_right_an_employee_has_is_bound_to_its_rows(neighbours: Neighbours):
+    """Whatever later migrations bring: rights of PUBLIC count, and so do views, sequences, functions and foreign keys."""
+    open_to_all = await neighbours.employee.fetch(
+        """
+        SELECT c.relname FROM pg_class c
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relname <> ALL ($1)
+          AND (has_any_column_privilege(c.oid, 'SELECT, INSERT, UPDATE, REFERENCES')
+            OR has_table_privilege(c.oid, 'DELETE, TRUNCATE, TRIGGER'))
+          AND NOT (c.relrowsecurity AND row_security_active(c.oid) AND c.relkind IN ('r', 'p')
+            AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'employee_id' AND a.attnotnull))
+        """,
+        list(FOR_EVERYBODY),
+    )
+    assert [row["relname"] for row in open_to_all] == []
+    loose = await neighbours.employee.fetch(
+        """
+        SELECT polrelid::regclass::text AS name, polname FROM pg_policy
+        WHERE polpermissive AND (polcmd <> '*' OR pg_get_expr(polqual, polrelid) <> '(employee_id = current_employee())'
+          OR pg_get_expr(polwithcheck, polrelid) <> '(employee_id = current_employee())')
+        """
+    )
+    assert [tuple(row) for row in loose] == []
+    assert await neighbours.employee.fetch("SELECT * FROM state_edges LIMIT 1")
+    changes = "has_table_privilege(x, 'DELETE, TRUNCATE, TRIGGER') OR has_any_column_privilege(x, 'INSERT, UPDATE')"
+    for name in FOR_EVERYBODY:
+        assert not await neighbours.employee.fetchval(f"SELECT {changes} FROM to_regclass($1) x", name)
+    others_power = await neighbours.employee.fetch(
+        "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prosecdef "
+        "AND has_function_privilege(oid, 'EXECUTE')"
+    )
+    assert [row["proname"] for row in others_power] == []
+    assert not await neighbours.employee.fetchval(
+        "SELECT bool_or(has_sequence_privilege(oid, 'USAGE, SELECT, UPDATE')) FROM pg_class "
+        "WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace"
+    )
+
+
+async def test_no_row_of_an_employee_can_refer_to_a_neighbours(neighbours: Neighbours):
+    """A foreign key is checked past row-level security: it names the employee too, or a policy looks whose row it is."""
+    loose = await neighbours.employee.fetch(
+        """
+        SELECT conrelid::regclass::text AS name, a.attname FROM pg_constraint k
+        JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
+        WHERE contype = 'f' AND a.attname NOT IN ('employee_id', 'tenant_id')
+          AND has_column_privilege(k.conrelid, a.attnum, 'INSERT, UPDATE')
+          AND EXISTS (SELECT FROM pg_attribute o WHERE o.attrelid = k.confrelid AND o.attname = 'employee_id')
+          AND NOT EXISTS (SELECT FROM pg_attribute o WHERE o.attrelid = k.confrelid AND o.attname = 'employee_id'
+            AND o.attnum = ANY (k.confkey))
+          AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = k.conrelid AND NOT p.polpermissive AND p.polcmd = 'a'
+            AND NOT has_column_privilege(k.conrelid, a.attnum, 'UPDATE')
+            AND strpos(pg_get_expr(p.polwithcheck, p.polrelid), a.attname) > 0)
+        """
+    )
+    assert [tuple(row) for row in loose] == []
+    of_both = (
+        "SELECT * FROM message_workers JOIN inbound_messages USING (message_id, employee_id, tenant_id) "
+        "WHERE employee_id = $1"
+    )
+    mine, other = [await neighbours.owner.fetchrow(of_both, one) for one in (neighbours.mine, neighbours.other)]
+    assert mine
+    assert other
+    for statement, reference in (
+        ("INSERT INTO outbox (outbox_id, tenant_id, employee_id, kind, body, epoch, conversation_id) "
+         "VALUES ($1, $2, $3, 'proactive', 'x', 1, $4)", "conversation_id"),
+        ("INSERT INTO reviews (review_id, tenant_id, employee_id, kind, worker_id) VALUES ($1, $2, $3, 'question', $4)",
+         "worker_id"),
+    ):  # fmt: skip
+        own = (new_id(), mine["tenant_id"], neighbours.mine)
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await neighbours.employee.execute(statement, *own, other[reference])
+        await neighbours.employee.execute(statement, *own, mine[reference])
