@@ -108,9 +108,12 @@ class Stopping:
 async def hold_conversation(
     connection: AnyConnection, channel_id: UUID, employee_id: UUID, conversation: str
 ) -> list[UUID]:
-    """The messages of a conversation of which something can be stopped, with their rows of the outbox locked."""
+    """The messages of a conversation of which something can be stopped, locked with what they have: to store comes last."""
     ids = [row["message_id"] for row in await connection.fetch(SQL.conversation, channel_id, employee_id, conversation)]
     await connection.execute(SQL.hold_outbox, ids)
+    await connection.execute(SQL.hold_employee, employee_id)
+    await connection.fetch(SQL.hold_messages, ids, None)
+    await connection.execute(SQL.hold_workers, ids)
     return ids
 
 

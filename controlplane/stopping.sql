@@ -15,12 +15,21 @@ SELECT message_id FROM told JOIN outbox o USING (message_id) WHERE o.state IN ('
 -- First lock: waits for the Sender's writes about what is not sent yet. The order of the locks is that of everybody.
 SELECT FROM outbox WHERE message_id = ANY ($1::uuid[]) AND state IN ('queued', 'held') ORDER BY outbox_id FOR UPDATE;
 
+-- name: hold_employee
+-- Second lock of what stores a message as well: waits for a deletion.
+SELECT FROM employees WHERE employee_id = $1 FOR KEY SHARE;
+
 -- name: hold_messages
--- Second lock: waits for moves of the messages, and says where they stand.
+-- Next lock: waits for moves of the messages, and says where they stand.
 SELECT message_id, tenant_id, employee_id, processing_state AS state, step, epoch IS NOT NULL AS claimed, ended_at IS NOT NULL AS ended,
   cancelled_by
 FROM inbound_messages WHERE message_id = ANY ($1::uuid[]) AND ($2::uuid IS NULL OR tenant_id = $2)
 ORDER BY sequence FOR NO KEY UPDATE;
+
+-- name: hold_workers
+-- Last lock before that of the conversation, which a part that ends takes after its own row.
+SELECT FROM message_workers WHERE message_id = ANY ($1::uuid[]) AND state IN ('running', 'waiting_for_input')
+ORDER BY worker_id FOR NO KEY UPDATE;
 
 -- name: mark_workers
 -- Notes on the workers that have not ended who wants them stopped; those that had that noted stay as they are.

@@ -361,3 +361,28 @@ async def test_a_stop_that_cannot_be_answered_has_stopped_nothing(office: Office
     await office.pool.execute("DROP TRIGGER refuse ON outbox")
     _, told = await said(office)
     assert told == "Stopped: a waiting message is dropped. What had been done by then stays done."
+
+
+async def test_a_stop_and_a_part_that_ends_at_that_moment_take_their_locks_in_one_order(office: Office):
+    """Or PostgreSQL has to end one of them: what a part sends counts up its conversation, which a /stop is stored into."""
+    message_id = await office.store("hello", conversation="thread")
+    await office.pool.execute(
+        "INSERT INTO message_workers (worker_id, message_id, tenant_id, employee_id, intent_index, intent) "
+        "SELECT $2, message_id, tenant_id, employee_id, 0, '{}' FROM inbound_messages WHERE message_id = $1",
+        message_id, new_id(),
+    )  # fmt: skip
+    async with asyncio.TaskGroup() as group, office.pool.acquire() as part, part.transaction():
+        await part.execute("UPDATE message_workers SET reason = 'ends' WHERE message_id = $1", message_id)
+        stopping = group.create_task(said(office))
+        async with asyncio.timeout(20):
+            while not await office.pool.fetchval(
+                "SELECT true FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            ):
+                await asyncio.sleep(0.01)
+        await part.execute(
+            "INSERT INTO outbox (outbox_id, message_id, conversation_id, tenant_id, employee_id, kind, body, epoch) "
+            "SELECT $2, message_id, conversation_id, tenant_id, employee_id, 'follow_up', 'x', 1 FROM inbound_messages "
+            "WHERE message_id = $1", message_id, new_id(),
+        )  # fmt: skip
+    await stopping
+    assert (await office.row(message_id))["cancelled_by"] is not None
