@@ -12,7 +12,7 @@ from agent.prompts import blocks
 from tests.integration.agent.conftest import Office
 from tests.integration.agent.deciding import sorted_as
 
-WRONG = {
+WRONG: dict[str, Any] = {
     "category": "verdict",
     "priority": None,
     "sentiment": 3,
