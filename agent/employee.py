@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -26,6 +26,7 @@ from agent.loop import LoopTimes, ProactiveLoop
 from agent.memory import Memories
 from agent.models.interface import Model
 from agent.models.metered import MeteredModel
+from agent.patience import patiently
 from agent.pipeline.analyze import Analyzer
 from agent.pipeline.coordinator import Coordinator
 from agent.pipeline.progress import Progress
@@ -43,8 +44,6 @@ from empla.capabilities import MAX_IN_WORK, SHIPPED_CAPABILITIES
 from empla.egress import rule_of
 from empla.prices import Price
 from empla.store.connect import Pool, connect
-from empla.store.errors import StoreUnavailable
-from empla.store.outage import Outage
 from empla.v1 import control_pb2, sidecar_pb2
 from empla.v1 import gateway_pb2 as pb
 from workstation.egress import EgressPolicy, EgressProxy
@@ -54,7 +53,6 @@ from workstation.local.files import LocalFileSystem
 
 log = logging.getLogger(__name__)
 
-STORE_RETRY_SECONDS = 0.5
 DEFAULT_HEARTBEAT_MS = 5_000
 
 
@@ -79,7 +77,7 @@ class DigitalEmployee:
         frames = self.gateway.frames()
         welcome = await _welcome(frames)
         async with self._open(welcome.configuration) as parts, asyncio.TaskGroup() as life:
-            await _patiently(lambda: parts.coordinator.run(life))
+            await patiently(lambda: parts.coordinator.run(life), "starting")
             looping = life.create_task(parts.loop.run(), name="proactive loop")
             beating = life.create_task(self._beat(parts, welcome.heartbeat_ms), name="heartbeat")
             drain = await self._listen(frames, parts)
@@ -162,7 +160,7 @@ class DigitalEmployee:
             coordinator = Coordinator(
                 pool=pool,
                 identity=self.identity,
-                transitions=await _patiently(lambda: Transitions.load(pool, self.identity)),
+                transitions=await patiently(lambda: Transitions.load(pool, self.identity), "starting"),
                 warm=(warm := WarmContext()),
                 send=self.gateway.send,
                 on_handled=loop.wake,
@@ -258,17 +256,6 @@ def _rules(profile: control_pb2.Profile) -> Iterator[control_pb2.EgressRule]:
             log.warning("an egress rule is left out: %s", error)
         else:
             yield written
-
-
-async def _patiently[T](what: Callable[[], Awaitable[T]]) -> T:
-    """Do what needs the database as soon as it is there."""
-    outage = Outage(log, "starting")
-    while True:
-        try:
-            return await what()
-        except StoreUnavailable as error:
-            outage.lasts(error)
-            await asyncio.sleep(STORE_RETRY_SECONDS)
 
 
 @contextmanager

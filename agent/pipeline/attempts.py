@@ -12,22 +12,20 @@ from uuid import UUID
 from agent.errors import Cancelled, StepFailed, Superseded
 from agent.models.interface import ModelError, ModelResponse
 from agent.models.metered import metering
+from agent.patience import patiently
 from agent.pipeline.ending import Interruptions
 from agent.pipeline.merge import failure_notice
 from agent.pipeline.progress import Progress
 from agent.pipeline.step import Done, Step, Work
 from agent.pipeline.units import BACKGROUND, Move, Outcome, Place, Record, Unit
 from empla import telemetry
-from empla.store.errors import StoreUnavailable
 from empla.store.ids import new_id
-from empla.store.outage import Outage
 from empla.v1 import control_pb2
 
 log = logging.getLogger(__name__)
 
 BACKOFF_SECONDS = 0.5
 MAX_BACKOFF_SECONDS = 30.0
-STORE_RETRY_SECONDS = 0.5
 
 
 async def attempt(step: Step, work: Work, unit: Unit, progress: Progress, running: Interruptions) -> Move:
@@ -60,17 +58,12 @@ async def _run_while_store_is_away(step: Step, work: Work, unit_id: UUID) -> Don
 
     What its actions came to meanwhile is kept in `work` and recorded first.
     """
-    outage = Outage(log, f"step {step.name}")
-    while True:
-        try:
-            async with asyncio.timeout(step.deadline):
-                done = await step.run(work, unit_id)
-        except StoreUnavailable as error:
-            outage.lasts(error)
-            await asyncio.sleep(STORE_RETRY_SECONDS)
-        else:
-            outage.over()
-            return done
+
+    async def run() -> Done:
+        async with asyncio.timeout(step.deadline):
+            return await step.run(work, unit_id)
+
+    return await patiently(run, f"step {step.name}")
 
 
 def _after_error(step: Step, work: Work, unit: Unit, error: Exception, record: Record) -> Move:

@@ -19,9 +19,9 @@ from uuid import UUID
 
 from agent.errors import Superseded, TransitionRefused
 from agent.identity import Identity
+from agent.patience import RETRY_SECONDS, patiently
 from agent.pipeline.busy import Waiting
 from agent.pipeline.ending import Ending
-from agent.pipeline.patience import STORE_RETRY_SECONDS, patiently
 from agent.pipeline.progress import Progress
 from agent.pipeline.restoring import Left
 from agent.pipeline.resuming import resumed
@@ -143,7 +143,7 @@ class Coordinator:
                     await self._pool.execute(SQL.release, self._identity.employee_id, self._identity.epoch)
             except StoreUnavailable as error:
                 log.warning("the database is away, giving work back waits: %s", error)
-                await asyncio.sleep(STORE_RETRY_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
             else:
                 return
 
@@ -217,27 +217,19 @@ class Coordinator:
         return work
 
     async def _claim(self, incoming: Incoming) -> tuple[Unit, Work] | None:
-        while True:
-            try:
-                with translated():
-                    row = await self._pool.fetchrow(
-                        SQL.claim, [incoming.message_id], self._identity.employee_id, self._identity.epoch
-                    )
-            except StoreUnavailable:
-                await asyncio.sleep(STORE_RETRY_SECONDS)
-                continue
-            if row is None:
-                return None
-            unit = Unit(
-                machine="message",
-                unit_id=incoming.message_id,
-                message_id=incoming.message_id,
-                place=Place("received", "security_filter"),
-                attempt=1,
-                queued_at=row["queued_at"],
-                started_at=time.time(),
-            )
-            return unit, await self._work_of(incoming, row)
+        row = await patiently(lambda: self._taking.claim(incoming.message_id), "a claim")
+        if row is None:
+            return None
+        unit = Unit(
+            machine="message",
+            unit_id=incoming.message_id,
+            message_id=incoming.message_id,
+            place=Place("received", "security_filter"),
+            attempt=1,
+            queued_at=row["queued_at"],
+            started_at=time.time(),
+        )
+        return unit, await self._work_of(incoming, row)
 
     # What was answered
 

@@ -7,11 +7,11 @@ from contextlib import suppress
 from uuid import UUID
 
 from agent.errors import Cancelled, StepFailed, Superseded, TransitionRefused
+from agent.patience import patiently
 from agent.pipeline.attempts import attempt, gave_up, unrecordable, unstorable
 from agent.pipeline.ending import Ending
 from agent.pipeline.merge import merging, with_late_rows
 from agent.pipeline.parts import part_of
-from agent.pipeline.patience import patiently
 from agent.pipeline.progress import Progress
 from agent.pipeline.step import Step, Work
 from agent.pipeline.transitions import Transitions

@@ -25,6 +25,11 @@ class Taking:
     pool: Pool
     identity: Identity
 
+    async def claim(self, message_id: UUID) -> Any | None:
+        """The row of a delivered message that is from now on this launch's; None when it may not be claimed (any more)."""
+        with translated():
+            return await self.pool.fetchrow(SQL.claim, [message_id], self.identity.employee_id, self.identity.epoch)
+
     async def take_over(self) -> list[Left]:
         """Everything live that an earlier launch left; raises `Superseded`."""
         me, epoch = self.identity.employee_id, self.identity.epoch
