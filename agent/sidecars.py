@@ -147,7 +147,8 @@ class Sidecars:
         try:
             lease = await self._gateway.acquire_sidecar(kind, memory_bytes=memory_bytes, idle_ttl=self._idle)
             sidecar = Sidecar(lease, memory_bytes)
-            async with self._given_back(sidecar), dialing(lease.address, lambda: sidecar.token) as workstation:
+            dialed = dialing(lease.address, lambda: sidecar.token, instance=lease.sidecar_id)
+            async with self._given_back(sidecar), dialed as workstation:
                 sidecar.workstation = workstation
                 await self._configure(sidecar)
                 sidecar.waited = time.monotonic() - began

@@ -55,7 +55,7 @@ class Site:
         began = time.perf_counter()
         wanted = pb.AcquireSidecarRequest(kind=control_pb2.SIDECAR_KIND_COMPUTE, idle_ttl_seconds=600)
         lease: pb.SidecarLease = await self.gateway.AcquireSidecar(wanted, timeout=120)
-        async with dialing(lease.address, lease.token) as workstation:
+        async with dialing(lease.address, lease.token, instance=lease.sidecar_id) as workstation:
             await workstation.compute.start("first", ExecSpec(argv=("/usr/bin/true",)))
             status = await workstation.compute.wait("first")
             taken = (time.perf_counter() - began) * 1000

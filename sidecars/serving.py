@@ -70,6 +70,7 @@ async def serve(
             files=files,
             compute=compute,
             browser=browser,
+            instance=str(settings.id),  # which is this process's alone: no sidecar is started twice
             also=also,
             grace=GRACE_SECONDS,
         ) as address:

@@ -11,10 +11,12 @@ SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, to_timestamp($14:
 RETURNING sidecar_id;
 
 -- name: lease
--- Its lease until then, unless the launch that it is for is no longer the employee's.
-WITH fence AS (SELECT employee_id FROM employee_epochs WHERE employee_id = $2 AND epoch = $3 FOR KEY SHARE)
+-- Its lease until then, unless the launch that it is for is no longer the employee's. Does not wait for the disk: if the
+-- server dies and loses it, this control plane still knows of the lease, and a later one ends the sidecar early.
+WITH fence AS (SELECT employee_id FROM employee_epochs WHERE employee_id = $2 AND epoch = $3 FOR KEY SHARE),
+at_once AS (SELECT set_config('synchronous_commit', 'off', true))
 UPDATE sidecars s SET state = 'leased', idle_ttl_seconds = $4, expires_at = to_timestamp($5::double precision)
-FROM fence WHERE s.sidecar_id = $1 AND s.employee_id = fence.employee_id AND s.epoch = $3
+FROM fence, at_once WHERE s.sidecar_id = $1 AND s.employee_id = fence.employee_id AND s.epoch = $3
 RETURNING s.sidecar_id;
 
 -- name: gone

@@ -30,15 +30,17 @@ async def dialing(
     target: str,
     token: str | Callable[[], str],
     *,
+    instance: str = "",
     credentials: grpc.ChannelCredentials | None = None,
     patience: float = PATIENCE_SECONDS,
 ) -> AsyncIterator[RemoteWorkstation]:
     """A workstation at a gRPC target, which is reached when it is first used; `patience` as for `Connection`, in seconds.
 
-    Calls carry `token`, or what that gives then. Raises `NotLocal` for another machine without `credentials` for TLS.
+    Calls carry `token`, or what that gives then. `instance` names the process that is to serve, where that is known; else
+    it is asked for. Raises `NotLocal` for another machine without `credentials` for TLS.
     """
     async with rpc.dialing(target, token, credentials=credentials, max_message_bytes=MAX_MESSAGE_BYTES) as channel:
         connection = Connection(channel, patience=patience)
         yield RemoteWorkstation(
-            connection, RemoteFileSystem(connection), RemoteCompute(connection), RemoteBrowser(connection)
+            connection, RemoteFileSystem(connection), RemoteCompute(connection, instance), RemoteBrowser(connection)
         )

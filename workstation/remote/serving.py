@@ -30,14 +30,15 @@ async def serving(
     files: FileSystem | None = None,
     compute: Compute | None = None,
     browser: Browser | None = None,
+    instance: str = "",
     also: Mapping[str, rpc.Register] | None = None,
     credentials: grpc.ServerCredentials | None = None,
     grace: float = 1.0,
 ) -> AsyncIterator[str]:
     """Serve what is given, and `also` other services; yields the address that is bound.
 
-    A service that is not given is UNIMPLEMENTED. `address` and `credentials` as for `rpc.serving`, whose errors this
-    raises. Leaving the block gives running calls `grace` seconds.
+    A service that is not given is UNIMPLEMENTED. `instance` as for `ComputeServicer`, `address` and `credentials` as for
+    `rpc.serving`, whose errors this raises. Leaving the block gives running calls `grace` seconds.
     """
     async with AsyncExitStack() as stack:
         services: dict[str, rpc.Register] = dict(also or {})
@@ -45,7 +46,7 @@ async def serving(
             servicer: Any = FileSystemServicer(files)
             services[_SERVICES["FileSystem"]] = partial(add_to_server, servicer)
         if compute is not None:
-            servicer = await stack.enter_async_context(ComputeServicer(compute))
+            servicer = await stack.enter_async_context(ComputeServicer(compute, instance))
             services[_SERVICES["Compute"]] = partial(workstation_pb2_grpc.add_ComputeServicer_to_server, servicer)
         if browser is not None:
             servicer = BrowserServicer(browser)

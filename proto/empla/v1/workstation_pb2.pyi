@@ -1161,7 +1161,7 @@ class ComputeCapabilities(_message.Message):
     workspace_quota: Global___QuotaKind.ValueType
     """on what programs write"""
     instance: _builtins.str
-    """of the process that answers: with it all its executions and sessions are gone"""
+    """of the process that answers: with it all its executions and sessions are gone; a sidecar's id"""
     @_builtins.property
     def limits(self) -> Global___ComputeLimits: ...
     def __init__(

@@ -17,13 +17,14 @@ from controlplane.settings import Settings
 from empla import rpc
 from empla.leases import Lease, mint
 from empla.store.ids import new_id
-from empla.v1 import control_pb2, sidecar_pb2, sidecar_pb2_grpc
+from empla.v1 import control_pb2, sidecar_pb2, sidecar_pb2_grpc, workstation_pb2, workstation_pb2_grpc
 from empla.v1 import gateway_pb2 as pb
 from tests.integration.controlplane import seats
 from tests.integration.controlplane.conftest import Plane
 from tests.integration.controlplane.seats import Seat, at, groups, lives, owned, place, row, rows, run, until
 from workstation.errors import Unsupported, WorkstationError
 from workstation.interface import ExecSpec
+from workstation.remote.compute.messages import exec_spec_message
 
 
 @pytest.fixture
@@ -80,6 +81,17 @@ async def test_a_sidecar_runs_programs_over_the_employees_workspace(plane: Plane
     assert (said.sidecar_id, said.employee_id, said.kind) == (lease.sidecar_id, str(seat.employee_id), seats.COMPUTE)
     assert (place(lease).stat().st_mode & 0o777, place(lease).is_relative_to(plane.settings.home)) == (0o700, True)
     assert not place(lease).is_relative_to(plane.settings.workspaces)
+
+
+async def test_programs_of_a_sidecar_start_in_that_one_alone(seat: Seat):
+    lease = await seat.acquire()
+    async with rpc.dialing(lease.address, lease.token) as channel:
+        stub = workstation_pb2_grpc.ComputeStub(channel)
+        request = workstation_pb2.ExecStartRequest(exec_id="x", instance=str(new_id()))
+        request.spec.CopyFrom(exec_spec_message(ExecSpec(argv=("/usr/bin/true",))))
+        assert (await code_and_reason(stub.Start(request, timeout=30)))[0] is grpc.StatusCode.NOT_FOUND
+        request.instance = lease.sidecar_id
+        assert (await stub.Start(request, timeout=30)).exec_id == "x"
 
 
 async def test_a_browser_sidecar_opens_pages(plane: Plane, seat: Seat):

@@ -50,22 +50,22 @@ class RemoteCompute:
     """A `Compute` over a `Connection`; calls go on where they were when that breaks.
 
     All but `signal` may be made again. What runs in a process is gone with it: when another one answers at the same
-    address, executions that this object began end as `lost`, and so do runs.
+    address, executions that this object began end as `lost`, and so do runs. `instance` names the process that is expected
+    there; without one it is asked for its name before it first starts something.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, instance: str = "") -> None:
         self._connection = connection
         self._stub = workstation_pb2_grpc.ComputeStub(connection.channel)
-        self._known: tuple[ComputeCapabilities, str] | None = None
+        self._known_instance = instance
         self._begun: OrderedDict[str, tuple[str, ExecStatus]] = OrderedDict()
         self._sessions: OrderedDict[str, str] = OrderedDict()
 
     async def capabilities(self) -> ComputeCapabilities:
         """Say what works there; see `Compute.capabilities`."""
         answer = await self._ask(self._stub.Capabilities, pb.ComputeCapabilitiesRequest())
-        capabilities = messages.capabilities_of(answer)
-        self._known = capabilities, answer.instance
-        return capabilities
+        self._known_instance = answer.instance
+        return messages.capabilities_of(answer)
 
     async def start(self, exec_id: str, spec: ExecSpec) -> ExecStatus:
         """Start a program; see `Compute.start`. Its end is `lost` when its process is gone before it answers."""
@@ -278,10 +278,9 @@ class RemoteCompute:
         return replace(status, end=_LOST)
 
     async def _instance(self, *, anew: bool = False) -> str:
-        if anew or self._known is None:
+        if anew or not self._known_instance:
             await self.capabilities()
-        assert self._known is not None
-        return self._known[1]
+        return self._known_instance
 
     async def _require(self, size: int, limit: str) -> None:
         """Raise `LimitExceeded` for what no message carries; all else is looked at there."""

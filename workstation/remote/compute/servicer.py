@@ -19,11 +19,14 @@ _READER = re.compile(r"[A-Za-z0-9_-]{0,64}")
 
 
 class ComputeServicer(workstation_pb2_grpc.ComputeServicer):
-    """Serves `compute`; an async context manager, to be open as long as calls come."""
+    """Serves `compute`; an async context manager, to be open as long as calls come.
 
-    def __init__(self, compute: Compute) -> None:
+    `instance` names this process, and never another one; without it there is a name that nobody can know beforehand.
+    """
+
+    def __init__(self, compute: Compute, instance: str = "") -> None:
         self._compute, self._readers = compute, Readers()
-        self._instance = uuid4().hex
+        self._instance = instance or uuid4().hex
 
     async def __aenter__(self) -> Self:
         await self._readers.__aenter__()
