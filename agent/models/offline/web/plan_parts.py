@@ -1,7 +1,7 @@
 """A plan and what it is made of."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from agent.models.offline.facts import is_instruction
@@ -49,7 +49,13 @@ def one_name(name: str) -> str:
 
 def same_name(one: str, other: str) -> bool:
     """Whether two names are those of one plan, as Pro is the Pro plan."""
-    return _short(one) == _short(other)
+    return bare_name(one) == bare_name(other)
+
+
+def bare_name(name: str) -> str:
+    """What the names of one plan have in common, to find it by."""
+    plain = re.sub(r"^(?:the|our|der|le)\s+", "", one_name(name).casefold())
+    return re.sub(r"[\s-]*\b(?:plan|tier|package|edition|subscription|tarif|paket)$", "", plain).strip() or plain
 
 
 def is_name(text: str) -> bool:
@@ -64,13 +70,15 @@ def is_name(text: str) -> bool:
     )
 
 
-def merged(one: Plan, other: Plan) -> Plan:
-    """All that is said of a plan in two places."""
+def merged(plans: Sequence[Plan]) -> Plan:
+    """All that is said of one plan in several places, under its first name."""
+    if len(plans) == 1:
+        return plans[0]
     return replace(
-        one,
-        prices=_unique([*one.prices, *other.prices]),
-        features=_unique([*one.features, *other.features]),
-        fields=_unique([*one.fields, *other.fields]),
+        plans[0],
+        prices=_unique(price for plan in plans for price in plan.prices),
+        features=_unique(feature for plan in plans for feature in plan.features),
+        fields=_unique(field for plan in plans for field in plan.fields),
     )
 
 
@@ -80,11 +88,6 @@ def told(value: str) -> bool | None:
     if plain in _YES:
         return True
     return False if plain in _NO or plain in _NOT_INCLUDED or not plain else None
-
-
-def _short(name: str) -> str:
-    plain = re.sub(r"^(?:the|our|der|le)\s+", "", one_name(name).casefold())
-    return re.sub(r"[\s-]*\b(?:plan|tier|package|edition|subscription|tarif|paket)$", "", plain).strip() or plain
 
 
 def _unique[T](items: Iterable[T]) -> tuple[T, ...]:

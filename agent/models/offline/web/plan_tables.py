@@ -1,11 +1,11 @@
 """Plans in tables: a column or a row for each."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from agent.models.offline.web.outline import Block
-from agent.models.offline.web.plan_parts import Plan, one_name, same_name
+from agent.models.offline.web.plan_parts import Plan, bare_name, one_name
 from agent.models.offline.web.prices import Price, is_bare, leads, period_of, prices
 
 _PRICE_WORD = re.compile(
@@ -33,9 +33,9 @@ def plans(blocks: Sequence[Block]) -> list[Plan]:
 
 def enriched(found: Sequence[Plan], blocks: Sequence[Block]) -> list[Plan]:
     """The plans with what tables that name them in their header say of them."""
-    known = list(found)
+    known, places = list(found), {bare_name(plan.name): position for position, plan in enumerate(found)}
     for block in blocks:
-        for column, position in _named(block, known).items():
+        for column, position in _named(block, places).items():
             plan = known[position]
             labels = {label.casefold() for label, _ in plan.fields}
             cells = [(row[0], row[column]) for row in _squared(block.rows)[1:] if row[0] and not is_bare(row[column])]
@@ -45,10 +45,10 @@ def enriched(found: Sequence[Plan], blocks: Sequence[Block]) -> list[Plan]:
     return known
 
 
-def _named(block: Block, known: Sequence[Plan]) -> dict[int, int]:
-    """Which column of a table is about which of the plans, where it has two or more."""
+def _named(block: Block, places: Mapping[str, int]) -> dict[int, int]:
+    """Which column of a table is about which of the plans, where it has two or more; `places` are theirs by bare name."""
     header = _squared(block.rows)[0] if block.rows else ()
-    found = {c: p for c, name in enumerate(header) for p, plan in enumerate(known) if same_name(name, plan.name)}
+    found = {c: places[bare] for c, name in enumerate(header) if (bare := bare_name(name)) in places}
     return found if len(found) > 1 else {}
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from agent.models.offline.sentences import sentences
 from agent.models.offline.web import plan_cards, plan_tables
 from agent.models.offline.web.outline import Block, outline
-from agent.models.offline.web.plan_parts import Plan, merged, one_name, same_name
+from agent.models.offline.web.plan_parts import Plan, bare_name, merged, one_name
 from agent.models.offline.web.prices import prices
 
 _SENTENCE = re.compile(
@@ -52,11 +52,10 @@ def offer(markdown: str) -> Offer:
 
 def _united(found: Sequence[Plan]) -> list[Plan]:
     """Plans of one name made one: pages show them by the month and once more by the year."""
-    united: dict[str, Plan] = {}
+    by_name: dict[str, list[Plan]] = {}
     for plan in found:
-        known = next((other for other in united if same_name(other, plan.name)), plan.name)
-        united[known] = merged(united[known], plan) if known in united else plan
-    return list(united.values())
+        by_name.setdefault(bare_name(plan.name), []).append(plan)
+    return [merged(plans) for plans in by_name.values()]
 
 
 def _in_sentences(blocks: Sequence[Block]) -> list[Plan]:

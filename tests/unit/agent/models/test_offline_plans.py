@@ -1,5 +1,7 @@
 """The plans of pages in the layouts that pages have."""
 
+import cProfile
+
 import pytest
 
 from agent.models.offline.web.comparing import compared
@@ -120,6 +122,17 @@ def test_differences_and_what_is_shared_are_told_as_the_page_has_them():
 def test_a_table_without_prices_adds_to_the_cards_it_names():
     page = "## A\n\n$9\n\n## B\n\n$19\n\n# Compare\n\n| Feature | A | B |\n|---|---|---|\n| Users | 3 | 10 |"
     assert "- Users: A 3, B 10" in compared(offer(page).plans)
+
+
+def test_what_a_long_list_of_prices_takes_grows_with_its_length_and_no_faster():
+    def calls(rows: int) -> int:
+        page = "| Item | Price |\n|---|---|\n" + "".join(f"| Item {i} | {i} USD |\n" for i in range(rows))
+        profile = cProfile.Profile()
+        found = profile.runcall(offer, page)
+        assert len(found.plans) == 12
+        return sum(entry.callcount for entry in profile.getstats())
+
+    assert calls(400) < 6 * calls(100)
 
 
 def test_a_page_without_plans_has_none():
