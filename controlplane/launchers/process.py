@@ -262,8 +262,7 @@ async def _start_parent(path: Path, log: Path, kind: Parent) -> asyncio.subproce
     try:
         await _until_ready(parent, log)
     except BaseException:
-        parent.kill()
-        await parent.wait()
+        await _killed(parent)
         raise
     return parent
 
@@ -273,8 +272,13 @@ async def _ended(parent: asyncio.subprocess.Process) -> None:
         async with asyncio.timeout(ANSWER_SECONDS):
             await parent.wait()
     except TimeoutError:
+        await _killed(parent)
+
+
+async def _killed(parent: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it ended by itself
         parent.kill()
-        await parent.wait()
+    await parent.wait()
 
 
 async def _until_ready(parent: asyncio.subprocess.Process, log: Path) -> None:
