@@ -15,6 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from controlplane.auth import Operator
 from controlplane.channels import Channel, Channels
+from controlplane.cycles import Cycles
 from controlplane.decisions import decision_of, reason_of
 from controlplane.employees import AUTONOMY, DEFAULT_TENANT, EmployeeRecord, Employees, is_id
 from controlplane.errors import Forbidden, Invalid, NotNow, Unknown
@@ -52,6 +53,7 @@ class Parts:
     channels: Channels
     receiver: Receiver
     messages: Messages
+    cycles: Cycles
     followers: Followers
     streams: Streams
     lifecycle: Lifecycle
@@ -133,6 +135,14 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         record = await self._find(request.employee)
         async for line in self._parts.logs.tail(record.employee_id, request.lines, follow=request.follow):
             yield pb.LogLine(text=line)
+
+    async def ListCycles(self, request: pb.ListCyclesRequest, context: Any) -> pb.ListCyclesResponse:
+        record = await self._find(request.employee)
+        before = _id(request.page_token, "page_token") if request.page_token else None
+        cycles, following = await self._parts.cycles.page(
+            record.employee_id, size=_page_size(request.page_size), before=before
+        )
+        return pb.ListCyclesResponse(cycles=cycles, next_page_token=following)
 
     # Messages
 

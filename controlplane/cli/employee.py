@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from controlplane.cli.client import DEADLINE, connected
+from controlplane.cli.cycles import cycles
 from controlplane.cli.document import as_document, enum_word
 from controlplane.cli.logs import logs
 from controlplane.cli.output import age, dim, json_option, local_time, print_json, print_table
@@ -35,6 +36,7 @@ def employee() -> None:
 
 
 employee.add_command(logs)
+employee.add_command(cycles)
 
 
 @employee.command(name="list")

@@ -1904,6 +1904,111 @@ class StopSidecarResponse(_message.Message):
 Global___StopSidecarResponse: _TypeAlias = StopSidecarResponse  # noqa: Y015
 
 @_typing.final
+class ListCyclesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EMPLOYEE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    employee: _builtins.str
+    page_size: _builtins.int
+    """0: 50; at most 500"""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        employee: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["employee", b"employee", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCyclesRequest: _TypeAlias = ListCyclesRequest  # noqa: Y015
+
+@_typing.final
+class ListCyclesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CYCLES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def cycles(self) -> _containers.RepeatedCompositeFieldContainer[Global___Cycle]: ...
+    def __init__(
+        self,
+        *,
+        cycles: _abc.Iterable[Global___Cycle] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cycles", b"cycles", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCyclesResponse: _TypeAlias = ListCyclesResponse  # noqa: Y015
+
+@_typing.final
+class Cycle(_message.Message):
+    """One round of perceiving, thinking and acting."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CYCLE_ID_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    PERCEIVED_FIELD_NUMBER: _builtins.int
+    INTENTION_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    FINISHED_AT_FIELD_NUMBER: _builtins.int
+    cycle_id: _builtins.str
+    epoch: _builtins.int
+    """the launch that went through it"""
+    phase: _builtins.str
+    """perceive, think or act while it goes on; done"""
+    outcome: _builtins.str
+    """acted, nothing_to_do, failed, or lost: the process ended in the midst of it; empty while it goes on"""
+    error: _builtins.str
+    @_builtins.property
+    def perceived(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """the kind of each event that it dealt with, such as message_handled"""
+
+    @_builtins.property
+    def intention(self) -> _struct_pb2.Struct:
+        """what it decided to do"""
+
+    @_builtins.property
+    def started_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def finished_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        cycle_id: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        phase: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+        error: _builtins.str = ...,
+        perceived: _abc.Iterable[_builtins.str] | None = ...,
+        intention: _struct_pb2.Struct | None = ...,
+        started_at: _timestamp_pb2.Timestamp | None = ...,
+        finished_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["finished_at", b"finished_at", "intention", b"intention", "started_at", b"started_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cycle_id", b"cycle_id", "epoch", b"epoch", "error", b"error", "finished_at", b"finished_at", "intention", b"intention", "outcome", b"outcome", "perceived", b"perceived", "phase", b"phase", "started_at", b"started_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Cycle: _TypeAlias = Cycle  # noqa: Y015
+
+@_typing.final
 class PauseRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
