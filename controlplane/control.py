@@ -15,7 +15,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from controlplane.auth import Operator
 from controlplane.channels import Channel, Channels
-from controlplane.cycles import Cycles
 from controlplane.decisions import decision_of, reason_of
 from controlplane.employees import AUTONOMY, DEFAULT_TENANT, EmployeeRecord, Employees, is_id
 from controlplane.errors import Forbidden, Invalid, NotNow, Unknown
@@ -24,6 +23,7 @@ from controlplane.gateway import Streams, configuration
 from controlplane.lifecycle import Lifecycle
 from controlplane.logs import Logs
 from controlplane.messages import Messages, Room, fitting
+from controlplane.minds import Minds
 from controlplane.profiles import shipped_profile
 from controlplane.receiver import Arrival, Receiver, Stored
 from controlplane.reviews import Reviews
@@ -53,7 +53,7 @@ class Parts:
     channels: Channels
     receiver: Receiver
     messages: Messages
-    cycles: Cycles
+    minds: Minds
     followers: Followers
     streams: Streams
     lifecycle: Lifecycle
@@ -139,10 +139,17 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
     async def ListCycles(self, request: pb.ListCyclesRequest, context: Any) -> pb.ListCyclesResponse:
         record = await self._find(request.employee)
         before = _id(request.page_token, "page_token") if request.page_token else None
-        cycles, following = await self._parts.cycles.page(
+        cycles, following = await self._parts.minds.cycles(
             record.employee_id, size=_page_size(request.page_size), before=before
         )
         return pb.ListCyclesResponse(cycles=cycles, next_page_token=following)
+
+    async def ListBeliefs(self, request: pb.ListBeliefsRequest, context: Any) -> pb.ListBeliefsResponse:
+        record = await self._find(request.employee)
+        beliefs, following = await self._parts.minds.beliefs(
+            record.employee_id, size=_page_size(request.page_size), token=request.page_token
+        )
+        return pb.ListBeliefsResponse(beliefs=beliefs, next_page_token=following)
 
     # Messages
 

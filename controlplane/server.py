@@ -13,7 +13,6 @@ from controlplane.auth import Tokens
 from controlplane.callbacks import Callbacks
 from controlplane.channels import Channels
 from controlplane.control import ControlPlane, Parts
-from controlplane.cycles import Cycles
 from controlplane.egress import Egress
 from controlplane.employees import DEFAULT_TENANT, Employees
 from controlplane.errors import LaunchFailed, to_status
@@ -29,6 +28,7 @@ from controlplane.lifecycle import LaunchSettings, Lifecycle
 from controlplane.logs import Logs
 from controlplane.messages import Messages
 from controlplane.metrics import Metrics
+from controlplane.minds import Minds
 from controlplane.packages import make_directory
 from controlplane.receiver import Receiver
 from controlplane.reviews import Reviews
@@ -202,7 +202,7 @@ def _parts(
         channels=Channels(pool, Egress(settings.callback_networks)),
         receiver=Receiver(pool, on_stored=lambda employee_id, _: streams.look(employee_id), on_stopped=stopping.tell),
         messages=Messages(pool),
-        cycles=Cycles(pool),
+        minds=Minds(pool),
         followers=followers,
         streams=streams,
         lifecycle=Lifecycle(

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from agent.errors import Superseded
 from agent.identity import Identity
-from agent.mind.revision import DROPPED_BELOW, Belief, Change, Key, Observation, Revised, compared, revised, settled
+from agent.mind.revision import Belief, Change, Key, Observation, Revised, compared, revised, settled
+from empla.beliefs import DROPPED_BELOW
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
 
 SQL = load_queries("agent.mind", "beliefs.sql")

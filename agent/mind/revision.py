@@ -8,11 +8,9 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from empla.beliefs import DROPPED_BELOW, confidence_left
 from empla.store.ids import new_id
 
-DECAY_PER_DAY = 0.1
-"""What nobody confirms is worth less every day."""
-DROPPED_BELOW = 0.1
 CERTAIN_FROM = 0.9
 """From here on a belief is a fact, and becomes a semantic memory."""
 MOST_OF_ONE = 0.8
@@ -20,7 +18,6 @@ MOST_OF_ONE = 0.8
 MOST = 0.99
 MAX_HELD = 1000
 MAX_KEY = 400
-_DAY_SECONDS = 86_400
 _ARTICLE = re.compile(r"^(?:the|a|an) (?=.)")
 
 type Key = tuple[str, str]
@@ -65,8 +62,7 @@ class Belief:
 
     def confidence_at(self, now: datetime) -> float:
         """What is left of the confidence."""
-        days = max(0.0, (now - self.supported_at).total_seconds() / _DAY_SECONDS)
-        return max(0.0, self.confidence - DECAY_PER_DAY * days)
+        return confidence_left(self.confidence, self.supported_at, now)
 
     def in_words(self) -> str:
         """As a sentence."""

@@ -102,7 +102,8 @@ async def test_an_event_counts_once_however_often_it_is_perceived(office: Office
             patch.setattr(mind.memories, "remember", _broken)
             with pytest.raises(ValueError, match="broken"):
                 await mind.perceives(proposing(("Acme", "12k", 0.6)))
-        assert await mind.again() == "acted"  # asking the model again would end the script
+        assert await mind.again() == "acted"
+        assert len(mind.asked) == 1
         assert await mind.held() == [("Acme", "12k", 0.6)]
         assert len(await mind.memories.recall("news")) == 1
 

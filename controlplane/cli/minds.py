@@ -1,4 +1,4 @@
-"""`empla employee cycles`: what an employee's proactive loop did."""
+"""`empla employee cycles` and `beliefs`: what an employee's proactive loop did, and what came of it."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,7 +9,6 @@ from controlplane.cli.client import connected
 from controlplane.cli.document import as_document
 from controlplane.cli.output import json_option, local_time, milliseconds, print_json, print_table
 from controlplane.cli.pages import listed
-from controlplane.cli.safe_text import printable
 from empla.v1 import control_pb2
 
 
@@ -37,9 +36,29 @@ def _row(cycle: control_pb2.Cycle) -> tuple[str, ...]:
         str(cycle.epoch),
         cycle.outcome or f"in {cycle.phase}",
         _counted(Counter(cycle.perceived).items()),
-        printable(cycle.error) or decided,
+        cycle.error or decided,
     )
 
 
 def _counted(items: Iterable[tuple[str, int]]) -> str:
-    return ", ".join(f"{count} × {printable(name)}" for name, count in items)
+    return ", ".join(f"{count} × {name}" for name, count in items)
+
+
+@click.command()
+@click.argument("name")
+@json_option
+def beliefs(name: str, as_json: bool) -> None:
+    """Print what an employee believes, how sure it is now, and why; with --json also what it was before."""
+    with connected() as control_plane:
+        found = listed(control_plane.ListBeliefs, control_pb2.ListBeliefsRequest(employee=name), "beliefs")
+    if as_json:
+        print_json([as_document(belief) for belief in found])
+        return
+    header = ("SUBJECT", "PREDICATE", "OBJECT", "SURE", "SINCE", "WHY")
+    print_table(header, map(_belief, found), nothing=f"{name} believes nothing yet")
+
+
+def _belief(belief: control_pb2.Belief) -> tuple[str, ...]:
+    last = belief.changes[0] if belief.changes else control_pb2.BeliefChange()
+    what = (belief.subject, belief.predicate, belief.object)
+    return (*what, f"{belief.confidence:.2f}", local_time(belief.supported_at), f"{last.change}: {last.why}")

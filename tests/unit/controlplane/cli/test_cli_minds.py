@@ -1,4 +1,4 @@
-"""`empla employee cycles` against a control plane on loopback."""
+"""`empla employee cycles` and `beliefs` against a control plane on loopback."""
 
 import json
 from collections.abc import Callable
@@ -45,3 +45,20 @@ def test_each_cycle_is_a_line(peer: Any, empla: Fixture) -> None:
 def test_it_is_said_that_there_were_none(peer: Any, empla: Fixture) -> None:
     peer.answers["ListCycles"] = control_pb2.ListCyclesResponse()
     assert "ada has not been through a cycle" in empla("employee", "cycles", "ada").stdout
+
+
+def test_each_belief_is_a_line_with_its_last_reason(peer: Any, empla: Fixture) -> None:
+    held = control_pb2.Belief(subject="Acme", predicate="budget", object="12k", confidence=0.625)
+    held.changes.add(change="confirmed", why="said again, with 0.50")
+    held.changes.add(change="formed", why="nothing was believed about it")
+    peer.answers["ListBeliefs"] = control_pb2.ListBeliefsResponse(beliefs=[held])
+    line = empla("employee", "beliefs", "ada").stdout.splitlines()[1].split()
+    assert line[:4] == ["Acme", "budget", "12k", "0.62"]
+    assert line[-5:] == ["confirmed:", "said", "again,", "with", "0.50"]
+    [shown] = json.loads(empla("employee", "beliefs", "ada", "--json").stdout)
+    assert [change["change"] for change in shown["changes"]] == ["confirmed", "formed"]
+
+
+def test_it_is_said_that_nothing_is_believed(peer: Any, empla: Fixture) -> None:
+    peer.answers["ListBeliefs"] = control_pb2.ListBeliefsResponse()
+    assert "ada believes nothing yet" in empla("employee", "beliefs", "ada").stdout
