@@ -1,4 +1,7 @@
-"""Logs and traces, the same in every process: one JSON object a line, W3C trace context across process boundaries."""
+"""Logs and traces, the same in every process: one JSON object a line, W3C trace context across process boundaries.
+
+A span has ids, numbers and names, and of an error its type: nothing that anybody wrote, and no secret.
+"""
 
 import json
 import logging
@@ -9,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Status, StatusCode
@@ -71,12 +74,24 @@ def trace_id(parent: str) -> str:
     return parts[1] if len(parts) == 4 else ""
 
 
+def span_id(parent: str) -> str:
+    """The 16 hex digits of the span in a `traceparent`, or ''."""
+    parts = parent.split("-")
+    return parts[2] if len(parts) == 4 else ""
+
+
 @contextmanager
 def span(name: str, parent: str = "", **attributes: str | int | float | bool) -> Iterator[str]:
     """Run a block as the span `name`, below the `traceparent` `parent` if given; yields the span's own."""
     context = remote_context(parent) if parent else None
-    with tracer.start_as_current_span(name, context=context, attributes=attributes):
-        yield traceparent()
+    with tracer.start_as_current_span(
+        name, context=context, attributes=attributes, record_exception=False, set_status_on_exception=False
+    ):
+        try:
+            yield traceparent()
+        except Exception as error:
+            failed(error)
+            raise
 
 
 def annotate(**attributes: str | int | float | bool) -> None:
@@ -85,7 +100,10 @@ def annotate(**attributes: str | int | float | bool) -> None:
 
 
 def failed(error: Exception) -> None:
-    """Mark the span that is current as one that failed of `error`, where that does not leave its block."""
-    current = trace.get_current_span()
-    current.record_exception(error)
-    current.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+    """Mark the span that is current as one that failed of `error`: of its type alone, for a message may quote anything."""
+    trace.get_current_span().set_status(Status(StatusCode.ERROR, type(error).__name__))
+
+
+def leave() -> None:
+    """Have what this task does from now on belong to no trace, when it outlives what it was begun for."""
+    attach(Context())
