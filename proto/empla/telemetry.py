@@ -17,11 +17,22 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from pydantic import BaseModel, ConfigDict, Field
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 tracer = trace.get_tracer("empla")
+
+
+class Collector(BaseModel):
+    """Who takes spans: a URL, headers that may hold a key, and a file with the roots of its certificate."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    endpoint: str = Field(repr=False)
+    headers: dict[str, str] = Field(default_factory=dict, repr=False)
+    certificate: str | None = None
 
 
 class JsonFormatter(logging.Formatter):
@@ -44,8 +55,19 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
-def start(service: str, *, level: str = "INFO", stream: TextIO = sys.stderr) -> None:
-    """Set up logging to `stream` and tracing for this process; called once, by its entry point."""
+@contextmanager
+def started(
+    service: str,
+    *,
+    level: str = "INFO",
+    stream: TextIO = sys.stderr,
+    collector: Collector | None = None,
+    **resource: str,
+) -> Iterator[None]:
+    """Log to `stream`, trace, and export to a `collector` if there is one; entered once, by a process's entry point.
+
+    `resource` says more of the process with each of its spans. Leaving the block takes up to two seconds, for the last ones.
+    """
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
@@ -53,7 +75,16 @@ def start(service: str, *, level: str = "INFO", stream: TextIO = sys.stderr) -> 
     for noisy in ("httpx", "httpx2", "asyncio", "aiohttp.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # Not Resource.create, which looks through all packages that are installed for detectors, at each start.
-    trace.set_tracer_provider(TracerProvider(resource=Resource({"service.name": service})))
+    provider = TracerProvider(resource=Resource({"service.name": service, **resource}), shutdown_on_exit=False)
+    if collector is not None:
+        from empla.otlp import Exporter  # noqa: PLC0415 - it takes as long to import as all else here, and few export
+
+        provider.add_span_processor(Exporter(collector))
+    trace.set_tracer_provider(provider)
+    try:
+        yield
+    finally:
+        provider.shutdown()
 
 
 def traceparent() -> str:
