@@ -15,6 +15,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context, attach
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from pydantic import BaseModel, ConfigDict, Field
@@ -74,8 +75,13 @@ def started(
     logging.captureWarnings(True)
     for noisy in ("httpx", "httpx2", "asyncio", "aiohttp.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    # Not Resource.create, which looks through all packages that are installed for detectors, at each start.
-    provider = TracerProvider(resource=Resource({"service.name": service, **resource}), shutdown_on_exit=False)
+    provider = TracerProvider(
+        # Spans that nobody gets are ids alone, and tell those below them, in other processes too, to be no more.
+        sampler=None if collector else ALWAYS_OFF,
+        # Not Resource.create, which looks through all packages that are installed for detectors, at each start.
+        resource=Resource({"service.name": service, **resource}),
+        shutdown_on_exit=False,
+    )
     if collector is not None:
         from empla.otlp import Exporter  # noqa: PLC0415 - it takes as long to import as all else here, and few export
 
