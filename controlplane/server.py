@@ -156,8 +156,10 @@ async def _sidecar_launcher(settings: Settings) -> AsyncIterator[ProcessLauncher
 
 def _sidecars(settings: Settings, pool: Pool, launcher: Launcher, workspaces: Workspaces) -> Sidecars:
     bounds = Bounds(settings.sidecars_per_employee, settings.sidecars_per_tenant, settings.sidecars_per_host)
-    # One for compute that is a container has no network.
-    collector = settings.collector if settings.sidecars_engine is None else None
+    collector = settings.collector
+    if collector is not None and settings.sidecars_engine is not None:
+        log.warning("sidecars that are containers export no traces: those for compute have no network")
+        collector = None
     plan = SidecarPlan(
         common={
             "quota_bytes": settings.workspace_quota_bytes,
