@@ -1,5 +1,6 @@
 """A collector of traces on loopback: takes OTLP over HTTP, keeps the spans, and can be away, busy, slow or choosy."""
 
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -56,8 +57,8 @@ def rejecting(spans: int, why: str) -> tuple[int, bytes]:
 
 
 @contextmanager
-def collecting() -> Iterator[Collector]:
-    """A collector for the block."""
+def collecting(secure: ssl.SSLContext | None = None) -> Iterator[Collector]:
+    """A collector for the block, over HTTPS if it is `secure`."""
     collector = Collector()
     collector.free.set()
 
@@ -82,7 +83,9 @@ def collecting() -> Iterator[Collector]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        collector.endpoint = f"http://127.0.0.1:{http.server_port}/v1/traces"
+        if secure:
+            http.socket = secure.wrap_socket(http.socket, server_side=True, do_handshake_on_connect=False)
+        collector.endpoint = f"http{'s' if secure else ''}://127.0.0.1:{http.server_port}/v1/traces"
         thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:

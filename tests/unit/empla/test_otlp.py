@@ -2,11 +2,13 @@
 
 import logging
 import os
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.resources import Resource
@@ -201,6 +203,25 @@ def test_with_a_collector_that_hangs_a_process_ends_all_the_same(
     with exporting(collector, monkeypatch, flush=0.5):
         make(4)
     assert told(caplog) == ["4 spans were not exported, 4 in all"]
+
+
+def test_over_https_a_collector_is_believed_only_if_somebody_vouches_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    secure = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    secure.load_cert_chain(certificate, key)
+    with collecting(secure) as collector:
+        with exporting(collector, monkeypatch):
+            make(1, "unknown")
+            until(lambda: told(caplog), "it is told")
+        assert "CERTIFICATE_VERIFY_FAILED" in told(caplog)[0]
+        with exporting(collector, monkeypatch, certificate=str(certificate)):
+            make(1, "known")
+        assert [span.name for span in collector.spans] == ["known"]
 
 
 FORKING = """
