@@ -117,7 +117,7 @@ def _health(health: control_pb2.EmployeeHealth) -> str:
     default="sales-ae",
     metavar="NAME_OR_FILE",
     show_default=True,
-    help="A shipped one, or a file.",
+    help="One of `empla profile list`, or a file.",
 )
 @_WHEN_BUSY
 @click.option("--start/--no-start", default=True, show_default=True, help="Start it as well.")

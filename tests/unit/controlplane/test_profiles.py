@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from controlplane.errors import Invalid
+from controlplane.errors import Invalid, Unknown
 from controlplane.profiles import checked_profile, parse_profile, shipped_names, shipped_profile
 from empla.capabilities import SHIPPED_CAPABILITIES
 from empla.v1 import control_pb2
@@ -28,6 +28,12 @@ def test_an_autonomy_that_there_is_not_is_refused():
     with pytest.raises(Invalid, match="autonomy is one of shadow, supervised, autonomous, and not 7") as refused:
         parse_profile({"role": "Clerk", "autonomy": 7})
     assert set(refused.value.fields) == {"profile.autonomy"}
+
+
+def test_there_are_the_profiles_that_the_readme_names():
+    assert shipped_names() == ["csm", "researcher", "sales-ae", "sdr", "support"]
+    with pytest.raises(Unknown, match="no profile 'boss'; there are: csm, researcher"):
+        shipped_profile("boss")
 
 
 @pytest.mark.parametrize("name", shipped_names())
