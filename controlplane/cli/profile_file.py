@@ -50,9 +50,9 @@ def _text(path: Path, language: str) -> str:
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
     try:
-        return data.decode().replace("\r\n", "\n")
+        return data.decode()
     except UnicodeDecodeError as error:
-        before = data[: error.start].decode().replace("\r\n", "\n")
+        before = data[: error.start].decode()
         raise _invalid(path, before, len(before), f"not valid {language}: this is not UTF-8") from error
 
 

@@ -16,6 +16,7 @@ plain = "with # and = and [ and \" in it" # "comment"
 literal='C:\no\escape'
 long = """
 two = "lines" ""\"""" # a value of its own
+quotes = """ends with "two"""""
 raw = \'\'\'
 it''s '\'\'\'\'
 "quoted key" . 'other' = 1.5
@@ -61,6 +62,7 @@ VALUES: dict[Path, str] = {
     ("plain",): '"with #',
     ("literal",): "'C:",
     ("long",): '"""\ntwo',
+    ("quotes",): '"""ends with',
     ("raw",): "'''\nit",
     ("quoted key", "other"): "1.5\n",
     ("when",): "1979-05-27 07:32:00\n",

@@ -166,6 +166,8 @@ def test_create_from_a_file(peer: Any, empla: Fixture, tmp_path: Path, name: str
         ),
         ("p.json", '{"role": "x",\n "loop": {}, "role": "y"}', "2:14: role stands here for the second time"),
         ("p.toml", "role = 'é'\r\ngoals = 1", "2:9: goals is a list, and not 1"),
+        ("p.toml", "role = 'é'\r\n\r\ngoals = one\r\n", "3:9: not valid TOML: Invalid value"),
+        ("p.toml", "role = 'é'\r\ngoals = '\udcff'", "2:10: not valid TOML: this is not UTF-8"),
         ("p.toml", "role = 'x'\n'max in work' = 1", "2:1: there is no field 'max in work'"),
         ("p.toml", "role =", "1:7: not valid TOML: Invalid value; the text ends here"),
         ("p.toml", "role = 'x'\nautonomy = shadow", "2:12: not valid TOML: Invalid value; text stands in quotes"),
