@@ -59,6 +59,7 @@ class Parts:
     sidecars: Sidecars
     stopping: Stopping
     model: str
+    embedding: str
 
 
 class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
@@ -255,6 +256,7 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         return pb.Overview(
             build=await asyncio.to_thread(version, "empla"),
             model=self._parts.model,
+            embedding=self._parts.embedding,
             http_address=self.http_address,
             now=now,
             last_messages=fitting(last, room),

@@ -3222,6 +3222,7 @@ class Overview(_message.Message):
     QUEUED_OUTBOX_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     HTTP_ADDRESS_FIELD_NUMBER: _builtins.int
+    EMBEDDING_FIELD_NUMBER: _builtins.int
     build: _builtins.str
     open_reviews: _builtins.int
     live_messages: _builtins.int
@@ -3230,6 +3231,8 @@ class Overview(_message.Message):
     """what employees use whose profile names no other, such as "openai gpt" or "offline rules" """
     http_address: _builtins.str
     """host:port of webhooks and the status page"""
+    embedding: _builtins.str
+    """how memories are found by meaning, or why they are found by their words only"""
     @_builtins.property
     def now(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -3255,10 +3258,11 @@ class Overview(_message.Message):
         queued_outbox: _builtins.int = ...,
         model: _builtins.str = ...,
         http_address: _builtins.str = ...,
+        embedding: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["latency", b"latency", "now", b"now"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["build", b"build", "employees", b"employees", "http_address", b"http_address", "last_messages", b"last_messages", "latency", b"latency", "live_messages", b"live_messages", "model", b"model", "now", b"now", "open_reviews", b"open_reviews", "queued_outbox", b"queued_outbox"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["build", b"build", "embedding", b"embedding", "employees", b"employees", "http_address", b"http_address", "last_messages", b"last_messages", "latency", b"latency", "live_messages", b"live_messages", "model", b"model", "now", b"now", "open_reviews", b"open_reviews", "queued_outbox", b"queued_outbox"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
