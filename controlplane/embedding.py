@@ -24,7 +24,7 @@ from controlplane.settings import Settings
 DIMENSIONS = 384
 MAX_TEXTS = 256
 MAX_TEXT_BYTES = 8 * 1024
-MAX_CALLS = 4
+MAX_CALLS = 8
 """Of one employee at once: a flood of one delays no other."""
 OPENAI_MODEL = "text-embedding-3-small"
 OPENAI_SECONDS = 20.0
@@ -40,6 +40,8 @@ class Embedder(Protocol):
     """A model that makes vectors of texts."""
 
     name: str
+    unrelated: float
+    """The cosine of two texts that have nothing to do with each other."""
 
     async def embed(self, texts: Sequence[str], *, query: bool) -> Vectors:
         """A vector for each text, which is a question (`query`) or what answers one; raises `Busy`."""
@@ -78,6 +80,15 @@ def _lacks() -> str:
     return ""
 
 
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The vectors of some texts, and what is to be known of the model that made them."""
+
+    model: str
+    unrelated: float
+    vectors: Vectors
+
+
 class Embedding:
     """Embeds for employees, in bounds; `said` tells people which model does it."""
 
@@ -85,14 +96,15 @@ class Embedding:
         self.said, self._model = choice.said, model
         self._calls: Counter[UUID] = Counter()
 
-    async def embed(self, employee_id: UUID, texts: Sequence[str], *, query: bool) -> tuple[str, Vectors]:
-        """The model's name and a vector for each text; raises `Invalid`, `Busy`, and `NotNow` when there is no model."""
+    async def embed(self, employee_id: UUID, texts: Sequence[str], *, query: bool) -> "Embedded":
+        """The model and a vector for each text; raises `Invalid`, `Busy`, and `NotNow` when there is no model."""
         if self._model is None:
             raise NotNow(self.said, reason="NO_EMBEDDING_MODEL")
         if len(texts) > MAX_TEXTS or any(len(text.encode()) > MAX_TEXT_BYTES for text in texts):
             raise Invalid("too much at once", fields={"texts": f"at most {MAX_TEXTS}, of {MAX_TEXT_BYTES} bytes"})
         with self._counted(employee_id):
-            return self._model.name, await self._model.embed(texts, query=query) if texts else []
+            vectors = await self._model.embed(texts, query=query) if texts else []
+            return Embedded(self._model.name, self._model.unrelated, vectors)
 
     @contextmanager
     def _counted(self, employee_id: UUID) -> Iterator[None]:
@@ -127,6 +139,7 @@ class LocalModel:
     """
 
     name = LOCAL_MODEL
+    unrelated = 0.75
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "embedding", initializer=_give_way)
@@ -190,6 +203,7 @@ class OpenAIModel:
     """OpenAI's embeddings, or those of a compatible server that can make 384 values of a text."""
 
     name = f"openai/{OPENAI_MODEL}"
+    unrelated = 0.1
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make, self._making = make, asyncio.Lock()

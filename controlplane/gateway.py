@@ -190,8 +190,9 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
     async def Embed(self, request: pb.EmbedRequest, context: Any) -> pb.EmbedResponse:  # noqa: N802
         """Vectors of texts; see gateway.proto."""
         launch: Launch = rpc.caller()
-        model, vectors = await self._embedding.embed(launch.employee_id, request.texts, query=request.query)
-        return pb.EmbedResponse(model=model, vectors=[pb.Vector(values=vector) for vector in vectors])
+        made = await self._embedding.embed(launch.employee_id, request.texts, query=request.query)
+        vectors = [pb.Vector(values=vector) for vector in made.vectors]
+        return pb.EmbedResponse(model=made.model, unrelated=made.unrelated, vectors=vectors)
 
     async def AcquireSidecar(self, request: pb.AcquireSidecarRequest, context: Any) -> pb.SidecarLease:  # noqa: N802
         """A sidecar for the employee that asks; see gateway.proto."""

@@ -9,7 +9,7 @@ import grpc.aio
 import pytest
 
 from controlplane.auth import new_secret
-from controlplane.embedding import DIMENSIONS, MAX_CALLS, Choice, Embedding, LocalModel, Vectors, embedding
+from controlplane.embedding import DIMENSIONS, MAX_CALLS, Choice, Embedded, Embedding, LocalModel, Vectors, embedding
 from controlplane.errors import Busy
 from controlplane.settings import Settings
 from empla import rpc
@@ -99,7 +99,7 @@ async def test_the_event_loop_goes_on_while_a_text_is_embedded():
 class Stuck:
     """A model that answers when it may."""
 
-    name = "stuck"
+    name, unrelated = "stuck", 0.0
 
     def __init__(self) -> None:
         self.may = asyncio.Event()
@@ -118,7 +118,7 @@ async def test_one_employee_does_not_take_the_model_from_the_others():
     waiting.append(asyncio.create_task(embeds.embed(other, ["x"], query=True)))
     model.may.set()
     await asyncio.gather(*waiting)
-    assert await embeds.embed(busy, ["x"], query=True) == ("stuck", [[0.0]])
+    assert await embeds.embed(busy, ["x"], query=True) == Embedded("stuck", 0.0, [[0.0]])
 
 
 def answer(*vectors: list[float]) -> Reply:
@@ -135,8 +135,9 @@ def openai_at(url: str) -> Settings:
 async def test_openai_embeds_in_order_and_in_the_one_size():
     async with provider_server() as server, embedding(openai_at(server.url)) as embeds:
         server.replies = [answer([3.0] + [0.0] * 383, [0.0] * 383 + [2.0])]
-        name, vectors = await embeds.embed(new_id(), ["a", ""], query=False)
-    assert name == "openai/text-embedding-3-small"
+        made = await embeds.embed(new_id(), ["a", ""], query=False)
+    vectors = made.vectors
+    assert made.model == "openai/text-embedding-3-small"
     assert (vectors[0][0], vectors[1][383]) == (1.0, 1.0)
     assert server.received[0].body["dimensions"] == DIMENSIONS
     assert all(server.received[0].body["input"])
