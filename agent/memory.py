@@ -45,8 +45,10 @@ class Memories:
         self._recalled: Counter[UUID] = Counter()
         self._reinforced_at = time.monotonic()
 
-    async def remember(self, content: str, *, kind: str, source: str, importance: float = 0.5) -> UUID | None:
-        """Keep `content` (cut at 20,000 characters); None when it was known from the same source already.
+    async def remember(
+        self, content: str, *, kind: str, source: str, importance: float = 0.5, message_id: UUID | None = None
+    ) -> UUID | None:
+        """Keep `content` (cut at 20,000 characters), learnt in a message; None when the source had told it already.
 
         It is found by its words at once, by its meaning after the next `tend`. Raises `Superseded` when a newer launch owns
         the employee: then nothing was kept.
@@ -62,6 +64,7 @@ class Memories:
                 importance,
                 self._identity.employee_id,
                 self._identity.epoch,
+                message_id,
             )
         if row is None:
             raise Superseded("a newer launch owns this employee")

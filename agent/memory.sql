@@ -4,8 +4,8 @@
 WITH fence AS MATERIALIZED (
   SELECT employee_id, tenant_id FROM employee_epochs WHERE employee_id = $6 AND epoch = $7 FOR KEY SHARE
 ), kept AS (
-  INSERT INTO memories (memory_id, tenant_id, employee_id, kind, content, source, importance)
-  SELECT $1, tenant_id, employee_id, $2, $3, $4, $5 FROM fence
+  INSERT INTO memories (memory_id, tenant_id, employee_id, kind, content, source, importance, message_id)
+  SELECT $1, tenant_id, employee_id, $2, $3, $4, $5, $8 FROM fence
   ON CONFLICT DO NOTHING
   RETURNING memory_id
 )

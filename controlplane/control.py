@@ -22,6 +22,7 @@ from controlplane.followers import Followers
 from controlplane.gateway import Streams, configuration
 from controlplane.lifecycle import Lifecycle
 from controlplane.logs import Logs
+from controlplane.memories import MAX_FORGOTTEN, Memories
 from controlplane.messages import Messages, Room, fitting
 from controlplane.profiles import shipped_profile
 from controlplane.receiver import Arrival, Receiver, Stored
@@ -52,6 +53,7 @@ class Parts:
     channels: Channels
     receiver: Receiver
     messages: Messages
+    memories: Memories
     followers: Followers
     streams: Streams
     lifecycle: Lifecycle
@@ -190,6 +192,18 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         message_id, operator = _id(request.message_id, "message_id"), _operator()
         await self._parts.stopping.cancel(message_id, operator, reason_of(request.reason, "reason"))
         return await self._parts.messages.get(message_id, operator.tenant_id)
+
+    # Memories
+
+    async def SearchMemory(self, request: pb.SearchMemoryRequest, context: Any) -> pb.SearchMemoryResponse:
+        employee = await self._find(request.employee)
+        found = await self._parts.memories.search(employee.employee_id, request.query, request.limit)
+        return pb.SearchMemoryResponse(memories=found)
+
+    async def Forget(self, request: pb.ForgetRequest, context: Any) -> pb.ForgetResponse:
+        employee = await self._find(request.employee)
+        gone = await self._parts.memories.forget(employee, request, _operator())
+        return pb.ForgetResponse(memory_ids=map(str, gone), more=len(gone) == MAX_FORGOTTEN)
 
     # Sidecars, reviews, channels, overview
 

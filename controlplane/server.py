@@ -27,6 +27,7 @@ from controlplane.launchers.process import SIDECARS, ProcessLauncher, employees
 from controlplane.launchers.workspaces import Workspaces, open_workspaces
 from controlplane.lifecycle import LaunchSettings, Lifecycle
 from controlplane.logs import Logs
+from controlplane.memories import Memories
 from controlplane.messages import Messages
 from controlplane.metrics import Metrics
 from controlplane.packages import make_directory
@@ -215,6 +216,7 @@ def _parts(
         channels=Channels(pool, Egress(settings.callback_networks)),
         receiver=Receiver(pool, on_stored=lambda employee_id, _: streams.look(employee_id), on_stopped=stopping.tell),
         messages=Messages(pool),
+        memories=Memories(pool),
         followers=followers,
         streams=streams,
         lifecycle=Lifecycle(

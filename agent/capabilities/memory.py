@@ -61,7 +61,9 @@ class MemoryCapability(BaseCapability):
 
     async def _execute_action_impl(self, action: str, arguments: Any, key: EffectKey) -> BaseModel:
         if action == "remember":
-            kept = await self._memories.remember(arguments.text, kind="semantic", source="told", importance=0.8)
+            kept = await self._memories.remember(
+                arguments.text, kind="semantic", source="told", importance=0.8, message_id=key.message_id
+            )
             return Remembered(memory_id=str(kept or ""))
         found = await self._memories.recall(arguments.query, deadline=ASKED_SECONDS, meaning=True)
         return Recalled(

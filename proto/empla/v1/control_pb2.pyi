@@ -2739,6 +2739,7 @@ class SearchMemoryRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     employee: _builtins.str
     query: _builtins.str
+    """words, one of which is enough; '': the newest"""
     limit: _builtins.int
     """0: 20; at most 200"""
     def __init__(
@@ -2787,8 +2788,11 @@ class ForgetRequest(_message.Message):
     MEMORY_ID_FIELD_NUMBER: _builtins.int
     employee: _builtins.str
     person: _builtins.str
+    """what was learnt from this sender, and what names this person"""
     conversation: _builtins.str
+    """what was learnt in it, by its id or by the channel's name for it"""
     subject: _builtins.str
+    """what has all of these words"""
     memory_id: _builtins.str
     def __init__(
         self,
@@ -2814,16 +2818,22 @@ class ForgetResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MEMORY_IDS_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    more: _builtins.bool
+    """there may be more: ask again"""
     @_builtins.property
-    def memory_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def memory_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """at most 1000"""
+
     def __init__(
         self,
         *,
         memory_ids: _abc.Iterable[_builtins.str] | None = ...,
+        more: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory_ids", b"memory_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory_ids", b"memory_ids", "more", b"more"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
