@@ -68,6 +68,7 @@ class Meaning:
             more = await self._make()
             done = True
         except EmbeddingUnavailable as error:
+            self._any = self._any and not isinstance(error, NoEmbeddingModel)
             self._say(f"memories are found by their words only: {error}", error)
             return False
         finally:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from agent.errors import EmbeddingUnavailable
+from agent.errors import EmbeddingUnavailable, NoEmbeddingModel
 from controlplane.embedding import LocalModel
 from empla.v1 import gateway_pb2 as pb
 
@@ -17,9 +17,11 @@ class RealEmbedder:
         self.name = model.name
         self.questions: list[str] = []
         self.kept: list[str] = []
-        self.broken, self.stuck = False, False
+        self.broken, self.stuck, self.gone = False, False, False
 
     async def embed(self, texts: Sequence[str], *, query: bool, deadline: float) -> pb.EmbedResponse:
+        if self.gone:
+            raise NoEmbeddingModel("there is no model")
         if self.broken:
             raise EmbeddingUnavailable("the model is broken")
         if self.stuck:

@@ -158,6 +158,21 @@ async def test_another_model_makes_its_own_vectors(office: Office, memories: Mem
     assert embedder.kept == [PEANUTS] * 2
 
 
+async def test_when_there_is_no_model_any_more_none_is_asked(
+    memories: Memories, embedder: RealEmbedder, caplog: pytest.LogCaptureFixture
+):
+    await told(memories, PEANUTS)
+    await memories.tend()
+    embedder.gone = True
+    memories.meaning.look_again()
+    with caplog.at_level(logging.INFO, "agent.meaning"):
+        await memories.tend()
+        assert await texts(memories, SNACKS) == []
+    assert [record.getMessage() for record in caplog.records if record.name == "agent.meaning"] == [
+        "memories are found by their words only: there is no model"
+    ]
+
+
 async def test_what_is_gone_meanwhile_gets_no_vector(office: Office, memories: Memories):
     await memories.tend()
     await told(memories, PEANUTS, PARIS)
