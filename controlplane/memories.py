@@ -29,10 +29,10 @@ class Memories:
 
         As many as fit into one answer. Raises `Invalid`.
         """
-        if limit > MAX_FOUND or len(query) > MAX_QUERY:
-            raise Invalid(
-                "too much", fields={"limit": f"at most {MAX_FOUND}", "query": f"at most {MAX_QUERY} characters"}
-            )
+        if limit > MAX_FOUND:
+            raise Invalid("that is too many", fields={"limit": f"at most {MAX_FOUND}"})
+        if not _searchable(query):
+            raise Invalid("that is no query", fields={"query": f"at most {MAX_QUERY} characters, none of them NUL"})
         with translated():
             rows = await self._pool.fetch(SQL.search, employee_id, query.strip(), limit or DEFAULT_FOUND)
         return fitting(_memories(rows))
@@ -44,10 +44,9 @@ class Memories:
         """
         by = request.WhichOneof("what")
         value = getattr(request, by).strip() if by else ""
-        if not value or len(value) > MAX_QUERY:
-            raise Invalid(
-                "say what to forget", fields={by or "what": "a person, a conversation, a subject or the id of a memory"}
-            )
+        if not value or not _searchable(value):
+            wanted = f"a person, a conversation, a subject or a memory's id; at most {MAX_QUERY} characters, no NUL"
+            raise Invalid("say what to forget", fields={by or "what": wanted})
         with translated():
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute(SQL.forget_events, employee.employee_id, by, value)
@@ -61,6 +60,10 @@ class Memories:
         if by == "memory_id" and not gone:
             raise Unknown(f"{employee.name} has no memory {value[:100]}")
         return gone
+
+
+def _searchable(text: str) -> bool:
+    return len(text) <= MAX_QUERY and "\0" not in text
 
 
 def _memories(rows: Iterable[Any]) -> Iterable[pb.Memory]:
