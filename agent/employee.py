@@ -107,6 +107,7 @@ class DigitalEmployee:
                 case "welcome":
                     log.info("attached again")
                     parts.configure(frame.welcome.configuration)
+                    parts.memories.meaning.look_again()
                     parts.coordinator.resume()  # what was answered meanwhile was told nobody
                 case "configuration_changed":
                     parts.configure(frame.configuration_changed.configuration)
@@ -140,7 +141,7 @@ class DigitalEmployee:
             EgressProxy() as egress,
             Sidecars(self.gateway) as sidecars,
         ):
-            memories = Memories(pool, self.identity)
+            memories = Memories(pool, self.identity, self.gateway)
             browser = BrowserCapability(
                 lambda: placed_browser(
                     lambda: self._browser(files, egress, browser, lambda: capabilities.policy),

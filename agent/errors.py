@@ -8,6 +8,8 @@ All are `AgentError`; models have a tree of their own (`agent.models.interface`)
     ├── TransitionRefused       the row is no longer where this move starts: nothing was written
     ├── IllegalTransition       no edge allows this move: a bug in the caller
     ├── GatewayUnavailable      the control plane refuses this process for good
+    ├── EmbeddingUnavailable    no vectors of texts can be had now
+    │   └── NoEmbeddingModel    nor later: the control plane has no model for it, and says why
     ├── SidecarEnded            the sidecar is no longer there, or no longer this employee's
     ├── StepFailed              a step cannot succeed by trying again; says why to the review
     │   ├── EffectAmbiguous     an action was begun and never recorded as finished, and is not safe to repeat
@@ -46,6 +48,14 @@ class IllegalTransition(AgentError):
 
 class GatewayUnavailable(AgentError):
     """The control plane does not accept this process, and trying again will not change that."""
+
+
+class EmbeddingUnavailable(AgentError):
+    """No vectors of texts can be had now; what is looked for is found by its words only."""
+
+
+class NoEmbeddingModel(EmbeddingUnavailable):
+    """This machine has no model that makes vectors of texts; the message says why."""
 
 
 class SidecarEnded(AgentError):

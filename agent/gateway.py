@@ -3,14 +3,21 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Protocol
 
 import grpc
 import grpc.aio
 
-from agent.errors import GatewayUnavailable, SidecarEnded, SidecarUnavailable, Superseded
+from agent.errors import (
+    EmbeddingUnavailable,
+    GatewayUnavailable,
+    NoEmbeddingModel,
+    SidecarEnded,
+    SidecarUnavailable,
+    Superseded,
+)
 from agent.identity import Identity
 from empla import rpc
 from empla.v1 import control_pb2, gateway_pb2_grpc
@@ -43,6 +50,13 @@ class Gateway(Protocol):
 
     def send(self, frame: pb.AgentFrame) -> None:
         """Hand a frame over without waiting. A frame may be lost: the tables are the truth."""
+        ...
+
+    async def embed(self, texts: Sequence[str], *, query: bool, deadline: float) -> pb.EmbedResponse:
+        """The model and a vector of each text, at most 256 of 8 KiB: questions (`query`), or what is to be found by them.
+
+        Raises `NoEmbeddingModel`, and `EmbeddingUnavailable` when they cannot be had within `deadline` seconds.
+        """
         ...
 
     async def acquire_sidecar(
@@ -105,6 +119,20 @@ class GrpcGateway:
             finally:
                 self._stub = None
 
+    async def embed(self, texts: Sequence[str], *, query: bool, deadline: float) -> pb.EmbedResponse:
+        """See `Gateway.embed`."""
+        if self._stub is None:
+            raise EmbeddingUnavailable("the employee is not attached to the control plane")
+        try:
+            answer: pb.EmbedResponse = await self._stub.Embed(
+                pb.EmbedRequest(texts=texts, query=query), timeout=deadline
+            )
+        except grpc.aio.AioRpcError as error:
+            _raise_if_superseded_error(error)
+            kind = NoEmbeddingModel if rpc.reason_of(error) == "NO_EMBEDDING_MODEL" else EmbeddingUnavailable
+            raise kind(_why(error)) from error
+        return answer
+
     async def acquire_sidecar(
         self, kind: control_pb2.SidecarKind.ValueType, *, memory_bytes: int, idle_ttl: int
     ) -> pb.SidecarLease:
@@ -148,9 +176,13 @@ def _raise_if_superseded(frame: pb.ControlFrame) -> None:
         raise Superseded(f"epoch {frame.superseded.epoch} owns this employee")
 
 
-def _raise_if_final(error: grpc.aio.AioRpcError) -> None:
+def _raise_if_superseded_error(error: grpc.aio.AioRpcError) -> None:
     if error.code() is grpc.StatusCode.FAILED_PRECONDITION and rpc.reason_of(error) == "SUPERSEDED":
         raise Superseded(error.details() or "superseded") from error
+
+
+def _raise_if_final(error: grpc.aio.AioRpcError) -> None:
+    _raise_if_superseded_error(error)
     if error.code() in _FOR_GOOD:
         raise GatewayUnavailable(f"the control plane refuses this process: {error.details()}") from error
 
@@ -160,8 +192,7 @@ def _sidecar_errors() -> Iterator[None]:
     try:
         yield
     except grpc.aio.AioRpcError as error:
-        if error.code() is grpc.StatusCode.FAILED_PRECONDITION and rpc.reason_of(error) == "SUPERSEDED":
-            raise Superseded(error.details() or "superseded") from error
+        _raise_if_superseded_error(error)
         if error.code() is grpc.StatusCode.NOT_FOUND:
             raise SidecarEnded(error.details() or "it has ended") from error
         raise SidecarUnavailable(_why(error), retry_after=rpc.retry_after_of(error)) from error
@@ -172,7 +203,7 @@ def _why(error: grpc.aio.AioRpcError) -> str:
         case grpc.StatusCode.UNAVAILABLE if not rpc.reason_of(error):
             return "the control plane is away"
         case grpc.StatusCode.DEADLINE_EXCEEDED:
-            return "the control plane did not give one in time"
+            return "the control plane did not answer in time"
         case _:
             fields = "".join(f"; {name}: {why}" for name, why in rpc.fields_of(error).items())
             return (error.details() or error.code().name) + fields

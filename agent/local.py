@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
-from agent.errors import SidecarEnded, SidecarUnavailable
+from agent.errors import NoEmbeddingModel, SidecarEnded, SidecarUnavailable
 from agent.local_sidecars import SidecarProcesses
+from agent.meaning import Embedder
 from empla.v1 import control_pb2
 from empla.v1 import gateway_pb2 as pb
 
@@ -16,7 +17,7 @@ MAX_PROGRESS = 10_000
 class LocalGateway:
     """A `Gateway` in memory. The database is still the truth: whoever stores a message hands it in with `deliver`.
 
-    Without `sidecars` none can be had.
+    Without `sidecars` none can be had, and without an `embedder` no vectors.
     """
 
     def __init__(
@@ -24,9 +25,10 @@ class LocalGateway:
         configuration: pb.EmployeeConfiguration,
         *,
         sidecars: SidecarProcesses | None = None,
+        embedder: Embedder | None = None,
         heartbeat_ms: int = 60_000,
     ) -> None:
-        self._sidecars = sidecars
+        self._sidecars, self._embedder = sidecars, embedder
         self._down: asyncio.Queue[pb.ControlFrame] = asyncio.Queue()
         welcome = pb.Welcome(configuration=configuration, heartbeat_ms=heartbeat_ms)
         self._down.put_nowait(pb.ControlFrame(welcome=welcome))
@@ -51,6 +53,12 @@ class LocalGateway:
                 message_id = UUID(frame.outbox_ready.message_id)
                 self._states[message_id] = frame.outbox_ready.message_state
                 self._ends[message_id].set()
+
+    async def embed(self, texts: Sequence[str], *, query: bool, deadline: float) -> pb.EmbedResponse:
+        """See `Gateway.embed`."""
+        if self._embedder is None:
+            raise NoEmbeddingModel("this employee was started without a model for it")
+        return await self._embedder.embed(texts, query=query, deadline=deadline)
 
     async def acquire_sidecar(
         self, kind: control_pb2.SidecarKind.ValueType, *, memory_bytes: int, idle_ttl: int

@@ -95,6 +95,8 @@ class ProactiveLoop:
             try:
                 async with asyncio.timeout(self.times.max_cycle):
                     await self.cycle()
+                    if await self._memories.tend():
+                        self.wake()
                 self._outage.over()
             except StoreUnavailable as error:
                 self._outage.lasts(error)

@@ -4,8 +4,8 @@
 WITH fence AS MATERIALIZED (
   SELECT employee_id, tenant_id FROM employee_epochs WHERE employee_id = $6 AND epoch = $7 FOR KEY SHARE
 ), kept AS (
-  INSERT INTO memories (memory_id, tenant_id, employee_id, kind, content, source, importance)
-  SELECT $1, tenant_id, employee_id, $2, $3, $4, $5 FROM fence
+  INSERT INTO memories (memory_id, tenant_id, employee_id, kind, content, source, importance, message_id)
+  SELECT $1, tenant_id, employee_id, $2, $3, $4, $5, $8 FROM fence
   ON CONFLICT DO NOTHING
   RETURNING memory_id
 )
@@ -27,3 +27,14 @@ SELECT memory_id, kind, content, source, importance, created_at,
 FROM memories, (SELECT replace(plainto_tsquery('english', $2)::text, '&', '|')::tsquery AS q) wanted
 WHERE employee_id = $1 AND words @@ q
 ORDER BY score DESC, created_at DESC LIMIT $3;
+
+-- name: reinforce
+-- Counts that memories were recalled; fenced. No row when a newer launch owns the employee.
+WITH fence AS MATERIALIZED (
+  SELECT employee_id FROM employee_epochs WHERE employee_id = $3 AND epoch = $4 FOR KEY SHARE
+), counted AS (
+  UPDATE memories m SET recall_count = m.recall_count + recalled.times, last_recalled_at = now()
+  FROM fence, unnest($1::uuid[], $2::integer[]) recalled (memory_id, times)
+  WHERE m.memory_id = recalled.memory_id AND m.employee_id = fence.employee_id
+)
+SELECT employee_id FROM fence;

@@ -22,6 +22,7 @@ from controlplane.followers import Followers
 from controlplane.gateway import Streams, configuration
 from controlplane.lifecycle import Lifecycle
 from controlplane.logs import Logs
+from controlplane.memories import MAX_FORGOTTEN, Memories
 from controlplane.messages import Messages, Room, fitting
 from controlplane.minds import Minds
 from controlplane.profiles import shipped_profile
@@ -54,6 +55,7 @@ class Parts:
     receiver: Receiver
     messages: Messages
     minds: Minds
+    memories: Memories
     followers: Followers
     streams: Streams
     lifecycle: Lifecycle
@@ -61,6 +63,7 @@ class Parts:
     sidecars: Sidecars
     stopping: Stopping
     model: str
+    embedding: str
 
 
 class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
@@ -207,6 +210,18 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         await self._parts.stopping.cancel(message_id, operator, reason_of(request.reason, "reason"))
         return await self._parts.messages.get(message_id, operator.tenant_id)
 
+    # Memories
+
+    async def SearchMemory(self, request: pb.SearchMemoryRequest, context: Any) -> pb.SearchMemoryResponse:
+        employee = await self._find(request.employee)
+        found = await self._parts.memories.search(employee.employee_id, request.query, request.limit)
+        return pb.SearchMemoryResponse(memories=found)
+
+    async def Forget(self, request: pb.ForgetRequest, context: Any) -> pb.ForgetResponse:
+        employee = await self._find(request.employee)
+        gone = await self._parts.memories.forget(employee, request, _operator())
+        return pb.ForgetResponse(memory_ids=map(str, gone), more=len(gone) == MAX_FORGOTTEN)
+
     # Sidecars, reviews, channels, overview
 
     async def ListSidecars(self, request: pb.ListSidecarsRequest, context: Any) -> pb.ListSidecarsResponse:
@@ -272,6 +287,7 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         return pb.Overview(
             build=await asyncio.to_thread(version, "empla"),
             model=self._parts.model,
+            embedding=self._parts.embedding,
             http_address=self.http_address,
             now=now,
             last_messages=fitting(last, room),

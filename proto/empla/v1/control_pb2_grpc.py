@@ -538,7 +538,7 @@ class ControlPlaneServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Forget(self, request, context):
-        """Removes memories for good and says which.
+        """Removes memories for good and says which; messages and what is recorded of them stay. NOT_FOUND: no such employee or memory_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -121,7 +121,7 @@ class ControlPlaneStub:
     DeleteSchedule: _grpc.UnaryUnaryMultiCallable[_control_pb2.DeleteScheduleRequest, _control_pb2.DeleteScheduleResponse]
     SearchMemory: _grpc.UnaryUnaryMultiCallable[_control_pb2.SearchMemoryRequest, _control_pb2.SearchMemoryResponse]
     Forget: _grpc.UnaryUnaryMultiCallable[_control_pb2.ForgetRequest, _control_pb2.ForgetResponse]
-    """Removes memories for good and says which."""
+    """Removes memories for good and says which; messages and what is recorded of them stay. NOT_FOUND: no such employee or memory_id."""
     GetCosts: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetCostsRequest, _control_pb2.GetCostsResponse]
     ListAudit: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListAuditRequest, _control_pb2.ListAuditResponse]
     ListFiles: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListFilesRequest, _control_pb2.ListFilesResponse]
@@ -212,7 +212,7 @@ class ControlPlaneAsyncStub(ControlPlaneStub):
     DeleteSchedule: _aio.UnaryUnaryMultiCallable[_control_pb2.DeleteScheduleRequest, _control_pb2.DeleteScheduleResponse]  # type: ignore[assignment]
     SearchMemory: _aio.UnaryUnaryMultiCallable[_control_pb2.SearchMemoryRequest, _control_pb2.SearchMemoryResponse]  # type: ignore[assignment]
     Forget: _aio.UnaryUnaryMultiCallable[_control_pb2.ForgetRequest, _control_pb2.ForgetResponse]  # type: ignore[assignment]
-    """Removes memories for good and says which."""
+    """Removes memories for good and says which; messages and what is recorded of them stay. NOT_FOUND: no such employee or memory_id."""
     GetCosts: _aio.UnaryUnaryMultiCallable[_control_pb2.GetCostsRequest, _control_pb2.GetCostsResponse]  # type: ignore[assignment]
     ListAudit: _aio.UnaryUnaryMultiCallable[_control_pb2.ListAuditRequest, _control_pb2.ListAuditResponse]  # type: ignore[assignment]
     ListFiles: _aio.UnaryUnaryMultiCallable[_control_pb2.ListFilesRequest, _control_pb2.ListFilesResponse]  # type: ignore[assignment]
@@ -540,7 +540,7 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.ForgetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.ForgetResponse, _abc.Awaitable[_control_pb2.ForgetResponse]]:
-        """Removes memories for good and says which."""
+        """Removes memories for good and says which; messages and what is recorded of them stay. NOT_FOUND: no such employee or memory_id."""
 
     @_abc_1.abstractmethod
     def GetCosts(

@@ -607,16 +607,20 @@ class EmbedRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TEXTS_FIELD_NUMBER: _builtins.int
+    QUERY_FIELD_NUMBER: _builtins.int
+    query: _builtins.bool
+    """the texts are what is looked for; else they are what is to be found"""
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
         texts: _abc.Iterable[_builtins.str] | None = ...,
+        query: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["texts", b"texts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["query", b"query", "texts", b"texts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -628,18 +632,25 @@ class EmbedResponse(_message.Message):
 
     MODEL_FIELD_NUMBER: _builtins.int
     VECTORS_FIELD_NUMBER: _builtins.int
+    UNRELATED_FIELD_NUMBER: _builtins.int
     model: _builtins.str
+    """only vectors of the same model can be compared"""
+    unrelated: _builtins.float
+    """how near, as a cosine, this model finds texts that have nothing to do with each other"""
     @_builtins.property
-    def vectors(self) -> _containers.RepeatedCompositeFieldContainer[Global___Vector]: ...
+    def vectors(self) -> _containers.RepeatedCompositeFieldContainer[Global___Vector]:
+        """in the order of the texts; of length 1 and with 384 values"""
+
     def __init__(
         self,
         *,
         model: _builtins.str = ...,
         vectors: _abc.Iterable[Global___Vector] | None = ...,
+        unrelated: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "vectors", b"vectors"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "unrelated", b"unrelated", "vectors", b"vectors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -75,7 +75,7 @@ class EmployeeGatewayServicer:
 
     def Embed(self, request, context):
         """Texts to vectors, by the one model this machine holds. At most 256 texts of at most 8 KiB. FAILED_PRECONDITION (reason
-        NO_EMBEDDING_MODEL): there is none.
+        NO_EMBEDDING_MODEL): there is none, and the message says why. UNAVAILABLE (EMBEDDING_BUSY, EMBEDDING_FAILED): later.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

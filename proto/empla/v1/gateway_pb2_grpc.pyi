@@ -44,7 +44,7 @@ class EmployeeGatewayStub:
     """
     Embed: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.EmbedRequest, _gateway_pb2.EmbedResponse]
     """Texts to vectors, by the one model this machine holds. At most 256 texts of at most 8 KiB. FAILED_PRECONDITION (reason
-    NO_EMBEDDING_MODEL): there is none.
+    NO_EMBEDDING_MODEL): there is none, and the message says why. UNAVAILABLE (EMBEDDING_BUSY, EMBEDDING_FAILED): later.
     """
     AcquireSidecar: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.AcquireSidecarRequest, _gateway_pb2.SidecarLease]
     """A workstation of its own for a while. RESOURCE_EXHAUSTED with RetryInfo: limits of employee, tenant or host."""
@@ -62,7 +62,7 @@ class EmployeeGatewayAsyncStub(EmployeeGatewayStub):
     """
     Embed: _aio.UnaryUnaryMultiCallable[_gateway_pb2.EmbedRequest, _gateway_pb2.EmbedResponse]  # type: ignore[assignment]
     """Texts to vectors, by the one model this machine holds. At most 256 texts of at most 8 KiB. FAILED_PRECONDITION (reason
-    NO_EMBEDDING_MODEL): there is none.
+    NO_EMBEDDING_MODEL): there is none, and the message says why. UNAVAILABLE (EMBEDDING_BUSY, EMBEDDING_FAILED): later.
     """
     AcquireSidecar: _aio.UnaryUnaryMultiCallable[_gateway_pb2.AcquireSidecarRequest, _gateway_pb2.SidecarLease]  # type: ignore[assignment]
     """A workstation of its own for a while. RESOURCE_EXHAUSTED with RetryInfo: limits of employee, tenant or host."""
@@ -89,7 +89,7 @@ class EmployeeGatewayServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.EmbedResponse, _abc.Awaitable[_gateway_pb2.EmbedResponse]]:
         """Texts to vectors, by the one model this machine holds. At most 256 texts of at most 8 KiB. FAILED_PRECONDITION (reason
-        NO_EMBEDDING_MODEL): there is none.
+        NO_EMBEDDING_MODEL): there is none, and the message says why. UNAVAILABLE (EMBEDDING_BUSY, EMBEDDING_FAILED): later.
         """
 
     @_abc_1.abstractmethod

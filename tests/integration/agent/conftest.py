@@ -14,6 +14,7 @@ import pytest
 from agent.employee import DigitalEmployee
 from agent.identity import Identity
 from agent.local import LocalGateway
+from agent.meaning import Embedder
 from agent.models.interface import Model
 from controlplane.auth import hashed
 from controlplane.channels import Channels
@@ -98,11 +99,11 @@ class Office:
             gateway.drain(5_000)
 
     async def begin(
-        self, life: asyncio.TaskGroup, model: Model, **fields: Any
+        self, life: asyncio.TaskGroup, model: Model, embedder: Embedder | None = None, **fields: Any
     ) -> tuple[LocalGateway, asyncio.Task[None]]:
         """The employee, alive; to cancel its task is as sudden for its rows as the death of a process."""
         identity = await self.launch()
-        gateway = LocalGateway(configuration(self.record))
+        gateway = LocalGateway(configuration(self.record), embedder=embedder)
         dsn = employee_dsn(self.database.dsn, identity.employee_id, "password")
         employee = DigitalEmployee(identity, dsn, self.workspace, gateway, model, clock=self.clock, **fields)
         return gateway, life.create_task(employee.start())

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agent.errors import Superseded
+from agent.local import LocalGateway
 from agent.loop import LoopTimes, ProactiveLoop
 from agent.memory import Memories
 from agent.mind.beliefs import Beliefs
@@ -18,6 +19,7 @@ from agent.models.scripted import ScriptedModel
 from empla.store.connect import connect
 from empla.store.ids import new_id
 from empla.store.roles import employee_dsn
+from empla.v1 import gateway_pb2 as pb
 from tests.integration.agent.conftest import Office
 
 
@@ -76,7 +78,7 @@ async def thinking(office: Office) -> AsyncIterator[Mind]:
     identity = await office.launch()
     dsn = employee_dsn(office.database.dsn, identity.employee_id, "password")
     async with connect(dsn, application_name="tests") as pool:
-        beliefs, memories = Beliefs(pool, identity), Memories(pool, identity)
+        beliefs, memories = Beliefs(pool, identity), Memories(pool, identity, LocalGateway(pb.EmployeeConfiguration()))
         yield Mind(office, ProactiveLoop(pool, identity, memories, beliefs, LoopTimes()), beliefs, memories)
 
 
@@ -105,7 +107,7 @@ async def test_an_event_counts_once_however_often_it_is_perceived(office: Office
         assert await mind.again() == "acted"
         assert len(mind.asked) == 1
         assert await mind.held() == [("Acme", "12k", 0.6)]
-        assert len(await mind.memories.recall("news")) == 1
+        assert len(await mind.memories.recall("news", deadline=0)) == 1
 
 
 async def _broken(*_: object, **__: object) -> None:
@@ -116,14 +118,14 @@ async def test_a_belief_that_is_certain_is_a_fact_until_it_changes(office: Offic
     async with thinking(office) as mind:
         for _ in range(2):
             await mind.perceives(proposing(("Acme", "12k", 0.8)))
-        [fact] = [one for one in await mind.memories.recall("Acme budget") if one.kind == "semantic"]
+        [fact] = [one for one in await mind.memories.recall("Acme budget", deadline=0) if one.kind == "semantic"]
         assert fact.content == "budget of Acme: 12k"
         assert await mind.changes() == ["formed", "confirmed", "promoted"]
         await office.pool.execute("UPDATE beliefs SET supported_at = now() - interval '3 days'")
     async with thinking(office) as mind:  # the next launch reads what the first wrote
         await mind.perceives(proposing(("Acme", "20k", 0.8)))
         assert await mind.held() == [("Acme", "20k", 0.8)]
-        assert [one for one in await mind.memories.recall("Acme budget") if one.kind == "semantic"] == []
+        assert [one for one in await mind.memories.recall("Acme budget", deadline=0) if one.kind == "semantic"] == []
 
 
 async def test_what_nobody_confirms_is_dropped_and_told_no_more(office: Office):
@@ -156,7 +158,7 @@ async def test_a_proposal_that_does_not_fit_is_told_and_the_loop_goes_on(
     async with thinking(office) as mind:
         assert await mind.perceives(answer) == "acted"
         assert await mind.held() == []
-        assert len(await mind.memories.recall("news")) == 1
+        assert len(await mind.memories.recall("news", deadline=0)) == 1
     [cycle] = await mind.cycles()
     assert why in cycle["intention"]["refused"][0]
 

@@ -9,7 +9,14 @@ from uuid import uuid4
 import grpc
 import pytest
 
-from agent.errors import GatewayUnavailable, SidecarEnded, SidecarUnavailable, Superseded
+from agent.errors import (
+    EmbeddingUnavailable,
+    GatewayUnavailable,
+    NoEmbeddingModel,
+    SidecarEnded,
+    SidecarUnavailable,
+    Superseded,
+)
 from agent.gateway import GrpcGateway
 from agent.identity import Identity
 from empla import rpc
@@ -37,6 +44,12 @@ class Peer(gateway_pb2_grpc.EmployeeGatewayServicer):
         if self.ending is not None:
             raise self.ending
 
+    async def Embed(self, request: Any, context: Any) -> pb.EmbedResponse:
+        self.asked = request
+        if self.refusal is not None:
+            raise self.refusal
+        return pb.EmbedResponse(model="m", vectors=[pb.Vector(values=[1])])
+
     async def AcquireSidecar(self, request: Any, context: Any) -> pb.SidecarLease:
         self.asked = request
         if self.refusal is not None:
@@ -51,7 +64,7 @@ class Peer(gateway_pb2_grpc.EmployeeGatewayServicer):
 
 
 def peer_of(reads: int = 0, ending: Exception | None = None) -> Peer:
-    return Peer(reads, ending)  # type: ignore[abstract]
+    return Peer(reads, ending)
 
 
 async def nobody(*_: object) -> None:
@@ -117,6 +130,36 @@ async def attached(peer: Peer) -> AsyncIterator[GrpcGateway]:
         async with aclosing(frames):  # type: ignore[type-var]
             await anext(frames)
             yield line
+
+
+async def test_texts_become_vectors():
+    peer = peer_of(reads=1)
+    async with attached(peer) as line:
+        made = await line.embed(["tea"], query=True, deadline=20)
+    assert (list(peer.asked.texts), peer.asked.query) == (["tea"], True)
+    assert (made.model, list(made.vectors[0].values)) == ("m", [1])
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "error"),
+    [
+        ("FAILED_PRECONDITION", "NO_EMBEDDING_MODEL", NoEmbeddingModel),
+        ("UNAVAILABLE", "EMBEDDING_BUSY", EmbeddingUnavailable),
+        ("FAILED_PRECONDITION", "SUPERSEDED", Superseded),
+    ],
+)
+async def test_without_vectors_it_is_said_why(code: str, reason: str, error: type[Exception]):
+    peer = peer_of(reads=1)
+    async with attached(peer) as line:
+        peer.refusal = rpc.StatusError(grpc.StatusCode[code], reason, "because")
+        with pytest.raises(error, match="because") as raised:
+            await line.embed(["tea"], query=True, deadline=20)
+    assert type(raised.value) is error
+
+
+async def test_without_a_control_plane_there_are_no_vectors():
+    with pytest.raises(EmbeddingUnavailable, match="not attached"):
+        await gateway("unix:/nowhere").embed(["tea"], query=True, deadline=20)
 
 
 async def test_a_sidecar_is_asked_for_by_what_it_needs():

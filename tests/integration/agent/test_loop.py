@@ -9,12 +9,14 @@ import pytest
 
 from agent.errors import Superseded
 from agent.identity import Identity
+from agent.local import LocalGateway
 from agent.loop import SQL, LoopTimes, ProactiveLoop
 from agent.memory import Memories
 from agent.mind.beliefs import Beliefs
 from agent.models.offline import OfflineModel
 from empla.store.connect import connect
 from empla.store.roles import employee_dsn
+from empla.v1 import gateway_pb2 as pb
 from tests.integration.agent.conftest import Office
 
 HANDLED = {"message_id": "m", "sender": "ada", "asked": "how many deals?", "answered": "two"}
@@ -26,8 +28,9 @@ async def looping(office: Office, **times: float) -> AsyncIterator[tuple[Identit
     async with connect(
         employee_dsn(office.database.dsn, identity.employee_id, "password"), application_name="tests"
     ) as pool:
-        memories = Memories(pool, identity)
-        yield identity, ProactiveLoop(pool, identity, memories, Beliefs(pool, identity), LoopTimes(**times)), memories
+        memories = Memories(pool, identity, LocalGateway(pb.EmployeeConfiguration()))
+        beliefs = Beliefs(pool, identity)
+        yield identity, ProactiveLoop(pool, identity, memories, beliefs, LoopTimes(**times)), memories
 
 
 async def happened(office: Office, kind: str = "message_handled", **payload: str) -> None:
@@ -46,7 +49,7 @@ async def test_what_happened_becomes_an_episode_that_can_be_recalled(office: Off
     await happened(office)
     async with looping(office) as (_, loop, memories):
         assert await loop.cycle() == "acted"
-        [episode] = await memories.recall("deals")
+        [episode] = await memories.recall("deals", deadline=1)
     assert episode.kind == "episodic"
     assert "two" in episode.content
     assert await cycles(office) == [("done", "acted")]

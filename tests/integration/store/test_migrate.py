@@ -19,6 +19,7 @@ async def empty(database: Database) -> Database:
     """A database in which nothing of ours has run."""
     async with connect_once(database.superuser_dsn, application_name="tests") as connection:
         await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner")
+        await connection.execute("CREATE EXTENSION vector")  # as the template has it
     return database
 
 
@@ -31,6 +32,13 @@ def directory(tmp_path: Path) -> Path:
 async def ask(database: Database, query: str) -> object:
     async with connect_once(database.dsn, application_name="tests") as connection:
         return await connection.fetchval(query)
+
+
+async def test_a_server_without_pgvector_is_told_what_to_install(empty: Database) -> None:
+    async with connect_once(empty.superuser_dsn, application_name="tests") as connection:
+        await connection.execute("DROP EXTENSION vector")
+    with pytest.raises(MigrationFailed, match=r"needs the extension pgvector.*CREATE EXTENSION vector"):
+        await migrate(empty.dsn)
 
 
 async def test_our_own_migrations(empty: Database) -> None:

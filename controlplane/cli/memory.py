@@ -1,0 +1,58 @@
+"""`empla memory`: what employees remember."""
+
+import click
+
+from controlplane.cli.client import connected
+from controlplane.cli.document import as_document
+from controlplane.cli.errors import InvalidInput
+from controlplane.cli.output import age, json_option, print_json, print_table
+from empla.v1 import control_pb2
+
+
+@click.group()
+def memory() -> None:
+    """See what employees remember, and have it forgotten."""
+
+
+@memory.command()
+@click.argument("employee", metavar="NAME")
+@click.argument("query", default="", metavar="[WORDS]")
+@click.option("-n", "--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="How many.")
+@json_option
+def search(employee: str, query: str, limit: int, as_json: bool) -> None:
+    """List memories of the employee NAME that share one of WORDS, the best first; without WORDS the newest."""
+    request = control_pb2.SearchMemoryRequest(employee=employee, query=query, limit=limit)
+    with connected() as control_plane:
+        found = control_plane.SearchMemory(request).memories
+    if as_json:
+        print_json([as_document(item) for item in found])
+        return
+    rows = [(item.memory_id, age(item.created_at), item.kind, item.source, item.content) for item in found]
+    print_table(("MEMORY", "AGE", "KIND", "SOURCE", "TEXT"), rows, nothing="no memory fits")
+
+
+@memory.command()
+@click.argument("employee", metavar="NAME")
+@click.option("--id", "memory_id", metavar="ID", help="The one memory ID.")
+@click.option("--person", metavar="NAME", help="What it learnt from this sender, or what names this person.")
+@click.option("--conversation", metavar="NAME", help="What it learnt in this conversation.")
+@click.option("--subject", metavar="WORDS", help="What has all of these words.")
+@json_option
+def forget(employee: str, as_json: bool, **what: str | None) -> None:
+    """Remove memories of the employee NAME for good and say which; messages stay."""
+    given = {name: value for name, value in what.items() if value is not None}
+    if len(given) != 1:
+        raise InvalidInput("say what to forget by exactly one of --id, --person, --conversation and --subject")
+    gone: list[str] = []
+    with connected() as control_plane:
+        while True:
+            answer = control_plane.Forget(control_pb2.ForgetRequest(employee=employee, **given))
+            gone += answer.memory_ids
+            if not answer.more:
+                break
+    if as_json:
+        print_json({"memory_ids": gone})
+        return
+    for memory_id in gone:
+        click.echo(memory_id)
+    click.echo(f"{len(gone)} forgotten" if gone else "nothing to forget")

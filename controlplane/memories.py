@@ -1,0 +1,80 @@
+"""What employees remember, as operators search it and have it forgotten."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from controlplane.auth import Operator
+from controlplane.employees import EmployeeRecord
+from controlplane.errors import Invalid, Unknown
+from controlplane.messages import fitting
+from empla.store.connect import Pool, load_queries, translated
+from empla.v1 import control_pb2 as pb
+
+SQL = load_queries("controlplane", "memories.sql")
+DEFAULT_FOUND, MAX_FOUND = 20, 200
+MAX_QUERY = 2_000
+MAX_FORGOTTEN = 1_000
+"""With one call, so that the answer and the record can name each."""
+
+
+class Memories:
+    """The memories of all employees."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def search(self, employee_id: UUID, query: str, limit: int) -> list[pb.Memory]:
+        """At most `limit` (0: 20) memories that share words with `query`, the best first; without one the newest.
+
+        As many as fit into one answer. Raises `Invalid`.
+        """
+        if limit > MAX_FOUND:
+            raise Invalid("that is too many", fields={"limit": f"at most {MAX_FOUND}"})
+        if not _searchable(query):
+            raise Invalid("that is no query", fields={"query": f"at most {MAX_QUERY} characters, none of them NUL"})
+        with translated():
+            rows = await self._pool.fetch(SQL.search, employee_id, query.strip(), limit or DEFAULT_FOUND)
+        return fitting(_memories(rows))
+
+    async def forget(self, employee: EmployeeRecord, request: pb.ForgetRequest, operator: Operator) -> list[UUID]:
+        """Remove at most 1,000 memories for good, on the record; which ones. Raises `Invalid` and `Unknown`.
+
+        What happened and is not remembered yet goes as well.
+        """
+        by = request.WhichOneof("what")
+        value = getattr(request, by).strip() if by else ""
+        if not value or not _searchable(value):
+            wanted = f"a person, a conversation, a subject or a memory's id; at most {MAX_QUERY} characters, no NUL"
+            raise Invalid("say what to forget", fields={by or "what": wanted})
+        with translated():
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(SQL.forget_events, employee.employee_id, by, value)
+                rows = await connection.fetch(SQL.forget, employee.employee_id, by, value, MAX_FORGOTTEN)
+                gone = [row["memory_id"] for row in rows]
+                detail = {"by": by, "memory_ids": [str(memory_id) for memory_id in gone]}
+                if gone:
+                    await connection.execute(
+                        SQL.record, employee.tenant_id, operator.name, employee.employee_id, detail
+                    )
+        if by == "memory_id" and not gone:
+            raise Unknown(f"{employee.name} has no memory {value[:100]}")
+        return gone
+
+
+def _searchable(text: str) -> bool:
+    return len(text) <= MAX_QUERY and "\0" not in text
+
+
+def _memories(rows: Iterable[Any]) -> Iterable[pb.Memory]:
+    for row in rows:
+        memory = pb.Memory(
+            memory_id=str(row["memory_id"]),
+            kind=row["kind"],
+            content=row["content"],
+            source=row["source"],
+            importance=row["importance"],
+            score=row["score"],
+        )
+        memory.created_at.FromDatetime(row["created_at"])
+        yield memory

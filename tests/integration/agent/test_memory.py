@@ -1,0 +1,228 @@
+"""Memories found by their words, and by what they mean with the real local model."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from agent import meaning
+from agent.errors import Superseded
+from agent.memory import MAX_CHARACTERS, Memories
+from agent.models.scripted import ScriptedModel
+from agent.pipeline import analyze
+from empla.store.connect import connect
+from empla.store.roles import employee_dsn
+from tests.integration.agent.conftest import Office
+from tests.integration.agent.embedding import RealEmbedder, real_embedder
+from tests.integration.agent.test_pipeline import answered
+
+PATIENT = 60.0
+PEANUTS, PARIS = "My colleague Bo is allergic to peanuts.", "The office in Paris closes early on Fridays."
+SNACKS = "Which snacks are dangerous for him?"
+
+
+@pytest.fixture
+def embedder() -> Iterator[RealEmbedder]:
+    with real_embedder() as embedder:
+        yield embedder
+
+
+@asynccontextmanager
+async def memories_of(office: Office, embedder: RealEmbedder) -> AsyncIterator[Memories]:
+    identity = await office.launch()
+    dsn = employee_dsn(office.database.dsn, identity.employee_id, "password")
+    async with connect(dsn, application_name="tests") as pool:
+        yield Memories(pool, identity, embedder)
+
+
+@pytest.fixture
+async def memories(office: Office, embedder: RealEmbedder) -> AsyncIterator[Memories]:
+    async with memories_of(office, embedder) as memories:
+        yield memories
+
+
+async def told(memories: Memories, *facts: str) -> None:
+    for fact in facts:
+        await memories.remember(fact, kind="semantic", source="told")
+
+
+async def texts(memories: Memories, query: str, **options) -> list[str]:
+    return [memory.content for memory in await memories.recall(query, **{"deadline": PATIENT} | options)]
+
+
+async def until_embedded(office: Office, count: int) -> None:
+    async with asyncio.timeout(PATIENT):
+        while await office.pool.fetchval("SELECT count(*) FROM memory_vectors") < count:
+            await asyncio.sleep(0.02)
+
+
+async def test_what_no_word_finds_its_meaning_does(memories: Memories):
+    await told(memories, PARIS, PEANUTS)
+    assert await memories.tend() is False
+    assert (await texts(memories, SNACKS))[0] == PEANUTS
+
+
+async def test_a_conversation_gets_a_fact_of_three_conversations_ago_in_other_words(
+    office: Office, embedder: RealEmbedder, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(analyze, "RECALL_SECONDS", PATIENT)
+    model = ScriptedModel()
+    async with office.employee(model, embedder=embedder) as gateway:
+        for number, text in enumerate((PEANUTS, PARIS, "What is 17 * 3?"), 1):
+            await answered(office, gateway, text, conversation=f"thread {number}")
+            await until_embedded(office, number)
+        await answered(office, gateway, SNACKS, conversation="thread 4")
+    assert "peanuts" in model.requests[-1].messages[-1].text
+
+
+async def test_words_that_find_enough_ask_for_no_meaning(memories: Memories, embedder: RealEmbedder):
+    await told(memories, PEANUTS, "Peanuts are sold out.")
+    await memories.tend()
+    assert len(await texts(memories, "peanuts", limit=2)) == 2
+    assert embedder.questions == []
+    await texts(memories, "peanuts", limit=2, meaning=True)
+    assert embedder.questions == ["peanuts"]
+
+
+async def test_without_vectors_nothing_is_asked(memories: Memories, embedder: RealEmbedder):
+    await memories.tend()
+    assert await texts(memories, SNACKS) == []
+    assert embedder.questions == []
+
+
+async def test_a_question_right_after_the_start_waits_for_the_vectors_that_there_are(
+    office: Office, embedder: RealEmbedder
+):
+    async with memories_of(office, embedder) as before:
+        await told(before, PEANUTS)
+        await before.tend()
+    async with memories_of(office, embedder) as memories:
+        asked = asyncio.create_task(texts(memories, SNACKS))
+        await asyncio.sleep(0.05)
+        await memories.tend()
+        assert await asked == [PEANUTS]
+
+
+@pytest.mark.parametrize("trouble", ["broken", "stuck"])
+async def test_a_model_that_does_not_answer_leaves_what_the_words_find_and_says_so(
+    memories: Memories, embedder: RealEmbedder, caplog: pytest.LogCaptureFixture, trouble: str
+):
+    await told(memories, PEANUTS)
+    await memories.tend()
+    setattr(embedder, trouble, True)
+    with caplog.at_level(logging.WARNING, "agent.meaning"):
+        assert await texts(memories, "any peanuts left?", deadline=0.2 if trouble == "stuck" else PATIENT) == [PEANUTS]
+    assert "by its words only" in caplog.text
+
+
+async def test_what_could_not_be_embedded_is_embedded_later(memories: Memories, embedder: RealEmbedder):
+    await told(memories, PARIS)
+    await memories.tend()
+    embedder.broken = True
+    await told(memories, PEANUTS)
+    assert await memories.tend() is False
+    assert SNACKS not in await texts(memories, SNACKS)
+    embedder.broken = False
+    await memories.tend()
+    assert embedder.kept == [PARIS, PEANUTS]
+    assert PEANUTS in await texts(memories, SNACKS)
+
+
+async def test_many_are_embedded_in_turns_each_once(
+    memories: Memories, embedder: RealEmbedder, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(meaning, "BATCH", 2)
+    monkeypatch.setattr(meaning, "MAX_FRESH", 3)
+    facts = [f"fact number {number}" for number in range(11)]
+    await memories.tend()
+    await told(memories, *facts)
+    turns = 1
+    while await memories.tend():
+        turns += 1
+    assert turns == 2
+    assert sorted(embedder.kept) == sorted(facts)
+    await memories.tend()
+    assert len(embedder.kept) == 11
+
+
+async def test_another_model_makes_its_own_vectors(office: Office, memories: Memories, embedder: RealEmbedder):
+    await told(memories, PEANUTS)
+    await memories.tend()
+    embedder.name = "another"
+    memories.meaning.look_again()
+    await memories.tend()
+    rows = await office.pool.fetch("SELECT model FROM memory_vectors")
+    assert [row["model"] for row in rows] == ["another"]
+    assert embedder.kept == [PEANUTS] * 2
+
+
+async def test_when_there_is_no_model_any_more_none_is_asked(
+    memories: Memories, embedder: RealEmbedder, caplog: pytest.LogCaptureFixture
+):
+    await told(memories, PEANUTS)
+    await memories.tend()
+    embedder.gone = True
+    memories.meaning.look_again()
+    with caplog.at_level(logging.INFO, "agent.meaning"):
+        await memories.tend()
+        assert await texts(memories, SNACKS) == []
+    assert [record.getMessage() for record in caplog.records if record.name == "agent.meaning"] == [
+        "memories are found by their words only: there is no model"
+    ]
+
+
+async def test_what_is_gone_meanwhile_gets_no_vector(office: Office, memories: Memories):
+    await memories.tend()
+    await told(memories, PEANUTS, PARIS)
+    await office.pool.execute("DELETE FROM memories WHERE content = $1", PEANUTS)
+    await memories.tend()
+    assert await office.pool.fetchval("SELECT count(*) FROM memory_vectors") == 1
+    await office.pool.execute("DELETE FROM memories")
+    assert await office.pool.fetchval("SELECT count(*) FROM memory_vectors") == 0
+
+
+async def test_what_is_recalled_is_counted_later_and_together(
+    office: Office, memories: Memories, monkeypatch: pytest.MonkeyPatch
+):
+    await told(memories, PEANUTS, PARIS)
+    await memories.tend()
+    for _ in range(3):
+        await texts(memories, "peanuts", limit=1)
+    counts = "SELECT recall_count, last_recalled_at IS NOT NULL AS recalled FROM memories ORDER BY created_at"
+    assert [tuple(row) for row in await office.pool.fetch(counts)] == [(0, False)] * 2
+    monkeypatch.setattr("agent.memory.REINFORCE_SECONDS", 0.0)
+    await memories.tend()
+    await memories.tend()
+    assert [tuple(row) for row in await office.pool.fetch(counts)] == [(3, True), (0, False)]
+
+
+async def test_a_process_that_is_superseded_keeps_no_vectors(office: Office, memories: Memories):
+    await memories.tend()
+    await told(memories, PEANUTS)
+    await office.launch()
+    with pytest.raises(Superseded):
+        await memories.tend()
+    assert await office.pool.fetchval("SELECT count(*) FROM memory_vectors") == 0
+
+
+async def test_facts_that_are_important_and_recent_come_first(office: Office, memories: Memories):
+    same = "Bo must not eat nuts"
+    for source, kind, importance in (("a", "semantic", 0.2), ("b", "semantic", 0.9), ("c", "episodic", 0.9)):
+        await memories.remember(same, kind=kind, source=source, importance=importance)
+    await memories.remember(same, kind="semantic", source="old", importance=0.9)
+    await office.pool.execute("UPDATE memories SET created_at = now() - interval '2 years' WHERE source = 'old'")
+    await memories.tend()
+    found = await memories.recall(SNACKS, deadline=PATIENT)
+    assert [memory.source for memory in found] == ["b", "old", "a", "c"]
+
+
+async def test_what_is_recalled_fits_into_its_budget(memories: Memories):
+    await memories.tend()
+    long = "peanuts " * (MAX_CHARACTERS // 16)
+    await told(memories, long + "one", long + "two", "peanuts three")
+    found = await texts(memories, "peanuts")
+    assert sum(map(len, found)) <= MAX_CHARACTERS
+    assert "peanuts three" in found
+    assert len(found) == 2

