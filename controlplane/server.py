@@ -16,6 +16,7 @@ from controlplane.control import ControlPlane, Parts
 from controlplane.egress import Egress
 from controlplane.employees import DEFAULT_TENANT, Employees
 from controlplane.errors import LaunchFailed, to_status
+from controlplane.firing import Firing
 from controlplane.followers import Followers
 from controlplane.gateway import EmployeeGateway, Streams, authenticate
 from controlplane.http import serving_http
@@ -131,6 +132,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 sender.run(),
                 gateway.sweep(),
                 reviews.sweep(),
+                Firing(pool, parts.receiver).run(dsn),
                 sidecars.run(),
                 _prepared(sidecar_launcher, settings.sidecars_warm),
                 parts.lifecycle.run(),
