@@ -32,6 +32,7 @@ from controlplane.metrics import Metrics
 from controlplane.packages import make_directory
 from controlplane.receiver import Receiver
 from controlplane.reviews import Reviews
+from controlplane.schedules import Schedules
 from controlplane.sender import Sender
 from controlplane.settings import Settings
 from controlplane.sidecars.keeper import Sidecars
@@ -217,6 +218,7 @@ def _parts(
         logs=Logs(settings.log_directory),
         sidecars=sidecars,
         stopping=stopping,
+        schedules=Schedules(pool),
         model=settings.model,
     )
 

@@ -112,6 +112,21 @@ def first_run(timing: Timing, now: datetime) -> datetime:
     raise ImpossibleSchedule("cron", "no day of the next 50 years fits")
 
 
+def check_wording(name: str, instruction: str, catch_up: str) -> None:
+    """Raise `ImpossibleSchedule` unless that can be kept, and said to an employee."""
+    for field, text, most in (("name", name, MAX_NAME), ("instruction", instruction, MAX_INSTRUCTION)):
+        if not text.strip():
+            raise ImpossibleSchedule(field, f"the {field} is empty")
+        if len(text) > most:
+            raise ImpossibleSchedule(field, f"the {field} is over {most} characters")
+        if "\0" in text or text.encode(errors="replace").decode() != text:
+            raise ImpossibleSchedule(field, f"the {field} holds what is no text")
+    if instruction.strip().lower() == "/stop":
+        raise ImpossibleSchedule("instruction", "the instruction is a command, which only a person gives")
+    if catch_up not in CATCH_UP:
+        raise ImpossibleSchedule("catch_up", f"{catch_up[:80]!r} is none of {', '.join(CATCH_UP)}")
+
+
 def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
