@@ -18,6 +18,7 @@ from agent.capabilities.browser import BrowserCapability
 from agent.capabilities.compute import ComputeCapability
 from agent.capabilities.memory import MemoryCapability
 from agent.capabilities.policy import Policy, Risk, policy_of
+from agent.capabilities.schedules import SchedulesCapability
 from agent.capabilities.workspace import WorkspaceCapability
 from agent.errors import GatewayUnavailable
 from agent.gateway import Gateway
@@ -39,6 +40,7 @@ from agent.placed import placed_browser
 from agent.placed_compute import PlacedCompute
 from agent.placement import Placement, placement_of
 from agent.prompts import employee_instructions
+from agent.schedules import Schedules
 from agent.sidecars import Sidecars
 from empla.capabilities import MAX_IN_WORK, SHIPPED_CAPABILITIES
 from empla.egress import rule_of
@@ -154,6 +156,7 @@ class DigitalEmployee:
                     ),
                     browser,
                     MemoryCapability(memories),
+                    SchedulesCapability(Schedules(pool, self.identity)),
                 ]
             )
             loop = ProactiveLoop(pool, self.identity, memories, _times(profile.loop))

@@ -210,7 +210,7 @@ class Profile(_message.Message):
 
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """of "workspace", "compute", "browser", "memory"; empty: all"""
+        """of "workspace", "compute", "browser", "memory", "schedules"; empty: all"""
 
     @_builtins.property
     def model(self) -> Global___ModelChoice: ...
@@ -223,7 +223,8 @@ class Profile(_message.Message):
     @_builtins.property
     def policy(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """What is decided about a kind of risky action: "submit" (sending what was typed to a site that it was not sent to before),
-        "download" or "upload", each "allow", "ask" or "deny". Absent: by autonomy: autonomous "allow", supervised "ask", shadow "deny".
+        "download", "upload" or "schedule" (making one after text of others was read), each "allow", "ask" or "deny". Absent: by
+        autonomy: autonomous "allow", supervised "ask", shadow "deny".
         """
 
     @_builtins.property
