@@ -21,6 +21,7 @@ from agent.models.offline.remainders import is_request
 from agent.models.offline.replies import NO_KEY, closed, help_text, is_result, not_done, outside, short_help, unable
 from agent.models.offline.research import Research
 from agent.models.offline.running import Ran, ran
+from agent.models.offline.scheduling import scheduled
 from agent.models.offline.situation import Situation
 from agent.models.offline.web.asked import web_clauses
 from agent.models.offline.web.browsing import Browsing
@@ -61,6 +62,8 @@ class Worker:
         """The whole reply; raises `Wanted` while a tool's result is missing."""
         if command := command_in(self._situation.message):
             return self._run_command(command)
+        if told := scheduled(self._situation.message, self._desk):
+            return told
         asked = clauses(self._situation.message)
         found, left = asked[:_MOST_CLAUSES], [not_done(clause.text) for clause in asked[_MOST_CLAUSES:]]
         self._pointed = self._pointed_at(found)
