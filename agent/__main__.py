@@ -75,6 +75,7 @@ async def _live(settings: AgentSettings) -> None:
         compute_packages=settings.compute_packages,
         browser_profile=settings.browser_profile,
         model_prices=settings.model_prices,
+        mind=chosen.model,
     )
     try:
         await employee.start()

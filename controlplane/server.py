@@ -29,6 +29,7 @@ from controlplane.lifecycle import LaunchSettings, Lifecycle
 from controlplane.logs import Logs
 from controlplane.messages import Messages
 from controlplane.metrics import Metrics
+from controlplane.minds import Minds
 from controlplane.packages import make_directory
 from controlplane.receiver import Receiver
 from controlplane.reviews import Reviews
@@ -204,6 +205,7 @@ def _parts(
         channels=Channels(pool, Egress(settings.callback_networks)),
         receiver=Receiver(pool, on_stored=lambda employee_id, _: streams.look(employee_id), on_stopped=stopping.tell),
         messages=Messages(pool),
+        minds=Minds(pool),
         followers=followers,
         streams=streams,
         lifecycle=Lifecycle(

@@ -7,6 +7,7 @@ import click
 from controlplane.cli.client import DEADLINE, connected
 from controlplane.cli.document import as_document, enum_word
 from controlplane.cli.logs import logs
+from controlplane.cli.minds import beliefs, cycles
 from controlplane.cli.output import age, dim, json_option, local_time, print_json, print_table
 from controlplane.cli.pages import listed
 from controlplane.cli.profile import is_file, read_profile
@@ -35,6 +36,8 @@ def employee() -> None:
 
 
 employee.add_command(logs)
+employee.add_command(cycles)
+employee.add_command(beliefs)
 
 
 @employee.command(name="list")
