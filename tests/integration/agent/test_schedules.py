@@ -1,5 +1,6 @@
 """Schedules that people ask for in a message: made for them, where they asked, and nowhere else."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,11 @@ from controlplane.receiver import Receiver
 from empla.store.connect import Pool, connect
 from empla.store.ids import new_id
 from empla.store.roles import employee_dsn
+from tests.factories import add_schedule
 from tests.integration.agent.conftest import Office
+from tests.integration.agent.deciding import Desk as Deciding
+from tests.integration.agent.deciding import Parts, asking
+from tests.integration.agent.test_pipeline import answered
 
 MONDAYS: dict[str, Any] = {
     "name": "weekly report",
@@ -139,6 +144,24 @@ async def test_a_run_makes_no_schedules(desk: Desk):
     )
     with pytest.raises(ActionFailed, match="IN_A_RUN"):
         await run.do("create_schedule", **MONDAYS)
+
+
+async def test_a_run_answers_no_question(office: Office):
+    """It comes in the sender's name, to where the sender has been asked something."""
+    desk, model = Deciding(office), Parts("book the room", {"": asking("Which day?")})
+    async with office.employee(model) as gateway:
+        message_id, _ = await answered(office, gateway, "book the room", conversation="thread")
+        await desk.sent(message_id)
+        ids = office.record.tenant_id, office.record.employee_id, office.channel_id
+        await add_schedule(office.pool, *ids, next_at=datetime.now(UTC), conversation="thread", instruction="report")
+        await office.pool.execute("UPDATE schedules SET sender = 'ada@example.com'")
+        await Firing(office.pool, Receiver(office.pool, lambda *_: None)).fire_due()
+        await office.deliver_all(gateway)
+        run = await office.pool.fetchval("SELECT message_id FROM schedule_runs")
+        async with asyncio.timeout(60):
+            state = await gateway.handed_over(run)
+    assert state == "sending"
+    assert await office.pool.fetchval("SELECT state FROM reviews WHERE message_id = $1", message_id) == "open"
 
 
 async def test_after_reading_text_of_others_a_person_is_asked(desk: Desk):
