@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -98,7 +99,7 @@ class Receiver:
         with other content before, `StoreUnavailable` when the database is away: then nothing may be acknowledged.
         """
         _check(arrival)
-        with telemetry.span("receive", channel=str(arrival.channel_id)) as parent, translated():
+        with _received(arrival) as parent, translated():
             # The employee first: what waits for its own turn must not stand in the tenant's line.
             async with (
                 asyncio.timeout(STORE_SECONDS),
@@ -106,17 +107,21 @@ class Receiver:
                 self._tenants.of(arrival.tenant_id),
             ):
                 written = await self._written(_message(arrival, message_id, parent))
+            telemetry.annotate(**_told(written))
         self.tell(written)
         return written.stored
 
     async def write(self, connection: AnyConnection, arrival: Arrival) -> Written:
         """Store `arrival` in a transaction of the caller's, who then has to `tell` of it; raises what `store` does."""
         _check(arrival)
-        with telemetry.span("receive", channel=str(arrival.channel_id)) as parent, translated():
+        with _received(arrival) as parent, translated():
             message = _message(arrival, None, parent)
             if says_stop(arrival.text, arrival.metadata):
-                return await _obeyed(connection, message)
-            return _as_written(message, await _insert(connection, message))
+                written = await _obeyed(connection, message)
+            else:
+                written = _as_written(message, await _insert(connection, message))
+            telemetry.annotate(**_told(written))
+        return written
 
     def tell(self, written: Written) -> None:
         """Say what is committed to who waits for it."""
@@ -131,6 +136,14 @@ class Receiver:
             return _as_written(message, await _insert(self._pool, message))
         async with self._pool.acquire() as connection, connection.transaction():
             return await _obeyed(connection, message)
+
+
+def _received(arrival: Arrival) -> AbstractContextManager[str]:
+    return telemetry.span("receive", employee=str(arrival.employee_id), channel=str(arrival.channel_id))
+
+
+def _told(written: Written) -> dict[str, Any]:
+    return {"message_id": str(written.stored.message_id), "duplicate": written.stored.duplicate}
 
 
 async def _obeyed(connection: AnyConnection, message: _Message) -> Written:
