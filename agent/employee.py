@@ -18,6 +18,7 @@ from agent.capabilities.browser import BrowserCapability
 from agent.capabilities.compute import ComputeCapability
 from agent.capabilities.memory import MemoryCapability
 from agent.capabilities.policy import Policy, Risk, policy_of
+from agent.capabilities.schedules import SchedulesCapability
 from agent.capabilities.workspace import WorkspaceCapability
 from agent.errors import GatewayUnavailable
 from agent.gateway import Gateway
@@ -40,6 +41,7 @@ from agent.placed import placed_browser
 from agent.placed_compute import PlacedCompute
 from agent.placement import Placement, placement_of
 from agent.prompts import employee_instructions
+from agent.schedules import Schedules
 from agent.sidecars import Sidecars
 from empla.capabilities import MAX_IN_WORK, SHIPPED_CAPABILITIES
 from empla.egress import rule_of
@@ -160,6 +162,7 @@ class DigitalEmployee:
                     ),
                     browser,
                     MemoryCapability(memories),
+                    SchedulesCapability(Schedules(pool, self.identity)),
                 ]
             )
             beliefs = Beliefs(pool, self.identity)

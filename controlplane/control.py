@@ -28,6 +28,7 @@ from controlplane.minds import Minds
 from controlplane.profiles import shipped_profile
 from controlplane.receiver import Arrival, Receiver, Stored
 from controlplane.reviews import Reviews
+from controlplane.schedules import Schedules
 from controlplane.sidecars.keeper import Sidecars
 from controlplane.stopping import Stopping
 from controlplane.telling import Telling
@@ -62,6 +63,7 @@ class Parts:
     logs: Logs
     sidecars: Sidecars
     stopping: Stopping
+    schedules: Schedules
     model: str
     embedding: str
 
@@ -271,6 +273,34 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
     async def ListChannels(self, request: pb.ListChannelsRequest, context: Any) -> pb.ListChannelsResponse:
         tenant_id = await self._tenant(request.tenant)
         return pb.ListChannelsResponse(channels=map(_channel, await self._parts.channels.list_of(tenant_id)))
+
+    # Schedules
+
+    async def CreateSchedule(self, request: pb.CreateScheduleRequest, context: Any) -> pb.Schedule:
+        record = await self._find(request.schedule.employee)
+        channel_id = await self._parts.channels.api(record.tenant_id)
+        return await self._parts.schedules.create(record.employee_id, channel_id, request.schedule, _operator())
+
+    async def GetSchedule(self, request: pb.GetScheduleRequest, context: Any) -> pb.Schedule:
+        return await self._parts.schedules.get(_id(request.schedule_id, "schedule_id"), _operator())
+
+    async def ListSchedules(self, request: pb.ListSchedulesRequest, context: Any) -> pb.ListSchedulesResponse:
+        schedules, following = await self._parts.schedules.page(
+            _operator(),
+            (await self._find(request.employee)).employee_id if request.employee else None,
+            ended=request.include_ended,
+            size=_page_size(request.page_size),
+            after=_id(request.page_token, "page_token") if request.page_token else None,
+        )
+        return pb.ListSchedulesResponse(schedules=schedules, next_page_token=following)
+
+    async def UpdateSchedule(self, request: pb.UpdateScheduleRequest, context: Any) -> pb.Schedule:
+        schedule_id = _id(request.schedule_id, "schedule_id")
+        return await self._parts.schedules.pause(schedule_id, _operator(), paused=request.paused)
+
+    async def DeleteSchedule(self, request: pb.DeleteScheduleRequest, context: Any) -> pb.DeleteScheduleResponse:
+        await self._parts.schedules.delete(_id(request.schedule_id, "schedule_id"), _operator())
+        return pb.DeleteScheduleResponse()
 
     async def GetOverview(self, request: pb.GetOverviewRequest, context: Any) -> pb.Overview:
         return await self.overview(_operator(), request.tenant)

@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -63,6 +64,14 @@ class Stored:
     duplicate: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of an arrival, and what it stopped, if it said so."""
+
+    stored: Stored
+    stopped: Stopped | None
+
+
 type _Message = tuple[UUID, Arrival, str, str, str]
 """Its id, what arrived, its conversation, what tells its content, and the span that it belongs to."""
 
@@ -90,36 +99,73 @@ class Receiver:
         with other content before, `StoreUnavailable` when the database is away: then nothing may be acknowledged.
         """
         _check(arrival)
-        conversation = arrival.conversation or new_id().hex
-        content = hashlib.sha256(f"{arrival.employee_id}\0{arrival.text}".encode()).hexdigest()
-        ids = {"employee": str(arrival.employee_id), "channel": str(arrival.channel_id)}
-        with telemetry.span("receive", **ids) as parent, translated():
+        with _received(arrival) as parent, translated():
             # The employee first: what waits for its own turn must not stand in the tenant's line.
             async with (
                 asyncio.timeout(STORE_SECONDS),
                 self._employees.of(arrival.employee_id),
                 self._tenants.of(arrival.tenant_id),
             ):
-                row, stopped = await self._written((message_id or new_id(), arrival, conversation, content, parent))
-            telemetry.annotate(message_id=str(row["message_id"]), duplicate=row["duplicate"])
-        if row["content"] != content:
-            raise Conflict(f"the event id {arrival.event_id!r} was used before, for another message")
-        if stopped is not None:
-            self._on_stopped(stopped)
-        elif not row["duplicate"]:
-            self._on_stored(row["employee_id"], row["message_id"])
-        return Stored(row["message_id"], row["employee_id"], row["conversation"], row["duplicate"])
+                written = await self._written(_message(arrival, message_id, parent))
+            telemetry.annotate(**_told(written))
+        self.tell(written)
+        return written.stored
 
-    async def _written(self, message: _Message) -> tuple[Any, Stopped | None]:
-        _, arrival, conversation, *_ = message
+    async def write(self, connection: AnyConnection, arrival: Arrival) -> Written:
+        """Store `arrival` in a transaction of the caller's, who then has to `tell` of it; raises what `store` does."""
+        _check(arrival)
+        with _received(arrival) as parent, translated():
+            message = _message(arrival, None, parent)
+            if says_stop(arrival.text, arrival.metadata):
+                written = await _obeyed(connection, message)
+            else:
+                written = _as_written(message, await _insert(connection, message))
+            telemetry.annotate(**_told(written))
+        return written
+
+    def tell(self, written: Written) -> None:
+        """Say what is committed to who waits for it."""
+        if written.stopped is not None:
+            self._on_stopped(written.stopped)
+        elif not written.stored.duplicate:
+            self._on_stored(written.stored.employee_id, written.stored.message_id)
+
+    async def _written(self, message: _Message) -> Written:
+        _, arrival, *_ = message
         if not says_stop(arrival.text, arrival.metadata):
-            return await _insert(self._pool, message), None
+            return _as_written(message, await _insert(self._pool, message))
         async with self._pool.acquire() as connection, connection.transaction():
-            ids = await hold_conversation(connection, arrival.channel_id, arrival.employee_id, conversation)
-            row = await _insert(connection, message)
-            if row["duplicate"]:
-                return row, None
-            return row, await stop_conversation(connection, ids, row["message_id"], arrival.sender)
+            return await _obeyed(connection, message)
+
+
+def _received(arrival: Arrival) -> AbstractContextManager[str]:
+    return telemetry.span("receive", employee=str(arrival.employee_id), channel=str(arrival.channel_id))
+
+
+def _told(written: Written) -> dict[str, Any]:
+    return {"message_id": str(written.stored.message_id), "duplicate": written.stored.duplicate}
+
+
+async def _obeyed(connection: AnyConnection, message: _Message) -> Written:
+    """Store a message that says /stop, and stop what its conversation has."""
+    _, arrival, conversation, *_ = message
+    ids = await hold_conversation(connection, arrival.channel_id, arrival.employee_id, conversation)
+    row = await _insert(connection, message)
+    if row["duplicate"]:
+        return _as_written(message, row)
+    return _as_written(message, row, await stop_conversation(connection, ids, row["message_id"], arrival.sender))
+
+
+def _message(arrival: Arrival, message_id: UUID | None, parent: str) -> _Message:
+    content = hashlib.sha256(f"{arrival.employee_id}\0{arrival.text}".encode()).hexdigest()
+    return message_id or new_id(), arrival, arrival.conversation or new_id().hex, content, parent
+
+
+def _as_written(message: _Message, row: Any, stopped: Stopped | None = None) -> Written:
+    _, arrival, _, content, _ = message
+    if row["content"] != content:
+        raise Conflict(f"the event id {arrival.event_id!r} was used before, for another message")
+    return Written(Stored(row["message_id"], row["employee_id"], row["conversation"], row["duplicate"]), stopped)
 
 
 async def _insert(to: Pool | AnyConnection, message: _Message) -> Any:

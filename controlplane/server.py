@@ -17,6 +17,7 @@ from controlplane.egress import Egress
 from controlplane.embedding import embedding
 from controlplane.employees import DEFAULT_TENANT, Employees
 from controlplane.errors import LaunchFailed, to_status
+from controlplane.firing import Firing
 from controlplane.followers import Followers
 from controlplane.gateway import EmployeeGateway, Streams, authenticate
 from controlplane.http import serving_http
@@ -34,6 +35,7 @@ from controlplane.minds import Minds
 from controlplane.packages import make_directory
 from controlplane.receiver import Receiver
 from controlplane.reviews import Reviews
+from controlplane.schedules import Schedules
 from controlplane.sender import Sender
 from controlplane.settings import Settings
 from controlplane.sidecars.keeper import Sidecars
@@ -148,6 +150,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 sender.run(),
                 gateway.sweep(),
                 reviews.sweep(),
+                Firing(pool, parts.receiver).run(dsn),
                 sidecars.run(),
                 _prepared(sidecar_launcher, settings.sidecars_warm),
                 parts.lifecycle.run(),
@@ -241,6 +244,7 @@ def _parts(
         logs=Logs(settings.log_directory),
         sidecars=sidecars,
         stopping=stopping,
+        schedules=Schedules(pool),
         model=settings.model,
         embedding=embedding,
     )

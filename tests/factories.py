@@ -1,5 +1,6 @@
 """Rows that tests start from, written straight into the tables."""
 
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -66,3 +67,47 @@ async def add_channel(
         callback_url,
     )
     return channel_id
+
+
+async def add_schedule(
+    pool: Pool,
+    tenant_id: UUID,
+    employee_id: UUID,
+    channel_id: UUID,
+    *,
+    next_at: datetime,
+    kind: str = "every",
+    expression: str = "3600",
+    instruction: str = "what is 1 + 1?",
+    catch_up: str = "latest",
+    conversation: str = "",
+) -> UUID:
+    """A schedule that ada has asked for, made an hour before its next run, from which `every` counts."""
+    schedule_id = new_id()
+    conversation_id = await pool.fetchval(
+        "INSERT INTO conversations (conversation_id, tenant_id, employee_id, channel_id, external_id) "
+        "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (channel_id, employee_id, external_id) "
+        "DO UPDATE SET external_id = excluded.external_id RETURNING conversation_id",
+        new_id(),
+        tenant_id,
+        employee_id,
+        channel_id,
+        conversation or schedule_id.hex,
+    )
+    await pool.execute(
+        "INSERT INTO schedules (schedule_id, tenant_id, employee_id, conversation_id, sender, name, kind, expression, "
+        "anchor, instruction, catch_up, next_at, created_at) "
+        "VALUES ($1, $2, $3, $4, 'ada', $5, $6, $7, $8, $9, $10, $8, $11)",
+        schedule_id,
+        tenant_id,
+        employee_id,
+        conversation_id,
+        schedule_id.hex,
+        kind,
+        expression,
+        next_at,
+        instruction,
+        catch_up,
+        next_at - timedelta(hours=1),
+    )
+    return schedule_id

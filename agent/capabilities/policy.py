@@ -14,11 +14,12 @@ log = logging.getLogger(__name__)
 
 
 class Risk(StrEnum):
-    """What may do harm: giving data to a site, taking a file from one, or giving it files."""
+    """What may do harm: giving data to a site, taking a file from one, giving it files, or making a schedule."""
 
     SUBMIT = "submit"
     DOWNLOAD = "download"
     UPLOAD = "upload"
+    SCHEDULE = "schedule"
 
 
 class Decision(StrEnum):

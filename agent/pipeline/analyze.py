@@ -1,6 +1,6 @@
 """The analyzer: gather what is known, then classify."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -55,7 +55,8 @@ class Analyzer:
         turns = self.warm.turns(work)
         if turns is None:
             asked = await self._open_questions(work)
-            if collected := _answer(work, [question for question in asked if question["asked"]]):
+            answerable = [] if is_run(work.message.metadata) else [question for question in asked if question["asked"]]
+            if collected := _answer(work, answerable):
                 return collected
             turns = await self._turns(work)
             if not asked:
@@ -109,6 +110,11 @@ class Analyzer:
         if found.category == "spam" and found.confidence >= 0.9 and not work.collected:
             return Done(Place("withheld"), found.model_dump(mode="json"), reason="spam", ends=True)
         return Done(Place("working"), found.model_dump(mode="json"), workers=forks(found, text))
+
+
+def is_run(metadata: Mapping[str, Any]) -> bool:
+    """Whether a message is the run of a schedule: in its sender's name, and no answer of the sender's to a question."""
+    return "schedule" in metadata
 
 
 def _answer(work: Work, asked: Sequence[Any]) -> Done | None:

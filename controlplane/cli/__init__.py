@@ -24,6 +24,7 @@ _COMMANDS = {
     "message": "See what became of messages.",
     "reviews": "See and decide what waits for a person.",
     "memory": "See what employees remember, and have it forgotten.",
+    "schedules": "See to what employees do later, or again and again.",
     "channel": "Connect the places that messages come from.",
     "egress": "Say which places on the network an employee may reach.",
     "sidecars": "See and stop the workstations that employees have for a while.",

@@ -1,8 +1,8 @@
 """What employees implement and profiles name: capabilities, the risks that a policy decides about, places for work."""
 
-SHIPPED_CAPABILITIES = ("workspace", "compute", "browser", "memory")
+SHIPPED_CAPABILITIES = ("workspace", "compute", "browser", "memory", "schedules")
 
-RISKS = ("submit", "download", "upload")
+RISKS = ("submit", "download", "upload", "schedule")
 DECISIONS = ("allow", "ask", "deny")
 
 PLACES = ("auto", "local", "sidecar")

@@ -6,16 +6,14 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 from typing import Any
-from urllib.parse import quote
 
 from agent.errors import Superseded, TransitionRefused
 from agent.identity import Identity
 from agent.pipeline.transitions import Transitions
 from agent.pipeline.units import Machine, Move, Place, Record, Unit
-from empla.store.cluster import OWNER, PORT, Cluster
 from empla.store.connect import Pool, connect, translated
-from empla.store.embedded import DATABASE
 from empla.store.errors import StoreUnavailable
+from tests.e2e.system import database_url
 
 PAUSE_SECONDS = 0.1
 WRITE_SECONDS = 5.0
@@ -39,7 +37,7 @@ class LateWriter:
     """
 
     def __init__(self, home: Path, seed: int) -> None:
-        self._cluster, self._random = Cluster(home), Random(seed)
+        self._home, self._random = home, Random(seed)
         self.refused: Counter[str] = Counter()
         self.wrongs: list[str] = []
 
@@ -50,7 +48,7 @@ class LateWriter:
     async def _run(self, over: threading.Event) -> None:
         while not over.is_set():
             try:
-                dsn = await asyncio.to_thread(self._dsn)
+                dsn = await asyncio.to_thread(database_url, self._home)
                 async with connect(dsn, application_name="late") as pool:
                     while not over.is_set():
                         async with asyncio.timeout(WRITE_SECONDS):
@@ -58,10 +56,6 @@ class LateWriter:
                         await asyncio.sleep(PAUSE_SECONDS)
             except (StoreUnavailable, FileNotFoundError, IndexError, TimeoutError):
                 await asyncio.sleep(PAUSE_SECONDS)
-
-    def _dsn(self) -> str:
-        sockets = self._cluster.pid_file.read_text().splitlines()[4]
-        return f"postgresql://{OWNER}:{self._cluster.password(OWNER)}@/{DATABASE}?host={quote(sockets)}&port={PORT}"
 
     async def _write(self, pool: Pool) -> None:
         with translated():

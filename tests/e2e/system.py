@@ -15,9 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 
+from empla.store.cluster import OWNER, PORT, Cluster
+from empla.store.embedded import DATABASE
 from empla.v1 import control_pb2 as pb
 from empla.v1 import control_pb2_grpc
 
@@ -167,6 +170,11 @@ class System:
         return json.loads(ended.stdout)
 
     @property
+    def database_url(self) -> str:
+        """For the owner of the tables, while the embedded server runs."""
+        return database_url(self.home)
+
+    @property
     def token(self) -> str:
         return (self.home / "token").read_text().strip()
 
@@ -234,6 +242,13 @@ class System:
 
     def _until[T](self, look: Callable[[], T | None], what: str) -> T:
         return until(look, what, seconds=self._patience)
+
+
+def database_url(home: Path) -> str:
+    """For the owner of the tables in the embedded database of `home`, while that runs."""
+    cluster = Cluster(home)
+    sockets = cluster.pid_file.read_text().splitlines()[4]
+    return f"postgresql://{OWNER}:{cluster.password(OWNER)}@/{DATABASE}?host={quote(sockets)}&port={PORT}"
 
 
 def until[T](look: Callable[[], T | None], what: str, *, seconds: float = PATIENCE) -> T:

@@ -70,7 +70,7 @@ class Desk:
         """Whether the request offers the tool `name`."""
         return name in self._situation.tools
 
-    def use(self, name: str, **arguments: JsonValue) -> dict[str, JsonValue]:
+    def use(self, name: str, /, **arguments: JsonValue) -> dict[str, JsonValue]:
         """The output of the tool `name`; raises `Wanted` to get it and `ToolFailed` when there is none."""
         for index, (call, result) in enumerate(self._situation.done):
             if index >= self._since and call.name == name and call.arguments == arguments:

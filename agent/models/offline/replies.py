@@ -11,7 +11,7 @@ _CAN_DO = (
     "summarise, read, search, list, write and append to workspace files; count, filter, total and look up what they list; "
     "draw charts of tables; run a command or Python that you give me between backquotes; "
     "open web pages, compare the plans on them and save them as PDFs or "
-    "pictures; calculate; "
+    "pictures; calculate; do such things later or again and again, as in “every Monday at nine, …”; "
     "and remember and recall what you tell me"
 )
 

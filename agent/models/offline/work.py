@@ -31,6 +31,7 @@ from agent.models.offline.replies import (
 )
 from agent.models.offline.research import Research
 from agent.models.offline.running import Ran, ran
+from agent.models.offline.scheduling import scheduled
 from agent.models.offline.situation import Situation
 from agent.models.offline.web.asked import web_clauses
 from agent.models.offline.web.browsing import Browsing
@@ -71,6 +72,8 @@ class Worker:
         """The whole reply; raises `Wanted` while a tool's result is missing."""
         if command := command_in(self._situation.message):
             return self._run_command(command)
+        if told := scheduled(self._situation.message, self._desk):
+            return told
         asked = clauses(self._situation.message)
         found, left = asked[:_MOST_CLAUSES], [not_done(clause.text) for clause in asked[_MOST_CLAUSES:]]
         self._pointed = self._pointed_at(found)

@@ -22,6 +22,7 @@ _TITLES = {
     "worker": "A worker: one intent of a message",
     "outbox": "A row of the outbox",
     "review": "A review",
+    "schedule": "A schedule",
 }
 _HEAD = """# States
 

@@ -210,7 +210,7 @@ class Profile(_message.Message):
 
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """of "workspace", "compute", "browser", "memory"; empty: all"""
+        """of "workspace", "compute", "browser", "memory", "schedules"; empty: all"""
 
     @_builtins.property
     def model(self) -> Global___ModelChoice: ...
@@ -223,7 +223,8 @@ class Profile(_message.Message):
     @_builtins.property
     def policy(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """What is decided about a kind of risky action: "submit" (sending what was typed to a site that it was not sent to before),
-        "download" or "upload", each "allow", "ask" or "deny". Absent: by autonomy: autonomous "allow", supervised "ask", shadow "deny".
+        "download", "upload" or "schedule" (making one after text of others was read), each "allow", "ask" or "deny". Absent: by
+        autonomy: autonomous "allow", supervised "ask", shadow "deny".
         """
 
     @_builtins.property
@@ -2811,25 +2812,51 @@ class Schedule(_message.Message):
     CATCH_UP_FIELD_NUMBER: _builtins.int
     NEXT_RUN_AT_FIELD_NUMBER: _builtins.int
     LAST_RUN_AT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    SENDER_FIELD_NUMBER: _builtins.int
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    ASKED_IN_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    RUNS_FIELD_NUMBER: _builtins.int
     schedule_id: _builtins.str
     employee: _builtins.str
     name: _builtins.str
+    """one of the employee's that have not ended; at most 100 characters"""
     instruction: _builtins.str
-    """what to do, at most 16 KiB"""
+    """what to do, at most 4,000 characters"""
     every_seconds: _builtins.int
-    """at least 60"""
+    """60 to 31,622,400, counted from when it was made"""
     cron: _builtins.str
-    """five fields"""
+    """five fields, as Debian's cron reads them"""
     time_zone: _builtins.str
-    """IANA name; empty: UTC"""
+    """IANA name, for cron; empty: UTC"""
     catch_up: _builtins.str
-    """skip, once, all; empty: once"""
+    """of the runs that were missed, `latest` does the last, `all` the last 100, `none` none; empty: latest"""
+    state: _builtins.str
+    """active, paused, ended"""
+    reason: _builtins.str
+    """why it ended"""
+    sender: _builtins.str
+    """who wants it, and is answered"""
+    conversation: _builtins.str
+    """where it runs: that in which it was asked for, or one of its own"""
+    channel: _builtins.str
+    asked_in: _builtins.str
+    """the message that asked for it; empty: an operator made it"""
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def next_run_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def last_run_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScheduleRun]:
+        """the last 20, newest first; of GetSchedule alone"""
+
     def __init__(
         self,
         *,
@@ -2844,10 +2871,18 @@ class Schedule(_message.Message):
         catch_up: _builtins.str = ...,
         next_run_at: _timestamp_pb2.Timestamp | None = ...,
         last_run_at: _timestamp_pb2.Timestamp | None = ...,
+        state: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        sender: _builtins.str = ...,
+        conversation: _builtins.str = ...,
+        channel: _builtins.str = ...,
+        asked_in: _builtins.str = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
+        runs: _abc.Iterable[Global___ScheduleRun] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cron", b"cron", "every_seconds", b"every_seconds", "last_run_at", b"last_run_at", "next_run_at", b"next_run_at", "when", b"when"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "created_at", b"created_at", "cron", b"cron", "every_seconds", b"every_seconds", "last_run_at", b"last_run_at", "next_run_at", b"next_run_at", "when", b"when"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "catch_up", b"catch_up", "cron", b"cron", "employee", b"employee", "every_seconds", b"every_seconds", "instruction", b"instruction", "last_run_at", b"last_run_at", "name", b"name", "next_run_at", b"next_run_at", "schedule_id", b"schedule_id", "time_zone", b"time_zone", "when", b"when"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_in", b"asked_in", "at", b"at", "catch_up", b"catch_up", "channel", b"channel", "conversation", b"conversation", "created_at", b"created_at", "cron", b"cron", "employee", b"employee", "every_seconds", b"every_seconds", "instruction", b"instruction", "last_run_at", b"last_run_at", "name", b"name", "next_run_at", b"next_run_at", "reason", b"reason", "runs", b"runs", "schedule_id", b"schedule_id", "sender", b"sender", "state", b"state", "time_zone", b"time_zone", "when", b"when"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_when: _TypeAlias = _typing.Literal["at", "every_seconds", "cron"]  # noqa: Y015
     _WhichOneofArgType_when: _TypeAlias = _typing.Literal["when", b"when"]  # noqa: Y015
@@ -2856,12 +2891,49 @@ class Schedule(_message.Message):
 Global___Schedule: _TypeAlias = Schedule  # noqa: Y015
 
 @_typing.final
+class ScheduleRun(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DUE_AT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    FIRED_AT_FIELD_NUMBER: _builtins.int
+    state: _builtins.str
+    """fired, missed"""
+    message_id: _builtins.str
+    reason: _builtins.str
+    """why it was missed"""
+    @_builtins.property
+    def due_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def fired_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        due_at: _timestamp_pb2.Timestamp | None = ...,
+        state: _builtins.str = ...,
+        message_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        fired_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_at", b"due_at", "fired_at", b"fired_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_at", b"due_at", "fired_at", b"fired_at", "message_id", b"message_id", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScheduleRun: _TypeAlias = ScheduleRun  # noqa: Y015
+
+@_typing.final
 class CreateScheduleRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SCHEDULE_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def schedule(self) -> Global___Schedule: ...
+    def schedule(self) -> Global___Schedule:
+        """what is told of it is ignored"""
+
     def __init__(
         self,
         *,
@@ -2876,19 +2948,48 @@ class CreateScheduleRequest(_message.Message):
 Global___CreateScheduleRequest: _TypeAlias = CreateScheduleRequest  # noqa: Y015
 
 @_typing.final
+class GetScheduleRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
+    schedule_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        schedule_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["schedule_id", b"schedule_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetScheduleRequest: _TypeAlias = GetScheduleRequest  # noqa: Y015
+
+@_typing.final
 class ListSchedulesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EMPLOYEE_FIELD_NUMBER: _builtins.int
+    INCLUDE_ENDED_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     employee: _builtins.str
+    """empty: of all"""
+    include_ended: _builtins.bool
+    page_size: _builtins.int
+    page_token: _builtins.str
     def __init__(
         self,
         *,
         employee: _builtins.str = ...,
+        include_ended: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["employee", b"employee"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["employee", b"employee", "include_ended", b"include_ended", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2899,20 +3000,45 @@ class ListSchedulesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SCHEDULES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
     @_builtins.property
     def schedules(self) -> _containers.RepeatedCompositeFieldContainer[Global___Schedule]: ...
     def __init__(
         self,
         *,
         schedules: _abc.Iterable[Global___Schedule] | None = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["schedules", b"schedules"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "schedules", b"schedules"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListSchedulesResponse: _TypeAlias = ListSchedulesResponse  # noqa: Y015
+
+@_typing.final
+class UpdateScheduleRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    schedule_id: _builtins.str
+    paused: _builtins.bool
+    def __init__(
+        self,
+        *,
+        schedule_id: _builtins.str = ...,
+        paused: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["paused", b"paused", "schedule_id", b"schedule_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateScheduleRequest: _TypeAlias = UpdateScheduleRequest  # noqa: Y015
 
 @_typing.final
 class DeleteScheduleRequest(_message.Message):

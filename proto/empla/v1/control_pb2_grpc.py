@@ -214,10 +214,20 @@ class ControlPlaneStub:
                 request_serializer=empla_dot_v1_dot_control__pb2.CreateScheduleRequest.SerializeToString,
                 response_deserializer=empla_dot_v1_dot_control__pb2.Schedule.FromString,
                 _registered_method=True)
+        self.GetSchedule = channel.unary_unary(
+                '/empla.v1.ControlPlane/GetSchedule',
+                request_serializer=empla_dot_v1_dot_control__pb2.GetScheduleRequest.SerializeToString,
+                response_deserializer=empla_dot_v1_dot_control__pb2.Schedule.FromString,
+                _registered_method=True)
         self.ListSchedules = channel.unary_unary(
                 '/empla.v1.ControlPlane/ListSchedules',
                 request_serializer=empla_dot_v1_dot_control__pb2.ListSchedulesRequest.SerializeToString,
                 response_deserializer=empla_dot_v1_dot_control__pb2.ListSchedulesResponse.FromString,
+                _registered_method=True)
+        self.UpdateSchedule = channel.unary_unary(
+                '/empla.v1.ControlPlane/UpdateSchedule',
+                request_serializer=empla_dot_v1_dot_control__pb2.UpdateScheduleRequest.SerializeToString,
+                response_deserializer=empla_dot_v1_dot_control__pb2.Schedule.FromString,
                 _registered_method=True)
         self.DeleteSchedule = channel.unary_unary(
                 '/empla.v1.ControlPlane/DeleteSchedule',
@@ -514,7 +524,17 @@ class ControlPlaneServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateSchedule(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """What an employee is to do later, or again and again. Each run is a message: its answer, and all that comes of it, is that
+        message's. INVALID_ARGUMENT: it could never run, `fields` says why. ALREADY_EXISTS: the employee has a schedule of that name.
+        RESOURCE_EXHAUSTED: it has 100.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSchedule(self, request, context):
+        """One schedule, with its last runs.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -525,8 +545,16 @@ class ControlPlaneServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateSchedule(self, request, context):
+        """Pauses or resumes; what would have run meanwhile was not missed. FAILED_PRECONDITION: it has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteSchedule(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Ends a schedule: its name is free, and what it did can still be seen. What has begun goes on.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -773,10 +801,20 @@ def add_ControlPlaneServicer_to_server(servicer, server):
                     request_deserializer=empla_dot_v1_dot_control__pb2.CreateScheduleRequest.FromString,
                     response_serializer=empla_dot_v1_dot_control__pb2.Schedule.SerializeToString,
             ),
+            'GetSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSchedule,
+                    request_deserializer=empla_dot_v1_dot_control__pb2.GetScheduleRequest.FromString,
+                    response_serializer=empla_dot_v1_dot_control__pb2.Schedule.SerializeToString,
+            ),
             'ListSchedules': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSchedules,
                     request_deserializer=empla_dot_v1_dot_control__pb2.ListSchedulesRequest.FromString,
                     response_serializer=empla_dot_v1_dot_control__pb2.ListSchedulesResponse.SerializeToString,
+            ),
+            'UpdateSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateSchedule,
+                    request_deserializer=empla_dot_v1_dot_control__pb2.UpdateScheduleRequest.FromString,
+                    response_serializer=empla_dot_v1_dot_control__pb2.Schedule.SerializeToString,
             ),
             'DeleteSchedule': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteSchedule,
@@ -1812,6 +1850,33 @@ class ControlPlane:
             _registered_method=True)
 
     @staticmethod
+    def GetSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/empla.v1.ControlPlane/GetSchedule',
+            empla_dot_v1_dot_control__pb2.GetScheduleRequest.SerializeToString,
+            empla_dot_v1_dot_control__pb2.Schedule.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListSchedules(request,
             target,
             options=(),
@@ -1828,6 +1893,33 @@ class ControlPlane:
             '/empla.v1.ControlPlane/ListSchedules',
             empla_dot_v1_dot_control__pb2.ListSchedulesRequest.SerializeToString,
             empla_dot_v1_dot_control__pb2.ListSchedulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/empla.v1.ControlPlane/UpdateSchedule',
+            empla_dot_v1_dot_control__pb2.UpdateScheduleRequest.SerializeToString,
+            empla_dot_v1_dot_control__pb2.Schedule.FromString,
             options,
             channel_credentials,
             insecure,

@@ -117,8 +117,17 @@ class ControlPlaneStub:
     ListRoutingRules: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListRoutingRulesRequest, _control_pb2.ListRoutingRulesResponse]
     DeleteRoutingRule: _grpc.UnaryUnaryMultiCallable[_control_pb2.DeleteRoutingRuleRequest, _control_pb2.DeleteRoutingRuleResponse]
     CreateSchedule: _grpc.UnaryUnaryMultiCallable[_control_pb2.CreateScheduleRequest, _control_pb2.Schedule]
+    """What an employee is to do later, or again and again. Each run is a message: its answer, and all that comes of it, is that
+    message's. INVALID_ARGUMENT: it could never run, `fields` says why. ALREADY_EXISTS: the employee has a schedule of that name.
+    RESOURCE_EXHAUSTED: it has 100.
+    """
+    GetSchedule: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetScheduleRequest, _control_pb2.Schedule]
+    """One schedule, with its last runs."""
     ListSchedules: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListSchedulesRequest, _control_pb2.ListSchedulesResponse]
+    UpdateSchedule: _grpc.UnaryUnaryMultiCallable[_control_pb2.UpdateScheduleRequest, _control_pb2.Schedule]
+    """Pauses or resumes; what would have run meanwhile was not missed. FAILED_PRECONDITION: it has ended."""
     DeleteSchedule: _grpc.UnaryUnaryMultiCallable[_control_pb2.DeleteScheduleRequest, _control_pb2.DeleteScheduleResponse]
+    """Ends a schedule: its name is free, and what it did can still be seen. What has begun goes on."""
     SearchMemory: _grpc.UnaryUnaryMultiCallable[_control_pb2.SearchMemoryRequest, _control_pb2.SearchMemoryResponse]
     Forget: _grpc.UnaryUnaryMultiCallable[_control_pb2.ForgetRequest, _control_pb2.ForgetResponse]
     """Removes memories for good and says which; messages and what is recorded of them stay. NOT_FOUND: no such employee or memory_id."""
@@ -208,8 +217,17 @@ class ControlPlaneAsyncStub(ControlPlaneStub):
     ListRoutingRules: _aio.UnaryUnaryMultiCallable[_control_pb2.ListRoutingRulesRequest, _control_pb2.ListRoutingRulesResponse]  # type: ignore[assignment]
     DeleteRoutingRule: _aio.UnaryUnaryMultiCallable[_control_pb2.DeleteRoutingRuleRequest, _control_pb2.DeleteRoutingRuleResponse]  # type: ignore[assignment]
     CreateSchedule: _aio.UnaryUnaryMultiCallable[_control_pb2.CreateScheduleRequest, _control_pb2.Schedule]  # type: ignore[assignment]
+    """What an employee is to do later, or again and again. Each run is a message: its answer, and all that comes of it, is that
+    message's. INVALID_ARGUMENT: it could never run, `fields` says why. ALREADY_EXISTS: the employee has a schedule of that name.
+    RESOURCE_EXHAUSTED: it has 100.
+    """
+    GetSchedule: _aio.UnaryUnaryMultiCallable[_control_pb2.GetScheduleRequest, _control_pb2.Schedule]  # type: ignore[assignment]
+    """One schedule, with its last runs."""
     ListSchedules: _aio.UnaryUnaryMultiCallable[_control_pb2.ListSchedulesRequest, _control_pb2.ListSchedulesResponse]  # type: ignore[assignment]
+    UpdateSchedule: _aio.UnaryUnaryMultiCallable[_control_pb2.UpdateScheduleRequest, _control_pb2.Schedule]  # type: ignore[assignment]
+    """Pauses or resumes; what would have run meanwhile was not missed. FAILED_PRECONDITION: it has ended."""
     DeleteSchedule: _aio.UnaryUnaryMultiCallable[_control_pb2.DeleteScheduleRequest, _control_pb2.DeleteScheduleResponse]  # type: ignore[assignment]
+    """Ends a schedule: its name is free, and what it did can still be seen. What has begun goes on."""
     SearchMemory: _aio.UnaryUnaryMultiCallable[_control_pb2.SearchMemoryRequest, _control_pb2.SearchMemoryResponse]  # type: ignore[assignment]
     Forget: _aio.UnaryUnaryMultiCallable[_control_pb2.ForgetRequest, _control_pb2.ForgetResponse]  # type: ignore[assignment]
     """Removes memories for good and says which; messages and what is recorded of them stay. NOT_FOUND: no such employee or memory_id."""
@@ -511,7 +529,19 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _control_pb2.CreateScheduleRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_control_pb2.Schedule, _abc.Awaitable[_control_pb2.Schedule]]: ...
+    ) -> _typing.Union[_control_pb2.Schedule, _abc.Awaitable[_control_pb2.Schedule]]:
+        """What an employee is to do later, or again and again. Each run is a message: its answer, and all that comes of it, is that
+        message's. INVALID_ARGUMENT: it could never run, `fields` says why. ALREADY_EXISTS: the employee has a schedule of that name.
+        RESOURCE_EXHAUSTED: it has 100.
+        """
+
+    @_abc_1.abstractmethod
+    def GetSchedule(
+        self,
+        request: _control_pb2.GetScheduleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.Schedule, _abc.Awaitable[_control_pb2.Schedule]]:
+        """One schedule, with its last runs."""
 
     @_abc_1.abstractmethod
     def ListSchedules(
@@ -521,11 +551,20 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_control_pb2.ListSchedulesResponse, _abc.Awaitable[_control_pb2.ListSchedulesResponse]]: ...
 
     @_abc_1.abstractmethod
+    def UpdateSchedule(
+        self,
+        request: _control_pb2.UpdateScheduleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.Schedule, _abc.Awaitable[_control_pb2.Schedule]]:
+        """Pauses or resumes; what would have run meanwhile was not missed. FAILED_PRECONDITION: it has ended."""
+
+    @_abc_1.abstractmethod
     def DeleteSchedule(
         self,
         request: _control_pb2.DeleteScheduleRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_control_pb2.DeleteScheduleResponse, _abc.Awaitable[_control_pb2.DeleteScheduleResponse]]: ...
+    ) -> _typing.Union[_control_pb2.DeleteScheduleResponse, _abc.Awaitable[_control_pb2.DeleteScheduleResponse]]:
+        """Ends a schedule: its name is free, and what it did can still be seen. What has begun goes on."""
 
     @_abc_1.abstractmethod
     def SearchMemory(

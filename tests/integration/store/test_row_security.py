@@ -29,7 +29,8 @@ class Neighbours:
 
 
 async def _fill(pool: Pool, tenant_id: UUID, employee_id: UUID, channel_id: UUID) -> None:
-    ids = {name: new_id() for name in ("conversation", "message", "worker", "outbox", "review", "memory")}
+    named = ("conversation", "message", "worker", "outbox", "review", "memory", "schedule")
+    ids = {name: new_id() for name in named}
     me = (tenant_id, employee_id)
     await pool.execute(
         "INSERT INTO conversations VALUES ($1, $2, $3, $4, $5)", ids["conversation"], *me, channel_id, str(employee_id)
@@ -78,6 +79,15 @@ async def _fill(pool: Pool, tenant_id: UUID, employee_id: UUID, channel_id: UUID
         "INSERT INTO sidecars VALUES ($3, $1, $2, 1, 'compute', 'leased', 'process', '{}', 'unix:/x', $4, 1, 0, 60, "
         "now(), now())",
         *me, new_id(), b"k" * 32,
+    )  # fmt: skip
+    await pool.execute(
+        "INSERT INTO schedules (schedule_id, tenant_id, employee_id, conversation_id, sender, asked_in, name, kind, "
+        "expression, anchor, instruction, next_at) "
+        "VALUES ($3, $1, $2, $4, 'ada', $5, 'x', 'every', '60', now(), 'x', now())",
+        *me, ids["schedule"], ids["conversation"], ids["message"],
+    )  # fmt: skip
+    await pool.execute(
+        "INSERT INTO schedule_runs VALUES ($3, now(), $1, $2, 'missed')", *me, ids["schedule"]
     )  # fmt: skip
     await pool.execute(
         "INSERT INTO memories (memory_id, tenant_id, employee_id, kind, content) VALUES ($3, $1, $2, 'semantic', 'x')",

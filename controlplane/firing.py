@@ -1,0 +1,195 @@
+"""Firing: when a schedule is due, its run becomes a message.
+
+The schedule's row is locked while its runs are noted, their messages stored and the next time set, all in one transaction.
+So several control planes share the work, and whatever kills one leaves each run done once or not yet.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from controlplane.errors import ControlError
+from controlplane.receiver import Arrival, Receiver, Written
+from empla.schedules import ImpossibleSchedule, Timing, timing
+from empla.store.connect import AnyConnection, Connection, Pool, connect_once, load_queries, translated
+from empla.store.errors import StoreUnavailable
+from empla.store.outage import Outage
+
+log = logging.getLogger(__name__)
+
+SQL = load_queries("controlplane", "firing.sql")
+CHANNEL = "empla_schedules"
+LOOK_SECONDS = 30.0
+"""The longest sleep: a clock may be set, and news be lost with the connection that brings them."""
+RETRY_SECONDS = 1.0
+ON_TIME = timedelta(seconds=60)
+"""A run that is later than this is a missed one, to who wants none of those."""
+MOST_AT_ONCE = 500
+"""Runs that one transaction deals with."""
+MOST_CAUGHT_UP = 100
+"""Missed runs that are still done, the last ones, when all of them are wanted."""
+_DONE = {"latest": 1, "all": MOST_CAUGHT_UP, "none": 1}
+_WHY_MISSED = {
+    "latest": "a later run is done instead",
+    "all": f"only the last {MOST_CAUGHT_UP} missed runs are done",
+    "none": f"it was missed, and is not done over {ON_TIME.seconds} s late",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What becomes of the runs that are due, and when the next one is; None: there is none."""
+
+    fire: list[datetime]
+    missed: list[datetime]
+    next_at: datetime | None
+
+
+def plan(when: Timing, due: datetime, now: datetime, catch_up: str) -> Plan:
+    """Sort out the runs from `due` to `now`; of too many for one transaction, the first, none of which is done."""
+    runs, following = [due], when.next_after(due)
+    while following is not None and following <= now and len(runs) < MOST_AT_ONCE:
+        runs.append(following)
+        following = when.next_after(following)
+    if following is not None and following <= now:
+        return Plan([], runs[:-MOST_CAUGHT_UP], runs[-MOST_CAUGHT_UP])
+    missed, fire = runs[: -_DONE[catch_up]], runs[-_DONE[catch_up] :]
+    if catch_up == "none" and now - fire[-1] > ON_TIME:
+        return Plan([], runs, following)
+    return Plan(fire, missed, following)
+
+
+class Firing:
+    """Fires what is due. `now` is the time to go by, for whoever moves it; None means the database's."""
+
+    def __init__(self, pool: Pool, receiver: Receiver, now: Callable[[], datetime | None] = lambda: None) -> None:
+        self._pool, self._receiver, self._now = pool, receiver, now
+        self._news = asyncio.Event()
+        self._outage = Outage(log, "firing schedules")
+
+    async def run(self, dsn: str) -> None:
+        """Fire until cancelled: asleep until a run is due, or the database at `dsn` tells that a schedule has changed."""
+        while True:
+            try:
+                async with connect_once(dsn, application_name="empla schedules") as listening:
+                    await self._listen(listening)
+            except StoreUnavailable as error:
+                self._outage.lasts(error)
+            except Exception:
+                log.exception("schedules wait for the next round")
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _listen(self, listening: Connection) -> None:
+        with translated():
+            await listening.add_listener(CHANNEL, lambda *_: self._news.set())
+        listening.add_termination_listener(lambda _: self._news.set())
+        while not listening.is_closed():
+            self._news.clear()  # before the table is read, so that what changes meanwhile is looked at again
+            seconds = await self.fire_due()
+            self._outage.over()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._news.wait()
+
+    async def fire_due(self) -> float:
+        """Fire all that is due; returns the seconds until there may be more. One that cannot be fired stops no other.
+
+        Raises `StoreUnavailable`.
+        """
+        aside: set[UUID] = set()
+        while await self._fire_one(aside):
+            pass
+        with translated():
+            seconds: float | None = await self._pool.fetchval(SQL.next, self._now(), list(aside))
+        if seconds is None:
+            return LOOK_SECONDS
+        # What is due and was not fired, another control plane has in hand.
+        return min(seconds, LOOK_SECONDS) if seconds > 0 else RETRY_SECONDS
+
+    async def _fire_one(self, aside: set[UUID]) -> bool:
+        row, written = None, []
+        try:
+            with translated():
+                async with self._pool.acquire() as connection, connection.transaction():
+                    row = await connection.fetchrow(SQL.due, self._now(), list(aside))
+                    if row is None:
+                        return False
+                    written = await self._fire(connection, row)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            if row is None:
+                raise
+            log.exception("the schedule %s cannot be fired now", row["schedule_id"])
+            aside.add(row["schedule_id"])
+        for one in written:
+            self._receiver.tell(one)
+        return True
+
+    async def _fire(self, connection: AnyConnection, row: Any) -> list[Written]:
+        schedule_id = row["schedule_id"]
+        if row["deleted"]:
+            await connection.execute(SQL.end, schedule_id, "the employee was deleted")
+            return []
+        try:
+            plan = await asyncio.to_thread(_plan, row)  # a time zone is read from a file
+        except ImpossibleSchedule as error:
+            log.warning("the schedule %s ends: %s", schedule_id, error)
+            await connection.execute(SQL.end, schedule_id, f"it cannot run: {error}")
+            return []
+        await _note_missed(connection, row, plan.missed, _WHY_MISSED[row["catch_up"]])
+        written = [one for due in plan.fire if (one := await self._store(connection, row, due))]
+        if plan.next_at is None:
+            await connection.execute(SQL.end, schedule_id, "it has run for the last time")
+        else:
+            await connection.execute(SQL.advance, schedule_id, plan.next_at)
+        return written
+
+    async def _store(self, connection: AnyConnection, row: Any, due: datetime) -> Written | None:
+        try:
+            async with connection.transaction():
+                written = await self._receiver.write(connection, _arrival(row, due))
+        except ControlError as error:
+            log.warning("the run of the schedule %s at %s is none: %s", row["schedule_id"], due, error)
+            await _note_missed(connection, row, [due], f"it could not be stored: {error}")
+            return None
+        await connection.execute(SQL.note_fired, *_key(row, due), written.stored.message_id, row["now"])
+        return written
+
+
+def _plan(row: Any) -> Plan:
+    when = timing(row["kind"], row["expression"], row["time_zone"], anchor=row["anchor"])
+    return plan(when, row["next_at"], row["now"], row["catch_up"])
+
+
+def event_id(schedule_id: UUID, due: datetime) -> str:
+    """What a run's message is known by, so that it is one message however often it is stored."""
+    return f"schedule:{schedule_id}:{due.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _arrival(row: Any, due: datetime) -> Arrival:
+    schedule = {"schedule_id": str(row["schedule_id"]), "name": row["name"], "due_at": due.isoformat()}
+    return Arrival(
+        tenant_id=row["tenant_id"],
+        channel_id=row["channel_id"],
+        employee_id=row["employee_id"],
+        event_id=event_id(row["schedule_id"], due),
+        sender=row["sender"],
+        text=row["instruction"],
+        conversation=row["conversation"],
+        metadata={"schedule": schedule},
+    )
+
+
+def _key(row: Any, due: datetime | list[datetime]) -> tuple[Any, ...]:
+    return row["schedule_id"], due, row["tenant_id"], row["employee_id"]
+
+
+async def _note_missed(connection: AnyConnection, row: Any, due: list[datetime], why: str) -> None:
+    if due:
+        await connection.execute(SQL.note_missed, *_key(row, due), why, row["now"])

@@ -1,0 +1,29 @@
+-- name: due
+-- The schedule that has been due the longest, locked for this transaction; what another control plane has in hand is skipped.
+SELECT s.*, c.channel_id, c.external_id AS conversation, e.deleted_at IS NOT NULL AS deleted, coalesce($1, now()) AS now
+FROM schedules s JOIN conversations c USING (conversation_id) JOIN employees e ON e.employee_id = s.employee_id
+WHERE s.state = 'active' AND s.next_at <= coalesce($1::timestamptz, now()) AND NOT s.schedule_id = ANY ($2::uuid[])
+ORDER BY s.next_at LIMIT 1 FOR UPDATE OF s SKIP LOCKED;
+
+-- name: next
+-- Seconds until a schedule is due; NULL: there is none.
+SELECT extract(epoch FROM min(next_at) - coalesce($1::timestamptz, now()))::float8
+FROM schedules WHERE state = 'active' AND NOT schedule_id = ANY ($2::uuid[]);
+
+-- name: note_fired
+-- A run, and the message that it is.
+INSERT INTO schedule_runs (schedule_id, due_at, tenant_id, employee_id, state, message_id, fired_at)
+VALUES ($1, $2, $3, $4, 'fired', $5, $6);
+
+-- name: note_missed
+-- Runs that are not done, and why.
+INSERT INTO schedule_runs (schedule_id, due_at, tenant_id, employee_id, state, reason, fired_at)
+SELECT $1, due_at, $3, $4, 'missed', $5, $6 FROM unnest($2::timestamptz[]) AS due_at;
+
+-- name: advance
+-- Sets the next run.
+UPDATE schedules SET next_at = $2 WHERE schedule_id = $1;
+
+-- name: end
+-- Ends a schedule, and says why.
+UPDATE schedules SET state = 'ended', reason = left($2, 1000) WHERE schedule_id = $1;
