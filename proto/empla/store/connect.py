@@ -57,7 +57,6 @@ _UNAVAILABLE = (
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
-    asyncpg.IdleInTransactionSessionTimeoutError,  # this process stood still in the midst of a transaction
     asyncpg.QueryCanceledError,  # by a timeout of the server's, or by somebody who makes room
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
