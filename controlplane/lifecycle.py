@@ -42,6 +42,8 @@ STEADY_SECONDS = 60.0
 """A process that lived this long starts over with no back-off."""
 TERM_SECONDS = 3.0
 MISSED_HEARTBEATS = 6
+SILENT_SECONDS = 30.0
+"""Twice the time after which an employee notices that its stream is half open, and attaches again."""
 MAX_PARALLEL_LAUNCHES = 8
 PAGE = 1000
 
@@ -203,7 +205,7 @@ class Lifecycle:
 
     @property
     def _lost_after(self) -> float:
-        return max(15.0, MISSED_HEARTBEATS * self._settings.heartbeat_ms / 1000)
+        return max(SILENT_SECONDS, MISSED_HEARTBEATS * self._settings.heartbeat_ms / 1000)
 
     def _stream_of(self, process: LaunchedProcess) -> Stream | None:
         stream = self._streams.get(process.employee_id)

@@ -1,6 +1,6 @@
 """A network of one's own that loses every packet: what becomes of a statement in it, and of a connection without one.
 
-Takes the owner's DSN and the server's socket, which other networks reach as well.
+Takes the two addresses of a `Database`, whose socket can be reached from every network.
 """
 
 import asyncio
@@ -9,11 +9,11 @@ import os
 import socket
 import struct
 import sys
-from urllib.parse import urlsplit
 
 from empla.store.connect import connect_once, translated
 from empla.store.errors import StoreUnavailable
-from tests.cable import LOOPBACK, cabled_over_tcp
+from tests.cable import cabled_over_tcp
+from tests.conftest import Database
 
 SIOCSIFFLAGS = 0x8914  # linux/sockios.h
 IFF_UP = 0x1
@@ -31,10 +31,9 @@ def switch(flags: int) -> None:
         fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags))
 
 
-async def lose_everything(dsn: str, server: str) -> None:
-    url = urlsplit(dsn)
-    async with cabled_over_tcp(server) as cable:
-        there = url._replace(netloc=f"{url.netloc.rpartition('@')[0]}@{LOOPBACK}:{cable.place}", query="").geturl()
+async def lose_everything(database: Database) -> None:
+    async with cabled_over_tcp(database.socket) as cable:
+        there = database.over(cable)
         async with (
             connect_once(there, application_name="asks", command_timeout=LONG_SECONDS) as asking,
             connect_once(there, application_name="idles", command_timeout=LONG_SECONDS) as idle,
@@ -51,4 +50,4 @@ async def lose_everything(dsn: str, server: str) -> None:
 
 
 alone()
-asyncio.run(lose_everything(sys.argv[1], sys.argv[2]))
+asyncio.run(lose_everything(Database(*sys.argv[1:])))

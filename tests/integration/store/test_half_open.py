@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
@@ -15,10 +14,9 @@ import pytest
 from empla.store import connect as store
 from empla.store.connect import Pool, connect, connect_once, translated
 from empla.store.errors import StoreUnavailable
-from tests.cable import LOOPBACK, Cable, cabled, cabled_over_tcp
+from tests.cable import Cable, cabled, cabled_over_tcp
 from tests.conftest import Database
 
-SOCKET = ".s.PGSQL.5432"
 BOUND_SECONDS = 1.0
 LONG_SECONDS = 600.0
 """Longer than a test waits."""
@@ -28,11 +26,11 @@ DROPPED_PACKETS = Path(__file__).with_name("dropped_packets.py")
 @asynccontextmanager
 async def behind_cable(database: Database, directory: Path) -> AsyncIterator[tuple[Cable, Pool]]:
     """A pool whose connections all go through a cable."""
-    there = _socket_directory(database)
+    there = Path(database.socket)
     async with (
-        cabled(str(directory / SOCKET), f"{there}/{SOCKET}") as cable,
+        cabled(str(directory / there.name), database.socket) as cable,
         connect(
-            database.dsn.replace(there, str(directory)),
+            database.dsn.replace(str(there.parent), str(directory)),
             application_name="tests",
             max_size=2,
             connect_timeout=BOUND_SECONDS,
@@ -101,10 +99,9 @@ async def test_a_pool_is_closed_though_its_server_has_gone(database: Database, s
 @asynccontextmanager
 async def behind_port(database: Database, **bounds: Any) -> AsyncIterator[tuple[Cable, Pool]]:
     """A pool of two connections that are there, over TCP."""
-    target = f"{_socket_directory(database)}/{SOCKET}"
     async with (
-        cabled_over_tcp(target) as cable,
-        connect(_at(database, cable), application_name="tests", **bounds) as pool,
+        cabled_over_tcp(database.socket) as cable,
+        connect(database.over(cable), application_name="tests", **bounds) as pool,
     ):
         async with pool.acquire() as one, pool.acquire() as other:
             assert [await one.fetchval("SELECT 1"), await other.fetchval("SELECT 1")] == [1, 1]
@@ -179,7 +176,7 @@ async def _stood_still(pool: Pool) -> None:
 
 
 async def test_lost_packets_end_connections_that_wait_and_those_that_do_not(database: Database) -> None:
-    command = [sys.executable, str(DROPPED_PACKETS), database.dsn, f"{_socket_directory(database)}/{SOCKET}"]
+    command = [sys.executable, str(DROPPED_PACKETS), database.dsn, database.superuser_dsn]
     ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=120, check=False)
     assert ended.stdout.splitlines() == ["the statement: unavailable", "the idle connection: closed"], ended
 
@@ -191,13 +188,3 @@ async def _is_locked(pool: Pool) -> bool:
     except asyncpg.LockNotAvailableError:
         return True
     return False
-
-
-def _socket_directory(database: Database) -> str:
-    return parse_qs(urlsplit(database.dsn).query)["host"][0]
-
-
-def _at(database: Database, cable: Cable) -> str:
-    """The database's address at the outer end of a cable."""
-    url = urlsplit(database.dsn)
-    return url._replace(netloc=f"{url.netloc.rpartition('@')[0]}@{LOOPBACK}:{cable.place}", query="").geturl()
