@@ -93,9 +93,9 @@ async def _tenant(plane: Plane) -> UUID:
 
 
 @asynccontextmanager
-async def over_cable(dsn: str, database: Database) -> AsyncIterator[tuple[Cable, Pool]]:
-    """A pool over TCP that gives up after a second."""
-    seconds: Any = {"command_timeout": 1.0, "acquire_timeout": 1.0, "connect_timeout": 1.0, "close_timeout": 1.0}
+async def over_cable(dsn: str, database: Database, *, bound: float = 1.0) -> AsyncIterator[tuple[Cable, Pool]]:
+    """A pool over TCP that gives up after `bound` seconds."""
+    seconds: Any = dict.fromkeys(("command_timeout", "acquire_timeout", "connect_timeout", "close_timeout"), bound)
     async with cabled_over_tcp(database.socket) as cable:
         there = Database(dsn, "").over(cable)
         async with connect(there, application_name="tests", max_size=10, **seconds) as pool:
@@ -154,8 +154,8 @@ async def test_what_was_sent_and_cannot_be_written_down_is_not_taken_for_a_lost_
 async def test_webhooks_are_refused_side_by_side_while_the_database_says_nothing(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("controlplane.receiver.STORE_SECONDS", 3.0)
-    async with over_cable(database.dsn, database) as (cable, pool), serving(pool) as site:
+    monkeypatch.setattr("controlplane.receiver.STORE_SECONDS", 1.0)
+    async with over_cable(database.dsn, database, bound=3.0) as (cable, pool), serving(pool) as site:
         assert (await site.deliver(a_message())).status == 202
         cable.freeze()
         async with asyncio.timeout(60):  # one after the other, 200 take minutes
