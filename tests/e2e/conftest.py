@@ -38,7 +38,7 @@ class Inbox(NamedTuple):
 @pytest.fixture(scope="session")
 def first_start() -> Iterator[tuple[System, str]]:
     """A system that began with an empty directory, and what its first start printed."""
-    with _directory() as directory, _ended_properly(System(directory)) as system:
+    with temporary_directory() as directory, ended_properly(System(directory)) as system:
         yield system, system.start()
 
 
@@ -106,12 +106,12 @@ def own_system(model: ModelServer) -> Iterator[System]:
         "OPENAI_BASE_URL": model.url,
         "EMPLA_DRAIN_SECONDS": "1",
     }
-    with _directory() as directory, _ended_properly(System(directory, **settings)) as system:
+    with temporary_directory() as directory, ended_properly(System(directory, **settings)) as system:
         yield system
 
 
 @contextmanager
-def _directory() -> Iterator[Path]:
+def temporary_directory() -> Iterator[Path]:
     """A path that leaves room for sockets, and that the database's account can pass through."""
     directory = Path(tempfile.mkdtemp(prefix="empla-", dir="/tmp"))
     directory.chmod(0o711)
@@ -122,7 +122,7 @@ def _directory() -> Iterator[Path]:
 
 
 @contextmanager
-def _ended_properly(system: System) -> Iterator[System]:
+def ended_properly(system: System) -> Iterator[System]:
     """Stop the system at the end; what it leaves behind is killed, and a failure."""
     try:
         yield system
