@@ -28,8 +28,8 @@ class Cable:
 
     @property
     def silent(self) -> int:
-        """Connections that stand and through which nothing comes any more."""
-        return sum(line.silent for line in self._lines)
+        """Connections that stand and through which nothing comes back any more."""
+        return sum(line.silent or line.mute for line in self._lines)
 
     def cut(self) -> None:
         """Break all connections."""
@@ -40,6 +40,11 @@ class Cable:
         """Swallow for good what goes through the connections that there are, both ways; they stand. New ones work."""
         for line in self._lines:
             line.silent = True
+
+    def lose_answers(self) -> None:
+        """Swallow for good what comes back through the connections that there are. New ones work."""
+        for line in self._lines:
+            line.mute = True
 
     def freeze(self) -> None:
         """Carry nothing any more, in connections that are there and in new ones."""
