@@ -149,9 +149,9 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A durable step. `retries` come after the first attempt; `deadline` (seconds) holds for one attempt,
-    and is longer than an answer of the database is waited for where it reads there.
+    """A durable step. `retries` come after the first attempt; `deadline` (seconds) holds for one attempt.
 
+    Where it reads the database, that is longer than an answer is waited for: an outage is no failure of a step's.
     `run` takes the work and the unit it runs for. It may be run again after any failure or death of the process, so
     whatever it does in the world goes through capabilities.
     """
