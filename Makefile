@@ -36,7 +36,7 @@ lint: setup
 .PHONY: types
 types: setup
 	mypy
-	mypy tests loadtests
+	mypy tests loadtests examples
 
 .PHONY: imports
 imports: setup

@@ -32,16 +32,16 @@ def launch(settings: dict[str, Any]) -> int:
 
 def run(settings: AgentSettings) -> int:
     """Run the employee until it is drained; returns the exit code."""
-    telemetry.start(f"empla-agent {settings.employee_id}", level=settings.log_level)
-    code = 0
-    try:
-        asyncio.run(_live(settings))
-    except* Superseded as group:
-        log.warning("superseded: %s", group.exceptions[0])
-        code = EXIT_SUPERSEDED
-    except* GatewayUnavailable as group:
-        log.warning("refused: %s", group.exceptions[0])
-        code = EXIT_REFUSED
+    code, employee = 0, str(settings.employee_id)
+    with telemetry.started("empla-agent", level=settings.log_level, collector=settings.collector, employee=employee):
+        try:
+            asyncio.run(_live(settings))
+        except* Superseded as group:
+            log.warning("superseded: %s", group.exceptions[0])
+            code = EXIT_SUPERSEDED
+        except* GatewayUnavailable as group:
+            log.warning("refused: %s", group.exceptions[0])
+            code = EXIT_REFUSED
     return code
 
 
@@ -75,6 +75,7 @@ async def _live(settings: AgentSettings) -> None:
         compute_packages=settings.compute_packages,
         browser_profile=settings.browser_profile,
         model_prices=settings.model_prices,
+        mind=chosen.model,
     )
     try:
         await employee.start()

@@ -24,6 +24,7 @@ from agent.gateway import Gateway
 from agent.identity import Identity
 from agent.loop import LoopTimes, ProactiveLoop
 from agent.memory import Memories
+from agent.mind.beliefs import Beliefs
 from agent.models.interface import Model
 from agent.models.metered import MeteredModel
 from agent.patience import patiently
@@ -58,7 +59,10 @@ DEFAULT_HEARTBEAT_MS = 5_000
 
 @dataclass(frozen=True, slots=True)
 class DigitalEmployee:
-    """One launch of one employee; two of them in one `asyncio.gather` are the development mode."""
+    """One launch of one employee; two of them in one `asyncio.gather` are the development mode.
+
+    `model` answers people, `mind` thinks in the proactive loop: without one the employee forms no beliefs.
+    """
 
     identity: Identity
     database_url: str
@@ -70,6 +74,7 @@ class DigitalEmployee:
     compute_packages: Path | None = None
     browser_profile: Path | None = None
     model_prices: Mapping[str, Price] = field(default_factory=dict)
+    mind: Model | None = None
     clock: Callable[[], float] = time.time
 
     async def start(self) -> None:
@@ -156,7 +161,8 @@ class DigitalEmployee:
                     MemoryCapability(memories),
                 ]
             )
-            loop = ProactiveLoop(pool, self.identity, memories, _times(profile.loop))
+            beliefs = Beliefs(pool, self.identity)
+            loop = ProactiveLoop(pool, self.identity, memories, beliefs, _times(profile.loop))
             coordinator = Coordinator(
                 pool=pool,
                 identity=self.identity,
@@ -166,7 +172,7 @@ class DigitalEmployee:
                 on_handled=loop.wake,
                 abandon=capabilities.abandon,
             )
-            parts = _Parts(self, pool, memories, capabilities, egress, sidecars, coordinator, loop, warm)
+            parts = _Parts(self, pool, memories, beliefs, capabilities, egress, sidecars, coordinator, loop, warm)
             parts.configure(configuration)
             async with capabilities:
                 yield parts
@@ -197,6 +203,7 @@ class _Parts:
     employee: DigitalEmployee
     pool: Pool
     memories: Memories
+    beliefs: Beliefs
     capabilities: CapabilityRegistry
     egress: EgressProxy
     sidecars: Sidecars
@@ -224,6 +231,7 @@ class _Parts:
         )
         self.placement = placement_of(profile)
         self.loop.times = _times(profile.loop)
+        self.loop.model = None if employee.mind is None else MeteredModel(employee.mind, employee.model_prices)
         worker = Worker(
             pool=self.pool,
             identity=employee.identity,
@@ -236,7 +244,7 @@ class _Parts:
             steers=profile.when_busy == "steer",
             clock=employee.clock,
         )
-        analyzer = Analyzer(self.pool, employee.identity, self.memories, model, self.warm)
+        analyzer = Analyzer(self.pool, employee.identity, self.memories, self.beliefs, model, self.warm)
         self.coordinator.when_busy = profile.when_busy or "enqueue"
         self.coordinator.use((SECURITY_FILTER, *analyzer.steps(), *worker.steps()), profile.max_in_work or MAX_IN_WORK)
 

@@ -12,7 +12,12 @@ from uuid import UUID
 from agent.errors import Superseded
 from agent.identity import Identity
 from agent.memory import Memories
-from empla.store.connect import Pool, load_queries, translated
+from agent.mind.beliefs import Beliefs
+from agent.mind.extraction import Extracted, Happened, extracted
+from agent.mind.revision import Change, Revised
+from agent.models.interface import Model, ModelError
+from agent.models.metered import metering
+from empla.store.connect import AnyConnection, Pool, load_queries, translated
 from empla.store.errors import StoreUnavailable
 from empla.store.ids import new_id
 from empla.store.outage import Outage
@@ -21,6 +26,8 @@ log = logging.getLogger(__name__)
 
 SQL = load_queries("agent", "loop.sql")
 MAX_EVENTS = 100
+MAX_KNOWN = 40
+"""Beliefs that a model is shown beside the events, so that it speaks of the same things by the same names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +51,33 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Intention:
-    """What the employee decided to do in this cycle: episodes to keep, with their sources."""
+    """What was decided in a cycle: episodes to remember with their sources, changed beliefs, and refused proposals."""
 
     episodes: tuple[tuple[str, str], ...]
+    changes: tuple[Revised, ...] = ()
+    refused: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """For the cycle's record."""
-        return {"remember": [{"episode": text, "source": source} for text, source in self.episodes]}
+        believed = [
+            {"change": one.change, "belief": one.belief.in_words(), "confidence": one.belief.confidence, "why": one.why}
+            for one in self.changes
+        ]
+        remembered = [{"episode": text, "source": source} for text, source in self.episodes]
+        record = {"remember": remembered, "believe": believed, "refused": list(self.refused)}
+        return {name: items for name, items in record.items() if items}
 
 
 class ProactiveLoop:
-    """The loop of one launch of one employee. Each phase is committed before the next begins."""
+    """The loop of one launch of one employee. Each phase is committed before the next begins.
 
-    def __init__(self, pool: Pool, identity: Identity, memories: Memories, times: LoopTimes) -> None:
-        self._pool, self._identity, self._memories, self.times = pool, identity, memories, times
+    `model` reads what events tell; without one, no beliefs are formed.
+    """
+
+    def __init__(self, pool: Pool, identity: Identity, memories: Memories, beliefs: Beliefs, times: LoopTimes) -> None:
+        self._pool, self._identity, self._memories, self._beliefs = pool, identity, memories, beliefs
+        self.times = times
+        self.model: Model | None = None
         self._woken = asyncio.Event()
         self._outage = Outage(log, "the cycle")
         self.phase = "sleep"
@@ -99,11 +119,10 @@ class ProactiveLoop:
         try:
             await self._keep(SQL.end_perceive, cycle_id, [event.event_id for event in events])
             self.phase = "think"
-            intention = think(events)
-            await self._keep(SQL.end_think, cycle_id, intention.as_json())
+            intention = await self._think(cycle_id, events)
             self.phase = "act"
             await self._act(intention)
-            outcome = "acted" if intention.episodes else "nothing_to_do"
+            outcome = "acted" if intention.episodes or intention.changes else "nothing_to_do"
             await self._keep(SQL.end_act, cycle_id, outcome, [event.event_id for event in events])
         except (StoreUnavailable, Superseded):
             raise
@@ -129,14 +148,64 @@ class ProactiveLoop:
             raise Superseded("a newer launch owns this employee")
         return cycle_id
 
+    async def _think(self, cycle_id: UUID, events: Sequence[Event]) -> Intention:
+        """Decide, and keep what was decided together with the beliefs that it changes."""
+        episodes = tuple(_episode(event) for event in events if event.kind == "message_handled")
+        with metering() as spent:
+            found = await self._read([Happened(text, source) for text, source in episodes])
+        changes = await self._beliefs.revisions(found.seen)
+        intention = Intention(episodes, tuple(changes), found.refused)
+        usage = [response.usage for response in spent]
+        cost = (
+            ", ".join(sorted({response.model for response in spent})),
+            sum(one.input for one in usage),
+            sum(one.output for one in usage),
+            sum(one.cost_micros or 0 for one in usage),
+        )
+        with translated():
+            async with self._pool.acquire() as connection, connection.transaction():
+                await self._beliefs.write(connection, cycle_id, changes)
+                for one in changes:
+                    await self._follow(connection, one)
+                await self._keep(SQL.end_think, cycle_id, intention.as_json(), *cost, connection=connection)
+        self._beliefs.took(changes)
+        return intention
+
+    async def _read(self, happened: Sequence[Happened]) -> Extracted:
+        """What the events tell that have not been read before."""
+        if self.model is None or not happened:
+            return Extracted()
+        fresh = set(await self._beliefs.unconsidered([one.source for one in happened]))
+        unread = [one for one in happened if one.source in fresh]
+        if not unread:
+            return Extracted()
+        try:
+            return await extracted(self.model, unread, await self._beliefs.latest(MAX_KNOWN))
+        except ModelError as error:
+            if error.retryable:
+                raise
+            return Extracted(refused=(f"{type(error).__name__}: {error}"[:500],))
+
+    async def _follow(self, connection: AnyConnection, change: Revised) -> None:
+        """Semantic memory has the beliefs that are facts: it learns what becomes one, and unlearns what changes."""
+        belief, source = change.belief, f"belief:{change.belief.belief_id}"
+        if change.change is Change.PROMOTED:
+            await self._memories.relearn(connection, source, belief.in_words(), belief.importance)
+        elif change.change in (Change.REVISED, Change.DROPPED):
+            await self._memories.relearn(connection, source, "", 0)
+
     async def _act(self, intention: Intention) -> None:
         for episode, source in intention.episodes:
             await self._memories.remember(episode, kind="episodic", source=source)
 
-    async def _keep(self, statement: str, cycle_id: UUID, *values: Any) -> None:
+    async def _keep(
+        self, statement: str, cycle_id: UUID, *values: Any, connection: AnyConnection | None = None
+    ) -> None:
         identity = self._identity
         with translated():
-            kept = await self._pool.fetchval(statement, cycle_id, *values, identity.employee_id, identity.epoch)
+            kept = await (connection or self._pool).fetchval(
+                statement, cycle_id, *values, identity.employee_id, identity.epoch
+            )
         if kept is None:
             raise Superseded("a newer launch owns this employee or has closed the cycle")
 
@@ -147,11 +216,6 @@ class ProactiveLoop:
                 await self._woken.wait()
         except TimeoutError:
             return
-
-
-def think(events: Sequence[Event]) -> Intention:
-    """Decide what to do about what happened: each conversation turn becomes an episode that can be recalled later."""
-    return Intention(tuple(_episode(event) for event in events if event.kind == "message_handled"))
 
 
 def _episode(event: Event) -> tuple[str, str]:

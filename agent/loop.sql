@@ -25,11 +25,11 @@ WHERE c.cycle_id = $1 AND c.employee_id = fence.employee_id AND c.phase = 'perce
 RETURNING c.cycle_id;
 
 -- name: end_think
--- Keeps the intention before acting on it; fenced. Nothing: as above.
+-- Keeps the intention, and what the models said to it cost, before acting on it; fenced. Nothing: as above.
 WITH fence AS MATERIALIZED (
-  SELECT employee_id FROM employee_epochs WHERE employee_id = $3 AND epoch = $4 FOR KEY SHARE
+  SELECT employee_id FROM employee_epochs WHERE employee_id = $7 AND epoch = $8 FOR KEY SHARE
 )
-UPDATE cycles c SET phase = 'act', intention = $2 FROM fence
+UPDATE cycles c SET phase = 'act', intention = $2, model = $3, tokens_in = $4, tokens_out = $5, cost_micros = $6 FROM fence
 WHERE c.cycle_id = $1 AND c.employee_id = fence.employee_id AND c.phase = 'think'
 RETURNING c.cycle_id;
 

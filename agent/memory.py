@@ -6,7 +6,7 @@ from uuid import UUID
 
 from agent.errors import Superseded
 from agent.identity import Identity
-from empla.store.connect import Pool, load_queries, translated
+from empla.store.connect import AnyConnection, Pool, load_queries, translated
 from empla.store.ids import new_id
 
 SQL = load_queries("agent", "memory.sql")
@@ -51,6 +51,18 @@ class Memories:
             raise Superseded("a newer launch owns this employee")
         kept: UUID | None = row["memory_id"]
         return kept
+
+    async def relearn(self, connection: AnyConnection, source: str, content: str, importance: float) -> None:
+        """Put a fact in place of what `source` taught before, '' nothing, within the caller's transaction.
+
+        Raises `Superseded`.
+        """
+        us = (self._identity.employee_id, self._identity.epoch)
+        known = await connection.fetchval(SQL.unlearn, source, *us)
+        if known is None:
+            raise Superseded("a newer launch owns this employee")
+        if content:
+            await connection.execute(SQL.remember, new_id(), "semantic", content, source, importance, *us)
 
     async def recall(self, query: str, limit: int = 8) -> list[Memory]:
         """At most `limit` memories that share words with `query`, the best first."""

@@ -11,6 +11,15 @@ WITH fence AS MATERIALIZED (
 )
 SELECT kept.memory_id FROM fence LEFT JOIN kept ON true;
 
+-- name: unlearn
+-- Removes what was learnt from a source; fenced. Nothing: a newer launch owns the employee.
+WITH fence AS MATERIALIZED (
+  SELECT employee_id FROM employee_epochs WHERE employee_id = $2 AND epoch = $3 FOR KEY SHARE
+), gone AS (
+  DELETE FROM memories m USING fence WHERE m.employee_id = fence.employee_id AND m.source = $1
+)
+SELECT employee_id FROM fence;
+
 -- name: recall
 -- Memories that share a word with the query, facts before episodes, the best first.
 SELECT memory_id, kind, content, source, importance, created_at,

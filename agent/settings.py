@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from agent.identity import Identity
 from agent.models.choose import Provider
 from empla.prices import Price
+from empla.telemetry import Collector
 
 
 class AgentSettings(BaseSettings):
@@ -31,6 +32,7 @@ class AgentSettings(BaseSettings):
     compute_packages: Path | None = None
     browser_profile: Path | None = None
     log_level: str = "INFO"
+    collector: Collector | None = None
     model_provider: Provider = "auto"
     model_name: str = ""
     anthropic_api_key: SecretStr | None = None

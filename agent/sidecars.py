@@ -12,6 +12,7 @@ import grpc
 
 from agent.errors import SidecarEnded, SidecarUnavailable
 from agent.gateway import Gateway
+from empla import telemetry
 from empla.v1 import control_pb2, gateway_pb2, sidecar_pb2, sidecar_pb2_grpc
 from workstation.errors import WorkstationError, WorkstationUnavailable
 from workstation.remote.dialing import RemoteWorkstation, dialing
@@ -153,6 +154,7 @@ class Sidecars:
                 await self._configure(sidecar)
                 sidecar.waited = time.monotonic() - began
                 ready.set_result(sidecar)
+                telemetry.leave()
                 await self._keep(sidecar)
         except SidecarUnavailable as error:
             ready.set_exception(error)

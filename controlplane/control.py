@@ -23,6 +23,7 @@ from controlplane.gateway import Streams, configuration
 from controlplane.lifecycle import Lifecycle
 from controlplane.logs import Logs
 from controlplane.messages import Messages, Room, fitting
+from controlplane.minds import Minds
 from controlplane.profiles import shipped_profile
 from controlplane.receiver import Arrival, Receiver, Stored
 from controlplane.reviews import Reviews
@@ -52,6 +53,7 @@ class Parts:
     channels: Channels
     receiver: Receiver
     messages: Messages
+    minds: Minds
     followers: Followers
     streams: Streams
     lifecycle: Lifecycle
@@ -133,6 +135,21 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         record = await self._find(request.employee)
         async for line in self._parts.logs.tail(record.employee_id, request.lines, follow=request.follow):
             yield pb.LogLine(text=line)
+
+    async def ListCycles(self, request: pb.ListCyclesRequest, context: Any) -> pb.ListCyclesResponse:
+        record = await self._find(request.employee)
+        before = _id(request.page_token, "page_token") if request.page_token else None
+        cycles, following = await self._parts.minds.cycles(
+            record.employee_id, size=_page_size(request.page_size), before=before
+        )
+        return pb.ListCyclesResponse(cycles=cycles, next_page_token=following)
+
+    async def ListBeliefs(self, request: pb.ListBeliefsRequest, context: Any) -> pb.ListBeliefsResponse:
+        record = await self._find(request.employee)
+        beliefs, following = await self._parts.minds.beliefs(
+            record.employee_id, size=_page_size(request.page_size), token=request.page_token
+        )
+        return pb.ListBeliefsResponse(beliefs=beliefs, next_page_token=following)
 
     # Messages
 

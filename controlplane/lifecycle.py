@@ -26,6 +26,7 @@ from controlplane.launchers.workspaces import Workspaces
 from empla.store.connect import Pool, translated
 from empla.store.errors import StoreUnavailable
 from empla.store.roles import create_employee_role, employee_dsn
+from empla.telemetry import Collector
 from empla.v1 import control_pb2
 from empla.v1 import gateway_pb2 as pb
 
@@ -101,6 +102,7 @@ class LaunchSettings:
     quota_entries: int | None = None
     compute_packages: Path | None = None
     browsers: Path | None = None
+    collector: Collector | None = None
 
 
 class Companions(Protocol):
@@ -361,6 +363,7 @@ class Lifecycle:
             "quota_entries": self._settings.quota_entries,
             "compute_packages": str(packages) if (packages := self._settings.compute_packages) else None,
             "browser_profile": str(self._browsers.place(record.employee_id)) if self._browsers else None,
+            "collector": collector.model_dump() if (collector := self._settings.collector) else None,
             **_model_of(record, self._settings.model),
         }
         return LaunchSpec(record.employee_id, epoch, settings, self._settings.logs / f"{record.employee_id}.log")

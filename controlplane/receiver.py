@@ -101,7 +101,8 @@ class Receiver:
         _check(arrival)
         conversation = arrival.conversation or new_id().hex
         content = hashlib.sha256(f"{arrival.employee_id}\0{arrival.text}".encode()).hexdigest()
-        with telemetry.span("receive", channel=str(arrival.channel_id)) as parent:
+        ids = {"employee": str(arrival.employee_id), "channel": str(arrival.channel_id)}
+        with telemetry.span("receive", **ids) as parent:
             # The employee first: what waits for its own turn must not stand in the tenant's line.
             async with (
                 in_time(),
@@ -109,6 +110,7 @@ class Receiver:
                 self._tenants.of(arrival.tenant_id),
             ):
                 row, stopped = await self._written((message_id or new_id(), arrival, conversation, content, parent))
+            telemetry.annotate(message_id=str(row["message_id"]), duplicate=row["duplicate"])
         if row["content"] != content:
             raise Conflict(f"the event id {arrival.event_id!r} was used before, for another message")
         if stopped is not None:

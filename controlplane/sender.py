@@ -9,7 +9,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -54,6 +54,7 @@ class Verdict:
     review: str | None = None  # the kind of review that is opened
     receipt: dict[str, Any] | None = None
     retry_after: float | None = None  # seconds
+    span_id: str = ""  # of the call
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +177,9 @@ class Sender:
 
     async def _send(self, row: Any) -> None:
         try:
-            with telemetry.span("send", row["trace_context"] or "", channel=row["channel"] or ""):
-                verdict = await self._call(row)
+            with telemetry.span("send", row["trace_context"] or "", **_attributes(row)) as sending:
+                verdict = replace(await self._call(row), span_id=telemetry.span_id(sending))
+                telemetry.annotate(outcome=verdict.state)
             # One that took long may pass for abandoned by now; what came of it is better known here.
             states = ("sending",) if verdict.state == "unknown_after_send" else ("sending", "unknown_after_send")
             await self._settle_patiently(Seen(row["outbox_id"], row["attempt"] + 1, states), verdict)
@@ -227,6 +229,7 @@ class Sender:
                 DRAFT_DAYS,
                 seen.states,
                 seen.attempt,
+                verdict.span_id,
             )
         self.look()  # the next reply of the conversation has waited for this one, or another one for its place
         if message_id is not None:
@@ -246,6 +249,16 @@ class Sender:
             again = Verdict("queued", "sending", "interrupted before it was sent", retry_after=0)
             seen = Seen(row["outbox_id"], row["attempt"], ("sending",))
             await self._settle_patiently(seen, again if row["channel"] == "api" or row["unbegun"] else unknown)
+
+
+def _attributes(row: Any) -> dict[str, str | int]:
+    return {
+        "employee": str(row["employee_id"]),
+        "message_id": str(row["message_id"] or ""),
+        "channel": row["channel"] or "",
+        "kind": row["kind"],
+        "attempt": row["attempt"] + 1,
+    }
 
 
 def _payload(row: Any) -> dict[str, Any]:

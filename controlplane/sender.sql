@@ -53,12 +53,12 @@ WITH settled AS (
   RETURNING m.message_id
 ), recorded AS (
   INSERT INTO step_attempts (unit_id, step, attempt, message_id, tenant_id, employee_id, stage, epoch, queued_at, started_at,
-    duration_ms, outcome, error)
+    duration_ms, outcome, error, span_id)
   SELECT message_id, CASE kind WHEN 'reply' THEN 'send' ELSE 'send_' || kind END, attempt, message_id, tenant_id,
     employee_id, 'send', epoch, queued_at, coalesce(started_at, now()),
     greatest(0, extract(epoch FROM clock_timestamp() - started_at) * 1000), -- 0 when it was never begun
     CASE $2 WHEN 'sent' THEN 'succeeded' WHEN 'held' THEN 'waiting' WHEN 'withheld' THEN 'cancelled' ELSE 'failed' END,
-    CASE WHEN $2 = 'sent' THEN '' ELSE $4 END
+    CASE WHEN $2 = 'sent' THEN '' ELSE $4 END, $12
   FROM settled WHERE message_id IS NOT NULL
   ON CONFLICT DO NOTHING
 ), asked AS (

@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -22,12 +22,13 @@ from controlplane.http import serving_http
 from controlplane.launchers.browsers import BrowserProfiles
 from controlplane.launchers.container import ContainerLauncher, images
 from controlplane.launchers.interface import Launcher
-from controlplane.launchers.process import SIDECARS, ProcessLauncher, employees
+from controlplane.launchers.process import SIDECARS, Parent, ProcessLauncher, employees
 from controlplane.launchers.workspaces import Workspaces, open_workspaces
 from controlplane.lifecycle import LaunchSettings, Lifecycle
 from controlplane.logs import Logs
 from controlplane.messages import Messages
 from controlplane.metrics import Metrics
+from controlplane.minds import Minds
 from controlplane.packages import make_directory
 from controlplane.receiver import Receiver
 from controlplane.reviews import Reviews
@@ -79,7 +80,9 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
         _sidecar_launcher(settings) as sidecar_launcher,
     ):
         launcher = ProcessLauncher(
-            settings.home / "run", settings.log_directory / "forkserver.log", employees(_sdks(settings))
+            settings.home / "run",
+            settings.log_directory / "forkserver.log",
+            _exporting(settings, employees(_sdks(settings))),
         )
         workspaces = await open_workspaces(
             settings.workspaces, settings.volumes, settings.workspace_quota_bytes, settings.workspace_quota_entries
@@ -144,7 +147,8 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
 @asynccontextmanager
 async def _sidecar_launcher(settings: Settings) -> AsyncIterator[ProcessLauncher | ContainerLauncher]:
     if settings.sidecars_engine is None:
-        yield ProcessLauncher(settings.home / "run", settings.log_directory / "sidecars.log", SIDECARS)
+        warm_parent = _exporting(settings, SIDECARS)
+        yield ProcessLauncher(settings.home / "run", settings.log_directory / "sidecars.log", warm_parent)
         return
     installation, network = str(settings.home.absolute()), settings.sidecars_network
     async with ContainerLauncher(settings.sidecars_engine, installation, images(network)) as launcher:
@@ -153,12 +157,17 @@ async def _sidecar_launcher(settings: Settings) -> AsyncIterator[ProcessLauncher
 
 def _sidecars(settings: Settings, pool: Pool, launcher: Launcher, workspaces: Workspaces) -> Sidecars:
     bounds = Bounds(settings.sidecars_per_employee, settings.sidecars_per_tenant, settings.sidecars_per_host)
+    collector = settings.collector
+    if collector is not None and settings.sidecars_engine is not None:
+        log.warning("sidecars that are containers export no traces: those for compute have no network")
+        collector = None
     plan = SidecarPlan(
         common={
             "quota_bytes": settings.workspace_quota_bytes,
             "quota_entries": settings.workspace_quota_entries,
             "compute_packages": str(settings.compute_packages.absolute()),
             "log_level": settings.log_level,
+            "collector": collector.model_dump() if collector else None,
         },
         workspace=workspaces.place,
         browser_profile=BrowserProfiles(settings.browsers.absolute()).place,
@@ -201,6 +210,7 @@ def _parts(
         channels=Channels(pool, Egress(settings.callback_networks)),
         receiver=Receiver(pool, on_stored=lambda employee_id, _: streams.look(employee_id), on_stopped=stopping.tell),
         messages=Messages(pool),
+        minds=Minds(pool),
         followers=followers,
         streams=streams,
         lifecycle=Lifecycle(
@@ -261,6 +271,11 @@ def _sdks(settings: Settings) -> list[str]:
     return [name for name, key in keys.items() if key]
 
 
+def _exporting(settings: Settings, parent: Parent) -> Parent:
+    """The parent, which imports what its children need for exporting, if they do."""
+    return replace(parent, preload=(*parent.preload, "empla.otlp")) if settings.collector else parent
+
+
 def _launch_settings(settings: Settings, dsn: str) -> LaunchSettings:
     model: dict[str, Any] = {
         "model_provider": settings.model_provider,
@@ -282,4 +297,5 @@ def _launch_settings(settings: Settings, dsn: str) -> LaunchSettings:
         quota_entries=settings.workspace_quota_entries,
         compute_packages=settings.compute_packages.absolute(),
         browsers=settings.browsers.absolute(),
+        collector=settings.collector,
     )

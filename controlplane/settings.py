@@ -4,12 +4,14 @@ import logging
 import os
 from ipaddress import ip_network
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from controlplane.launchers.volumes import SMALLEST_BYTES
 from empla.prices import Price
+from empla.telemetry import Collector
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 """The networks of this machine itself, where an operator's own services listen."""
@@ -28,6 +30,19 @@ def _host_and_port(value: str) -> str:
     if not (host and colon and port.isascii() and port.isdigit() and int(port) < 1 << 16):
         raise ValueError("must be host:port with a port from 0 to 65535")
     return value
+
+
+def _headers(value: str) -> dict[str, str]:
+    """`name=value,name=value`, encoded as in a URL."""
+    pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+    if not all(name.strip() and equals for name, equals, _ in pairs):
+        raise ValueError("it or OTEL_EXPORTER_OTLP_HEADERS must be name=value,name=value")
+    return {unquote(name).strip(): unquote(content).strip() for name, _, content in pairs}
+
+
+def _otlp(name: str) -> AliasChoices:
+    """The variable for traces, else the one for everything; see opentelemetry.io/docs/specs/otel/protocol/exporter."""
+    return AliasChoices(f"OTEL_EXPORTER_OTLP_TRACES_{name}", f"OTEL_EXPORTER_OTLP_{name}")
 
 
 class Settings(BaseSettings):
@@ -85,6 +100,13 @@ class Settings(BaseSettings):
     anthropic_api_key: SecretStr | None = Field(default=None, validation_alias="ANTHROPIC_API_KEY")
     openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
     openai_base_url: str | None = Field(default=None, validation_alias="OPENAI_BASE_URL")
+    otlp_endpoint: str = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    otlp_traces_endpoint: str = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    otlp_headers: SecretStr = Field(default=SecretStr(""), validation_alias=_otlp("HEADERS"))
+    otlp_certificate: Path | None = Field(default=None, validation_alias=_otlp("CERTIFICATE"))
+    otlp_protocol: str = Field(default="http/protobuf", validation_alias=_otlp("PROTOCOL"))
+    otel_traces_exporter: str = Field(default="otlp", validation_alias="OTEL_TRACES_EXPORTER")
+    otel_sdk_disabled: str = Field(default="false", validation_alias="OTEL_SDK_DISABLED")
 
     @field_validator("grpc_address", "http_address")
     @classmethod
@@ -104,6 +126,39 @@ class Settings(BaseSettings):
         for network in value:
             ip_network(network)
         return value
+
+    @field_validator("otlp_endpoint", "otlp_traces_endpoint")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
+            raise ValueError("must be a URL such as http://127.0.0.1:4318")
+        return value
+
+    @field_validator("otlp_headers")
+    @classmethod
+    def _named(cls, value: SecretStr) -> SecretStr:
+        _headers(value.get_secret_value())
+        return value
+
+    @field_validator("otlp_protocol")
+    @classmethod
+    def _protocol(cls, value: str, info: ValidationInfo) -> str:
+        if value != "http/protobuf" and (info.data.get("otlp_endpoint") or info.data.get("otlp_traces_endpoint")):
+            raise ValueError("it or OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf: traces are sent by nothing else")
+        return value
+
+    @property
+    def collector(self) -> Collector | None:
+        """Who takes the spans of every process; None: nobody."""
+        base = self.otlp_endpoint.removesuffix("/")
+        endpoint = self.otlp_traces_endpoint or (base and f"{base}/v1/traces")
+        if not endpoint or self.otel_sdk_disabled.lower() == "true" or self.otel_traces_exporter == "none":
+            return None
+        return Collector(
+            endpoint=endpoint,
+            headers=_headers(self.otlp_headers.get_secret_value()),
+            certificate=str(self.otlp_certificate.absolute()) if self.otlp_certificate else None,
+        )
 
     @property
     def provider(self) -> str:

@@ -37,8 +37,14 @@ up() {
   fi
   if ! answers; then
     [[ $EUID -eq 0 ]] || fail "Only root can start an engine; name one that runs in DOCKER_HOST, or use sudo"
-    install_engine
-    start_engine
+    mkdir -p -m 0711 "$DIRECTORY"
+    exec {lock}>"$DIRECTORY/lock"
+    flock "$lock" # a second engine would take the socket from one that is just starting
+    if ! answers; then
+      install_engine
+      start_engine
+    fi
+    exec {lock}>&-
   fi
   printf 'DOCKER_HOST=unix://%s\n' "$SOCKET"
 }
@@ -75,14 +81,13 @@ keeping_services_off() {
 }
 
 start_engine() {
-  mkdir -p -m 0711 "$DIRECTORY"
   ip netns list | grep -qw "$NETWORK" || ip netns add "$NETWORK"
   enter ip link set lo up
   say "Starting an engine in $DIRECTORY"
   rm -f "$DIRECTORY/engine.pid"
   # Without --oom-score-adjust it wants a score that takes a privilege which not every root has.
   setsid nsenter --net="/run/netns/$NETWORK" dockerd --data-root "$DIRECTORY/data" --exec-root "$DIRECTORY/run" --host "unix://$SOCKET" \
-    --pidfile "$DIRECTORY/engine.pid" --oom-score-adjust 0 >"$DIRECTORY/engine.log" 2>&1 </dev/null &
+    --pidfile "$DIRECTORY/engine.pid" --oom-score-adjust 0 >"$DIRECTORY/engine.log" 2>&1 </dev/null {lock}>&- &
   local attempt engine=$!
   for attempt in {1..300}; do
     if answers; then

@@ -40,10 +40,16 @@ Configure = Callable[[tuple[EgressRule, ...], pb.SidecarConfiguration], None]
 
 def run(settings: SidecarSettings, live: Callable[[SidecarSettings], Coroutine[Any, Any, None]]) -> int:
     """Be a sidecar, in a process that has nothing else to do; returns its exit code."""
-    telemetry.start(f"empla-sidecar {settings.id}", level=settings.log_level)
-    keep_freed_memory()
-    with bounded(settings):
-        asyncio.run(live(settings))
+    with telemetry.started(
+        "empla-sidecar",
+        level=settings.log_level,
+        collector=settings.collector,
+        employee=str(settings.employee_id),
+        sidecar=str(settings.id),
+    ):
+        keep_freed_memory()
+        with bounded(settings):
+            asyncio.run(live(settings))
     return 0
 
 

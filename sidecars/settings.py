@@ -6,6 +6,8 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from empla.telemetry import Collector
+
 
 class SidecarSettings(BaseModel):
     """The configuration of one sidecar, as a launcher that forks hands it over: no secret stands in an environment."""
@@ -29,6 +31,7 @@ class SidecarSettings(BaseModel):
     owner_start_time: int | None = Field(default=None, description="That one's start, in clock ticks since boot.")
     warm: bool = Field(default=False, description="It is launched before anybody asks for it.")
     log_level: str = "INFO"
+    collector: Collector | None = Field(default=None, description="Who takes its spans.")
 
     @field_validator("key")
     @classmethod

@@ -15,8 +15,12 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 from blockbuster import BlockBuster
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import workstation.local
+from empla import telemetry
 from empla.store.connect import Pool, connect
 from empla.store.embedded import EmbeddedPostgres
 from empla.store.ids import new_id
@@ -137,6 +141,15 @@ async def database(postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
         await administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:
         await administrator.close()
+
+
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    """The spans that end."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(telemetry, "tracer", provider.get_tracer("tests"))
+    return exporter
 
 
 @pytest.fixture(scope="session")

@@ -211,7 +211,8 @@ class BaseCapability(ABC):
             raise EffectAmbiguous(
                 f"{action.name} was begun before and never ended; a person must say whether it happened"
             )
-        with telemetry.span(f"capability {action.name}", capability=self.name), noting():
+        ids = {"message_id": str(key.message_id or ""), "unit_id": str(key.unit_id)}
+        with telemetry.span(f"capability {action.name}", capability=self.name, **ids), noting():
             return await self._run(action, valid, key, effects, policy)
 
     async def _resumes(self, action: Action, key: EffectKey, earlier: RecordedEffect) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from agent.models.estimate import estimate_request, estimate_text
 from agent.models.interface import ModelError, ModelRequest, ModelResponse, ModelTimeout, TextSink, Usage
 from agent.models.offline.classify import classify
-from agent.models.wire import fitting
+from agent.models.wire import emptiest, fitting
 from agent.prompts import blocks
 from empla.classification import Classification
 
@@ -59,10 +59,10 @@ class ScriptedModel:
 
 
 def echo(request: ModelRequest) -> Step:
-    """The default script: a rule-based classification when one is asked for, else the last message said back."""
+    """The default script: a classification by rules, the emptiest value of any other schema, else the last message."""
     text = _said(request)
-    if request.output is Classification:
-        return classify(text).model_dump_json()
+    if request.output is not None:
+        return classify(text).model_dump_json() if request.output is Classification else emptiest(request.output)
     return f"You said: {text}"
 
 

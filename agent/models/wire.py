@@ -63,6 +63,12 @@ def fitting(text: str, output: type[BaseModel]) -> str:
         raise ModelOutputInvalid(f"the answer does not fit {output.__name__}: {_brief(error)}") from error
 
 
+def emptiest(output: type[BaseModel]) -> str:
+    """The JSON of `output` with all its required fields as empty lists; raises ValidationError where that is not enough."""
+    lists: dict[str, list[object]] = {name: [] for name, field in output.model_fields.items() if field.is_required()}
+    return output.model_validate(lists).model_dump_json()
+
+
 def _wait(headers: Mapping[str, str]) -> float | None:
     # OpenAI and Azure send the finer header as well.
     milliseconds = retry_after(headers.get("retry-after-ms"))

@@ -35,9 +35,9 @@ async def attempt(step: Step, work: Work, unit: Unit, progress: Progress, runnin
     `Superseded` only; the caller writes the move.
     """
     clock = _Clock(step, work, unit, progress)
-    ids = {"message_id": str(unit.message_id), "unit_id": str(unit.unit_id)}
+    ids = {"message_id": str(unit.message_id), "unit_id": str(unit.unit_id), "step": step.name, "stage": step.stage}
     with telemetry.span(f"step {step.name}", work.message.trace_context, attempt=unit.attempt, **ids) as parent:
-        clock.span_id = parent.split("-")[2] if parent else ""
+        clock.span_id = telemetry.span_id(parent)
         try:
             with metering() as clock.spent:
                 async with running.interruptible(unit.unit_id):
@@ -49,8 +49,8 @@ async def attempt(step: Step, work: Work, unit: Unit, progress: Progress, runnin
         except Exception as error:  # noqa: BLE001 - the boundary of a unit of work: recorded, and tried again or given to a person
             telemetry.failed(error)
             return _after_error(step, work, unit, error, clock.record("failed", error=error))
-    work.outputs[unit.unit_id, "waiting" if done.waits else step.name] = done.output
-    return clock.move(done)
+        work.outputs[unit.unit_id, "waiting" if done.waits else step.name] = done.output
+        return clock.move(done)
 
 
 async def _run_while_store_is_away(step: Step, work: Work, unit_id: UUID) -> Done:
@@ -138,6 +138,8 @@ class _Clock:
     def record(self, outcome: Outcome, *, error: Exception | None = None) -> Record:
         duration_ms = (time.perf_counter() - self._started) * 1000
         self._tell(outcome, duration_ms)
+        paid = _paid(self.spent)
+        telemetry.annotate(outcome=outcome, **{name: value for name, value in paid.items() if value})
         return Record(
             stage=self._step.stage,
             outcome=outcome,
@@ -145,7 +147,7 @@ class _Clock:
             error_class=type(error).__name__ if error else "",
             error=str(error)[:4000] if error else "",
             span_id=self.span_id,
-            **_paid(self.spent),
+            **paid,
         )
 
     def move(self, done: Done) -> Move:

@@ -20,6 +20,7 @@ _COMMANDS = {
     "chat": "Talk to an employee.",
     "send": "Send one message and print the reply.",
     "employee": "Create, start, stop and look after employees.",
+    "profile": "See what roles an employee can be given.",
     "message": "See what became of messages.",
     "reviews": "See and decide what waits for a person.",
     "channel": "Connect the places that messages come from.",

@@ -44,10 +44,13 @@ def took(message: control_pb2.Message) -> str:
 
 
 def where_to_look(message: control_pb2.Message) -> str:
-    """The command that tells more about a message that was not answered: of what waits for a person, if something does."""
-    waiting = [review.review_id for review in message.reviews if review.decisions]
+    """The command that tells more about a message that was not answered: of what waits for a person, if something does.
+
+    Of several reviews that is the one which the message's own reason is about.
+    """
+    waiting = sorted((r for r in message.reviews if r.decisions), key=lambda review: review.reason != message.reason)
     if waiting:
-        return f"empla reviews show {waiting[0]}"
+        return f"empla reviews show {waiting[0].review_id}"
     return f"empla message show {message.collected_into or message.message_id}"
 
 

@@ -58,7 +58,7 @@ def _complaint(place: Sequence[int | str], message: str) -> str:
 def _variable(place: Sequence[int | str]) -> str:
     """The environment variable of the setting at `place`; those of other programs have their whole name there."""
     name = str(place[0]).upper() if place else ""
-    return name if name.startswith(("ANTHROPIC_", "OPENAI_")) else f"EMPLA_{name}"
+    return name if name.startswith(("ANTHROPIC_", "OPENAI_", "OTEL_")) else f"EMPLA_{name}"
 
 
 def read_token(settings: Settings) -> str:

@@ -7,9 +7,10 @@ import click
 from controlplane.cli.client import DEADLINE, connected
 from controlplane.cli.document import as_document, enum_word
 from controlplane.cli.logs import logs
+from controlplane.cli.minds import beliefs, cycles
 from controlplane.cli.output import age, dim, json_option, local_time, print_json, print_table
 from controlplane.cli.pages import listed
-from controlplane.cli.profile import is_file, read_profile
+from controlplane.cli.profile_file import is_file, read_profile
 from controlplane.cli.safe_text import printable
 from empla.capabilities import MAX_IN_WORK, WHEN_BUSY
 from empla.v1 import control_pb2
@@ -35,6 +36,8 @@ def employee() -> None:
 
 
 employee.add_command(logs)
+employee.add_command(cycles)
+employee.add_command(beliefs)
 
 
 @employee.command(name="list")
@@ -110,7 +113,11 @@ def _health(health: control_pb2.EmployeeHealth) -> str:
 @employee.command()
 @click.argument("name")
 @click.option(
-    "--profile", default="sales-ae", metavar="NAME_OR_FILE", show_default=True, help="A shipped one, or a file."
+    "--profile",
+    default="sales-ae",
+    metavar="NAME_OR_FILE",
+    show_default=True,
+    help="One of `empla profile list`, or a file.",
 )
 @_WHEN_BUSY
 @click.option("--start/--no-start", default=True, show_default=True, help="Start it as well.")

@@ -1,59 +1,49 @@
-"""Profiles for `empla employee create`: the name of one that is shipped, or a TOML or JSON file."""
+"""`empla profile`: the profiles that are shipped, to use as they are or to begin one's own with."""
 
-import json
-import tomllib
-from pathlib import Path
-from typing import Any
+import click
 
-from google.protobuf.json_format import ParseDict, ParseError
-
-from controlplane.cli.errors import InvalidInput
-from controlplane.profiles import unknown_field
+from controlplane.cli.document import as_document
+from controlplane.cli.errors import NotFound
+from controlplane.cli.output import json_option, print_json, print_table
+from controlplane.errors import Unknown
+from controlplane.profiles import shipped_names, shipped_profile, shipped_text
 from empla.v1 import control_pb2
 
-_PARSERS = {".toml": tomllib.loads, ".json": json.loads}
+
+@click.group()
+def profile() -> None:
+    """See what roles an employee can be given; docs/profiles.md tells how to write one.
+
+    These are the profiles of this version, whichever control plane runs.
+    """
 
 
-def is_file(profile: str) -> bool:
-    """Tell whether `profile` means a file; names of shipped profiles have neither a suffix nor a slash."""
-    return "/" in profile or Path(profile).suffix in _PARSERS
+@profile.command(name="list")
+@json_option
+def list_(as_json: bool) -> None:
+    """List the profiles that are shipped."""
+    profiles = {name: shipped_profile(name) for name in shipped_names()}
+    if as_json:
+        print_json([{"name": name, **as_document(one)} for name, one in profiles.items()])
+        return
+    header = ("NAME", "ROLE", "AUTONOMY", "CAPABILITIES")
+    print_table(header, (_row(name, one) for name, one in profiles.items()), nothing="no profiles")
 
 
-def read_profile(path: Path) -> control_pb2.Profile:
-    """The profile in `path`; raises `InvalidInput` that names the file, and the field where one is wrong."""
-    document = _document(path)
-    if (autonomy := document.get("autonomy")) is not None:
-        document["autonomy"] = _autonomy(path, autonomy)
-    if wrong := unknown_field(document):
-        raise InvalidInput(f"{path} is not a profile: {wrong}", reason="PROFILE_INVALID")
+def _row(name: str, one: control_pb2.Profile) -> tuple[str, ...]:
+    return (name, one.role, as_document(one)["autonomy"], ", ".join(one.capabilities))
+
+
+@profile.command()
+@click.argument("name")
+@json_option
+def show(name: str, as_json: bool) -> None:
+    """Print the file of a shipped profile: `empla profile show support > mine.toml` begins one of your own."""
     try:
-        return ParseDict(document, control_pb2.Profile())
-    except (ParseError, TypeError) as error:
-        why = " ".join(str(error).split())
-        raise InvalidInput(f"{path} is not a profile: {why}", reason="PROFILE_INVALID") from error
-
-
-def _autonomy(path: Path, written: object) -> str:
-    """The contract's name of an autonomy, which may be written as people say it."""
-    known = {name.removeprefix("AUTONOMY_").lower(): name for name in control_pb2.Autonomy.keys()[1:]}
-    if isinstance(written, str):
-        name = written.removeprefix("AUTONOMY_").lower()
-        if name in known:
-            return known[name]
-    said = f"autonomy is one of {', '.join(known)}, and not {written!r}"
-    raise InvalidInput(f"{path} is not a profile: {said}", reason="PROFILE_INVALID", fields={"autonomy": said})
-
-
-def _document(path: Path) -> dict[str, Any]:
-    parse = _PARSERS.get(path.suffix)
-    if parse is None:
-        raise InvalidInput(f"{path}: a profile is a .toml or a .json file")
-    try:
-        document = parse(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{path} is not valid {path.suffix[1:].upper()}: {error}") from error
-    if not isinstance(document, dict):
-        raise InvalidInput(f"{path} is not a profile: it holds no fields")
-    return document
+        text, found = shipped_text(name), shipped_profile(name)
+    except Unknown as error:
+        raise NotFound(str(error), reason=error.reason) from error
+    if as_json:
+        print_json({"name": name, **as_document(found)})
+    else:
+        click.echo(text, nl=False)

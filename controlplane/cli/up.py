@@ -49,8 +49,10 @@ def up(chat: bool | None) -> None:
         offer = sys.stdin.isatty() and sys.stdout.isatty() if chat is None else chat
         log_path = settings.home / "logs" / "controlplane.log"
         with _log_file(log_path) as stream, _only_one(settings.home):
-            telemetry.start("empla-controlplane", level=settings.log_level, stream=stream)
-            with _reported(log_path):
+            kept = telemetry.started(
+                "empla-controlplane", level=settings.log_level, stream=stream, collector=settings.collector
+            )
+            with kept, _reported(log_path):
                 asyncio.run(_up(settings, offer_chat=offer))
     except OSError as error:
         raise click.ClickException(str(error)) from error

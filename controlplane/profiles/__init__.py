@@ -1,12 +1,12 @@
 """The profiles that are shipped: what a role brings, each a readable TOML file."""
 
 import tomllib
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
-
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.json_format import ParseDict, ParseError
+from typing import Any
 
 from controlplane.errors import Invalid, Unknown
+from controlplane.profiles.fields import Path, Wrong, field_name, profile_of, wrong_fields
 from empla.capabilities import (
     DECISIONS,
     MOST_IN_WORK,
@@ -19,110 +19,114 @@ from empla.capabilities import (
 from empla.egress import rule_of
 from empla.v1 import control_pb2
 
+MAX_ROLE = 200
 MAX_INSTRUCTIONS = 64 * 1024
 MAX_GOALS = 32
 MAX_EGRESS = 256
+MAX_TOLD = 5
+"""Mistakes that one refusal tells: it has to fit into the head of an answer."""
+MAX_NAME = 200
+PROVIDERS = ("auto", "anthropic", "openai", "offline")
+
+
+class InvalidProfile(Invalid):
+    """What is written is no profile; `wrong` has each mistake and its place in the document."""
+
+    def __init__(self, wrong: Sequence[Wrong]) -> None:
+        fields = {f"profile.{field_name(one.path)}"[:MAX_NAME]: one.why for one in wrong[:MAX_TOLD]}
+        more = [f"{len(wrong) - MAX_TOLD} more"] if len(wrong) > MAX_TOLD else []
+        super().__init__("the profile does not fit: " + "; ".join([*fields.values(), *more]), fields=fields)
+        self.wrong = wrong
+
+
+def shipped_names() -> list[str]:
+    """The names of the profiles that are shipped, in order."""
+    return sorted(path.name.removesuffix(".toml") for path in files(__name__).iterdir() if path.name.endswith(".toml"))
+
+
+def shipped_text(name: str) -> str:
+    """The file of the shipped profile called `name`; raises `Unknown`."""
+    if name not in (known := shipped_names()):
+        raise Unknown(f"there is no profile {name!r}; there are: {', '.join(known)}")
+    return files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
 
 
 def shipped_profile(name: str) -> control_pb2.Profile:
     """The shipped profile called `name`; raises `Unknown`."""
-    known = {path.name.removesuffix(".toml"): path for path in files(__name__).iterdir() if path.name.endswith(".toml")}
-    if name not in known:
-        raise Unknown(f"there is no profile {name!r}; there are: {', '.join(sorted(known))}")
-    return parse_profile(tomllib.loads(known[name].read_text(encoding="utf-8")))
+    return parse_profile(tomllib.loads(shipped_text(name)))
 
 
-def parse_profile(fields: dict[str, object]) -> control_pb2.Profile:
-    """A profile from plain fields, checked; raises `Invalid`, which names the field."""
-    if wrong := unknown_field(fields):
-        raise Invalid(f"the profile does not fit: {wrong}", fields={"profile": wrong})
-    try:
-        profile = ParseDict(fields, control_pb2.Profile())
-    except ParseError as error:
-        raise Invalid(f"the profile does not fit: {error}", fields={"profile": str(error)}) from error
-    return checked_profile(profile)
-
-
-def unknown_field(fields: dict[str, object], kind: Descriptor = control_pb2.Profile.DESCRIPTOR, path: str = "") -> str:
-    """Says which field a profile does not have, and which it has; '' when all are known."""
-    for name, value in fields.items():
-        known = kind.fields_by_name.get(name) or kind.fields_by_camelcase_name.get(name)
-        if known is None:
-            return (
-                f"there is no field {path + name!r}; there are: {', '.join(path + field.name for field in kind.fields)}"
-            )
-        if wrong := _unknown_below(known, value, path + name):
-            return wrong
-    return ""
-
-
-def _unknown_below(field: FieldDescriptor, value: object, path: str) -> str:
-    nested = field.message_type
-    if nested is None or nested.GetOptions().map_entry:
-        return ""
-    if field.is_repeated:
-        places = [(item, f"{path}[{i}].") for i, item in enumerate(value)] if isinstance(value, list) else []
-    else:
-        places = [(value, f"{path}.")]
-    found = (unknown_field(item, nested, place) for item, place in places if isinstance(item, dict))
-    return next(filter(None, found), "")
+def parse_profile(document: dict[str, Any]) -> control_pb2.Profile:
+    """A profile from plain data, checked; raises `InvalidProfile`."""
+    if wrong := list(wrong_fields(document)):
+        raise InvalidProfile(wrong)
+    return checked_profile(profile_of(document))
 
 
 def checked_profile(profile: control_pb2.Profile) -> control_pb2.Profile:
-    """`profile` itself, if it keeps the limits of the contract; raises `Invalid`."""
-    wrong = {}
-    if not 1 <= len(profile.role) <= 200:
-        wrong["profile.role"] = "1 to 200 characters"
-    if len(profile.instructions.encode()) > MAX_INSTRUCTIONS:
-        wrong["profile.instructions"] = f"at most {MAX_INSTRUCTIONS} bytes"
-    if len(profile.goals) > MAX_GOALS:
-        wrong["profile.goals"] = f"at most {MAX_GOALS}"
-    if profile.autonomy not in control_pb2.Autonomy.values():
-        wrong["profile.autonomy"] = "shadow, supervised or autonomous"
-    if profile.model.provider not in ("", "auto", "anthropic", "openai", "offline"):
-        wrong["profile.model.provider"] = "auto, anthropic, openai or offline"
-    if unknown := sorted(set(profile.capabilities) - set(SHIPPED_CAPABILITIES)):
-        names = ", ".join(map(repr, unknown))[:200]
-        wrong["profile.capabilities"] = f"there is no {names}; there are: {', '.join(SHIPPED_CAPABILITIES)}"
-    if profile.when_busy not in ("", *WHEN_BUSY):
-        wrong["profile.when_busy"] = f"one of {', '.join(WHEN_BUSY)}"
-    if profile.max_in_work > MOST_IN_WORK:
-        wrong["profile.max_in_work"] = f"at most {MOST_IN_WORK}; 0 for the usual number"
-    wrong |= _wrong_rules(profile) | _wrong_policy(profile) | _wrong_workstation(profile.workstation)
-    if wrong:
-        raise Invalid("the profile does not fit: " + "; ".join(f"{k}: {v}" for k, v in wrong.items()), fields=wrong)
+    """`profile` itself, if it keeps the limits of the contract; raises `InvalidProfile`."""
+    if wrong := [*_wrong_self(profile), *_wrong_work(profile), *_wrong_rules(profile), *_wrong_policy(profile)]:
+        raise InvalidProfile(wrong)
     return profile
 
 
-def _wrong_rules(profile: control_pb2.Profile) -> dict[str, str]:
-    if len(profile.egress) > MAX_EGRESS:
-        return {"profile.egress": f"at most {MAX_EGRESS} rules"}
-    wrong = {}
-    for i, rule in enumerate(profile.egress):
-        try:
-            rule_of(rule)
-        except ValueError as error:
-            wrong[f"profile.egress[{i}]"] = str(error)
-    return wrong
+def _wrong_self(profile: control_pb2.Profile) -> Iterator[Wrong]:
+    if not 1 <= len(profile.role) <= MAX_ROLE:
+        yield Wrong(("role",), f"role is what the employee is, in 1 to {MAX_ROLE} characters")
+    if len(profile.instructions.encode()) > MAX_INSTRUCTIONS:
+        yield Wrong(("instructions",), f"instructions are at most {MAX_INSTRUCTIONS} bytes")
+    if len(profile.goals) > MAX_GOALS:
+        yield Wrong(("goals",), f"goals are at most {MAX_GOALS}")
+    if profile.autonomy not in control_pb2.Autonomy.values():
+        yield Wrong(("autonomy",), "autonomy is one of shadow, supervised, autonomous")
+    if profile.model.provider not in ("", *PROVIDERS):
+        yield Wrong(("model", "provider"), f"model.provider is one of {', '.join(PROVIDERS)}")
+    for i, name in enumerate(profile.capabilities):
+        if name not in SHIPPED_CAPABILITIES:
+            known = ", ".join(SHIPPED_CAPABILITIES)
+            yield Wrong(("capabilities", i), f"capabilities: there is no {name[:80]!r}; there are: {known}")
 
 
-def _wrong_policy(profile: control_pb2.Profile) -> dict[str, str]:
-    wrong = {}
-    for risk, decision in profile.policy.items():
-        if risk not in RISKS:
-            wrong["profile.policy"] = f"there is no risk {risk[:80]!r}; there are: {', '.join(RISKS)}"
-        elif decision not in DECISIONS:
-            wrong[f"profile.policy.{risk}"] = f"one of {', '.join(DECISIONS)}"
-    return wrong
-
-
-def _wrong_workstation(workstation: control_pb2.Workstation) -> dict[str, str]:
-    wrong = {
-        f"profile.workstation.{kind}": f"one of {', '.join(PLACES)}"
-        for kind in ("compute", "browser")
-        if getattr(workstation, kind) not in ("", *PLACES)
-    }
+def _wrong_work(profile: control_pb2.Profile) -> Iterator[Wrong]:
+    if profile.when_busy not in ("", *WHEN_BUSY):
+        yield Wrong(("when_busy",), f"when_busy is one of {', '.join(WHEN_BUSY)}")
+    if profile.max_in_work > MOST_IN_WORK:
+        yield Wrong(("max_in_work",), f"max_in_work is at most {MOST_IN_WORK}; 0 for the usual number")
+    for kind in ("compute", "browser"):
+        if getattr(profile.workstation, kind) not in ("", *PLACES):
+            yield Wrong(("workstation", kind), f"workstation.{kind} is one of {', '.join(PLACES)}")
     least, most = SIDECAR_MEMORY_MB
-    if workstation.sidecar_memory_mb and not least <= workstation.sidecar_memory_mb <= most:
-        wrong["profile.workstation.sidecar_memory_mb"] = f"from {least} to {most}"
-    return wrong
+    if profile.workstation.sidecar_memory_mb and not least <= profile.workstation.sidecar_memory_mb <= most:
+        why = f"workstation.sidecar_memory_mb is from {least} to {most}"
+        yield Wrong(("workstation", "sidecar_memory_mb"), why)
+
+
+def _wrong_rules(profile: control_pb2.Profile) -> Iterator[Wrong]:
+    if len(profile.egress) > MAX_EGRESS:
+        yield Wrong(("egress",), f"egress is at most {MAX_EGRESS} rules")
+        return
+    for i, rule in enumerate(profile.egress):
+        for path, part in _parts(rule):
+            try:
+                rule_of(part)
+            except ValueError as error:
+                place: Path = ("egress", i, *path)
+                yield Wrong(place, f"{field_name(place)}: {error}")
+
+
+def _parts(rule: control_pb2.EgressRule) -> Iterator[tuple[Path, control_pb2.EgressRule]]:
+    """Rules that are each wrong exactly when the field at that path is."""
+    yield ("domain",), control_pb2.EgressRule(domain=rule.domain, private=rule.private)
+    for i, port in enumerate(rule.ports):
+        yield ("ports", i), control_pb2.EgressRule(domain="example.com", ports=[port])
+    for i, method in enumerate(rule.methods):
+        yield ("methods", i), control_pb2.EgressRule(domain="example.com", methods=[method])
+
+
+def _wrong_policy(profile: control_pb2.Profile) -> Iterator[Wrong]:
+    for risk, decision in profile.policy.items():
+        path: Path = ("policy", risk)
+        if risk not in RISKS:
+            yield Wrong(path, f"policy: there is no risk {risk[:80]!r}; there are: {', '.join(RISKS)}", key=True)
+        elif decision not in DECISIONS:
+            yield Wrong(path, f"policy.{risk} is one of {', '.join(DECISIONS)}")

@@ -1,4 +1,7 @@
-"""Logs and traces, the same in every process: one JSON object a line, W3C trace context across process boundaries."""
+"""Logs and traces, the same in every process: one JSON object a line, W3C trace context across process boundaries.
+
+A span has ids, numbers and names, and of an error its type: nothing that anybody wrote, and no secret.
+"""
 
 import json
 import logging
@@ -9,16 +12,28 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from pydantic import BaseModel, ConfigDict, Field
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 tracer = trace.get_tracer("empla")
+
+
+class Collector(BaseModel):
+    """Who takes spans: a URL, headers that may hold a key, and a file with the roots of its certificate."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    endpoint: str = Field(repr=False)
+    headers: dict[str, str] = Field(default_factory=dict, repr=False)
+    certificate: str | None = None
 
 
 class JsonFormatter(logging.Formatter):
@@ -41,16 +56,41 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
-def start(service: str, *, level: str = "INFO", stream: TextIO = sys.stderr) -> None:
-    """Set up logging to `stream` and tracing for this process; called once, by its entry point."""
+@contextmanager
+def started(
+    service: str,
+    *,
+    level: str = "INFO",
+    stream: TextIO = sys.stderr,
+    collector: Collector | None = None,
+    **resource: str,
+) -> Iterator[None]:
+    """Log to `stream`, trace, and export to a `collector` if there is one; entered once, by a process's entry point.
+
+    `resource` says more of the process with each of its spans. Leaving the block takes up to two seconds, for the last ones.
+    """
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(True)
     for noisy in ("httpx", "httpx2", "asyncio", "aiohttp.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    # Not Resource.create, which looks through all packages that are installed for detectors, at each start.
-    trace.set_tracer_provider(TracerProvider(resource=Resource({"service.name": service})))
+    provider = TracerProvider(
+        # Spans that nobody gets are ids alone, and tell those below them, in other processes too, to be no more.
+        sampler=None if collector else ALWAYS_OFF,
+        # Not Resource.create, which looks through all packages that are installed for detectors, at each start.
+        resource=Resource({"service.name": service, **resource}),
+        shutdown_on_exit=False,
+    )
+    if collector is not None:
+        from empla.otlp import Exporter  # noqa: PLC0415 - it takes as long to import as all else here, and few export
+
+        provider.add_span_processor(Exporter(collector))
+    trace.set_tracer_provider(provider)
+    try:
+        yield
+    finally:
+        provider.shutdown()
 
 
 def traceparent() -> str:
@@ -71,12 +111,24 @@ def trace_id(parent: str) -> str:
     return parts[1] if len(parts) == 4 else ""
 
 
+def span_id(parent: str) -> str:
+    """The 16 hex digits of the span in a `traceparent`, or ''."""
+    parts = parent.split("-")
+    return parts[2] if len(parts) == 4 else ""
+
+
 @contextmanager
 def span(name: str, parent: str = "", **attributes: str | int | float | bool) -> Iterator[str]:
     """Run a block as the span `name`, below the `traceparent` `parent` if given; yields the span's own."""
     context = remote_context(parent) if parent else None
-    with tracer.start_as_current_span(name, context=context, attributes=attributes):
-        yield traceparent()
+    with tracer.start_as_current_span(
+        name, context=context, attributes=attributes, record_exception=False, set_status_on_exception=False
+    ):
+        try:
+            yield traceparent()
+        except Exception as error:
+            failed(error)
+            raise
 
 
 def annotate(**attributes: str | int | float | bool) -> None:
@@ -85,7 +137,10 @@ def annotate(**attributes: str | int | float | bool) -> None:
 
 
 def failed(error: Exception) -> None:
-    """Mark the span that is current as one that failed of `error`, where that does not leave its block."""
-    current = trace.get_current_span()
-    current.record_exception(error)
-    current.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+    """Mark the span that is current as one that failed of `error`: of its type alone, for a message may quote anything."""
+    trace.get_current_span().set_status(Status(StatusCode.ERROR, type(error).__name__))
+
+
+def leave() -> None:
+    """Have what this task does from now on belong to no trace, when it outlives what it was begun for."""
+    attach(Context())

@@ -35,8 +35,12 @@ class TestTree:
         assert await text_of(files, "b") == "1"
         await files.move("a", "c")
         assert await names_in(files) == ["b", "c"]
-        for source, target, error in (("no", "x", NotFound), ("b", "no/x", NotFound), ("c", "c", AlreadyExists)):
-            with pytest.raises(error):
+        for source, target, error, said in (
+            ("no", "x", NotFound, "no no"),
+            ("b", "far/x", NotFound, "there is no directory far"),
+            ("c", "c", AlreadyExists, "c already"),
+        ):
+            with pytest.raises(error, match=said):
                 await files.move(source, target)
 
     async def test_a_directory_takes_only_an_empty_ones_place(self, files: FileSystem) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.callback_server import CallbackServer, callback_server
 from tests.e2e.model_server import ModelServer, model_server
-from tests.e2e.system import EMPLOYEE, System
+from tests.e2e.system import EMPLOYEE, PATIENCE, System
 
 
 class Inbox(NamedTuple):
@@ -38,7 +38,7 @@ class Inbox(NamedTuple):
 @pytest.fixture(scope="session")
 def first_start() -> Iterator[tuple[System, str]]:
     """A system that began with an empty directory, and what its first start printed."""
-    with temporary_directory() as directory, ended_properly(System(directory)) as system:
+    with one_system() as system:
         yield system, system.start()
 
 
@@ -97,7 +97,7 @@ def connected(system: System, callbacks: CallbackServer, employee: str = EMPLOYE
 
 
 @contextmanager
-def own_system(model: ModelServer) -> Iterator[System]:
+def own_system(model: ModelServer, *, patience: float = PATIENCE, **environment: str) -> Iterator[System]:
     """A system that is yet to be started, whose employees use `model`; its end must be in order."""
     settings = {
         "EMPLA_MODEL_PROVIDER": "openai",
@@ -106,7 +106,17 @@ def own_system(model: ModelServer) -> Iterator[System]:
         "OPENAI_BASE_URL": model.url,
         "EMPLA_DRAIN_SECONDS": "1",
     }
-    with temporary_directory() as directory, ended_properly(System(directory, **settings)) as system:
+    with one_system(patience=patience, **settings, **environment) as system:
+        yield system
+
+
+@contextmanager
+def one_system(*, patience: float = PATIENCE, **environment: str) -> Iterator[System]:
+    """A system that is yet to be started; its end must be in order."""
+    with (
+        temporary_directory() as directory,
+        _ended_properly(System(directory, patience=patience, **environment)) as system,
+    ):
         yield system
 
 
@@ -122,7 +132,7 @@ def temporary_directory() -> Iterator[Path]:
 
 
 @contextmanager
-def ended_properly(system: System) -> Iterator[System]:
+def _ended_properly(system: System) -> Iterator[System]:
     """Stop the system at the end; what it leaves behind is killed, and a failure."""
     try:
         yield system

@@ -32,10 +32,13 @@ _NO_PROXY = [("grpc.enable_http_proxy", 0)]
 
 
 class System:
-    """What a test does with one system; `environment` is added to that of `empla up` and of the commands."""
+    """What a test does with one system; `environment` is added to that of `empla up` and of the commands.
 
-    def __init__(self, directory: Path, **environment: str) -> None:
-        self.home = directory / "home"
+    `patience` is how many seconds it may take for each single thing.
+    """
+
+    def __init__(self, directory: Path, *, patience: float = PATIENCE, **environment: str) -> None:
+        self.home, self._patience = directory / "home", patience
         self.grpc_address, self.http_address = (f"127.0.0.1:{_free_port()}" for _ in range(2))
         self._output = directory / "output"
         self._environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ} | {
@@ -60,7 +63,7 @@ class System:
                 env=self._environment,
                 start_new_session=True,
             )
-        until(lambda: _READY in self.printed or self._up is None or self._up.poll() is not None, "`empla up` is ready")
+        self._until(lambda: _READY in self.printed or self._up is None or self._up.poll() is not None, "it is ready")
         assert self._up.poll() is None, self.printed
         return self.printed
 
@@ -68,14 +71,14 @@ class System:
         """Ctrl-C as a terminal gives it, to every process of the foreground; returns the exit code."""
         assert self._up is not None
         os.killpg(self._up.pid, number)
-        code = self._up.wait(PATIENCE)
+        code = self._up.wait(self._patience)
         self._up = None
         return code
 
     def kill_control_plane(self) -> None:
         assert self._up is not None
         self._up.kill()
-        self._up.wait(PATIENCE)
+        self._up.wait(self._patience)
         self._up = None
 
     def kill_employee(self) -> None:
@@ -153,7 +156,7 @@ class System:
             text=True,
             input=stdin,
             env=self._environment | environment,
-            timeout=PATIENCE,
+            timeout=self._patience,
             check=False,
         )
 
@@ -176,7 +179,7 @@ class System:
         """One RPC of the control plane."""
         with self.channel() as channel:
             rpc = getattr(control_pb2_grpc.ControlPlaneStub(channel), method)
-            return rpc(request, metadata=authorized(token or self.token), timeout=PATIENCE)
+            return rpc(request, metadata=authorized(token or self.token), timeout=self._patience)
 
     def employee(self, name: str = EMPLOYEE) -> Any:
         return self.call("GetEmployee", pb.GetEmployeeRequest(employee=name))
@@ -188,14 +191,14 @@ class System:
             now = self.employee(name)
             return now if now.observed_state == pb.OBSERVED_STATE_ATTACHED and now.epoch > after else None
 
-        return until(attached, f"{name} is attached")
+        return self._until(attached, f"{name} is attached")
 
     def workspace(self, name: str = EMPLOYEE) -> Path:
         return self.home / "workspaces" / str(self.employee(name).employee_id)
 
     def send(self, text: str, *, wait: bool = True, **fields: Any) -> Any:
         """One message through the API."""
-        fields = {"employee": EMPLOYEE, "wait_ms": round(PATIENCE * 1000) if wait else 0, **fields}
+        fields = {"employee": EMPLOYEE, "wait_ms": round(self._patience * 1000) if wait else 0, **fields}
         return self.call("SendMessage", pb.SendMessageRequest(text=text, **fields))
 
     def message(self, message_id: str) -> Any:
@@ -208,13 +211,13 @@ class System:
             message = self.message(message_id)
             return message if message.state in ENDED else None
 
-        return until(ended, f"message {message_id} has ended")
+        return self._until(ended, f"message {message_id} has ended")
 
     def request(
-        self, method: str, path: str, body: bytes = b"", *, timeout: float = PATIENCE, **headers: str
+        self, method: str, path: str, body: bytes = b"", *, timeout: float | None = None, **headers: str
     ) -> tuple[int, Any]:
         """One HTTP request; the answer's status and JSON."""
-        connection = http.client.HTTPConnection(self.http_address, timeout=timeout)
+        connection = http.client.HTTPConnection(self.http_address, timeout=timeout or self._patience)
         try:
             connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
             answer = connection.getresponse()
@@ -228,6 +231,9 @@ class System:
         timestamp = str(int(time.time()))
         made = signature(secret, timestamp, raw)
         return self.request("POST", path, raw, X_Empla_Timestamp=timestamp, X_Empla_Signature=made)
+
+    def _until[T](self, look: Callable[[], T | None], what: str) -> T:
+        return until(look, what, seconds=self._patience)
 
 
 def until[T](look: Callable[[], T | None], what: str, *, seconds: float = PATIENCE) -> T:

@@ -132,6 +132,13 @@ def test_a_download_lies_in_the_workspace(system: System, allowed: Shop):
     assert (system.workspace() / place).read_text() == f"{allowed.low},{allowed.cheap}\n"
 
 
+def test_a_download_gets_the_name_that_was_asked_for(system: System, allowed: Shop):
+    name = f"{uuid4().hex}/list.csv"
+    message = answered(system, f"Download {allowed.url}/prices.csv as {name}")
+    assert message["reply"] == f"I downloaded {allowed.url}/prices.csv into {name}."
+    assert (system.workspace() / name).read_text() == f"{allowed.low},{allowed.cheap}\n"
+
+
 def test_a_page_cannot_have_anything_done(system: System, allowed: Shop):
     before = files(system)
     message = answered(system, f"Compare the two plans on {allowed.url}/hostile")

@@ -17,7 +17,7 @@ from empla.v1 import control_pb2 as pb
 from tests.cable import Cable, cabled_over_tcp
 from tests.conftest import Database
 from tests.e2e.callback_server import CallbackServer
-from tests.e2e.conftest import Inbox, connected, ended_properly, temporary_directory
+from tests.e2e.conftest import Inbox, connected, one_system, temporary_directory
 from tests.e2e.system import System, until
 
 MESSAGES = 24
@@ -85,12 +85,13 @@ class Far(NamedTuple):
 def far(callbacks: CallbackServer) -> Iterator[Far]:
     with temporary_directory() as directory, EmbeddedPostgres(directory / "database") as server:
         database = Database(server.dsn, server.superuser_dsn)
-        with door_before(database) as door:
-            system = System(directory, EMPLA_DATABASE_URL=database.over(door.cable), EMPLA_DRAIN_SECONDS="1")
-            with ended_properly(system):
-                system.start()
-                system.attached()
-                yield Far(system, door, connected(system, callbacks))
+        with (
+            door_before(database) as door,
+            one_system(EMPLA_DATABASE_URL=database.over(door.cable), EMPLA_DRAIN_SECONDS="1") as system,
+        ):
+            system.start()
+            system.attached()
+            yield Far(system, door, connected(system, callbacks))
 
 
 @pytest.mark.timeout(400)

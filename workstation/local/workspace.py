@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from workstation.errors import VersionConflict, WrongKind
+from workstation.errors import NotFound, VersionConflict, WrongKind
 from workstation.interface import ABSENT, Entry, EntryKind, FileSystemLimits
 from workstation.local.openat2 import open_beneath
 from workstation.local.quota import AdvisoryQuota
@@ -44,8 +44,15 @@ class Workspace:
         if path == b".":
             raise WrongKind("the workspace itself cannot be changed, only what is in it", path=".")
         directory, name = split(path)
-        with directory_beneath(self.root, directory) as parent:
+        try:
+            parent = open_beneath(self.root, directory, _DIRECTORY)
+        except FileNotFoundError as error:
+            shown = encode(path)
+            raise NotFound(f"there is no {shown}, for there is no directory {encode(directory)}", path=shown) from error
+        try:
             yield parent, name
+        finally:
+            os.close(parent)
 
     def give(self, fd: int) -> None:
         """Give the owner what we have just made; the descriptor may be an O_PATH one."""

@@ -5,12 +5,15 @@ import re
 
 from pydantic import BaseModel, ValidationError
 
+from agent.mind.extraction import Proposal
 from agent.models.estimate import estimate_request, estimate_text
 from agent.models.interface import ModelRefused, ModelRequest, ModelResponse, TextSink, ToolCall, Usage
 from agent.models.offline.classify import classify
 from agent.models.offline.desk import Desk, Wanted
 from agent.models.offline.situation import situation
+from agent.models.offline.telling import told
 from agent.models.offline.work import Worker
+from agent.models.wire import emptiest
 from empla.classification import Classification
 
 _PIECE = re.compile(r"(?:.|\n){1,48}?(?:\s|$)|(?:.|\n){1,48}")
@@ -27,7 +30,7 @@ class OfflineModel:
     async def generate(self, request: ModelRequest, on_text: TextSink | None = None) -> ModelResponse:
         """Answer by the rules; raises `ModelRefused` for an output type that they cannot fill."""
         if request.output is not None:
-            return _response(request, _filled(request.output, situation(request).message))
+            return _response(request, _filled(request.output, request))
         # Reading a large file takes tens of milliseconds of plain computing: not on the event loop.
         outcome = await asyncio.to_thread(_worked, request)
         if not isinstance(outcome, str):
@@ -54,13 +57,14 @@ def _worked(request: ModelRequest) -> str | tuple[ToolCall, ...]:
         return tuple(call.model_copy(update={"call_id": f"offline-{number}"}) for number, call in numbered)
 
 
-def _filled(output: type[BaseModel], message: str) -> str:
-    """The classification, or for any other type its emptiest value: rules have nothing to propose."""
+def _filled(output: type[BaseModel], request: ModelRequest) -> str:
+    """A classification, what events tell, or for any other type its emptiest value: rules have nothing else to propose."""
     if output is Classification:
-        return classify(message).model_dump_json()
-    lists: dict[str, list[object]] = {name: [] for name, field in output.model_fields.items() if field.is_required()}
+        return classify(situation(request).message).model_dump_json()
+    if output is Proposal:
+        return told(request.messages[-1].text).model_dump_json()
     try:
-        return output.model_validate(lists).model_dump_json()
+        return emptiest(output)
     except ValidationError:
         raise ModelRefused(
             f"the offline rules cannot fill {output.__name__}: set ANTHROPIC_API_KEY or OPENAI_API_KEY"

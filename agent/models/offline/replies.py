@@ -49,6 +49,11 @@ def closed(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else text + "."
 
 
+def did_not_work(error: Exception) -> str:
+    """What to say of a tool's error: its reason, without the code that stands in front of it for programs."""
+    return f"That did not work: {closed(re.sub(r'^[A-Z][A-Z_]+: ', '', str(error)))}"
+
+
 def is_result(text: str) -> bool:
     """Whether a reply says what was asked for, not that something could not be done."""
     return NO_KEY not in text and not _NO_RESULT.search(text)

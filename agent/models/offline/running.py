@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from agent.models.offline.commands import Command
 from agent.models.offline.desk import Desk, ToolFailed
-from agent.models.offline.replies import closed
+from agent.models.offline.replies import did_not_work
 
 _TOOK = re.compile(r" after \d+\.\d\d s")
 _HINT = re.compile(r"; call it again with [^;]*?\bup to (?P<most>\d+)|; there is no more for it here[^;]*")
@@ -38,7 +38,7 @@ def ran(desk: Desk, command: Command) -> Ran:
     try:
         output = desk.use(tool, **_arguments(command))
     except ToolFailed as error:
-        return Ran(f"That did not work: {closed(str(error))}")
+        return Ran(did_not_work(error))
     what = "that" if "\n" in command.text else f"`{command.text}`"
     told = f"I ran {what}{_ended(output, command)}"
     texts = [str(output.get(stream, "")).rstrip("\n") for stream in ("stdout", "output", "stderr", "error")]

@@ -18,7 +18,17 @@ from agent.models.offline.followups import goes_on, questions_before
 from agent.models.offline.looking import Looking
 from agent.models.offline.numbers import amount
 from agent.models.offline.remainders import is_request
-from agent.models.offline.replies import NO_KEY, closed, help_text, is_result, not_done, outside, short_help, unable
+from agent.models.offline.replies import (
+    NO_KEY,
+    closed,
+    did_not_work,
+    help_text,
+    is_result,
+    not_done,
+    outside,
+    short_help,
+    unable,
+)
 from agent.models.offline.research import Research
 from agent.models.offline.running import Ran, ran
 from agent.models.offline.situation import Situation
@@ -113,7 +123,7 @@ class Worker:
         try:
             drawn = self._charts.answer(text, self._files or self._pointed or self._earlier_files())
         except ToolFailed as error:
-            return f"That did not work: {closed(str(error))}"
+            return did_not_work(error)
         return drawn or "\n\n".join(filter(None, map(self._one, found)))
 
     def _rule(self, kind: Kind) -> Callable[[Ask], str]:
@@ -165,7 +175,7 @@ class Worker:
             out = [name for name in asked.files if leads_out(name)] or [*asked.files]
             return outside(out)
         if asked.kind not in _READING or not asked.files or not self._desk.has("read_file"):
-            return f"That did not work: {closed(str(error))}"
+            return did_not_work(error)
         known = self._looking.known()
         better = tuple(resolved(name, known) for name in asked.files)
         if better != asked.files:

@@ -1904,6 +1904,264 @@ class StopSidecarResponse(_message.Message):
 Global___StopSidecarResponse: _TypeAlias = StopSidecarResponse  # noqa: Y015
 
 @_typing.final
+class ListCyclesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EMPLOYEE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    employee: _builtins.str
+    page_size: _builtins.int
+    """0: 50; at most 500"""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        employee: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["employee", b"employee", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCyclesRequest: _TypeAlias = ListCyclesRequest  # noqa: Y015
+
+@_typing.final
+class ListCyclesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CYCLES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def cycles(self) -> _containers.RepeatedCompositeFieldContainer[Global___Cycle]: ...
+    def __init__(
+        self,
+        *,
+        cycles: _abc.Iterable[Global___Cycle] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cycles", b"cycles", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCyclesResponse: _TypeAlias = ListCyclesResponse  # noqa: Y015
+
+@_typing.final
+class Cycle(_message.Message):
+    """One round of perceiving, thinking and acting."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CYCLE_ID_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    PERCEIVED_FIELD_NUMBER: _builtins.int
+    INTENTION_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    FINISHED_AT_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    TOKENS_IN_FIELD_NUMBER: _builtins.int
+    TOKENS_OUT_FIELD_NUMBER: _builtins.int
+    COST_MICROS_FIELD_NUMBER: _builtins.int
+    cycle_id: _builtins.str
+    epoch: _builtins.int
+    """the launch that went through it"""
+    phase: _builtins.str
+    """perceive, think or act while it goes on; done"""
+    outcome: _builtins.str
+    """acted, nothing_to_do, failed, or lost: the process ended in the midst of it; empty while it goes on"""
+    error: _builtins.str
+    model: _builtins.str
+    """which thought; empty: none was asked"""
+    tokens_in: _builtins.int
+    tokens_out: _builtins.int
+    cost_micros: _builtins.int
+    """millionths of a US dollar"""
+    @_builtins.property
+    def perceived(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """the kind of each event that it dealt with, such as message_handled"""
+
+    @_builtins.property
+    def intention(self) -> _struct_pb2.Struct:
+        """what it decided to do"""
+
+    @_builtins.property
+    def started_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def finished_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        cycle_id: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        phase: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+        error: _builtins.str = ...,
+        perceived: _abc.Iterable[_builtins.str] | None = ...,
+        intention: _struct_pb2.Struct | None = ...,
+        started_at: _timestamp_pb2.Timestamp | None = ...,
+        finished_at: _timestamp_pb2.Timestamp | None = ...,
+        model: _builtins.str = ...,
+        tokens_in: _builtins.int = ...,
+        tokens_out: _builtins.int = ...,
+        cost_micros: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["finished_at", b"finished_at", "intention", b"intention", "started_at", b"started_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_micros", b"cost_micros", "cycle_id", b"cycle_id", "epoch", b"epoch", "error", b"error", "finished_at", b"finished_at", "intention", b"intention", "model", b"model", "outcome", b"outcome", "perceived", b"perceived", "phase", b"phase", "started_at", b"started_at", "tokens_in", b"tokens_in", "tokens_out", b"tokens_out"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Cycle: _TypeAlias = Cycle  # noqa: Y015
+
+@_typing.final
+class ListBeliefsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EMPLOYEE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    employee: _builtins.str
+    page_size: _builtins.int
+    """0: 50; at most 500"""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        employee: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["employee", b"employee", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBeliefsRequest: _TypeAlias = ListBeliefsRequest  # noqa: Y015
+
+@_typing.final
+class ListBeliefsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BELIEFS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def beliefs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Belief]: ...
+    def __init__(
+        self,
+        *,
+        beliefs: _abc.Iterable[Global___Belief] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["beliefs", b"beliefs", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBeliefsResponse: _TypeAlias = ListBeliefsResponse  # noqa: Y015
+
+@_typing.final
+class Belief(_message.Message):
+    """That the object is the predicate of the subject."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BELIEF_ID_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    PREDICATE_FIELD_NUMBER: _builtins.int
+    OBJECT_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    IMPORTANCE_FIELD_NUMBER: _builtins.int
+    PROMOTED_FIELD_NUMBER: _builtins.int
+    SUPPORTED_AT_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    belief_id: _builtins.str
+    subject: _builtins.str
+    predicate: _builtins.str
+    object: _builtins.str
+    confidence: _builtins.float
+    """now, from 0 to 1"""
+    importance: _builtins.float
+    promoted: _builtins.bool
+    """it is in semantic memory as well"""
+    @_builtins.property
+    def supported_at(self) -> _timestamp_pb2.Timestamp:
+        """when it was last confirmed or revised"""
+
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___BeliefChange]:
+        """the last 10, the latest first"""
+
+    def __init__(
+        self,
+        *,
+        belief_id: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        predicate: _builtins.str = ...,
+        object: _builtins.str = ...,
+        confidence: _builtins.float = ...,
+        importance: _builtins.float = ...,
+        promoted: _builtins.bool = ...,
+        supported_at: _timestamp_pb2.Timestamp | None = ...,
+        changes: _abc.Iterable[Global___BeliefChange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["supported_at", b"supported_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["belief_id", b"belief_id", "changes", b"changes", "confidence", b"confidence", "importance", b"importance", "object", b"object", "predicate", b"predicate", "promoted", b"promoted", "subject", b"subject", "supported_at", b"supported_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Belief: _TypeAlias = Belief  # noqa: Y015
+
+@_typing.final
+class BeliefChange(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGE_FIELD_NUMBER: _builtins.int
+    OBJECT_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    OCCURRED_AT_FIELD_NUMBER: _builtins.int
+    change: _builtins.str
+    """formed, confirmed, revised, doubted, promoted"""
+    object: _builtins.str
+    confidence: _builtins.float
+    why: _builtins.str
+    source: _builtins.str
+    """the event that led to it, such as message:<id>"""
+    @_builtins.property
+    def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        change: _builtins.str = ...,
+        object: _builtins.str = ...,
+        confidence: _builtins.float = ...,
+        why: _builtins.str = ...,
+        source: _builtins.str = ...,
+        occurred_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "confidence", b"confidence", "object", b"object", "occurred_at", b"occurred_at", "source", b"source", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BeliefChange: _TypeAlias = BeliefChange  # noqa: Y015
+
+@_typing.final
 class PauseRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -84,6 +84,16 @@ class ControlPlaneStub:
                 request_serializer=empla_dot_v1_dot_control__pb2.TailLogsRequest.SerializeToString,
                 response_deserializer=empla_dot_v1_dot_control__pb2.LogLine.FromString,
                 _registered_method=True)
+        self.ListCycles = channel.unary_unary(
+                '/empla.v1.ControlPlane/ListCycles',
+                request_serializer=empla_dot_v1_dot_control__pb2.ListCyclesRequest.SerializeToString,
+                response_deserializer=empla_dot_v1_dot_control__pb2.ListCyclesResponse.FromString,
+                _registered_method=True)
+        self.ListBeliefs = channel.unary_unary(
+                '/empla.v1.ControlPlane/ListBeliefs',
+                request_serializer=empla_dot_v1_dot_control__pb2.ListBeliefsRequest.SerializeToString,
+                response_deserializer=empla_dot_v1_dot_control__pb2.ListBeliefsResponse.FromString,
+                _registered_method=True)
         self.SendMessage = channel.unary_unary(
                 '/empla.v1.ControlPlane/SendMessage',
                 request_serializer=empla_dot_v1_dot_control__pb2.SendMessageRequest.SerializeToString,
@@ -328,6 +338,20 @@ class ControlPlaneServicer:
 
     def TailLogs(self, request, context):
         """The last `lines` (0 means 100, at most 10000) of what the employee's processes wrote; with `follow`, what comes after.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCycles(self, request, context):
+        """What the employee's proactive loop did, cycle by cycle, newest first. A cycle in which nothing had happened is not recorded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBeliefs(self, request, context):
+        """What the employee believes, what it is surest of first; each with its last changes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -618,6 +642,16 @@ def add_ControlPlaneServicer_to_server(servicer, server):
                     servicer.TailLogs,
                     request_deserializer=empla_dot_v1_dot_control__pb2.TailLogsRequest.FromString,
                     response_serializer=empla_dot_v1_dot_control__pb2.LogLine.SerializeToString,
+            ),
+            'ListCycles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCycles,
+                    request_deserializer=empla_dot_v1_dot_control__pb2.ListCyclesRequest.FromString,
+                    response_serializer=empla_dot_v1_dot_control__pb2.ListCyclesResponse.SerializeToString,
+            ),
+            'ListBeliefs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBeliefs,
+                    request_deserializer=empla_dot_v1_dot_control__pb2.ListBeliefsRequest.FromString,
+                    response_serializer=empla_dot_v1_dot_control__pb2.ListBeliefsResponse.SerializeToString,
             ),
             'SendMessage': grpc.unary_unary_rpc_method_handler(
                     servicer.SendMessage,
@@ -1065,6 +1099,60 @@ class ControlPlane:
             '/empla.v1.ControlPlane/TailLogs',
             empla_dot_v1_dot_control__pb2.TailLogsRequest.SerializeToString,
             empla_dot_v1_dot_control__pb2.LogLine.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCycles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/empla.v1.ControlPlane/ListCycles',
+            empla_dot_v1_dot_control__pb2.ListCyclesRequest.SerializeToString,
+            empla_dot_v1_dot_control__pb2.ListCyclesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBeliefs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/empla.v1.ControlPlane/ListBeliefs',
+            empla_dot_v1_dot_control__pb2.ListBeliefsRequest.SerializeToString,
+            empla_dot_v1_dot_control__pb2.ListBeliefsResponse.FromString,
             options,
             channel_credentials,
             insecure,

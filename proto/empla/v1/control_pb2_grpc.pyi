@@ -66,6 +66,10 @@ class ControlPlaneStub:
     """Every employee once, then each change of one."""
     TailLogs: _grpc.UnaryStreamMultiCallable[_control_pb2.TailLogsRequest, _control_pb2.LogLine]
     """The last `lines` (0 means 100, at most 10000) of what the employee's processes wrote; with `follow`, what comes after."""
+    ListCycles: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListCyclesRequest, _control_pb2.ListCyclesResponse]
+    """What the employee's proactive loop did, cycle by cycle, newest first. A cycle in which nothing had happened is not recorded."""
+    ListBeliefs: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListBeliefsRequest, _control_pb2.ListBeliefsResponse]
+    """What the employee believes, what it is surest of first; each with its last changes."""
     SendMessage: _grpc.UnaryUnaryMultiCallable[_control_pb2.SendMessageRequest, _control_pb2.Message]
     """Stores a message and waits at most `wait_ms` for its end; of one that answers a question, for what comes of that. The same idempotency key means the same message: sending twice
     stores it once and answers with it. ABORTED (reason IDEMPOTENCY_KEY_REUSED): the key was used with another text or employee.
@@ -153,6 +157,10 @@ class ControlPlaneAsyncStub(ControlPlaneStub):
     """Every employee once, then each change of one."""
     TailLogs: _aio.UnaryStreamMultiCallable[_control_pb2.TailLogsRequest, _control_pb2.LogLine]  # type: ignore[assignment]
     """The last `lines` (0 means 100, at most 10000) of what the employee's processes wrote; with `follow`, what comes after."""
+    ListCycles: _aio.UnaryUnaryMultiCallable[_control_pb2.ListCyclesRequest, _control_pb2.ListCyclesResponse]  # type: ignore[assignment]
+    """What the employee's proactive loop did, cycle by cycle, newest first. A cycle in which nothing had happened is not recorded."""
+    ListBeliefs: _aio.UnaryUnaryMultiCallable[_control_pb2.ListBeliefsRequest, _control_pb2.ListBeliefsResponse]  # type: ignore[assignment]
+    """What the employee believes, what it is surest of first; each with its last changes."""
     SendMessage: _aio.UnaryUnaryMultiCallable[_control_pb2.SendMessageRequest, _control_pb2.Message]  # type: ignore[assignment]
     """Stores a message and waits at most `wait_ms` for its end; of one that answers a question, for what comes of that. The same idempotency key means the same message: sending twice
     stores it once and answers with it. ABORTED (reason IDEMPOTENCY_KEY_REUSED): the key was used with another text or employee.
@@ -297,6 +305,22 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_control_pb2.LogLine], _abc.AsyncIterator[_control_pb2.LogLine]]:
         """The last `lines` (0 means 100, at most 10000) of what the employee's processes wrote; with `follow`, what comes after."""
+
+    @_abc_1.abstractmethod
+    def ListCycles(
+        self,
+        request: _control_pb2.ListCyclesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.ListCyclesResponse, _abc.Awaitable[_control_pb2.ListCyclesResponse]]:
+        """What the employee's proactive loop did, cycle by cycle, newest first. A cycle in which nothing had happened is not recorded."""
+
+    @_abc_1.abstractmethod
+    def ListBeliefs(
+        self,
+        request: _control_pb2.ListBeliefsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.ListBeliefsResponse, _abc.Awaitable[_control_pb2.ListBeliefsResponse]]:
+        """What the employee believes, what it is surest of first; each with its last changes."""
 
     @_abc_1.abstractmethod
     def SendMessage(

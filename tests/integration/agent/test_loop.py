@@ -11,6 +11,7 @@ from agent.errors import Superseded
 from agent.identity import Identity
 from agent.loop import SQL, LoopTimes, ProactiveLoop
 from agent.memory import Memories
+from agent.mind.beliefs import Beliefs
 from agent.models.offline import OfflineModel
 from empla.store.connect import connect
 from empla.store.roles import employee_dsn
@@ -26,7 +27,7 @@ async def looping(office: Office, **times: float) -> AsyncIterator[tuple[Identit
         employee_dsn(office.database.dsn, identity.employee_id, "password"), application_name="tests"
     ) as pool:
         memories = Memories(pool, identity)
-        yield identity, ProactiveLoop(pool, identity, memories, LoopTimes(**times)), memories
+        yield identity, ProactiveLoop(pool, identity, memories, Beliefs(pool, identity), LoopTimes(**times)), memories
 
 
 async def happened(office: Office, kind: str = "message_handled", **payload: str) -> None:
@@ -108,10 +109,10 @@ async def test_an_older_launch_ends_no_phase(office: Office, monkeypatch: pytest
     async with looping(office) as (_, loop, memories):
         keep = ProactiveLoop._keep
 
-        async def superseded_before(loop: ProactiveLoop, statement: str, *values: Any) -> None:
+        async def superseded_before(loop: ProactiveLoop, statement: str, *values: Any, **where: Any) -> None:
             if statement == getattr(SQL, phase):
                 await office.launch()
-            await keep(loop, statement, *values)
+            await keep(loop, statement, *values, **where)
 
         monkeypatch.setattr(ProactiveLoop, "_keep", superseded_before)
         if phase == "fail_cycle":

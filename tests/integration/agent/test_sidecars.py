@@ -12,8 +12,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from agent.capabilities.base import RecordedEffect
@@ -79,10 +77,12 @@ class Counting(LocalGateway):
     """A gateway that keeps what it was asked, and can be without room."""
 
     asked: list[tuple[str, Any]]
+    traces: dict[str, str]  # of the latest question of each kind
     most = 3
 
     async def acquire_sidecar(self, kind: Any, *, memory_bytes: int, idle_ttl: int) -> pb.SidecarLease:
         self.asked.append(("acquire", memory_bytes))
+        self.traces["acquire"] = telemetry.trace_id(telemetry.traceparent())
         assert self._sidecars is not None
         if len(self._sidecars.pids) >= self.most:
             raise SidecarUnavailable(f"this employee has {self.most} sidecars already", retry_after=5)
@@ -90,6 +90,7 @@ class Counting(LocalGateway):
 
     async def renew_sidecar(self, sidecar_id: str) -> pb.SidecarLease:
         self.asked.append(("renew", sidecar_id))
+        self.traces["renew"] = telemetry.trace_id(telemetry.traceparent())
         return await super().renew_sidecar(sidecar_id)
 
     async def release_sidecar(self, sidecar_id: str) -> None:
@@ -105,7 +106,7 @@ async def opened(workspace: Path, idle_seconds: int = 60) -> AsyncIterator[Desk]
         SidecarProcesses(identity, workspace) as processes,
     ):
         gateway = Counting(pb.EmployeeConfiguration(), sidecars=processes)
-        gateway.asked = []
+        gateway.asked, gateway.traces = [], {}
         async with Sidecars(gateway, idle_seconds=idle_seconds) as sidecars:
             capability = ComputeCapability(
                 lambda: PlacedCompute(lambda: LocalCompute(workspace, warm=1), sidecars, lambda: made.placement),
@@ -125,15 +126,6 @@ async def opened(workspace: Path, idle_seconds: int = 60) -> AsyncIterator[Desk]
 async def desk(jailable_workspace: Path) -> AsyncIterator[Desk]:
     async with opened(jailable_workspace) as desk:
         yield desk
-
-
-@pytest.fixture
-def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
-    """The spans that end."""
-    exporter, provider = InMemorySpanExporter(), TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(telemetry, "tracer", provider.get_tracer("tests"))
-    return exporter
 
 
 async def test_what_fits_runs_beside_the_employee_and_what_needs_more_in_a_sidecar(desk: Desk):
@@ -180,6 +172,16 @@ async def test_the_trace_says_where_how_long_it_was_waited_for_and_what_it_cost(
     assert span.attributes["places"] == place["place"]
     assert span.attributes["waited_seconds"] == pytest.approx(place["waited_ms"] / 1000, abs=0.001)
     assert span.attributes["gib_seconds"] == pytest.approx(2 * place["used_ms"] / 1000, abs=0.01)
+
+
+async def test_a_sidecar_is_acquired_in_the_trace_of_who_needs_it_and_held_in_none(jailable_workspace: Path):
+    async with opened(jailable_workspace, idle_seconds=3) as desk:
+        with telemetry.span("message", f"00-{'ab' * 16}-{'cd' * 8}-01"):
+            await desk.run("true", memory_mb=2000)
+        async with asyncio.timeout(60):
+            while "renew" not in desk.gateway.traces:
+                await asyncio.sleep(0.1)
+        assert desk.gateway.traces == {"acquire": "ab" * 16, "renew": ""}
 
 
 async def test_a_profile_forces_either_and_the_answers_are_the_same(desk: Desk):

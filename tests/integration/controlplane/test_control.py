@@ -147,7 +147,7 @@ async def test_stop_start_and_delete(plane: Plane):
         (
             pb.UpdateEmployeeRequest(employee="there", profile=pb.Profile(role="x", capabilities=["computer"])),
             "INVALID_ARGUMENT",
-            "profile.capabilities",
+            "profile.capabilities[0]",
         ),
         (pb.CreateEmployeeRequest(name="x", tenant="nowhere", profile_name="sales-ae"), "NOT_FOUND", ""),
         (pb.SendMessageRequest(employee="nobody", text="x"), "NOT_FOUND", ""),

@@ -8,6 +8,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import format_span_id, format_trace_id
 
 from controlplane.auth import Operator
 from controlplane.callbacks import Ambiguous, Blocked, NotSent, Receipt, Rejected
@@ -206,6 +208,31 @@ async def test_what_was_surely_not_sent_is_tried_again(counter: Counter):
         row = await counter.ends(message_id)
     assert (row["state"], row["attempt"]) == ("sent", 2)
     assert len(door.posted) == 2
+
+
+async def test_each_try_is_a_span_of_the_message_with_the_id_that_is_in_the_table(
+    counter: Counter, spans: InMemorySpanExporter
+):
+    door, message_id = Door(NotSent("http://there/x?key=hunter2 refused")), await counter.reply()
+    async with counter.sender(door):
+        await counter.ends(message_id)
+    rows = await counter.pool.fetch(
+        "SELECT m.trace_context, m.employee_id, s.* FROM step_attempts s JOIN inbound_messages m USING (message_id) "
+        "WHERE message_id = $1 ORDER BY attempt",
+        message_id,
+    )
+    found = [span for span in spans.get_finished_spans() if span.name == "send"]
+    assert len(rows) == len(found) == 2
+    for row, span, outcome in zip(rows, found, ("queued", "sent"), strict=True):
+        assert span.context is not None
+        assert span.parent is not None
+        ids = (format_trace_id(span.context.trace_id), format_span_id(span.parent.span_id))
+        assert ids == tuple(row["trace_context"].split("-")[1:3])
+        assert format_span_id(span.context.span_id) == row["span_id"]
+        whose = {"employee": str(row["employee_id"]), "message_id": str(message_id)}
+        how = {"channel": "webhook", "kind": "reply", "attempt": row["attempt"], "outcome": outcome}
+        assert span.attributes == {**whose, **how}
+    assert not any("hunter2" in span.to_json() for span in found)
 
 
 async def test_replies_of_a_conversation_leave_in_order_whatever_fails_meanwhile(counter: Counter):

@@ -65,6 +65,16 @@ async def _fill(pool: Pool, tenant_id: UUID, employee_id: UUID, channel_id: UUID
         new_id(),
     )
     await pool.execute(
+        "INSERT INTO beliefs (belief_id, tenant_id, employee_id, subject_key, predicate_key, subject, predicate, object, "
+        "confidence, importance, supported_at) VALUES ($3, $1, $2, 'acme', 'budget', 'Acme', 'budget', '12k', 1, 1, now())",
+        *me, new_id(),
+    )  # fmt: skip
+    await pool.execute(
+        "INSERT INTO belief_changes (belief_id, tenant_id, employee_id, cycle_id, change, subject, predicate, object, "
+        "confidence, why) VALUES ($3, $1, $2, $3, 'formed', 'Acme', 'budget', '12k', 1, 'said')",
+        *me, new_id(),
+    )  # fmt: skip
+    await pool.execute(
         "INSERT INTO sidecars VALUES ($3, $1, $2, 1, 'compute', 'leased', 'process', '{}', 'unix:/x', $4, 1, 0, 60, "
         "now(), now())",
         *me, new_id(), b"k" * 32,

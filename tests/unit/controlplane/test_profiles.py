@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from controlplane.errors import Invalid
-from controlplane.profiles import checked_profile, parse_profile, shipped_profile
+from controlplane.errors import Invalid, Unknown
+from controlplane.profiles import checked_profile, parse_profile, shipped_names, shipped_profile
 from empla.capabilities import SHIPPED_CAPABILITIES
 from empla.v1 import control_pb2
 
@@ -21,36 +21,86 @@ def test_a_capability_that_there_is_not_is_refused_with_the_names_of_those_that_
         Invalid, match="there is no 'computer'; there are: workspace, compute, browser, memory"
     ) as refused:
         checked_profile(control_pb2.Profile(role="Clerk", capabilities=["workspace", "computer"]))
-    assert set(refused.value.fields) == {"profile.capabilities"}
+    assert set(refused.value.fields) == {"profile.capabilities[1]"}
 
 
 def test_an_autonomy_that_there_is_not_is_refused():
-    with pytest.raises(Invalid, match="shadow, supervised or autonomous") as refused:
+    with pytest.raises(Invalid, match="autonomy is one of shadow, supervised, autonomous, and not 7") as refused:
         parse_profile({"role": "Clerk", "autonomy": 7})
     assert set(refused.value.fields) == {"profile.autonomy"}
 
 
-def test_the_profile_that_is_shipped_keeps_its_own_rules():
-    assert shipped_profile("sales-ae").role
+def test_there_are_the_profiles_that_the_readme_names():
+    assert shipped_names() == ["csm", "researcher", "sales-ae", "sdr", "support"]
+    with pytest.raises(Unknown, match="no profile 'boss'; there are: csm, researcher"):
+        shipped_profile("boss")
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_the_profiles_that_are_shipped_keep_their_own_rules(name: str):
+    profile = shipped_profile(name)
+    assert profile.role
+    assert profile.goals
+    assert profile.autonomy != control_pb2.AUTONOMY_UNSPECIFIED
+
+
+def test_a_refusal_tells_so_much_as_fits_into_the_head_of_an_answer():
+    with pytest.raises(Invalid, match=r"95 more$") as refused:
+        checked_profile(control_pb2.Profile(role="Clerk", capabilities=["x" * 1000] * 100))
+    assert len(refused.value.fields) == 5
+    with pytest.raises(Invalid) as refused:
+        checked_profile(control_pb2.Profile(role="Clerk", policy={"x" * 10_000: "ask"}))
+    assert len(str(refused.value) + str(refused.value.fields)) < 1000
 
 
 @pytest.mark.parametrize(
-    ("rule", "says"),
+    ("document", "says"),
     [
-        ({"domain": "https://example.com"}, "write the host alone"),
-        ({"domain": "a.*.com"}, "in front"),
-        ({"domain": "*", "private": True}, "cannot be private"),
-        ({"domain": "127.0.0.1"}, "write private = true"),
-        ({"domain": "169.254.169.254", "private": True}, "nothing may reach"),
-        ({"domain": "example.com", "ports": [65536]}, "no port"),
-        ({"domain": "example.com", "methods": ["get"]}, "in capitals"),
-        ({}, "is no domain"),
+        ({"role": 7}, "role is a text in quotes, and not 7"),
+        ({"role": "\ud800"}, "role is a text in quotes"),
+        ({"role": "x", "goals": "one"}, "goals is a list, and not 'one'"),
+        ({"role": "x", "goals": ["one", 2]}, r"goals\[1\] is a text in quotes, and not 2"),
+        ({"role": "x", "loop": 5}, "loop is a table, and not 5"),
+        ({"role": "x", "policy": ["ask"]}, "policy is a table, and not a list"),
+        ({"role": "x", "policy": {"submit": True}}, "policy.submit is a text in quotes, and not true"),
+        ({"role": "x", "max_in_work": True}, "max_in_work is a whole number from 0 to 4294967295, and not true"),
+        ({"role": "x", "max_in_work": 1 << 32}, "whole number"),
+        ({"role": "x", "loop": {"cycle_seconds": -1}}, "loop.cycle_seconds is a whole number"),
+        ({"role": "x", "egress": [{"domain": "a.example", "private": 1}]}, r"egress\[0\].private is true or false"),
+        ({"role": "x", "when_busy": "steer", "whenBusy": "collect"}, "whenBusy stands here for the second time"),
     ],
 )
-def test_an_egress_rule_that_is_none_is_refused_by_its_place(rule: dict[str, Any], says: str):
+def test_a_value_of_another_kind_is_named_with_the_kind_that_it_should_have(document: dict[str, Any], says: str):
+    with pytest.raises(Invalid, match=says):
+        parse_profile(document)
+
+
+@pytest.mark.parametrize("word", ["supervised", "AUTONOMY_SUPERVISED"])
+def test_autonomy_is_written_as_people_say_it_or_as_the_contract_does(word: str):
+    assert parse_profile({"role": "Clerk", "autonomy": word}).autonomy == control_pb2.AUTONOMY_SUPERVISED
+
+
+def test_what_is_null_is_not_there():
+    assert parse_profile({"role": "Clerk", "autonomy": None, "loop": None}) == control_pb2.Profile(role="Clerk")
+
+
+@pytest.mark.parametrize(
+    ("rule", "field", "says"),
+    [
+        ({"domain": "https://example.com"}, "domain", "write the host alone"),
+        ({"domain": "a.*.com"}, "domain", "in front"),
+        ({"domain": "*", "private": True}, "domain", "cannot be private"),
+        ({"domain": "127.0.0.1"}, "domain", "write private = true"),
+        ({"domain": "169.254.169.254", "private": True}, "domain", "nothing may reach"),
+        ({"domain": "example.com", "ports": [443, 65536]}, "ports[1]", "no port"),
+        ({"domain": "example.com", "methods": ["get"]}, "methods[0]", "in capitals"),
+        ({}, "domain", "is no domain"),
+    ],
+)
+def test_an_egress_rule_that_is_none_is_refused_by_its_place(rule: dict[str, Any], field: str, says: str):
     with pytest.raises(Invalid, match=says) as refused:
         parse_profile({"role": "Clerk", "egress": [{"domain": "example.com"}, rule]})
-    assert set(refused.value.fields) == {"profile.egress[1]"}
+    assert set(refused.value.fields) == {f"profile.egress[1].{field}"}
 
 
 def test_egress_rules_are_bounded_in_number():
@@ -74,8 +124,9 @@ def test_a_policy_decides_about_risks_that_there_are():
     assert set(refused.value.fields) == {"profile.policy.submit"}
 
 
-def test_the_profile_that_is_shipped_reaches_nothing_until_somebody_allows_it():
-    assert not shipped_profile("sales-ae").egress
+@pytest.mark.parametrize("name", shipped_names())
+def test_a_profile_that_is_shipped_reaches_nothing_until_somebody_allows_it(name: str):
+    assert not shipped_profile(name).egress
 
 
 def test_where_work_runs_can_be_said():

@@ -15,6 +15,9 @@ _KEEPING = re.compile(
     re.IGNORECASE,
 )
 _WRITING = re.compile(r"^(?:please\s+|also\s+|can you\s+)*(?:write|create|put|make|draft)\b", re.IGNORECASE)
+_STORING = re.compile(
+    r"^(?:please\s+|also\s+|and\s+|then\s+)*(?:save|store|put|keep)\s+(?:it|that|this|the file)\b", re.IGNORECASE
+)
 _FROM = re.compile(r"\b(?:from|on|at|of|in|to)\s+(?:the\s+)?(?:page\s+|site\s+|website\s+)?\x00", re.IGNORECASE)
 SAVE = re.compile(r"\b(?:save|store|write|put|export|keep|print|into|as)\b", re.IGNORECASE)
 _PDF = re.compile(r"\bpdfs?\b", re.IGNORECASE)
@@ -82,9 +85,13 @@ TEXTS = (".md", ".txt")
 
 def web_clauses(found: Sequence[Clause]) -> list[int]:
     """The positions of the clauses that are about the pages whose addresses the message has; none without one."""
-    if not any(_goes_to_web(clause.text) for clause in found):
-        return []
-    return [position for position, clause in enumerate(found) if _goes_to_web(clause.text) or _goes_with(clause.text)]
+    to_web = [clause.text for clause in found if _goes_to_web(clause.text)]
+    downloads = any(_DOWNLOAD.search(text) for text in to_web)
+    return [
+        position
+        for position, clause in enumerate(found)
+        if clause.text in to_web or (to_web and _goes_with(clause.text)) or (downloads and _STORING.match(clause.text))
+    ]
 
 
 def _goes_to_web(text: str) -> bool:

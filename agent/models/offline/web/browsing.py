@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from agent.models.offline.desk import Desk, ToolFailed
 from agent.models.offline.facts import is_instruction
-from agent.models.offline.replies import NO_KEY, closed, outside, short_help
+from agent.models.offline.replies import NO_KEY, did_not_work, outside, short_help
 from agent.models.offline.research import Research
 from agent.models.offline.summary import summary
 from agent.models.offline.web import comparing
@@ -47,7 +47,7 @@ class Browsing:
         try:
             parts = self._parts(asked, opened) if opened else []
         except ToolFailed as error:
-            parts = [f"That did not work: {closed(str(error))}"]
+            parts = [did_not_work(error)]
         except NotOpened as error:
             parts = [str(error)]
         return "\n\n".join(filter(None, [_NO_FORMS if asked.fills else "", *parts, *failed]))

@@ -11,6 +11,8 @@ from agent.models.offline.web.pages import Web, WebPage
 from agent.models.offline.web.telling import link_to
 from agent.models.offline.words import joined
 
+_AS = re.compile(r"\b(?:as|to|into)\s+[\"'“`]?(?P<name>[\w./-]*\w)", re.IGNORECASE)
+
 
 class Keeping:
     """Keeps what is asked for of the pages that `web` opened."""
@@ -71,10 +73,20 @@ class Keeping:
         if not page.files and not page.refused and (target := link_to(asked.masked, self._web.read(page), page.url)):
             page, source = self._web.open(target, "download"), target
         if page.files:
-            return f"I downloaded {source} into {joined([*page.files])}."
+            return f"I downloaded {source} into {joined(self._named(asked, page.files))}."
         if page.refused:
             return f"I did not download {source}: {closed(page.refused)}"
         return f"I found nothing on {page.shown} that is called like that to download."
+
+    def _named(self, asked: Asked, files: Sequence[str]) -> list[str]:
+        """Where the files lie: one that was given a name is moved there, for pages name what they give themselves."""
+        name = next((match["name"] for match in _AS.finditer(asked.masked) if match["name"] in asked.names), "")
+        if not name or len(files) != 1 or name == files[0] or not self._desk.has("move_file"):
+            return [*files]
+        if folder := name.rpartition("/")[0]:
+            self._desk.use("make_directory", path=folder)
+        self._desk.use("move_file", path=files[0], to=name, replace=True)
+        return [name]
 
 
 def _held(asked: Asked, given: int, pages: int) -> list[str]:

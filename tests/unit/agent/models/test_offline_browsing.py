@@ -136,6 +136,16 @@ async def test_a_file_is_told_by_the_address_that_gave_it():
     assert reply.text == f"I downloaded {at} into downloads/list.csv."
 
 
+@pytest.mark.parametrize("words", ["as mine.csv", "into mine.csv", "and save it to 'mine.csv'"])
+async def test_a_file_is_kept_under_the_name_that_it_was_given(words: str):
+    at = "http://127.0.0.1:8123/list.csv"
+    at_work = office(downloads={at: "downloads/list.csv"})
+    at_work.files["downloads/list.csv"] = "a,b"
+    reply = await at_work.ask(f"Download {at} {words}")
+    assert reply.text == f"I downloaded {at} into mine.csv."
+    assert at_work.files["mine.csv"] == "a,b"
+
+
 async def test_a_page_that_is_not_there_is_not_taken_for_an_answer():
     reply = await office(statuses={URL: 404}).ask(f"Compare the two plans on {URL} and save a PDF")
     assert reply.text == f"I could not open {URL}: there is no such page (it answered 404)."

@@ -1,11 +1,12 @@
 """What the offline model changes in a file: the field that is meant and nothing else, or nothing at all."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from pydantic import JsonValue
 
 from tests.unit.agent.models.deal_files import WITH_LABELS, Deal, DealFile, deal_files
 from tests.unit.agent.models.office import ALL_TOOLS, Office
@@ -153,3 +154,13 @@ async def test_a_change_without_a_file_asks_for_it() -> None:
     office = Office({"a.md": "- Acme: open\n"})
     assert "in which file" in (await office.ask("Mark Acme as closed")).text
     assert office.files["a.md"] == "- Acme: open\n"
+
+
+async def test_what_a_tool_says_is_told_without_its_code():
+    class Full(Office):
+        def _move_file(self, arguments: Mapping[str, JsonValue]) -> JsonValue:
+            raise LookupError(f"NOT_FOUND: there is no {arguments['to']}, for there is no directory new")
+
+    office = Full({"a.txt": ""})
+    reply = await office.ask("Move a.txt to new/b.txt")
+    assert reply.text == "That did not work: there is no new/b.txt, for there is no directory new."

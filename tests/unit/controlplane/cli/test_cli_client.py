@@ -94,14 +94,18 @@ def test_what_the_message_says_already_is_not_said_again(peer: Any, empla: Fixtu
         ("EMPLA_LOG_LEVEL", "loud"),
         ("EMPLA_CALLBACK_NETWORKS", "10.0.0.0/8"),
         ("EMPLA_CALLBACK_NETWORKS", '["10.0.0.1/8"]'),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4317"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "hunter2"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc"),
     ],
 )
 def test_a_setting_that_does_not_fit_is_named(
     empla: Fixture, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], name: str, value: str
 ) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.setenv(name, value)
     result = empla(*command)
-    assert (result.exit_code, result.stdout) == (2, "")
+    assert (result.exit_code, result.stdout, "hunter2" in result.stderr) == (2, "", False)
     assert result.stderr.startswith(f"empla: the environment is not valid: {name}: ")
     assert len(result.stderr.splitlines()) == 1
 

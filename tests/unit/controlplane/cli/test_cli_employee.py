@@ -110,30 +110,108 @@ def test_create_from_a_file(peer: Any, empla: Fixture, tmp_path: Path, name: str
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("p.toml", "rol = 'x'", "there is no field 'rol'; there are: role, "),
-        ("p.toml", "role = 'x'\n[loop]\ncicle = 1", "there is no field 'loop.cicle'; there are: loop.cycle_seconds"),
-        ("p.toml", "[loop]\ncycle_seconds = -1", "cycle_seconds"),
-        ("p.toml", "autonomy = 'sometimes'", "autonomy is one of shadow, supervised, autonomous, and not 'sometimes'"),
-        ("p.json", '{"role": "x", "autonomy": 7}', "autonomy is one of shadow, supervised, autonomous, and not 7"),
-        ("p.toml", "role = 2026-01-01", "role"),
-        ("p.toml", "role =", "not valid TOML"),
-        ("p.json", "{", "not valid JSON"),
+        ("p.toml", "rol = 'x'", "1:1: there is no field 'rol'; there are: role, "),
+        (
+            "p.toml",
+            "role = 'x'\n[loop]\n  cicle = 1",
+            "3:3: there is no field 'loop.cicle'; there are: loop.cycle_seconds",
+        ),
+        ("p.toml", "role = 'x'\nloop.cicle = 1", "2:6: there is no field 'loop.cicle'"),
+        ("p.toml", "role = 'x'\n[lop]\ncycle_seconds = 1", "2:2: there is no field 'lop'"),
+        ("p.toml", "role = 'x'\n[loop]\ncycle_seconds = -1", "3:17: loop.cycle_seconds is a whole number from 0"),
+        (
+            "p.toml",
+            "autonomy = 'sometimes'",
+            "1:12: autonomy is one of shadow, supervised, autonomous, and not 'sometimes'",
+        ),
+        (
+            "p.json",
+            '{"role": "x", "autonomy": 7}',
+            "1:27: autonomy is one of shadow, supervised, autonomous, and not 7",
+        ),
+        ("p.toml", "role = 2026-01-01", "1:8: role is a text in quotes, and not 2026-01-01"),
+        ("p.toml", "goals = ['one']\n", "1:1: role is what the employee is"),
+        ("p.toml", "role = ''\n", "1:8: role is what the employee is"),
+        (
+            "p.toml",
+            'role = "x"\nwhen_busy =   "later" # or sooner',
+            "2:15: when_busy is one of enqueue, collect, steer",
+        ),
+        (
+            "p.toml",
+            "role = 'x'\ncapabilities = [\n  'memory', # it\n  'magic',\n]",
+            "4:3: capabilities: there is no 'magic'",
+        ),
+        ("p.toml", "role = 'x'\n[policy]\nclick = 'ask'", "3:1: policy: there is no risk 'click'; there are: submit"),
+        ("p.toml", "role = 'x'\n[policy]\nsubmit = 'maybe'", "3:10: policy.submit is one of allow, ask, deny"),
+        (
+            "p.toml",
+            "role = 'x'\n[[egress]]\ndomain = 'a.example'\n\n[[egress]]\ndomain = 'b.example'\nports = [443, 99999]",
+            "7:15: egress[1].ports[1]: 99999 is no port: write a number from 1 to 65535",
+        ),
+        (
+            "p.toml",
+            "role = 'x'\negress = [{domain = 'a.example'}, {ports = [1]}]",
+            "2:35: egress[1].domain: '' is no domain",
+        ),
+        (
+            "p.toml",
+            "role = 'x'\n[[egress]]\ndomain = '127.0.0.1'",
+            "3:10: egress[0].domain: 127.0.0.1 is a private address",
+        ),
+        (
+            "p.json",
+            '{"role": "x",\n "egress": [{"domain": "a", "port": 1}]}',
+            "2:29: there is no field 'egress[0].port'",
+        ),
+        ("p.json", '{"role": "x",\n "loop": {}, "role": "y"}', "2:14: role stands here for the second time"),
+        ("p.toml", "role = 'é'\r\ngoals = 1", "2:9: goals is a list, and not 1"),
+        ("p.toml", "role = 'é'\r\n\r\ngoals = one\r\n", "3:9: not valid TOML: Invalid value"),
+        ("p.toml", "role = 'é'\r\ngoals = '\udcff'", "2:10: not valid TOML: this is not UTF-8"),
+        ("p.toml", "role = 'x'\n'max in work' = 1", "2:1: there is no field 'max in work'"),
+        ("p.toml", "role =", "1:7: not valid TOML: Invalid value; the text ends here"),
+        ("p.toml", "role = 'x'\nautonomy = shadow", "2:12: not valid TOML: Invalid value; text stands in quotes"),
+        ("p.toml", "role = 'x'\ngoals = [\n  'one',\n", "3:9: not valid TOML: Invalid value; the text ends here"),
+        (
+            "p.toml",
+            "role = 'x'\ngoals = []\ngoals = [\n 'one'\n]",
+            "3:1: not valid TOML: Cannot overwrite a value; each key is written once",
+        ),
+        ("p.json", "{", "1:2: not valid JSON"),
+        ("p.json", '{"role": "x",\n}', "not valid JSON"),
         ("p.json", "[" * 100_000, "not valid JSON"),
-        ("p.json", "[]", "holds no fields"),
+        ("p.json", '{"role": "x", "goals": ' + "[" * 3000 + "]" * 3000 + "}", "not valid JSON"),
+        ("p.json", "\n []", "2:2: this is not a profile: it holds no fields"),
         ("p.yaml", "role: x", ".toml or a .json"),
-        ("p.json", "\udcff", "not valid JSON"),
+        ("p.json", "\udcff", "1:1: not valid JSON: this is not UTF-8"),
+        ("p.toml", "role = 'x'\nrole = '\udcff'", "2:9: not valid TOML: this is not UTF-8"),
     ],
 )
-def test_a_wrong_profile_names_file_and_field(
+def test_a_wrong_profile_names_file_and_place_and_what_would_be_right(
     peer: Any, empla: Fixture, tmp_path: Path, name: str, text: str, said: str
 ) -> None:
     path = tmp_path / name
-    path.write_text(text, errors="surrogateescape")
+    path.write_text(text, errors="surrogateescape", newline="")
     result = empla("employee", "create", "clerk", "--profile", str(path))
     assert result.exit_code == 2
     assert str(path) in result.stderr
-    assert said in result.stderr
+    assert (f"{path}:{said}" if said[0].isdigit() else said) in result.stderr
     assert len(result.stderr.splitlines()) == 1
+    assert not peer.calls
+
+
+def test_all_mistakes_of_a_profile_are_told_in_their_order(peer: Any, empla: Fixture, tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text('autonomy = "often"\nrole = 1\n[model]\nprovder = "openai"\n')
+    result = empla("employee", "create", "clerk", "--profile", str(path), "--json")
+    error = json.loads(result.stderr)["error"]
+    assert [said.split(": ")[0] for said in error["message"].split("; /")] == [
+        f"{path}:1:12",
+        f"{path}:2:8".removeprefix("/"),
+        f"{path}:4:1".removeprefix("/"),
+    ]
+    assert set(error["fields"]) == {"autonomy", "role", "model.provder"}
+    assert error["reason"] == "PROFILE_INVALID"
     assert not peer.calls
 
 

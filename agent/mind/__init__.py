@@ -1,0 +1,1 @@
+"""What an employee believes, and how that changes with what it perceives."""

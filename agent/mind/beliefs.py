@@ -1,0 +1,88 @@
+"""The beliefs of one employee: read once and kept warm, for nobody else changes them."""
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+from agent.errors import Superseded
+from agent.identity import Identity
+from agent.mind.revision import Belief, Change, Key, Observation, Revised, compared, revised, settled
+from empla.beliefs import DROPPED_BELOW
+from empla.store.connect import AnyConnection, Pool, load_queries, translated
+
+SQL = load_queries("agent.mind", "beliefs.sql")
+_WORD = re.compile(r"\w+")
+
+
+class Beliefs:
+    """What is held, and what comes of what is seen."""
+
+    def __init__(self, pool: Pool, identity: Identity) -> None:
+        self._pool, self._identity = pool, identity
+        self._held: dict[Key, Belief] | None = None
+
+    async def about(self, text: str, limit: int) -> list[tuple[Belief, float]]:
+        """At most `limit` beliefs whose subject `text` names, with what is left of their confidence.
+
+        What is surest and matters most comes first.
+        """
+        held, now = await self._loaded(), datetime.now(UTC)
+        said = set(_WORD.findall(compared(text, len(text))))
+        named = [(one, one.confidence_at(now)) for one in held.values() if said.issuperset(_WORD.findall(one.key[0]))]
+        alive = [(one, confidence) for one, confidence in named if confidence >= DROPPED_BELOW]
+        return sorted(alive, key=lambda found: found[1] * (0.5 + found[0].importance), reverse=True)[:limit]
+
+    async def latest(self, limit: int) -> list[Belief]:
+        """The `limit` beliefs that were supported last."""
+        held = await self._loaded()
+        return sorted(held.values(), key=lambda one: one.supported_at, reverse=True)[:limit]
+
+    async def unconsidered(self, sources: Sequence[str]) -> list[str]:
+        """Those of these events that have changed no belief yet: an event counts once, however often it is looked at."""
+        with translated():
+            rows = await self._pool.fetch(SQL.considered, self._identity.employee_id, sources)
+        known = {row["source"] for row in rows}
+        return [source for source in sources if source not in known]
+
+    async def revisions(self, seen: Iterable[Observation]) -> list[Revised]:
+        """What these observations and the time make of what is held; nothing is changed yet."""
+        held, now = dict(await self._loaded()), datetime.now(UTC)
+        changes = []
+        for one in seen:
+            change = revised(held.get((compared(one.subject), compared(one.predicate))), one, now)
+            held[change.belief.key] = change.belief
+            changes.append(change)
+        return [*changes, *settled(held, now)]
+
+    async def write(self, connection: AnyConnection, cycle_id: UUID, changes: Iterable[Revised]) -> None:
+        """Write the changes within the caller's transaction; raises `Superseded`. `took` is to follow its commit."""
+        identity = self._identity
+        for one in changes:
+            belief, us = one.belief, (identity.employee_id, identity.epoch, one.belief.belief_id)
+            told = (belief.subject, belief.predicate, belief.object, belief.confidence)
+            if one.change is Change.DROPPED:
+                written = await connection.fetchval(SQL.drop, *us, *told, one.change, one.why, cycle_id)
+            else:
+                standing = (belief.importance, belief.supported_at, one.change, one.why, cycle_id, one.source)
+                written = await connection.fetchval(SQL.hold, *us, *belief.key, *told, *standing, belief.promoted)
+            if written is None:
+                raise Superseded("a newer launch owns this employee")
+
+    def took(self, changes: Iterable[Revised]) -> None:
+        """Hold what was written."""
+        if self._held is None:
+            return
+        for one in changes:
+            if one.change is Change.DROPPED:
+                self._held.pop(one.belief.key, None)
+            else:
+                self._held[one.belief.key] = one.belief
+
+    async def _loaded(self) -> dict[Key, Belief]:
+        if self._held is None:
+            with translated():
+                rows = await self._pool.fetch(SQL.beliefs, self._identity.employee_id)
+            beliefs = [Belief(**row) for row in rows]
+            self._held = {belief.key: belief for belief in beliefs}
+        return self._held

@@ -1,0 +1,34 @@
+-- name: beliefs
+-- All that is believed.
+SELECT belief_id, subject, predicate, object, confidence, importance, supported_at, promoted FROM beliefs
+WHERE employee_id = $1;
+
+-- name: considered
+-- Those of these events that have led to a change of a belief.
+SELECT DISTINCT source FROM belief_changes WHERE employee_id = $1 AND source = ANY ($2::text[]);
+
+-- name: hold
+-- Keeps a belief as it is now, and what happened to it; fenced. Nothing: a newer launch owns the employee.
+WITH fence AS MATERIALIZED (
+  SELECT employee_id, tenant_id FROM employee_epochs WHERE employee_id = $1 AND epoch = $2 FOR KEY SHARE
+), changed AS (
+  INSERT INTO belief_changes (belief_id, tenant_id, employee_id, cycle_id, change, subject, predicate, object, confidence, why, source)
+  SELECT $3, tenant_id, employee_id, $14, $12, $6, $7, $8, $9, $13, $15 FROM fence
+)
+INSERT INTO beliefs (belief_id, tenant_id, employee_id, subject_key, predicate_key, subject, predicate, object, confidence,
+  importance, supported_at, promoted)
+SELECT $3, tenant_id, employee_id, $4, $5, $6, $7, $8, $9, $10, $11, $16 FROM fence
+ON CONFLICT (employee_id, subject_key, predicate_key) DO UPDATE SET object = excluded.object, confidence = excluded.confidence,
+  importance = excluded.importance, supported_at = excluded.supported_at, promoted = excluded.promoted
+RETURNING belief_id;
+
+-- name: drop
+-- Believes something no longer; fenced. Nothing: a newer launch owns the employee.
+WITH fence AS MATERIALIZED (
+  SELECT employee_id, tenant_id FROM employee_epochs WHERE employee_id = $1 AND epoch = $2 FOR KEY SHARE
+), gone AS (
+  DELETE FROM beliefs b USING fence WHERE b.belief_id = $3 AND b.employee_id = fence.employee_id
+)
+INSERT INTO belief_changes (belief_id, tenant_id, employee_id, cycle_id, change, subject, predicate, object, confidence, why, source)
+SELECT $3, tenant_id, employee_id, $10, $8, $4, $5, $6, $7, $9, '' FROM fence
+RETURNING belief_id;

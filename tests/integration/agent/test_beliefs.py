@@ -1,0 +1,229 @@
+"""Beliefs: formed by the loop from what happened, told when a message is about them, and kept over launches."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from agent.errors import Superseded
+from agent.loop import LoopTimes, ProactiveLoop
+from agent.memory import Memories
+from agent.mind.beliefs import Beliefs
+from agent.models.interface import ModelError, ModelRefused, ModelRequest, ModelUnavailable
+from agent.models.offline import OfflineModel
+from agent.models.scripted import ScriptedModel
+from empla.store.connect import connect
+from empla.store.ids import new_id
+from empla.store.roles import employee_dsn
+from tests.integration.agent.conftest import Office
+
+
+def proposing(*beliefs: tuple[str, str, float]) -> str:
+    """An answer with these subjects, objects and confidences."""
+    said = [
+        {"event": 1, "subject": subject, "predicate": "budget", "object": text, "confidence": sure, "importance": 0.5}
+        for subject, text, sure in beliefs
+    ]
+    return json.dumps({"beliefs": said})
+
+
+class Mind:
+    """A loop over a model that follows a script."""
+
+    def __init__(self, office: Office, loop: ProactiveLoop, beliefs: Beliefs, memories: Memories) -> None:
+        self.office, self.loop, self.beliefs, self.memories = office, loop, beliefs, memories
+        self.asked: list[ModelRequest] = []
+
+    async def perceives(self, *script: str | ModelError, message_id: str = "") -> str:
+        """One cycle over one new event."""
+        said = {"message_id": message_id or new_id().hex, "sender": "ada", "asked": "news", "answered": "noted"}
+        await self.office.pool.execute(
+            "INSERT INTO employee_events (tenant_id, employee_id, kind, payload) VALUES ($1, $2, 'message_handled', $3)",
+            self.office.record.tenant_id, self.office.record.employee_id, said,
+        )  # fmt: skip
+        return await self.again(*script)
+
+    async def again(self, *script: str | ModelError) -> str:
+        model = ScriptedModel(script)
+        self.loop.model = model
+        try:
+            return await self.loop.cycle()
+        finally:
+            self.asked += model.requests
+
+    async def held(self) -> list[tuple[str, str, float]]:
+        rows = await self.office.pool.fetch("SELECT subject, object, confidence FROM beliefs ORDER BY subject")
+        return [(row["subject"], row["object"], round(row["confidence"], 2)) for row in rows]
+
+    async def changes(self) -> list[str]:
+        return [
+            row["change"]
+            for row in await self.office.pool.fetch("SELECT change FROM belief_changes ORDER BY change_id")
+        ]
+
+    async def cycles(self) -> list[dict[str, Any]]:
+        rows = await self.office.pool.fetch(
+            "SELECT outcome, intention, model, tokens_in FROM cycles ORDER BY started_at"
+        )
+        return [dict(row) for row in rows]
+
+
+@asynccontextmanager
+async def thinking(office: Office) -> AsyncIterator[Mind]:
+    identity = await office.launch()
+    dsn = employee_dsn(office.database.dsn, identity.employee_id, "password")
+    async with connect(dsn, application_name="tests") as pool:
+        beliefs, memories = Beliefs(pool, identity), Memories(pool, identity)
+        yield Mind(office, ProactiveLoop(pool, identity, memories, beliefs, LoopTimes()), beliefs, memories)
+
+
+async def test_beliefs_are_formed_confirmed_and_revised_with_their_history(office: Office):
+    async with thinking(office) as mind:
+        assert await mind.perceives(proposing(("Acme", "12k", 0.6))) == "acted"
+        await mind.perceives(proposing(("ACME", "12k", 0.5), ("Brandt", "5k", 0.7)))
+        assert await mind.held() == [("Acme", "12k", 0.8), ("Brandt", "5k", 0.7)]
+        await mind.perceives(proposing(("brandt", "9k", 0.8)))
+        assert await mind.held() == [("Acme", "12k", 0.8), ("Brandt", "9k", 0.8)]
+        assert await mind.changes() == ["formed", "confirmed", "formed", "revised"]
+        assert "budget of Acme: 12k" in mind.asked[1].messages[-1].text  # what is known is said to the model
+    assert [cycle["intention"]["believe"][0]["change"] for cycle in await mind.cycles()] == [
+        "formed",
+        "confirmed",
+        "revised",
+    ]
+
+
+async def test_an_event_counts_once_however_often_it_is_perceived(office: Office, monkeypatch: pytest.MonkeyPatch):
+    async with thinking(office) as mind:
+        with monkeypatch.context() as patch:
+            patch.setattr(mind.memories, "remember", _broken)
+            with pytest.raises(ValueError, match="broken"):
+                await mind.perceives(proposing(("Acme", "12k", 0.6)))
+        assert await mind.again() == "acted"
+        assert len(mind.asked) == 1
+        assert await mind.held() == [("Acme", "12k", 0.6)]
+        assert len(await mind.memories.recall("news")) == 1
+
+
+async def _broken(*_: object, **__: object) -> None:
+    raise ValueError("broken")
+
+
+async def test_a_belief_that_is_certain_is_a_fact_until_it_changes(office: Office):
+    async with thinking(office) as mind:
+        for _ in range(2):
+            await mind.perceives(proposing(("Acme", "12k", 0.8)))
+        [fact] = [one for one in await mind.memories.recall("Acme budget") if one.kind == "semantic"]
+        assert fact.content == "budget of Acme: 12k"
+        assert await mind.changes() == ["formed", "confirmed", "promoted"]
+        await office.pool.execute("UPDATE beliefs SET supported_at = now() - interval '3 days'")
+    async with thinking(office) as mind:  # the next launch reads what the first wrote
+        await mind.perceives(proposing(("Acme", "20k", 0.8)))
+        assert await mind.held() == [("Acme", "20k", 0.8)]
+        assert [one for one in await mind.memories.recall("Acme budget") if one.kind == "semantic"] == []
+
+
+async def test_what_nobody_confirms_is_dropped_and_told_no_more(office: Office):
+    async with thinking(office) as mind:
+        await mind.perceives(proposing(("Acme", "12k", 0.8)))
+        assert [one.object for one, _ in await mind.beliefs.about("How is Acme?", 5)] == ["12k"]
+        assert await mind.beliefs.about("How is Acmeville?", 5) == []
+        await office.pool.execute("UPDATE beliefs SET supported_at = now() - interval '8 days'")
+    async with thinking(office) as mind:
+        assert await mind.beliefs.about("How is Acme?", 5) == []
+        await mind.perceives(proposing())
+        assert await mind.held() == []
+        assert await mind.changes() == ["formed", "dropped"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ("no JSON at all", "does not fit"),
+        (proposing(("Acme", "12k", 7)), "does not fit"),
+        (proposing(("", "12k", 0.5)), "does not fit"),
+        (proposing(("Acme", "12k", 0.5)).replace('"event": 1', '"event": 4'), "there is no event 4"),
+        (proposing((" ... ", "12k", 0.5)), "says nothing"),
+        (ModelRefused("no such model"), "ModelRefused: no such model"),
+    ],
+)
+async def test_a_proposal_that_does_not_fit_is_told_and_the_loop_goes_on(
+    office: Office, answer: str | ModelError, why: str
+):
+    async with thinking(office) as mind:
+        assert await mind.perceives(answer) == "acted"
+        assert await mind.held() == []
+        assert len(await mind.memories.recall("news")) == 1
+    [cycle] = await mind.cycles()
+    assert why in cycle["intention"]["refused"][0]
+
+
+async def test_strange_characters_are_kept_as_what_they_can_be(office: Office):
+    async with thinking(office) as mind:
+        await mind.perceives(proposing(("A\x00cme", "12\x00k", 0.5)))
+        assert await mind.held() == [("A\ufffdcme", "12\ufffdk", 0.5)]
+
+
+async def test_a_model_that_is_away_is_asked_again_later(office: Office):
+    async with thinking(office) as mind:
+        with pytest.raises(ModelUnavailable):
+            await mind.perceives(ModelUnavailable("overloaded"))
+        assert await mind.again(proposing(("Acme", "12k", 0.6))) == "acted"
+        assert await mind.held() == [("Acme", "12k", 0.6)]
+    assert [cycle["outcome"] for cycle in await mind.cycles()] == ["failed", "acted"]
+
+
+async def test_what_thinking_costs_is_kept_with_the_cycle(office: Office):
+    async with thinking(office) as mind:
+        await mind.perceives(proposing())
+    [cycle] = await mind.cycles()
+    assert cycle["model"] == ""  # the script is not metered
+    async with office.employee(ScriptedModel(), mind=ScriptedModel([proposing(("Acme", "12k", 0.6))])) as gateway:
+        await told(office, gateway, "The budget of Acme is 12k.")
+        await until_held(office, 1)
+    cycle = (await mind.cycles())[-1]
+    assert cycle["model"] == "scripted"
+    assert cycle["tokens_in"] > 0
+
+
+async def test_an_older_launch_changes_no_belief(office: Office, monkeypatch: pytest.MonkeyPatch):
+    async with thinking(office) as mind:
+        await mind.perceives(proposing(("Acme", "12k", 0.6)))
+        write = mind.beliefs.write
+
+        async def late(*arguments: Any) -> None:
+            await office.launch()
+            await write(*arguments)
+
+        monkeypatch.setattr(mind.beliefs, "write", late)
+        with pytest.raises(Superseded):
+            await mind.perceives(proposing(("Acme", "20k", 0.8)))
+        assert await mind.held() == [("Acme", "12k", 0.6)]
+        assert await mind.changes() == ["formed"]
+
+
+async def test_another_conversation_is_answered_from_what_was_told(office: Office):
+    async with office.employee(OfflineModel(), mind=OfflineModel()) as gateway:
+        await told(office, gateway, "Note: the renewal date of Acme is 1 May 2027.", conversation="one")
+        await until_held(office, 1)
+    model = ScriptedModel()
+    async with office.employee(model) as gateway:
+        await told(office, gateway, "When does Acme renew?", conversation="two")
+    [request] = [one for one in model.requests if one.output is None][:1]
+    assert "renewal date of Acme: 1 May 2027 (confidence 0.60)" in request.messages[-1].text
+
+
+async def told(office: Office, gateway: Any, text: str, **where: str) -> None:
+    message_id = await office.store(text, **where)
+    await office.deliver_all(gateway)
+    async with asyncio.timeout(60):
+        await gateway.handed_over(message_id)
+
+
+async def until_held(office: Office, count: int) -> None:
+    async with asyncio.timeout(60):
+        while await office.pool.fetchval("SELECT count(*) FROM beliefs") < count:
+            await asyncio.sleep(0.05)

@@ -1,0 +1,64 @@
+"""What the standard's variables for exporting traces come to."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from controlplane.settings import Settings
+
+PREFIX = "OTEL_EXPORTER_OTLP_"
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)
+
+
+def test_without_an_endpoint_nothing_is_exported(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(f"{PREFIX}HEADERS", "key=k")
+    monkeypatch.setenv(f"{PREFIX}ENDPOINT", "")
+    monkeypatch.setenv(f"{PREFIX}PROTOCOL", "grpc")  # which is about something else
+    assert Settings().collector is None
+
+
+@pytest.mark.parametrize(
+    ("variables", "endpoint"),
+    [
+        ({"ENDPOINT": "http://there:4318"}, "http://there:4318/v1/traces"),
+        ({"ENDPOINT": "https://there/otlp/"}, "https://there/otlp/v1/traces"),
+        ({"TRACES_ENDPOINT": "http://there/spans"}, "http://there/spans"),
+        ({"TRACES_ENDPOINT": "http://there/spans", "ENDPOINT": "http://elsewhere"}, "http://there/spans"),
+        ({"TRACES_ENDPOINT": "", "ENDPOINT": "http://there:4318"}, "http://there:4318/v1/traces"),
+    ],
+)
+def test_the_endpoint_of_traces_goes_before_the_one_of_everything(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], endpoint: str
+):
+    for name, value in variables.items():
+        monkeypatch.setenv(PREFIX + name, value)
+    collector = Settings().collector
+    assert collector is not None
+    assert (collector.endpoint, collector.headers, collector.certificate) == (endpoint, {}, None)
+
+
+def test_headers_and_certificate_go_with_it_and_show_nowhere(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(f"{PREFIX}ENDPOINT", "https://there")
+    monkeypatch.setenv(f"{PREFIX}HEADERS", "elsewhere=x")
+    monkeypatch.setenv(f"{PREFIX}TRACES_HEADERS", "authorization=Bearer%20hunter2, x-scope = a,")
+    monkeypatch.setenv(f"{PREFIX}CERTIFICATE", "roots.pem")
+    settings = Settings()
+    collector = settings.collector
+    assert collector is not None
+    assert collector.headers == {"authorization": "Bearer hunter2", "x-scope": "a"}
+    assert collector.certificate == str(Path.cwd() / "roots.pem")
+    assert "hunter2" not in repr(settings) + repr(collector)
+
+
+@pytest.mark.parametrize("variable", [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")])
+def test_it_can_be_turned_off_where_an_endpoint_is_set(monkeypatch: pytest.MonkeyPatch, variable: tuple[str, str]):
+    monkeypatch.setenv(f"{PREFIX}ENDPOINT", "http://there:4318")
+    assert Settings().collector is not None
+    monkeypatch.setenv(*variable)
+    assert Settings().collector is None
