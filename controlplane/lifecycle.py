@@ -42,7 +42,11 @@ MAX_DOUBLINGS = 10
 STEADY_SECONDS = 60.0
 """A process that lived this long starts over with no back-off."""
 TERM_SECONDS = 3.0
+GIVE_BACK_SECONDS = 10.0
+"""After its drain an employee gives work back, which takes 5 s longer where its database has fallen silent."""
 MISSED_HEARTBEATS = 6
+SILENT_SECONDS = 30.0
+"""Twice the time after which an employee notices that its stream is half open, and attaches again."""
 MAX_PARALLEL_LAUNCHES = 8
 PAGE = 1000
 
@@ -205,7 +209,7 @@ class Lifecycle:
 
     @property
     def _lost_after(self) -> float:
-        return max(15.0, MISSED_HEARTBEATS * self._settings.heartbeat_ms / 1000)
+        return max(SILENT_SECONDS, MISSED_HEARTBEATS * self._settings.heartbeat_ms / 1000)
 
     def _stream_of(self, process: LaunchedProcess) -> Stream | None:
         stream = self._streams.get(process.employee_id)
@@ -438,7 +442,7 @@ class Lifecycle:
             stream = self._stream_of(process)
             if stream is not None:
                 stream.send(pb.ControlFrame(drain=pb.Drain(deadline_ms=round(drain_seconds * 1000))))
-                await _gone(process, known, drain_seconds + TERM_SECONDS)
+                await _gone(process, known, drain_seconds + GIVE_BACK_SECONDS)
             for number in (signal.SIGTERM, signal.SIGKILL):
                 if known.process is process:
                     process.kill(number)

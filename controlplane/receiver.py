@@ -4,8 +4,8 @@ import asyncio
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -25,8 +25,8 @@ SQL = load_queries("controlplane", "receiver.sql")
 
 OF_ONE_EMPLOYEE, OF_ONE_TENANT = 4, 10
 """Messages that are stored at once, each on one of the control plane's connections: a flood leaves some to the others."""
-STORE_SECONDS = 60.0
-"""With the wait for a place; then the provider is to deliver it again."""
+STORE_SECONDS = 25.0
+"""With the wait for a place; then the provider is to deliver it again, and hears so some 5 s later at the latest."""
 MAX_TEXT_BYTES = 256 * 1024
 MAX_NAME = 500
 MAX_METADATA_BYTES = 16 * 1024
@@ -72,6 +72,14 @@ class Written:
     stopped: Stopped | None
 
 
+@asynccontextmanager
+async def in_time() -> AsyncIterator[None]:
+    """Let the block wait for the database, and for a place before it, no longer than `STORE_SECONDS`."""
+    with translated():
+        async with asyncio.timeout(STORE_SECONDS):
+            yield
+
+
 type _Message = tuple[UUID, Arrival, str, str, str]
 """Its id, what arrived, its conversation, what tells its content, and the span that it belongs to."""
 
@@ -99,10 +107,10 @@ class Receiver:
         with other content before, `StoreUnavailable` when the database is away: then nothing may be acknowledged.
         """
         _check(arrival)
-        with _received(arrival) as parent, translated():
+        with _received(arrival) as parent:
             # The employee first: what waits for its own turn must not stand in the tenant's line.
             async with (
-                asyncio.timeout(STORE_SECONDS),
+                in_time(),
                 self._employees.of(arrival.employee_id),
                 self._tenants.of(arrival.tenant_id),
             ):

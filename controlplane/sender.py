@@ -97,12 +97,14 @@ def _needs_approval(row: Any) -> bool:
 
 
 class Sender:
-    """Sends what is in the outbox; one for each control plane."""
+    """Sends what is in the outbox; one for each control plane. `instance` names it, and no other that ever was."""
 
     def __init__(self, pool: Pool, transport: Transport, on_ended: Callable[[UUID], None], *, instance: str) -> None:
         self._pool, self._transport, self._on_ended, self._instance = pool, transport, on_ended, instance
         self._news = asyncio.Event()
         self._running: dict[UUID, asyncio.Task[None]] = {}
+        self._unsettled: set[UUID] = set()
+        """What was handed to a channel and could not be written down."""
         self._outage = Outage(log, "sending")
 
     def look(self) -> None:
@@ -206,8 +208,10 @@ class Sender:
                 await asyncio.sleep(POLL_SECONDS)
             except Exception:
                 log.exception("the row %s of the outbox cannot be settled as %s", seen.outbox_id, verdict.state)
+                self._unsettled.add(seen.outbox_id)
                 return
             else:
+                self._unsettled.discard(seen.outbox_id)
                 return
 
     async def _settle(self, seen: Seen, verdict: Verdict) -> None:
@@ -232,14 +236,19 @@ class Sender:
             self._on_ended(message_id)
 
     async def _recover(self) -> None:
-        """Sendings that nobody has in hand any more: an API reply never left, anything else may have."""
+        """Sendings that nobody has in hand any more: an API reply never left, anything else may have.
+
+        Except where the answer to a claim of this sender's was lost: that row was never handed to a channel.
+        """
         with translated():
-            rows = await self._pool.fetch(SQL.abandoned, list(self._running), LONGEST_SENDING_SECONDS)
+            rows = await self._pool.fetch(
+                SQL.abandoned, list(self._running), self._instance, list(self._unsettled), LONGEST_SENDING_SECONDS
+            )
         for row in rows:
             unknown = Verdict("unknown_after_send", "waiting", "interrupted while it was sent", "unknown_after_send")
             again = Verdict("queued", "sending", "interrupted before it was sent", retry_after=0)
             seen = Seen(row["outbox_id"], row["attempt"], ("sending",))
-            await self._settle_patiently(seen, again if row["channel"] == "api" else unknown)
+            await self._settle_patiently(seen, again if row["channel"] == "api" or row["unbegun"] else unknown)
 
 
 def _attributes(row: Any) -> dict[str, str | int]:

@@ -70,7 +70,11 @@ WITH settled AS (
 SELECT message_id FROM settled;
 
 -- name: abandoned
--- Sendings that this control plane has not in hand, begun so long ago that no other can have them either.
-SELECT o.outbox_id, o.attempt, c.kind AS channel FROM outbox o
+-- Sendings that this control plane has not in hand: those that it claimed without hearing of it, so that they were never begun
+-- (`unbegun`), and others that began so long ago that no other control plane can have them in hand either.
+SELECT o.outbox_id, o.attempt, c.kind AS channel, mine.unbegun
+FROM outbox o
+CROSS JOIN LATERAL (SELECT coalesce(o.claimed_by = $2 AND NOT o.outbox_id = ANY ($3::uuid[]), false) AS unbegun) mine
 LEFT JOIN inbound_messages m ON m.message_id = o.message_id LEFT JOIN channels c ON c.channel_id = m.channel_id
-WHERE o.state = 'sending' AND NOT o.outbox_id = ANY ($1::uuid[]) AND o.started_at < now() - make_interval(secs => $2);
+WHERE o.state = 'sending' AND NOT o.outbox_id = ANY ($1::uuid[])
+  AND (mine.unbegun OR o.started_at < now() - make_interval(secs => $4));

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from controlplane.channels import Channel, Channels, verify
 from controlplane.errors import Busy, Invalid, TooLarge, Unauthenticated
-from controlplane.receiver import Arrival, Receiver
+from controlplane.receiver import Arrival, Receiver, in_time
 from controlplane.shares import Shares
 from empla import telemetry
 
@@ -87,14 +87,19 @@ class Webhook:
         self._storing: Counter[UUID] = Counter()
 
     async def receive(self, request: web.Request) -> web.Response:
-        """Store one message and answer 202; raises `Busy` while the channel has too many others in hand."""
-        channel = await self._channel(request.match_info["tenant"], request.match_info["channel"])
+        """Store one message and answer 202; raises `Busy` while the channel has too many others in hand.
+
+        Raises `StoreUnavailable` when the database keeps it waiting.
+        """
+        async with in_time():
+            channel = await self._channel(request.match_info["tenant"], request.match_info["channel"])
         with _counted(self._reading, channel.channel_id, MAX_READING):
             body = await _read(request, self._max_body_bytes)
         _verify(channel, request, body)
         delivery = _parse(body)
         with _counted(self._storing, channel.channel_id, MAX_STORING):
-            return await self._store(request, channel, delivery)
+            async with in_time():
+                return await self._store(request, channel, delivery)
 
     async def _channel(self, tenant: str, name: str) -> Channel:
         key = (tenant, name)

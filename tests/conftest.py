@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
@@ -25,6 +25,7 @@ from empla.store.connect import Pool, connect
 from empla.store.embedded import EmbeddedPostgres
 from empla.store.ids import new_id
 from empla.store.migrate import migrate
+from tests.cable import LOOPBACK, Cable
 
 
 def pytest_configure() -> None:
@@ -82,6 +83,19 @@ class Database:
     dsn: str
     """For the owner of the tables, as the control plane connects."""
     superuser_dsn: str
+
+    @property
+    def socket(self) -> str:
+        """Where the server listens."""
+        return f"{parse_qs(urlsplit(self.dsn).query)['host'][0]}/.s.PGSQL.5432"
+
+    def over(self, cable: Cable) -> str:
+        """Where the owner gets to it by a cable that begins at a port."""
+        url = urlsplit(self.dsn)
+        there = f"{url.netloc.rpartition('@')[0]}@{LOOPBACK}:{cable.place}"
+        return url._replace(
+            netloc=there, query="sslmode=disable"
+        ).geturl()  # else the driver looks for keys on the disk
 
     def connect(self, *, max_size: int = 10) -> AbstractAsyncContextManager[Pool]:
         """Open a pool as the owner of the tables."""

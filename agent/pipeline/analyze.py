@@ -46,7 +46,7 @@ class Analyzer:
     def steps(self) -> tuple[Step, ...]:
         """Context retrieval and classification; two retries each."""
         return (
-            Step("context_retrieval", "analyze", retries=2, deadline=10, run=self.context_retrieval),
+            Step("context_retrieval", "analyze", retries=2, deadline=60, run=self.context_retrieval),
             Step("classification", "analyze", retries=2, deadline=60, run=self.classification),
         )
 

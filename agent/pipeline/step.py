@@ -151,6 +151,7 @@ class Done:
 class Step:
     """A durable step. `retries` come after the first attempt; `deadline` (seconds) holds for one attempt.
 
+    Where it reads the database, that is longer than an answer is waited for: an outage is no failure of a step's.
     `run` takes the work and the unit it runs for. It may be run again after any failure or death of the process, so
     whatever it does in the world goes through capabilities.
     """

@@ -113,12 +113,15 @@ def own_system(model: ModelServer, *, patience: float = PATIENCE, **environment:
 @contextmanager
 def one_system(*, patience: float = PATIENCE, **environment: str) -> Iterator[System]:
     """A system that is yet to be started; its end must be in order."""
-    with _directory() as directory, _ended_properly(System(directory, patience=patience, **environment)) as system:
+    with (
+        temporary_directory() as directory,
+        _ended_properly(System(directory, patience=patience, **environment)) as system,
+    ):
         yield system
 
 
 @contextmanager
-def _directory() -> Iterator[Path]:
+def temporary_directory() -> Iterator[Path]:
     """A path that leaves room for sockets, and that the database's account can pass through."""
     directory = Path(tempfile.mkdtemp(prefix="empla-", dir="/tmp"))
     directory.chmod(0o711)

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -20,10 +21,33 @@ type AnyConnection = Connection | PoolConnectionProxy[asyncpg.Record]
 """A connection of one's own, or one borrowed from a pool."""
 
 CONNECT_TIMEOUT = 10.0
-COMMAND_TIMEOUT = 30.0
+COMMAND_TIMEOUT = 20.0
+CANCEL_TIMEOUT = 5.0
+"""For the server to say that it has given up a statement that took too long; then it counts as gone."""
 ACQUIRE_TIMEOUT = 30.0
 IDLE_LIFETIME = 30.0
 CLOSE_TIMEOUT = 5.0
+
+_SILENCE_SECONDS = 15
+_PROBES = 2
+_PROBE_SECONDS = _SILENCE_SECONDS // (_PROBES + 1)
+_ON_TCP = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _PROBE_SECONDS),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_SECONDS),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENCE_SECONDS * 1000),
+)
+# The server gives a silent client up as soon, and what that had locked with it; also where somebody between the two still
+# acknowledges every packet. Set by a statement, for poolers refuse a connection that begins with what they do not know.
+_SESSION = f"""
+SET tcp_keepalives_idle = {_PROBE_SECONDS};
+SET tcp_keepalives_interval = {_PROBE_SECONDS};
+SET tcp_keepalives_count = {_PROBES};
+SET tcp_user_timeout = '{_SILENCE_SECONDS}s';
+SET client_connection_check_interval = '{_PROBE_SECONDS}s';
+SET idle_in_transaction_session_timeout = '20s';
+"""
 
 _UNAVAILABLE = (
     OSError,  # includes TimeoutError: the server, or a lock in it, did not answer in time
@@ -58,6 +82,8 @@ async def connect(
     """Open a pool of at most `max_size` connections and close it at the end of the block.
 
     Times are in seconds. Whoever gets no connection within `acquire_timeout` is told that the database is unavailable.
+    So is whoever gets no answer within `command_timeout`; a server that then does not even cancel counts as gone, and
+    every connection that there is gives place to a new one.
     A connection unused for `idle_lifetime` is closed, so an idle process holds none; at the end of
     the block those in use get `close_timeout`, then they are cut. `jsonb` comes and goes as Python objects. A released
     connection is rolled back but its session is not reset, which saves a round trip: leave no `SET`, `LISTEN` or session
@@ -76,7 +102,6 @@ async def connect(
             max_inactive_connection_lifetime=idle_lifetime,
             statement_cache_size=statement_cache_size,
             server_settings={"application_name": application_name},
-            init=_prepare,
             reset=_keep_session,
         )
     try:
@@ -96,6 +121,7 @@ async def connect_once(
             timeout=CONNECT_TIMEOUT,
             command_timeout=command_timeout,
             server_settings={"application_name": application_name},
+            connection_class=_BoundedConnection,
         )
     try:
         with translated():
@@ -121,6 +147,36 @@ def translated() -> Iterator[None]:
         raise StoreUnavailable(f"the database is unavailable: {_reason(error)}") from error
 
 
+class _BoundedConnection(asyncpg.Connection):
+    """A connection that never waits for a silent server without an end; `on_silence` is called once it has waited."""
+
+    on_silence: Callable[[], Awaitable[None]] | None = None
+
+    def __init__(self, protocol: Any, transport: asyncio.Transport, *rest: Any) -> None:
+        super().__init__(protocol, transport, *rest)
+        sock = transport.get_extra_info("socket")
+        if sock.family != socket.AF_UNIX:
+            for option in _ON_TCP:
+                sock.setsockopt(*option)
+
+    async def _cancel(self, *waiters: Any) -> None:
+        # The driver's own, but with an end. It offers nothing else: its wait for a cancelling is as long as for the
+        # statement itself, and whatever follows on the connection, ROLLBACK and release, waits for it.
+        async with asyncio.timeout(CANCEL_TIMEOUT) as bound:
+            await super()._cancel(*waiters)  # type: ignore[misc]
+        if bound.expired():
+            self.terminate()
+            if self.on_silence is not None:
+                await self.on_silence()
+
+    async def close(self, *, timeout: float | None = None) -> None:
+        """Say goodbye; to a server that does not answer it is cut short."""
+        try:
+            await super().close(timeout=CLOSE_TIMEOUT if timeout is None else min(timeout, CLOSE_TIMEOUT))
+        except TimeoutError:
+            return  # the driver has cut it
+
+
 class _BoundedPool(asyncpg.Pool):
     """A pool whose `acquire` has an end by itself: those in line behind statements that hang would wait for each in turn."""
 
@@ -128,10 +184,11 @@ class _BoundedPool(asyncpg.Pool):
         usual: dict[str, Any] = {
             "max_queries": 50_000,
             "init_size": None,
+            "init": self._admit,
             "setup": None,
             "connect": None,
             "loop": None,
-            "connection_class": asyncpg.Connection,
+            "connection_class": _BoundedConnection,
             "record_class": asyncpg.Record,
         }
         super().__init__(dsn, **usual, **options)
@@ -140,6 +197,10 @@ class _BoundedPool(asyncpg.Pool):
     def acquire(self, *, timeout: float | None = None) -> "PoolAcquireContext[asyncpg.Record]":
         """See `asyncpg.Pool.acquire`."""
         return super().acquire(timeout=self._acquire_timeout if timeout is None else timeout)
+
+    async def _admit(self, connection: _BoundedConnection) -> None:
+        connection.on_silence = self.expire_connections
+        await _prepare(connection)
 
 
 def _lost(error: asyncpg.InterfaceError) -> bool:
@@ -153,6 +214,7 @@ def _reason(error: BaseException) -> str:
 
 
 async def _prepare(connection: AnyConnection) -> None:
+    await connection.execute(_SESSION)
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
 
 

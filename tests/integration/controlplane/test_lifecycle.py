@@ -400,7 +400,9 @@ async def test_an_employee_is_judged_by_its_last_sign_of_life(site: Site):
     with site.streams.holding(stream):
         assert not judged(site, process, known)
     assert not judged(site, process, known), "its stream is away for an instant"
-    stream.seen_at = now - 16
+    stream.seen_at = now - 20
+    assert not judged(site, process, known), "its stream may be half open, which it has hardly noticed yet"
+    stream.seen_at = now - 31
     assert judged(site, process, known)
 
 

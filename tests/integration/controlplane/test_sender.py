@@ -98,7 +98,7 @@ class Counter:
 
     @asynccontextmanager
     async def sender(self, door: Door) -> AsyncIterator[Sender]:
-        sender = Sender(self.pool, door, self.ended.append, instance="this")
+        sender = Sender(self.pool, door, self.ended.append, instance=str(new_id()))
         async with asyncio.TaskGroup() as group:  # a Sender that fails fails the test at once
             running = group.create_task(sender.run())
             yield sender
