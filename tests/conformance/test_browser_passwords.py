@@ -109,6 +109,42 @@ async def test_many_of_another_page_uncover_none(open_tab: OpenTab) -> None:
     assert SECRET not in await told(tab)
 
 
+@pytest.mark.parametrize("count", [150, 900, 1500])
+async def test_however_many_there_are(open_tab: OpenTab, count: int) -> None:
+    script = f"""
+        for (let n = 0; n < {count}; n++) {{
+            const value = `secret-${{n}}-of-many`, field = Object.assign(document.createElement('input'), {{value}});
+            field.type = 'password';
+            if (n % 2) field.role = 'button';
+            document.body.append(field, `It is ${{value}}.`);
+            console.log(value);
+        }}
+        document.title = `secret-${{{count} - 1}}-of-many`;
+    """
+    tab = await open_tab(f"<button>Other</button><script>{script}</script>")
+    text = await told(tab)
+    assert text.count("-of-many") == 0
+    assert ref_of((await tab.snapshot(max_characters=5000)).text, "button")
+    assert repr(await tab.snapshot(ref=await tab.ref("button"))).count("-of-many") == 0
+
+
+async def test_short_ones_of_many_that_call_themselves_buttons(open_tab: OpenTab) -> None:
+    tab = await open_tab(
+        "".join(f"<input type=password role=button aria-label=One value={n}>" for n in range(907, 950))
+    )
+    text = await tab.text()
+    assert not [n for n in range(907, 950) if f" {n}" in text]
+    assert text.count("filled") == 43
+
+
+async def test_a_page_with_too_many_is_left_by_closing_it(open_tab: OpenTab) -> None:
+    well = await open_tab("<p>well</p>")
+    tab = await open_tab("".join(f"<input type=password value='a value {n}'>" for n in range(1500)))
+    assert "close that page" in await tab.text()
+    await tab.browser.close_page(tab.page_id)
+    assert "well" in await well.text()
+
+
 @pytest.mark.parametrize("mode", ["open", "closed"])
 async def test_in_frames_and_shadow_trees(open_tab: OpenTab, site: Site, mode: str) -> None:
     inner = site.show(document(f"<input type=password aria-label=Inner value='{SECRET}'>"), host="other.test")

@@ -22,6 +22,9 @@ _SMALL_CHARACTERS = 50_000
 _MOST_ELEMENTS = 15_000
 """Playwright's time grows with their square: 2 s for 10,000, 7 s for 20,000, 40 s for 50,000, and nothing can stop it."""
 _COUNT = "() => document.getElementsByTagName('*').length"
+_TOO_MANY = (
+    "- text: (all words are hidden, since a page holds more passwords than can be told from them: close that page)"
+)
 _NO_REFS: frozenset[str] = frozenset()
 
 
@@ -122,6 +125,8 @@ class Snapshots:
     def _read(self, written: str, fields: Fields, wish: Wish, origin: str) -> _Read:
         nodes = read_outline(written, self._passwords.mask)
         self._hide(nodes, fields)
+        if self._passwords.too_many:
+            nodes += read_outline(_TOO_MANY)
         nodes = compact(nodes, all_refs=wish.ref is not None)
         before = self._before if wish.changes and wish.ref is None else None
         if before is None:
@@ -144,16 +149,20 @@ class Snapshots:
             held = [each.text for each in (node, *node.children) if each.text and (each is node or each.role == "text")]
             if node.ref in self._fields and not held:
                 node.text = EMPTY  # what it is for need not show in its name
-            elif node.ref in self._fields or (node.role in FIELDS and self._is_secret(node.ref, held, fields)):
+            elif node.ref in self._fields or self._is_secret(node, held, fields):
                 node.text = FILLED
                 node.children = [child for child in node.children if child.role != "text"]
             self._hide(node.children, fields)
 
-    def _is_secret(self, ref: str, held: list[str], fields: Fields) -> bool:
-        if any(HIDDEN in text or self._passwords.is_one(text) for text in held):
+    def _is_secret(self, node: Node, held: list[str], fields: Fields) -> bool:
+        is_field = node.role in FIELDS  # a page can call a password field a button
+        if (is_field or (node.ref and fields.more)) and any(self._is_one(text) for text in held):
             return True
-        answered = fields.of_frames if ref.startswith("f") else fields.of_main
-        return bool(held) and not answered
+        answered = fields.of_frames if node.ref.startswith("f") else fields.of_main
+        return is_field and bool(held) and not answered
+
+    def _is_one(self, text: str) -> bool:
+        return HIDDEN in text or self._passwords.is_one(text)
 
 
 def _refs(nodes: Iterable[Node]) -> Iterable[str]:
