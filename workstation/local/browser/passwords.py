@@ -7,7 +7,7 @@ from urllib.parse import quote, quote_plus
 
 from playwright.async_api import Error, Frame, Page
 
-from workstation.local.browser.shadows import ROOT
+from workstation.local.browser.asking import ask
 
 HIDDEN = "[hidden]"
 FILLED, EMPTY = "[filled, hidden]", "[empty, hidden]"
@@ -16,34 +16,12 @@ _MOST_TYPED, _MOST_OF_PAGE = 2000, 1000
 """With more than so many nothing is told any more, until the page that holds them is closed: no one is let out."""
 _KEPT = 2000
 """So many stay known of pages that are closed, the latest."""
-_MOST_FIELDS = 1000
 _MOST_CHARACTERS = 1000
 _SHORTEST = 4
 """Shorter ones are hidden where they stand as the value of a field, but not within other text: they are everywhere."""
 _FRAME_SECONDS = 1.0
 _MOST_REFS = 20
 
-# Fields that were password fields once are remembered in the page: what a "show" button uncovers stays hidden.
-_FIND = f"""() => {{
-  const key = Symbol.for('empla.once');
-  if (!self[key]) Object.defineProperty(self, key, {{value: new Set(), enumerable: false}});
-  const once = self[key];
-  let more = false;
-  const look = (root) => {{
-    for (const field of root.querySelectorAll('input[type=password]')) {{
-      if (once.has(field)) continue;
-      if (once.size >= {_MOST_FIELDS}) for (const old of once) if (!old.isConnected) once.delete(old);
-      if (once.size < {_MOST_FIELDS}) once.add(field);
-      else more = true;
-    }}
-    for (const element of root.querySelectorAll('*')) {{
-      const tree = element[{ROOT}] ?? element.shadowRoot;
-      if (tree) look(tree);
-    }}
-  }};
-  look(document);
-  return [once.size, [...new Set([...once].map((field) => field.value).filter((value) => value))], more];
-}}"""
 _REF = re.compile(r"\[ref=((?:f\d+)?e\d+)\]")
 
 
@@ -138,19 +116,16 @@ class Passwords:
     async def _look(self, page: Page, frame: Frame) -> int | None:
         """How many password fields a frame has or had; None if it did not answer."""
         try:
-            async with asyncio.timeout(_FRAME_SECONDS):
-                count, values, more = await frame.evaluate(_FIND)
-                found = [str(value) for value in values]
-                count = int(count)
-        except (Error, TimeoutError, TypeError, ValueError):  # a page can make anything of what we ask it
+            found = await ask(frame, "passwords", _FRAME_SECONDS)
+        except Error:  # it goes elsewhere, or answers nobody
             return None
         known = self._found.setdefault(page, {})
-        for value in found:
+        for value in found["values"]:
             if len(known) <= _MOST_OF_PAGE:
                 self._remember(value, known)
-        if more or len(known) > _MOST_OF_PAGE:
+        if found["more"] or len(known) > _MOST_OF_PAGE:
             self._overfull.add(page)
-        return count
+        return int(found["count"])
 
 
 async def _refs(frame: Frame, most: int) -> tuple[set[str], bool]:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from playwright.async_api import Error, Locator, Page
 
 from workstation.errors import PageTimedOut
+from workstation.local.browser.asking import ask
 from workstation.local.browser.compaction import FIELDS, compact
 from workstation.local.browser.comparison import changed_lines
 from workstation.local.browser.failures import failures, stale
@@ -21,7 +22,6 @@ _SMALL_CHARACTERS = 50_000
 """A tree of as much text is worked on without a thread."""
 _MOST_ELEMENTS = 15_000
 """Playwright's time grows with their square: 2 s for 10,000, 7 s for 20,000, 40 s for 50,000, and nothing can stop it."""
-_COUNT = "() => document.getElementsByTagName('*').length"
 _TOO_MANY = (
     "- text: (all words are hidden, since a page holds more passwords than can be told from them: close that page)"
 )
@@ -93,7 +93,7 @@ class Snapshots:
         """
         part = None if wish.ref is None else self.element(wish.ref)
         if part is None:
-            await self._require_size()
+            await self._require_size(seconds)
         fields = await self._passwords.learn(self._page, with_refs=part is None)
         with failures(self._page_id, wish.ref):
             self._known = _NO_REFS  # Playwright forgets them too
@@ -113,12 +113,12 @@ class Snapshots:
             self._remember(read, wish)
         return Seen(read.shown.text, read.shown.truncated, read.changes)
 
-    async def _require_size(self) -> None:
+    async def _require_size(self, seconds: float) -> None:
         try:
-            count = await self._page.evaluate(_COUNT)
+            count = int(await ask(self._page.main_frame, "elements", seconds))
         except Error:  # it goes elsewhere just now, and may be small there; if it is gone, so it is for what comes next
             return
-        if isinstance(count, int) and count > _MOST_ELEMENTS:  # a page can make anything of what we ask it
+        if count > _MOST_ELEMENTS:
             message = f"the page has {count} elements, too many to be looked at in time: read its text"
             raise PageTimedOut(message, page_id=self._page_id)
 

@@ -1,0 +1,33 @@
+"""Questions to pages, asked in a world of Playwright's own: what scripts of a page replace there is not replaced here."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Error, Frame, Locator, Playwright
+
+_NAME = "empla"
+
+
+async def teach(playwright: Playwright) -> None:
+    """Have contexts that are made from now on know the questions, which `asking.js` answers."""
+    await playwright.selectors.register(_NAME, _script(), content_script=True)
+
+
+async def ask(where: Frame | Locator, question: str, seconds: float) -> Any:
+    """The answer to a question about a frame or an element. Raises Playwright's `Error`, for one that comes late as well."""
+    answer = await pointed(where, question).text_content(timeout=1000 * seconds)
+    if answer is None:
+        raise Error("the page does not answer")
+    return json.loads(answer)
+
+
+def pointed(where: Frame | Locator, question: str) -> Locator:
+    """The element that is the answer to a question."""
+    return where.locator(f"{_NAME}={question}")
+
+
+@cache
+def _script() -> str:
+    return Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
