@@ -145,6 +145,19 @@ async def test_a_page_with_too_many_is_left_by_closing_it(open_tab: OpenTab) -> 
     assert "well" in await well.text()
 
 
+async def test_one_that_comes_while_the_page_is_looked_at(open_tab: OpenTab) -> None:
+    """The page hears of the look from what it changes: a label stands for its hidden box."""
+    tab = await open_tab(
+        "<style>label input { display: none }</style><label id=it><input type=checkbox>Box</label><p id=place></p>"
+        "<script>new MutationObserver((_, observer) => { observer.disconnect(); place.innerHTML ="
+        f"`<input type=password aria-label=Late value='{SECRET}'><b>{SECRET}</b>`"
+        "}).observe(it, {attributes: true})</script>"
+    )
+    text = await tab.text()
+    assert "Late" in text
+    assert SECRET not in text
+
+
 @pytest.mark.parametrize("mode", ["open", "closed"])
 async def test_in_frames_and_shadow_trees(open_tab: OpenTab, site: Site, mode: str) -> None:
     inner = site.show(document(f"<input type=password aria-label=Inner value='{SECRET}'>"), host="other.test")

@@ -1,10 +1,11 @@
 """Actions on elements: what each comes to, and elements that do not take it."""
 
+import asyncio
 import re
 from dataclasses import dataclass
 from typing import Literal, assert_never, cast
 
-from playwright.async_api import Error, Locator, Page, Position
+from playwright.async_api import Error, Frame, Locator, Page, Position
 from playwright.async_api import TimeoutError as TimedOut
 
 from workstation.errors import ActionFailed, InvalidArgument, LimitExceeded
@@ -173,13 +174,16 @@ async def _press(press: Press, hands: Hands, ready: float) -> None:
 
 async def _learn_typed(hands: Hands) -> None:
     """What is typed into a password field key by key becomes known, so that it can be hidden."""
-    for frame in hands.page.frames:
-        try:
-            value = str(await ask(frame, "typed", _TYPED_SECONDS))
-        except Error:
-            continue  # the key led elsewhere
+    for value in await asyncio.gather(*(_typed_into(frame) for frame in hands.page.frames if frame.url)):
         if value:
             hands.passwords.add(value)
+
+
+async def _typed_into(frame: Frame) -> str:
+    try:
+        return str(await ask(frame, "typed", _TYPED_SECONDS))
+    except Error:
+        return ""  # the key led elsewhere
 
 
 async def _select(select: Select, hands: Hands, ready: float) -> None:

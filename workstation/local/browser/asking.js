@@ -5,7 +5,7 @@
   const NAMES = ["role", "aria-checked", "aria-disabled"];
   const BOXES = "input[type=checkbox], input[type=radio], input[type=file]";
   const once = new Set(); // fields that are or were for passwords: what a "show" button uncovers stays hidden
-  let labels = [];
+  let changes = []; // what puts back what is changed of the page for a look
 
   // All trees from a root on, shadow trees with them; the closed ones are open to this world, see `shadows.py`.
   function* trees(root) {
@@ -39,9 +39,8 @@
     element = element.control || element;
     return element.matches("input[type=file]") ? element : element.querySelector("input[type=file]") || element;
   };
-  const asLabels = () => {
-    for (const label of labels) for (const name of NAMES) label.removeAttribute(name);
-    labels = [];
+  const restore = () => {
+    while (changes.length) changes.pop()();
   };
 
   const questions = {
@@ -62,21 +61,35 @@
       for (let inner; (inner = at?.shadowRoot?.activeElement); ) at = inner;
       return at?.matches("input[type=password]") ? at.value : "";
     },
-    elements: () => document.getElementsByTagName("*").length,
+    elements: () => ({
+      count: document.getElementsByTagName("*").length,
+      html: !!document.querySelector("body, frameset"),
+    }),
     boxes() {
+      let count = 0;
       for (const label of found("label")) {
-        if (labels.length >= MOST_LABELS) break;
+        if (count >= MOST_LABELS) break;
         const box = label.control;
         if (!box?.matches(BOXES) || shown(box) || !shown(label)) continue;
         if (NAMES.some((name) => label.hasAttribute(name))) continue;
         label.setAttribute("role", box.type === "file" ? "button" : box.type);
         if (box.type !== "file") label.setAttribute("aria-checked", box.indeterminate ? "mixed" : box.checked);
         if (box.matches(":disabled")) label.setAttribute("aria-disabled", "true");
-        labels.push(label);
+        changes.push(() => NAMES.forEach((name) => label.removeAttribute(name)));
+        count += 1;
       }
-      return labels.length;
     },
-    labels: asLabels,
+    hide(holder) {
+      const hidden = holder.getAttribute("aria-hidden"), visibility = holder.style.visibility;
+      holder.setAttribute("aria-hidden", "true");
+      holder.style.visibility = "hidden";
+      changes.push(() => {
+        if (hidden === null) holder.removeAttribute("aria-hidden");
+        else holder.setAttribute("aria-hidden", hidden);
+        holder.style.visibility = visibility;
+      });
+    },
+    restore,
     // Where to click a label that stands for its box, beside the links in it; nothing for any other element.
     aim(label) {
       if (label.localName !== "label" || !label.control || shown(label.control)) return null;

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Error, Frame, Locator, Playwright
+from playwright.async_api import ElementHandle, Error, Frame, Locator, Playwright
 
 _NAME = "empla"
 
@@ -21,6 +21,11 @@ async def ask(where: Frame | Locator, question: str, seconds: float) -> Any:
     if answer is None:
         raise Error("the page does not answer")
     return json.loads(answer)
+
+
+async def ask_handle(element: ElementHandle, question: str) -> None:
+    """Ask an element for something that has no answer; the caller bounds the time. Raises Playwright's `Error`."""
+    await element.query_selector(f"{_NAME}={question}")
 
 
 def pointed(where: Frame | Locator, question: str) -> Locator:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, quote_plus
 
@@ -74,13 +75,12 @@ class Passwords:
             self._spelled = _Spelled({value for values in self._all() for value in values})
         return self._spelled.mask(text)
 
-    async def learn(self, page: Page, *, with_refs: bool = False) -> Fields:
-        """Look into all frames of a page.
+    async def learn(self, page: Page, frames: Sequence[Frame], *, with_refs: bool = False) -> Fields:
+        """Look into these frames of a page.
 
         With refs, those that the page's next snapshot will give; the refs of the one before are lost by that.
         """
         self._forget_closed()
-        frames = [frame for frame in page.frames if frame.url]  # the others hold nothing yet, and would not answer
         counts = await asyncio.gather(*(self._look(page, frame) for frame in frames))
         refs: set[str] = set()
         more = False

@@ -1,19 +1,20 @@
 """Snapshots of a page: its compact tree, the refs that it gave, and what changed since."""
 
 import asyncio
-from collections.abc import Iterable
-from dataclasses import dataclass
+import itertools
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.async_api import Error, Locator, Page
+from playwright.async_api import Error, Frame, Locator, Page
 
 from workstation.errors import PageTimedOut
 from workstation.local.browser.asking import ask
 from workstation.local.browser.compaction import FIELDS, compact
 from workstation.local.browser.comparison import changed_lines
 from workstation.local.browser.failures import failures, stale
-from workstation.local.browser.frames import without_unloaded
-from workstation.local.browser.labels import as_boxes
+from workstation.local.browser.frames import as_told, look_at_frames, said_of, told_frames, unloaded
 from workstation.local.browser.outline import Node, read_outline
 from workstation.local.browser.passwords import EMPTY, FILLED, HIDDEN, Fields, Passwords
 from workstation.local.browser.rendering import Excerpt, excerpt, lines_of
@@ -25,6 +26,9 @@ _MOST_ELEMENTS = 15_000
 _TOO_MANY = (
     "- text: (all words are hidden, since a page holds more passwords than can be told from them: close that page)"
 )
+_LOOKS = 3
+_FRAME_SECONDS = 1.0
+"""A frame that has not loaded as long after it came is not waited for."""
 _NO_REFS: frozenset[str] = frozenset()
 
 
@@ -94,15 +98,8 @@ class Snapshots:
         part = None if wish.ref is None else self.element(wish.ref)
         if part is None:
             await self._require_size(seconds)
-        fields = await self._passwords.learn(self._page, with_refs=part is None)
         with failures(self._page_id, wish.ref):
-            self._known = _NO_REFS  # Playwright forgets them too
-            async with without_unloaded(self._page) as left_out, as_boxes(self._page):
-                written = await (self._page if part is None else part).aria_snapshot(
-                    mode="ai", timeout=1000 * (seconds + 1)
-                )
-        if left_out:
-            written += f"\n- text: (frames that have not loaded are left out, {left_out} of them)"
+            written, fields = await self._write(part, seconds)
         self._fields = (self._fields if part is not None else _NO_REFS) | fields.refs
         document, origin = self._document, _origin(self._page.url)
         if len(written) <= _SMALL_CHARACTERS:
@@ -113,9 +110,38 @@ class Snapshots:
             self._remember(read, wish)
         return Seen(read.shown.text, read.shown.truncated, read.changes)
 
+    async def _write(self, part: Locator | None, seconds: float) -> tuple[str, Fields]:
+        """A tree as Playwright writes it, and the password fields in it."""
+        for look in itertools.count(1):
+            frames = await look_at_frames(self._page, seconds)
+            before = await self._passwords.learn(self._page, frames.fit, with_refs=part is None)
+            self._known = _NO_REFS  # Playwright forgets them too
+            async with as_told(frames) as left_out:
+                writing = (self._page if part is None else part).aria_snapshot(mode="ai", timeout=1000 * (seconds + 1))
+                known = set(frames.unfit) if look < _LOOKS else None
+                written = await self._unless_frames_come(writing, known)
+            if written is not None:
+                # What has come meanwhile is in the tree as well.
+                after = await self._passwords.learn(self._page, told_frames(self._page, left_out))
+                fields = replace(before, of_main=after.of_main, of_frames=after.of_frames)
+                return written + said_of(left_out), fields
+        raise AssertionError("the last look ends")
+
+    async def _unless_frames_come(self, look: Coroutine[Any, Any, str], known: set[Frame] | None) -> str | None:
+        """What `look` writes; None when it may wait for a frame beside those `known`, which came and has not loaded."""
+        writing = asyncio.ensure_future(look)
+        try:
+            while not writing.done():
+                await asyncio.wait([writing], timeout=_FRAME_SECONDS)
+                if not writing.done() and known is not None and unloaded(self._page) - known:
+                    return None
+            return writing.result()
+        finally:
+            writing.cancel()
+
     async def _require_size(self, seconds: float) -> None:
         try:
-            count = int(await ask(self._page.main_frame, "elements", seconds))
+            count = int((await ask(self._page.main_frame, "elements", seconds))["count"])
         except Error:  # it goes elsewhere just now, and may be small there; if it is gone, so it is for what comes next
             return
         if count > _MOST_ELEMENTS:
