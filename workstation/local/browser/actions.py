@@ -129,9 +129,8 @@ async def _click(click: Click, hands: Hands, ready: float, seconds: float) -> No
     except TimedOut as error:
         if _CLICKED not in error.message:
             raise
-        await ask(
-            hands.page.main_frame, "elements", seconds
-        )  # it was ready and is clicked: what comes of that may take longer
+        # It was ready and is clicked: what comes of that may take longer.
+        await ask(hands.page.main_frame, "size 1", seconds)
 
 
 async def _require_there(hands: Hands, ref: str) -> None:

@@ -7,18 +7,19 @@
   const once = new Set(); // fields that are or were for passwords: what a "show" button uncovers stays hidden
   let changes = []; // what puts back what is changed of the page for a look
 
-  // All trees from a root on, shadow trees with them; the closed ones are open to this world, see `shadows.py`.
-  function* trees(root) {
+  // All elements from a root on, those of shadow trees with them; closed ones are open to this world, see `shadows.py`.
+  function* elements(root) {
     const waiting = [root];
     for (const tree of waiting) {
-      yield tree;
       const walker = document.createTreeWalker(tree, NodeFilter.SHOW_ELEMENT);
-      for (let element = walker.currentNode; element; element = walker.nextNode())
-        if (element.shadowRoot) waiting.push(element.shadowRoot);
+      for (let node = walker.currentNode; node; node = walker.nextNode()) {
+        if (node.nodeType === Node.ELEMENT_NODE) yield node;
+        if (node.shadowRoot) waiting.push(node.shadowRoot);
+      }
     }
   }
   function* found(selector) {
-    for (const tree of trees(document)) yield* tree.querySelectorAll(selector);
+    for (const element of elements(document)) if (element.matches(selector)) yield element;
   }
 
   const shown = (element) => element.checkVisibility({ visibilityProperty: true });
@@ -61,10 +62,12 @@
       for (let inner; (inner = at?.shadowRoot?.activeElement); ) at = inner;
       return at?.matches("input[type=password]") ? at.value : "";
     },
-    elements: () => ({
-      count: document.getElementsByTagName("*").length,
-      html: !!document.querySelector("body, frameset"),
-    }),
+    // How many elements there are, counted up to `most`.
+    size(root, most) {
+      let count = 0;
+      for (const _ of elements(root)) if (++count >= Number(most)) break;
+      return { elements: count, html: !!document.querySelector("body, frameset") };
+    },
     boxes() {
       let count = 0;
       for (const label of found("label")) {

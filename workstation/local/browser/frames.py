@@ -8,33 +8,47 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
-from playwright.async_api import ElementHandle, Error, Frame, Page
+from playwright.async_api import ElementHandle, Error, Frame, Locator, Page
 
 from workstation.local.browser.asking import ask, ask_handle
 
 _SECONDS = 1.0
-_UNLOADED = "have not loaded"
+_PART = 1 / 3
+"""Of the time for a look, so much is for frames to answer: they share it, and each gets Playwright's own script first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """Those that can be looked into, the main one always among them, and why the others cannot."""
+    """Those that can be looked into, the main one always among them, and why the others cannot.
 
+    `elements` are those of the main one, or of what was looked at in its place.
+    """
+
+    elements: int
     fit: tuple[Frame, ...]
     unfit: dict[Frame, str]
 
 
-async def look_at_frames(page: Page, seconds: float) -> Frames:
-    """Ask each of them; the main one, which is waited for as long as that, before those that share its thread.
+async def look_at_frames(page: Page, part: Locator | None, most_elements: int, seconds: float) -> Frames:
+    """Ask each of them; the main one, or a part of it, waited for as long as that, before those that share its thread.
 
-    One whose address may not be loaded, such as a `file:` one, never has a document.
+    One whose address may not be loaded, such as a `file:` one, never has a document. One with which there are more elements
+    in all cannot be looked into.
     """
-    await _unfit(page.main_frame, seconds)
-    frames = page.frames
-    reasons = await asyncio.gather(*(_unfit(frame, _SECONDS) for frame in frames))
-    unfit = {frame: why for frame, why in zip(frames, reasons, strict=True) if why and frame != page.main_frame}
-    return Frames(tuple(frame for frame in frames if frame not in unfit), unfit)
+    look = f"size {most_elements + 1}"
+    seen = await _asked(part or page.main_frame, look, seconds)
+    elements = total = seen["elements"] if seen else 0
+    frames = [frame for frame in page.frames if frame != page.main_frame]
+    answers = await asyncio.gather(*(_asked(each, look, seconds * _PART) for each in frames))
+    unfit: dict[Frame, str] = {}
+    for frame, seen in zip(frames, answers, strict=True):
+        if why := _unfit(frame, seen, most_elements - total):
+            unfit[frame] = why
+        elif seen:
+            total += seen["elements"]
+    return Frames(elements, (page.main_frame, *(frame for frame in frames if frame not in unfit)), unfit)
 
 
 def unloaded(page: Page) -> set[Frame]:
@@ -77,14 +91,26 @@ def _up_from(frame: Frame) -> Iterator[Frame]:
         at = at.parent_frame
 
 
-async def _unfit(frame: Frame, seconds: float) -> str:
-    if not frame.url:
-        return _UNLOADED
+async def _asked(where: Frame | Locator, look: str, seconds: float) -> dict[str, Any] | None:
+    """How large it is; None if it does not say so."""
+    if isinstance(where, Frame) and not where.url:
+        return None
     try:
-        seen = await ask(frame, "elements", seconds)
+        seen: dict[str, Any] = await ask(where, look, seconds)
     except Error:
+        return None
+    return seen
+
+
+def _unfit(frame: Frame, seen: dict[str, Any] | None, most_elements: int) -> str:
+    """Why a frame cannot be looked into, '' if it can."""
+    if not frame.url:
+        return "have not loaded"
+    if seen is None:
         return "do not answer"
-    return "" if seen["html"] else "hold no document of HTML"
+    if not seen["html"]:
+        return "hold no document of HTML"
+    return "are too large to be looked at in time" if seen["elements"] > most_elements else ""
 
 
 async def _quietly(frame: Frame, question: str) -> None:

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.async_api import Error, Frame, Locator, Page
+from playwright.async_api import Frame, Locator, Page
 
 from workstation.errors import PageTimedOut
-from workstation.local.browser.asking import ask
 from workstation.local.browser.compaction import FIELDS, compact
 from workstation.local.browser.comparison import changed_lines
 from workstation.local.browser.failures import failures, stale
@@ -96,8 +95,8 @@ class Snapshots:
         Raises `StaleRef`, `PageTimedOut` for a page nested too deeply, and Playwright's `Error`.
         """
         part = None if wish.ref is None else self.element(wish.ref)
-        if part is None:
-            await self._require_size(seconds)
+        if part is not None and not await part.count():  # it would be waited for
+            raise stale(self._page_id, wish.ref or "")
         with failures(self._page_id, wish.ref):
             written, fields = await self._write(part, seconds)
         self._fields = (self._fields if part is not None else _NO_REFS) | fields.refs
@@ -113,7 +112,10 @@ class Snapshots:
     async def _write(self, part: Locator | None, seconds: float) -> tuple[str, Fields]:
         """A tree as Playwright writes it, and the password fields in it."""
         for look in itertools.count(1):
-            frames = await look_at_frames(self._page, seconds)
+            frames = await look_at_frames(self._page, part, _MOST_ELEMENTS, seconds)
+            if frames.elements > _MOST_ELEMENTS:
+                message = f"it has more than {_MOST_ELEMENTS} elements, too many to be looked at in time: read its text"
+                raise PageTimedOut(message, page_id=self._page_id)
             before = await self._passwords.learn(self._page, frames.fit, with_refs=part is None)
             self._known = _NO_REFS  # Playwright forgets them too
             async with as_told(frames) as left_out:
@@ -138,15 +140,6 @@ class Snapshots:
             return writing.result()
         finally:
             writing.cancel()
-
-    async def _require_size(self, seconds: float) -> None:
-        try:
-            count = int((await ask(self._page.main_frame, "elements", seconds))["count"])
-        except Error:  # it goes elsewhere just now, and may be small there; if it is gone, so it is for what comes next
-            return
-        if count > _MOST_ELEMENTS:
-            message = f"the page has {count} elements, too many to be looked at in time: read its text"
-            raise PageTimedOut(message, page_id=self._page_id)
 
     def _read(self, written: str, fields: Fields, wish: Wish, origin: str) -> _Read:
         nodes = read_outline(written, self._passwords.mask)
