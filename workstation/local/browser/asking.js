@@ -5,6 +5,7 @@
   const NAMES = ["role", "aria-checked", "aria-disabled"];
   const BOXES = "input[type=checkbox], input[type=radio], input[type=file]";
   const once = new Set(); // fields that are or were for passwords: what a "show" button uncovers stays hidden
+  const token = Math.random(); // each document has a world of its own
   let changes = []; // what puts back what is changed of the page for a look
 
   // All elements from a root on, those of shadow trees with them; closed ones are open to this world, see `shadows.py`.
@@ -93,6 +94,7 @@
       });
     },
     restore,
+    document: () => token,
     // Where to click a label that stands for its box, beside the links in it; nothing for any other element.
     aim(label) {
       if (label.localName !== "label" || !label.control || shown(label.control)) return null;
