@@ -70,6 +70,7 @@
       return { elements: count, html: !!document.querySelector("body, frameset") };
     },
     boxes() {
+      restore(); // of a look that was given up before it was asked to
       let count = 0;
       for (const label of found("label")) {
         if (count >= MOST_LABELS) break;
