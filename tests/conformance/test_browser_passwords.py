@@ -145,6 +145,29 @@ async def test_a_page_with_too_many_is_left_by_closing_it(open_tab: OpenTab) -> 
     assert "well" in await well.text()
 
 
+@pytest.mark.parametrize("length", [150, 1500, 12_000])
+async def test_long_ones(open_tab: OpenTab, length: int) -> None:
+    value = "".join(f"{n:03}-long " for n in range(length // 9 + 1))[:length]
+    tab = await open_tab(
+        FIELD + "<div id=other></div><button onclick=\"const words = 'It is ' + it.value; document.title = words;"
+        "other.textContent = words; other.ariaLabel = words; other.role = 'region'; console.log(words);"
+        "console.log('x'.repeat(7500) + words)\">Tell</button>"
+    )
+    text = await tab.text()
+    await tab.act(Fill(ref=ref_of(text, "textbox", "Password"), text=value))
+    result = await tab.act(Click(ref=ref_of(text, "button", "Tell")))
+    assert "It is" in result.page.title
+    assert (repr(result) + await told(tab)).count("-long") == 0
+
+
+async def test_a_long_one_that_the_page_holds(open_tab: OpenTab) -> None:
+    value = "".join(f"{n:03}-long " for n in range(900))
+    tab = await open_tab(f"<input type=password role=button value='{value}'><p>It is {value}</p><p>well</p>")
+    text = await told(tab)
+    assert text.count("-long") == 0
+    assert "well" in text
+
+
 async def test_one_that_comes_while_the_page_is_looked_at(open_tab: OpenTab) -> None:
     """The page hears of the look from what it changes: a label stands for its hidden box."""
     tab = await open_tab(

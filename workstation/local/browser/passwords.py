@@ -18,6 +18,8 @@ _MOST_TYPED, _MOST_OF_PAGE = 2000, 1000
 _KEPT = 2000
 """So many stay known of pages that are closed, the latest."""
 _MOST_CHARACTERS = 1000
+_BEGINNING = 100
+"""Of a longer one only so much is known: what a text says after it is taken out as well, for a text may be cut anywhere."""
 _SHORTEST = 4
 """Shorter ones are hidden where they stand as the value of a field, but not within other text: they are everywhere."""
 _FRAME_SECONDS = 1.0
@@ -46,9 +48,9 @@ class Passwords:
     """
 
     def __init__(self) -> None:
-        self._typed: dict[str, None] = {}
-        self._found: dict[Page, dict[str, None]] = {}  # apart, for a page can hold as many as it likes
-        self._left: dict[str, None] = {}
+        self._typed: dict[str, bool] = {}  # and whether there is more of it than is known
+        self._found: dict[Page, dict[str, bool]] = {}  # apart, for a page can hold as many as it likes
+        self._left: dict[str, bool] = {}
         self._overfull: set[Page] = set()
         self._spelled: _Spelled | None = None
 
@@ -64,7 +66,7 @@ class Passwords:
 
     def is_one(self, value: str) -> bool:
         """Whether all of a field's value is a password."""
-        plain = {value, _one_line(value)[:_MOST_CHARACTERS]}
+        plain = {value[:_BEGINNING], _one_line(value[:_MOST_CHARACTERS])[:_BEGINNING]}
         return any(each in values for each in plain for values in self._all())
 
     def mask(self, text: str) -> str:
@@ -72,7 +74,8 @@ class Passwords:
         if self.too_many:
             return HIDDEN if text.strip() else text
         if self._spelled is None:
-            self._spelled = _Spelled({value for values in self._all() for value in values})
+            values = [value for each in self._all() for value in each.items()]
+            self._spelled = _Spelled({value for value, _ in values}, {value for value, more in values if more})
         return self._spelled.mask(text)
 
     async def learn(self, page: Page, frames: Sequence[Frame], *, with_refs: bool = False) -> Fields:
@@ -93,16 +96,17 @@ class Passwords:
         others = [frame for frame in unknown if frame != page.main_frame]
         return Fields(frozenset(refs), more, of_main=len(others) == len(unknown), of_frames=not others)
 
-    def _all(self) -> tuple[dict[str, None], ...]:
+    def _all(self) -> tuple[dict[str, bool], ...]:
         return (self._typed, self._left, *self._found.values())
 
-    def _remember(self, value: str, values: dict[str, None]) -> None:
+    def _remember(self, value: str, values: dict[str, bool]) -> None:
         plain = value[:_MOST_CHARACTERS]
-        for known in {plain, _one_line(plain)} - {""}:
-            if known not in values:
+        for whole in {plain, _one_line(plain)} - {""}:
+            known, more = whole[:_BEGINNING], len(whole) > _BEGINNING or len(plain) == _MOST_CHARACTERS
+            before = values.pop(known, None)
+            values[known] = more or bool(before)  # the latest is the last
+            if values[known] != before:
                 self._spelled = None
-            values.pop(known, None)
-            values[known] = None  # the latest is the last
 
     def _forget_closed(self) -> None:
         """Keep the latest of pages that are closed; what they told is told no more."""
@@ -144,10 +148,14 @@ async def _refs(frame: Frame, most: int) -> tuple[set[str], bool]:
 
 
 class _Spelled:
-    """Values as they may stand in a text, found there by how they begin: a text is looked through once for all of them."""
+    """Values as they may stand in a text, found there by how they begin: a text is looked through once for all of them.
 
-    def __init__(self, values: set[str]) -> None:
+    With one of the `beginnings` the rest of a text is taken out.
+    """
+
+    def __init__(self, values: set[str], beginnings: set[str]) -> None:
         self._ways = {each for value in values if len(value) >= _SHORTEST for each in _spellings(value)}
+        self._beginnings = {each for value in beginnings for each in _spellings(value)}
         lengths: dict[str, set[int]] = {}
         for way in self._ways:
             lengths.setdefault(way[:_SHORTEST], set()).add(len(way))
@@ -161,6 +169,8 @@ class _Spelled:
         while at <= last:
             lengths = self._lengths.get(text[at : at + _SHORTEST], ())
             length = next((length for length in lengths if text[at : at + length] in self._ways), 0)
+            if text[at : at + length] in self._beginnings:
+                return "".join([*told, text[done:at], HIDDEN])
             if length:
                 told += [text[done:at], HIDDEN]
                 done = at + length
