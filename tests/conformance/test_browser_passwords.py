@@ -168,6 +168,24 @@ async def test_a_long_one_that_the_page_holds(open_tab: OpenTab) -> None:
     assert "well" in text
 
 
+@pytest.mark.parametrize("look", ["log", "read_text", "pages", "navigate"])
+async def test_one_that_no_snapshot_has_seen(open_tab: OpenTab, site: Site, look: str) -> None:
+    tab = await open_tab("<p>before</p>")
+    script = f"console.log('{SECRET}'); document.title = '{SECRET}'"
+    goal = site.show(document(f"<input type=password value='{SECRET}'><p>{SECRET} it is</p><script>{script}</script>"))
+    seen = repr(await tab.navigate(goal))
+    match look:
+        case "log":
+            seen = repr(await tab.browser.log(tab.page_id))
+            assert "[hidden]" in seen
+        case "read_text":
+            seen = (await tab.browser.read_text(tab.page_id)).text
+            assert "it is" in seen
+        case "pages":
+            seen = repr(await tab.browser.pages())
+    assert SECRET not in seen
+
+
 async def test_one_that_comes_while_the_page_is_looked_at(open_tab: OpenTab) -> None:
     """The page hears of the look from what it changes: a label stands for its hidden box."""
     tab = await open_tab(
