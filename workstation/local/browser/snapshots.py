@@ -1,7 +1,6 @@
 """Snapshots of a page: its compact tree, the refs that it gave, and what changed since."""
 
 import asyncio
-import itertools
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -111,7 +110,9 @@ class Snapshots:
 
     async def _write(self, part: Locator | None, seconds: float) -> tuple[str, Fields]:
         """A tree as Playwright writes it, and the password fields in it."""
-        for look in itertools.count(1):
+        looks = 0
+        while True:
+            looks += 1
             frames = await look_at_frames(self._page, part, _MOST_ELEMENTS, seconds)
             if frames.elements > _MOST_ELEMENTS:
                 message = f"it has more than {_MOST_ELEMENTS} elements, too many to be looked at in time: read its text"
@@ -120,14 +121,13 @@ class Snapshots:
             self._known = _NO_REFS  # Playwright forgets them too
             async with as_told(frames) as left_out:
                 writing = (self._page if part is None else part).aria_snapshot(mode="ai", timeout=1000 * (seconds + 1))
-                known = set(frames.unfit) if look < _LOOKS else None
+                known = set(frames.unfit) if looks < _LOOKS else None
                 written = await self._unless_frames_come(writing, known)
             if written is not None:
                 # What has come meanwhile is in the tree as well.
                 after = await self._passwords.learn(self._page, told_frames(self._page, left_out))
                 fields = replace(before, of_main=after.of_main, of_frames=after.of_frames)
                 return written + said_of(left_out), fields
-        raise AssertionError("the last look ends")
 
     async def _unless_frames_come(self, look: Coroutine[Any, Any, str], known: set[Frame] | None) -> str | None:
         """What `look` writes; None when it may wait for a frame beside those `known`, which came and has not loaded."""
