@@ -1,10 +1,12 @@
 """Frames and shadow trees: what stands in them is told and acted on as if it stood in the page itself."""
 
+import asyncio
+
 import pytest
 
 from tests.conformance.browsing import document, ref_of
 from tests.conformance.conftest import OpenTab
-from tests.conformance.sites import Site
+from tests.conformance.sites import Site, Sites
 from workstation.errors import StaleRef
 from workstation.interface import Click, Drag, Fill, Hover, Press, Select
 
@@ -115,6 +117,70 @@ async def test_dragging_in_a_frame(open_tab: OpenTab, site: Site) -> None:
     text = await tab.text()
     await tab.act(Drag(ref=ref_of(text, "button", "Card"), to_ref=ref_of(text, "region", "Bin")))
     await tab.shows("dropped")
+
+
+MISSING = {
+    "have not loaded": lambda site, sites: sites.bad["silent"],
+    "have not": lambda site, sites: "file:///etc/passwd",
+    "no document of HTML": lambda site, sites: site.show(
+        "<svg xmlns='http://www.w3.org/2000/svg'><text y='20'>words</text></svg>", content_type="image/svg+xml"
+    ),
+}
+
+
+@pytest.mark.parametrize("why", MISSING)
+async def test_what_of_a_page_is_missing_is_said_and_the_rest_is_told(
+    open_tab: OpenTab, site: Site, sites: Sites, why: str
+) -> None:
+    well = site.show(document("<button onclick=\"say('well was pressed')\">Well</button>"), host="third.test")
+    tab = await open_tab(
+        "<input aria-label=Name onkeyup=\"say('typed ' + this.value)\"><button onclick='add()'>Add</button><script>"
+        "const put = (src) => document.body.append(Object.assign(document.createElement('iframe'), {src}));"
+        f"const add = () => {{ put('{MISSING[why](site, sites)}'); put('{well}') }}</script>"
+    )
+    text = await tab.text()
+    await tab.act(Click(ref=ref_of(text, "button", "Add")))
+    await tab.shows("Well")
+    await asyncio.sleep(1)
+    seen = await tab.snapshot()
+    assert why in seen.text
+    assert "left out" in seen.text
+    await tab.act(Press(key="a", ref=ref_of(seen.text, "textbox", "Name")))
+    await tab.shows("typed a")
+    await tab.click("button", "Well")
+    await tab.shows("well was pressed")
+    await tab.act(Press(key="b", ref=await tab.ref("textbox", "Name")))
+    assert "typed ba" in await tab.text()
+
+
+@pytest.mark.parametrize("gone", ["silent", "other.test"])
+async def test_frames_that_come_and_go(open_tab: OpenTab, site: Site, sites: Sites, gone: str) -> None:
+    url = sites.bad["silent"] if gone == "silent" else site.show(FORM, host=gone)
+    tab = await open_tab(
+        "<button>Stays</button><input aria-label=Name><script>setInterval(() => {"
+        f"const frame = Object.assign(document.createElement('iframe'), {{src: '{url}'}});"
+        "document.body.append(frame); setTimeout(() => frame.remove(), Math.random() * 300) }, 30)</script>"
+    )
+    for _ in range(4):
+        text = await tab.text()
+        assert ref_of(text, "button", "Stays")
+        await tab.act(Press(key="a", ref=ref_of(text, "textbox", "Name")))
+    await tab.shows("Stays")
+
+
+async def test_a_frame_that_comes_while_the_page_is_looked_at_and_does_not_load(
+    open_tab: OpenTab, sites: Sites
+) -> None:
+    """The page hears of the look from what it changes: a label stands for its hidden box."""
+    tab = await open_tab(
+        "<style>label input { display: none }</style><label id=it><input type=checkbox>Box</label><button>Stays</button>"
+        "<script>new MutationObserver((_, observer) => { observer.disconnect(); document.body.append("
+        f"Object.assign(document.createElement('iframe'), {{src: '{sites.bad['silent']}'}}))"
+        "}).observe(it, {attributes: true})</script>"
+    )
+    text = await tab.text()
+    assert ref_of(text, "button", "Stays")
+    assert "left out" in text
 
 
 async def test_a_frame_that_goes_elsewhere_takes_its_refs_along(open_tab: OpenTab, site: Site) -> None:

@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
-from tests.conformance.browsing import document
+from tests.conformance.browsing import document, ref_of
 from tests.conformance.conftest import OpenTab
 from tests.conformance.sites import Site, Sites
+from workstation.errors import ActionFailed
 from workstation.interface import ActResult, Click, Direction, Fill, LoadState
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -21,6 +22,23 @@ async def test_looking_on_while_it_goes(open_tab: OpenTab, site: Site, look: str
     for _ in range(15):
         await looking(tab.page_id)
     await tab.shows("arrived")
+
+
+@pytest.mark.parametrize("how", ["replaceState", "pushState"])
+async def test_a_page_that_only_gives_itself_another_address_is_not_left(
+    open_browser, open_tab: OpenTab, how: str
+) -> None:
+    """What is hidden is waited for, longer than is left when the look begins again."""
+    async with open_browser(action_seconds=6.0) as browser:
+        tab = await open_tab(
+            '<button id=it>It</button><button onclick="it.hidden = true; let n = 0;'
+            f" setInterval(() => history.{how}({{}}, '', '#' + n++ % 7), 200)\">Go</button>",
+            on=browser,
+        )
+        text = await tab.text()
+        await tab.act(Click(ref=ref_of(text, "button", "Go")))
+        with pytest.raises(ActionFailed, match="hidden"):
+            await browser.screenshot(tab.page_id, ref=ref_of(text, "button", "It"))
 
 
 @pytest.mark.parametrize("milliseconds", [0, 20, 100])

@@ -109,6 +109,96 @@ async def test_many_of_another_page_uncover_none(open_tab: OpenTab) -> None:
     assert SECRET not in await told(tab)
 
 
+@pytest.mark.parametrize("count", [150, 900, 1500])
+async def test_however_many_there_are(open_tab: OpenTab, count: int) -> None:
+    script = f"""
+        for (let n = 0; n < {count}; n++) {{
+            const value = `secret-${{n}}-of-many`, field = Object.assign(document.createElement('input'), {{value}});
+            field.type = 'password';
+            if (n % 2) field.role = 'button';
+            document.body.append(field, `It is ${{value}}.`);
+            console.log(value);
+        }}
+        document.title = `secret-${{{count} - 1}}-of-many`;
+    """
+    tab = await open_tab(f"<button>Other</button><script>{script}</script>")
+    text = await told(tab)
+    assert text.count("-of-many") == 0
+    assert ref_of((await tab.snapshot(max_characters=5000)).text, "button")
+    assert repr(await tab.snapshot(ref=await tab.ref("button"))).count("-of-many") == 0
+
+
+async def test_short_ones_of_many_that_call_themselves_buttons(open_tab: OpenTab) -> None:
+    tab = await open_tab(
+        "".join(f"<input type=password role=button aria-label=One value={n}>" for n in range(907, 950))
+    )
+    text = await tab.text()
+    assert not [n for n in range(907, 950) if f" {n}" in text]
+    assert text.count("filled") == 43
+
+
+async def test_a_page_with_too_many_is_left_by_closing_it(open_tab: OpenTab) -> None:
+    well = await open_tab("<p>well</p>")
+    tab = await open_tab("".join(f"<input type=password value='a value {n}'>" for n in range(1500)))
+    assert "close that page" in await tab.text()
+    await tab.browser.close_page(tab.page_id)
+    assert "well" in await well.text()
+
+
+@pytest.mark.parametrize("length", [150, 1500, 12_000])
+async def test_long_ones(open_tab: OpenTab, length: int) -> None:
+    value = "".join(f"{n:03}-long " for n in range(length // 9 + 1))[:length]
+    tab = await open_tab(
+        FIELD + "<div id=other></div><button onclick=\"const words = 'It is ' + it.value; document.title = words;"
+        "other.textContent = words; other.ariaLabel = words; other.role = 'region'; console.log(words);"
+        "console.log('x'.repeat(7500) + words)\">Tell</button>"
+    )
+    text = await tab.text()
+    await tab.act(Fill(ref=ref_of(text, "textbox", "Password"), text=value))
+    result = await tab.act(Click(ref=ref_of(text, "button", "Tell")))
+    assert "It is" in result.page.title
+    assert (repr(result) + await told(tab)).count("-long") == 0
+
+
+async def test_a_long_one_that_the_page_holds(open_tab: OpenTab) -> None:
+    value = "".join(f"{n:03}-long " for n in range(900))
+    tab = await open_tab(f"<input type=password role=button value='{value}'><p>It is {value}</p><p>well</p>")
+    text = await told(tab)
+    assert text.count("-long") == 0
+    assert "well" in text
+
+
+@pytest.mark.parametrize("look", ["log", "read_text", "pages", "navigate"])
+async def test_one_that_no_snapshot_has_seen(open_tab: OpenTab, site: Site, look: str) -> None:
+    tab = await open_tab("<p>before</p>")
+    script = f"console.log('{SECRET}'); document.title = '{SECRET}'"
+    goal = site.show(document(f"<input type=password value='{SECRET}'><p>{SECRET} it is</p><script>{script}</script>"))
+    seen = repr(await tab.navigate(goal))
+    match look:
+        case "log":
+            seen = repr(await tab.browser.log(tab.page_id))
+            assert "[hidden]" in seen
+        case "read_text":
+            seen = (await tab.browser.read_text(tab.page_id)).text
+            assert "it is" in seen
+        case "pages":
+            seen = repr(await tab.browser.pages())
+    assert SECRET not in seen
+
+
+async def test_one_that_comes_while_the_page_is_looked_at(open_tab: OpenTab) -> None:
+    """The page hears of the look from what it changes: a label stands for its hidden box."""
+    tab = await open_tab(
+        "<style>label input { display: none }</style><label id=it><input type=checkbox>Box</label><p id=place></p>"
+        "<script>new MutationObserver((_, observer) => { observer.disconnect(); place.innerHTML ="
+        f"`<input type=password aria-label=Late value='{SECRET}'><b>{SECRET}</b>`"
+        "}).observe(it, {attributes: true})</script>"
+    )
+    text = await tab.text()
+    assert "Late" in text
+    assert SECRET not in text
+
+
 @pytest.mark.parametrize("mode", ["open", "closed"])
 async def test_in_frames_and_shadow_trees(open_tab: OpenTab, site: Site, mode: str) -> None:
     inner = site.show(document(f"<input type=password aria-label=Inner value='{SECRET}'>"), host="other.test")

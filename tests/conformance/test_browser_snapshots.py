@@ -305,3 +305,37 @@ class TestSize:
                 assert len(seen.text) <= (await browser.capabilities()).limits.snapshot_characters
             await tab.navigate(site.show(document("<button>Small</button>")))
             assert await tab.ref("button", "Small")
+
+    @pytest.mark.parametrize("mode", ["open", "closed"])
+    @pytest.mark.parametrize("trees", [1, 40])
+    async def test_huge_shadow_trees(self, open_tab: OpenTab, site: Site, mode: str, trees: int) -> None:
+        tab = await open_tab(
+            f"<script>for (let n = 0; n < {trees}; n++) document.body.appendChild(document.createElement('div'))"
+            f".attachShadow({{mode: '{mode}'}}).innerHTML = '<b>x</b>'.repeat({20_000 // trees})</script>"
+        )
+        with pytest.raises(PageTimedOut, match="elements"):
+            await tab.snapshot()
+        await tab.navigate(site.show(document("<button>Small</button>")))
+        assert await tab.ref("button", "Small")
+
+    @pytest.mark.parametrize(("frames", "elements"), [(1, 20_000), (40, 500)])
+    async def test_huge_frames_are_left_out(self, open_tab: OpenTab, site: Site, frames: int, elements: int) -> None:
+        huge = site.show(document("<b>x</b>" * elements + "<button>Inner</button>"), host="other.test")
+        tab = await open_tab(f"<button>Stays</button>{f'<iframe src={huge}></iframe>' * frames}")
+        limits = (await tab.browser.capabilities()).limits
+        text = (await tab.snapshot(max_characters=limits.snapshot_characters)).text
+        assert ref_of(text, "button", "Stays")
+        assert "too large" in text
+        assert text.count("Inner") in (range(1) if frames == 1 else range(20, 30))
+
+    async def test_a_part_that_has_become_huge(self, open_tab: OpenTab) -> None:
+        tab = await open_tab(
+            "<button onclick='it.innerHTML += `<b>x</b>`.repeat(20000)'>More</button>"
+            "<div role=region aria-label=Part id=it>words</div>"
+        )
+        part = await tab.ref("region", "Part")
+        assert "words" in (await tab.snapshot(ref=part)).text
+        text = await tab.text()
+        await tab.act(Click(ref=ref_of(text, "button", "More")))
+        with pytest.raises(PageTimedOut, match="elements"):
+            await tab.snapshot(ref=ref_of(text, "region", "Part"))

@@ -1,5 +1,6 @@
 """Controls that pages make themselves: labels in place of boxes, suggestions, menus, modal dialogs, sliders."""
 
+import asyncio
 import re
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from tests.conformance.browsing import document, eventually, ref_of, refs
 from tests.conformance.conftest import OpenTab
 from tests.conformance.sites import Site
-from workstation.errors import ActionFailed
+from workstation.errors import ActionFailed, PageTimedOut
 from workstation.interface import Click, Fill, Hover, Press
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -61,6 +62,34 @@ async def test_a_label_in_place_of_its_box_is_the_box_for_a_snapshot_only(open_t
     await tab.shows("in the tree")
     await tab.click("button", "Look")
     await tab.shows('<label id="it"></label>')
+
+
+@pytest.mark.parametrize("how", ["late", "cancelled"])
+async def test_a_label_is_one_again_after_a_snapshot_that_was_given_up(
+    open_browser, open_tab: OpenTab, how: str
+) -> None:
+    """The page hears of the snapshot from what it changes, and answers nobody for a while."""
+    async with open_browser(action_seconds=2.0 if how == "late" else 15.0) as browser:
+        script = """
+            const arm = () => new MutationObserver((_, observer) => {
+                observer.disconnect();
+                const end = Date.now() + 5000;
+                while (Date.now() < end) {}
+                box.checked = true;
+                setTimeout(() => say(`it is ${it.outerHTML.replaceAll('"', '')}`), 500);
+            }).observe(it, {attributes: true});
+        """
+        tab = await open_tab(
+            "<style>label input { display: none }</style><label id=it><input type=checkbox id=box>Box</label>"
+            f"<button onclick='arm()'>Arm</button><script>{script}</script>",
+            on=browser,
+        )
+        await tab.click("button", "Arm")
+        with pytest.raises((PageTimedOut, TimeoutError)):
+            await asyncio.wait_for(tab.snapshot(), 60 if how == "late" else 2)
+        await browser.wait_for(tab.page_id, text="it is <label id=it><input", timeout=60)
+        line = next(line for line in (await tab.text()).splitlines() if "checkbox" in line)
+        assert "[checked]" in line
 
 
 async def test_a_box_under_its_label_is_not_chosen_through_what_covers_both(open_tab: OpenTab) -> None:

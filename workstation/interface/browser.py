@@ -344,6 +344,7 @@ class Browser(Protocol):
     ) -> Snapshot:
         """Take the page's accessibility tree, or the part below `ref`; earlier refs are stale afterwards.
 
+        Frames that have not loaded, do not answer or are too large are left out, which its last lines say.
         `depth` leaves out what lies deeper; `changes` tells only what is not as in the last snapshot, where there is one.
         Raises `StaleRef`, `DialogOpen`, `PageTimedOut`, `PageNotFound`, `PageCrashed`.
         """

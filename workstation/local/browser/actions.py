@@ -1,59 +1,30 @@
 """Actions on elements: what each comes to, and elements that do not take it."""
 
+import asyncio
 import re
 from dataclasses import dataclass
 from typing import Literal, assert_never, cast
 
-from playwright.async_api import Error, Locator, Page, Position
+from playwright.async_api import Error, Frame, Locator, Page, Position
 from playwright.async_api import TimeoutError as TimedOut
 
 from workstation.errors import ActionFailed, InvalidArgument, LimitExceeded
 from workstation.interface import Action, AnswerDialog, Click, Drag, Fill, Hover, Press, Scroll, Select, Upload
+from workstation.local.browser.asking import ask, pointed
 from workstation.local.browser.failures import failures, stale
-from workstation.local.browser.labels import AIM
-from workstation.local.browser.options import OPTIONS, Options
+from workstation.local.browser.options import Options
 from workstation.local.browser.passwords import Passwords
-from workstation.local.browser.shadows import ROOT
 from workstation.local.browser.snapshots import Snapshots
 from workstation.local.browser.uploads import Uploads
 
 _READY_SECONDS, _READY_PART = 3.0, 0.5
 """How long an element may take to become fit for an action, and how much of the time for it at most."""
+_TYPED_SECONDS = 1.0
 _BUTTONS = ("left", "middle", "right")
 _MOST_CLICKS, _MOST_PIXELS, _MOST_KEY = 3, 10_000_000, 50
 _CLICKED = "performing click action"
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
-_LOOK = """element => {
-  const field = element.matches('input, textarea, select') ? element : element.control || element;
-  return {
-    tag: field.localName,
-    type: field.localName === 'input' ? field.type : '',
-    multiple: !!field.multiple,
-    disabled: field.matches(':disabled') || field.getAttribute('aria-disabled') === 'true',
-    editable: field.isContentEditable,
-  };
-}"""
-# Many pages hide a box and show its label in that place: there the label is what a person clicks.
-_LABEL_OVER = """box => {
-  if (!box.matches('input[type=checkbox], input[type=radio]') || box.matches(':disabled')) return null;
-  box.scrollIntoViewIfNeeded();
-  const at = box.getBoundingClientRect();
-  const hit = box.getRootNode().elementFromPoint(at.left + at.width / 2, at.top + at.height / 2);
-  return [...(box.labels || [])].find((label) => label === hit) || null;
-}"""
-_PLACE_IN = """(label, box) => {
-  const [at, place] = [box.getBoundingClientRect(), label.getBoundingClientRect()];
-  return {
-    x: at.left + at.width / 2 - place.left - label.clientLeft, y: at.top + at.height / 2 - place.top - label.clientTop,
-  };
-}"""
-_SCROLL = "([x, y]) => window.scrollBy({left: x, top: y, behavior: 'instant'})"
-_TYPED_INTO = f"""() => {{
-  let at = document.activeElement, within;
-  while ((within = (at?.[{ROOT}] ?? at?.shadowRoot)?.activeElement)) at = within;
-  return at?.localName === 'input' && at.type === 'password' ? at.value : '';
-}}"""
 _EXACT = {
     "color": "#ff8800",
     "date": "2026-02-28",
@@ -121,7 +92,7 @@ async def perform(action: Action, hands: Hands, seconds: float) -> None:
     with failures(hands.page_id, ref, hands.passwords.mask):
         match action:
             case Click():
-                await _click(action, hands, ready)
+                await _click(action, hands, ready, seconds)
             case Fill():
                 await _fill(action, hands, ready)
             case Press():
@@ -142,40 +113,24 @@ async def perform(action: Action, hands: Hands, seconds: float) -> None:
                 assert_never(action)
 
 
-async def _click(click: Click, hands: Hands, ready: float) -> None:
+async def _click(click: Click, hands: Hands, ready: float, seconds: float) -> None:
     button = cast(Literal["left", "middle", "right"], click.button)
     element = hands.snapshots.element(click.ref)
     try:
-        if await element.evaluate(_LABEL_OVER, timeout=ready) is None:
-            place = _position(await element.evaluate(AIM, timeout=ready))
-            await element.click(
-                button=button, click_count=click.clicks, timeout=ready, position=place, no_wait_after=True
-            )
-        else:
-            await _click_label(click, hands, ready)
+        target, place = element, await ask(element, "place-in-label", ready / 1000)
+        if place is None:
+            place = await ask(element, "aim", ready / 1000)
+        else:  # it may hold a link elsewhere
+            target = pointed(element, "label-over")
+        position = None if place is None else Position(x=place[0], y=place[1])
+        await target.click(
+            button=button, click_count=click.clicks, timeout=ready, position=position, no_wait_after=True
+        )
     except TimedOut as error:
         if _CLICKED not in error.message:
             raise
-        await hands.page.evaluate("0")  # it was ready and is clicked: what comes of that may take longer
-
-
-async def _click_label(click: Click, hands: Hands, ready: float) -> None:
-    """Click the label that lies over a box, in the place of the box: it may hold a link elsewhere."""
-    button = cast(Literal["left", "middle", "right"], click.button)
-    element = hands.snapshots.element(click.ref)
-    label = (await element.evaluate_handle(_LABEL_OVER, timeout=ready)).as_element()
-    if label is None:  # it is gone meanwhile
-        raise ActionFailed("the page changes: take a new snapshot", page_id=hands.page_id)
-    place = await label.evaluate(_PLACE_IN, await element.element_handle(timeout=ready))
-    await label.click(button=button, click_count=click.clicks, timeout=ready, position=place, no_wait_after=True)
-
-
-def _position(found: object) -> Position | None:
-    match found:
-        case [int() | float() as x, int() | float() as y]:
-            return {"x": x, "y": y}
-        case _:  # a page can make anything of what we ask it
-            return None
+        # It was ready and is clicked: what comes of that may take longer.
+        await ask(hands.page.main_frame, "size 1", seconds)
 
 
 async def _require_there(hands: Hands, ref: str) -> None:
@@ -187,7 +142,7 @@ async def _require_there(hands: Hands, ref: str) -> None:
 
 async def _fill(fill: Fill, hands: Hands, ready: float) -> None:
     element = hands.snapshots.element(fill.ref)
-    field = await _look(element, hands, ready)
+    field = await _look(element, ready)
     if field.type == "password" or hands.snapshots.is_password(fill.ref):
         hands.passwords.add(fill.text)
     if field.tag not in ("input", "textarea") and not field.editable:
@@ -218,25 +173,28 @@ async def _press(press: Press, hands: Hands, ready: float) -> None:
 
 async def _learn_typed(hands: Hands) -> None:
     """What is typed into a password field key by key becomes known, so that it can be hidden."""
-    for frame in hands.page.frames:
-        try:
-            value = await frame.evaluate(_TYPED_INTO)
-        except Error:
-            continue  # the key led elsewhere
-        if isinstance(value, str) and value:
+    for value in await asyncio.gather(*(_typed_into(frame) for frame in hands.page.frames if frame.url)):
+        if value:
             hands.passwords.add(value)
+
+
+async def _typed_into(frame: Frame) -> str:
+    try:
+        return str(await ask(frame, "typed", _TYPED_SECONDS))
+    except Error:
+        return ""  # the key led elsewhere
 
 
 async def _select(select: Select, hands: Hands, ready: float) -> None:
     element = hands.snapshots.element(select.ref)
-    field = await _look(element, hands, ready)
+    field = await _look(element, ready)
     if field.tag != "select":
         raise ActionFailed("it is not a list to select from: click it, then what it opens", page_id=hands.page_id)
     if field.disabled:
         raise ActionFailed("the list is disabled", page_id=hands.page_id)
     if len(select.values) > 1 and not field.multiple:
         raise ActionFailed(f"of this list one option is chosen, not {len(select.values)}", page_id=hands.page_id)
-    options = Options(await element.evaluate(OPTIONS, timeout=ready), hands.page_id, hands.passwords.mask)
+    options = Options(await ask(element, "options", ready / 1000), hands.page_id, hands.passwords.mask)
     await element.select_option(index=[options.place(value) for value in select.values], timeout=ready)
 
 
@@ -247,20 +205,16 @@ async def _drag(drag: Drag, hands: Hands, ready: float) -> None:
 
 async def _scroll(scroll: Scroll, hands: Hands, ready: float) -> None:
     if scroll.ref is None:
-        await hands.page.evaluate(_SCROLL, [scroll.x, scroll.y])
+        await ask(hands.page.main_frame, f"scroll {scroll.x} {scroll.y}", ready / 1000)
         return
     element = hands.snapshots.element(scroll.ref)
     await element.scroll_into_view_if_needed(timeout=ready)
     if scroll.x or scroll.y:
-        await element.evaluate("(element, [x, y]) => element.scrollBy(x, y)", [scroll.x, scroll.y], timeout=ready)
+        await ask(element, f"scroll {scroll.x} {scroll.y}", ready / 1000)
 
 
-async def _look(element: Locator, hands: Hands, ready: float) -> _Field:
-    found = await element.evaluate(_LOOK, timeout=ready)
-    if not isinstance(found, dict):  # a page can make anything of what we ask it
-        raise ActionFailed("the page does not say what the element is", page_id=hands.page_id)
-    states = {name: found.get(name) is True for name in ("multiple", "disabled", "editable")}
-    return _Field(tag=str(found.get("tag")), type=str(found.get("type")), **states)
+async def _look(element: Locator, ready: float) -> _Field:
+    return _Field(**await ask(element, "field", ready / 1000))
 
 
 def _no_field(field: _Field) -> str:

@@ -268,6 +268,7 @@ class LocalBrowser:
         page = self._page(page_id)
         if after < 0:
             raise InvalidArgument(f"entries are counted from 1; after {after} is no place")
+        await page.learn_passwords()
         return page.logs.read(after)
 
     async def storage(self) -> str:

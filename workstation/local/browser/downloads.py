@@ -138,10 +138,10 @@ class Downloads:
 
     async def _follow(self, download_id: str, given: Given, refusal: str) -> None:
         """All that becomes of one download, to its end; a task of its own."""
-        arrival = Arrival(given, self._directory)
         failure = refusal or _CLOSED
-        path = None
+        path = arrival = None
         try:
+            arrival = Arrival(given, self._directory)
             if not refusal:
                 path = await self._bring(download_id, arrival)
         except Error:
@@ -153,7 +153,8 @@ class Downloads:
             log.exception("download %s failed by a fault of ours", download_id)
         finally:
             try:
-                await self._remove(download_id, arrival)
+                if arrival is not None:
+                    await self._remove(download_id, arrival)
             finally:
                 self._end(download_id, path, failure)
 

@@ -1,27 +1,17 @@
 """Options of a list: which are meant by what a caller names."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from workstation.errors import ActionFailed
 
-OPTIONS = """element => {
-  const list = element.localName === 'select' ? element : element.control;
-  return [...list.options].map((o) => [o.value, o.label.trim().replace(/\\s+/g, ' '), o.disabled || o.matches(':disabled')]);
-}"""
-"""Asks a list for its options: value, label, and whether each is disabled."""
 _MOST_SHOWN, _MOST_NAME, _MOST_NAMES = 30, 50, 600
 
 
 class Options:
-    """The options that a page `said` its list has; a page can make anything of what it is asked."""
+    """The options of a list: value, label, and whether each is disabled."""
 
-    def __init__(self, said: Any, page_id: str, mask: Callable[[str], str]) -> None:
-        self._page_id, self._mask = page_id, mask
-        rows = said if isinstance(said, list) else []
-        self._options = [
-            (str(row[0]), str(row[1]), bool(row[2])) for row in rows if isinstance(row, list) and len(row) == 3
-        ]
+    def __init__(self, options: Sequence[tuple[str, str, bool]], page_id: str, mask: Callable[[str], str]) -> None:
+        self._options, self._page_id, self._mask = options, page_id, mask
         self._values: dict[str, int] = {}
         self._labels: dict[str, int] = {}
         for place, (value, label, _) in enumerate(self._options):

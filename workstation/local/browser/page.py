@@ -20,6 +20,7 @@ from workstation.local.browser.dialogs import Dialogs
 from workstation.local.browser.downloads import Downloads
 from workstation.local.browser.ears import Ear
 from workstation.local.browser.failures import is_gone, translate
+from workstation.local.browser.frames import told_frames
 from workstation.local.browser.leaving import despite_leaving
 from workstation.local.browser.live import watch
 from workstation.local.browser.logs import PageLogs
@@ -93,6 +94,7 @@ class OpenPage:
             try:
                 async with asyncio.timeout(_TITLE_SECONDS):
                     title = await self.tab.title()
+                    await self.learn_passwords()
                 # Between two documents Playwright makes a title of the address that is being loaded.
                 self._title = "" if _NO_TITLE.match(title) else title
             except TimeoutError:
@@ -108,6 +110,11 @@ class OpenPage:
             title=plain(mask(self._title[: 2 * _MOST_TITLE]), _MOST_TITLE),
             status=self._status,
         )
+
+    async def learn_passwords(self) -> None:
+        """Learn what its password fields hold, before anything of it is told."""
+        if not (self.turns.ended.done() or self.dialogs.current):
+            await self._around.passwords.learn(self.tab, told_frames(self.tab, {}))
 
     async def resize(self, width: int, height: int, seconds: float) -> None:
         """Make its window of this size, in pixels."""
@@ -164,8 +171,9 @@ class OpenPage:
 
         async def read() -> PageText:
             got = await read_text(self.tab, offset=offset, most_characters=most)
+            page = await self.describe()
             text = self._around.passwords.mask(got.text)
-            return PageText(page=await self.describe(), text=text, offset=got.offset, total=got.total)
+            return PageText(page=page, text=text, offset=got.offset, total=got.total)
 
         return await self.turns.call(lambda: despite_leaving(self.tab, read), seconds)
 

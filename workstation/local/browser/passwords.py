@@ -2,130 +2,180 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, quote_plus
 
 from playwright.async_api import Error, Frame, Page
 
-from workstation.local.browser.shadows import ROOT
+from workstation.local.browser.asking import ask
 
 HIDDEN = "[hidden]"
 FILLED, EMPTY = "[filled, hidden]", "[empty, hidden]"
 """What is told of password fields in place of what they hold."""
-_KEPT, _MOST_FOUND = 100, 100
+_MOST_TYPED, _MOST_OF_PAGE = 2000, 1000
+"""With more than so many nothing is told any more, until the page that holds them is closed: no one is let out."""
+_KEPT = 2000
+"""So many stay known of pages that are closed, the latest."""
 _MOST_CHARACTERS = 1000
+_BEGINNING = 100
+"""Of a longer one only so much is known: what a text says after it is taken out as well, for a text may be cut anywhere."""
 _SHORTEST = 4
 """Shorter ones are hidden where they stand as the value of a field, but not within other text: they are everywhere."""
 _FRAME_SECONDS = 1.0
 _MOST_REFS = 20
 
-# Fields that were password fields once are remembered in the page: what a "show" button uncovers stays hidden.
-_FIND = f"""() => {{
-  const key = Symbol.for('empla.once');
-  if (!self[key]) Object.defineProperty(self, key, {{value: new Set(), enumerable: false}});
-  const once = self[key];
-  const look = (root) => {{
-    for (const field of root.querySelectorAll('input[type=password]')) if (once.size < 200) once.add(field);
-    for (const element of root.querySelectorAll('*')) {{
-      const tree = element[{ROOT}] ?? element.shadowRoot;
-      if (tree) look(tree);
-    }}
-  }};
-  look(document);
-  return [once.size, [...new Set([...once].map((field) => field.value).filter((value) => value))].slice(0, 100)];
-}}"""
 _REF = re.compile(r"\[ref=((?:f\d+)?e\d+)\]")
 
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """The password fields of a page: refs as far as they have some, and whether its main frame and the others answered."""
+    """The password fields of a page: refs as far as they have some, and whether its main frame and the others answered.
+
+    There are `more` where not each of them was asked for its ref.
+    """
 
     refs: frozenset[str]
+    more: bool
     of_main: bool
     of_frames: bool
 
 
 class Passwords:
-    """The passwords that the pages of one Browser hold or held, as far as we saw or typed them; the latest are kept."""
+    """The passwords that the pages of one Browser hold or held, as far as we saw or typed them.
+
+    How many are remembered is bounded; where there are more, no text is told rather than one of them.
+    """
 
     def __init__(self) -> None:
-        self._typed: dict[str, None] = {}
-        self._found: dict[str, None] = {}  # apart, for a page can hold as many as it likes
-        self._spelled: tuple[str, ...] | None = ()
+        self._typed: dict[str, bool] = {}  # and whether there is more of it than is known
+        self._found: dict[Page, dict[str, bool]] = {}  # apart, for a page can hold as many as it likes
+        self._left: dict[str, bool] = {}
+        self._overfull: set[Page] = set()
+        self._spelled: _Spelled | None = None
+
+    @property
+    def too_many(self) -> bool:
+        """Whether there are more than are remembered."""
+        return len(self._typed) > _MOST_TYPED or any(not page.is_closed() for page in self._overfull)
 
     def add(self, value: str) -> None:
         """Never tell this again, which was typed."""
-        self._remember(value, self._typed)
+        if len(self._typed) <= _MOST_TYPED:
+            self._remember(value, self._typed)
 
     def is_one(self, value: str) -> bool:
         """Whether all of a field's value is a password."""
-        plain = {value, _one_line(value)[:_MOST_CHARACTERS]}
-        return any(each in self._typed or each in self._found for each in plain)
+        plain = {value[:_BEGINNING], _one_line(value[:_MOST_CHARACTERS])[:_BEGINNING]}
+        return any(each in values for each in plain for values in self._all())
 
     def mask(self, text: str) -> str:
         """The text without them."""
+        if self.too_many:
+            return HIDDEN if text.strip() else text
         if self._spelled is None:
-            self._spelled = _spelled({**self._typed, **self._found})
-        if not (there := [each for each in self._spelled if each in text]):
-            return text
-        return re.sub("|".join(map(re.escape, there)), HIDDEN, text)
+            values = [value for each in self._all() for value in each.items()]
+            self._spelled = _Spelled({value for value, _ in values}, {value for value, more in values if more})
+        return self._spelled.mask(text)
 
-    async def learn(self, page: Page, *, with_refs: bool = False) -> Fields:
-        """Look into all frames of a page.
+    async def learn(self, page: Page, frames: Sequence[Frame], *, with_refs: bool = False) -> Fields:
+        """Look into these frames of a page.
 
         With refs, those that the page's next snapshot will give; the refs of the one before are lost by that.
         """
-        frames = [frame for frame in page.frames if frame.url]  # the others hold nothing yet, and would not answer
-        counts = await asyncio.gather(*(self._look(frame) for frame in frames))
+        self._forget_closed()
+        counts = await asyncio.gather(*(self._look(page, frame) for frame in frames))
         refs: set[str] = set()
+        more = False
         for frame, count in zip(frames, counts, strict=True):
-            if with_refs and count and len(refs) < _MOST_REFS:
-                refs.update(await _refs(frame))
+            if with_refs and count:
+                found, left = await _refs(frame, _MOST_REFS - len(refs))
+                refs |= found
+                more |= left
         unknown = [frame for frame, count in zip(frames, counts, strict=True) if count is None]
         others = [frame for frame in unknown if frame != page.main_frame]
-        return Fields(frozenset(refs), of_main=len(others) == len(unknown), of_frames=not others)
+        return Fields(frozenset(refs), more, of_main=len(others) == len(unknown), of_frames=not others)
 
-    def _remember(self, value: str, values: dict[str, None]) -> None:
+    def _all(self) -> tuple[dict[str, bool], ...]:
+        return (self._typed, self._left, *self._found.values())
+
+    def _remember(self, value: str, values: dict[str, bool]) -> None:
         plain = value[:_MOST_CHARACTERS]
-        for known in {plain, _one_line(plain)} - {""}:
-            if known not in values:
+        for whole in {plain, _one_line(plain)} - {""}:
+            known, more = whole[:_BEGINNING], len(whole) > _BEGINNING or len(plain) == _MOST_CHARACTERS
+            before = values.pop(known, None)
+            values[known] = more or bool(before)  # the latest is the last
+            if values[known] != before:
                 self._spelled = None
-            values.pop(known, None)
-            values[known] = None  # the latest is the last
-        while len(values) > _KEPT:
-            del values[next(iter(values))]
+
+    def _forget_closed(self) -> None:
+        """Keep the latest of pages that are closed; what they told is told no more."""
+        for page in [page for page in self._found if page.is_closed()]:
+            self._left |= self._found.pop(page)
+            self._overfull.discard(page)
+        while len(self._left) > _KEPT:
+            del self._left[next(iter(self._left))]
             self._spelled = None
 
-    async def _look(self, frame: Frame) -> int | None:
+    async def _look(self, page: Page, frame: Frame) -> int | None:
         """How many password fields a frame has or had; None if it did not answer."""
         try:
-            async with asyncio.timeout(_FRAME_SECONDS):
-                count, values = await frame.evaluate(_FIND)
-                found = [str(value) for value in values]
-                count = int(count)
-        except (Error, TimeoutError, TypeError, ValueError):  # a page can make anything of what we ask it
+            found = await ask(frame, "passwords", _FRAME_SECONDS)
+        except Error:  # it goes elsewhere, or answers nobody
             return None
-        for value in found[:_MOST_FOUND]:
-            self._remember(value, self._found)
-        return count
+        known = self._found.setdefault(page, {})
+        for value in found["values"]:
+            if len(known) <= _MOST_OF_PAGE:
+                self._remember(value, known)
+        if found["more"] or len(known) > _MOST_OF_PAGE:
+            self._overfull.add(page)
+        return int(found["count"])
 
 
-async def _refs(frame: Frame) -> set[str]:
+async def _refs(frame: Frame, most: int) -> tuple[set[str], bool]:
+    """The refs of so many password fields of a frame, and whether it has more."""
     found = set()
+    more = False
     try:
-        for field in (await frame.locator("input[type=password]").all())[:_MOST_REFS]:
+        fields = await frame.locator("input[type=password]").all()
+        more = len(fields) > most
+        for field in fields[:most]:
             if ref := _REF.search(await field.aria_snapshot(mode="ai", timeout=1000 * _FRAME_SECONDS)):
                 found.add(ref[1])
     except Error:
-        pass  # the frame changes; their values are known all the same
-    return found
+        more = True  # the frame changes; their values are known all the same
+    return found, more
 
 
-def _spelled(values: dict[str, None]) -> tuple[str, ...]:
-    """As they may stand in a text, the longest first."""
-    spelled = {each for value in values if len(value) >= _SHORTEST for each in _spellings(value)}
-    return tuple(sorted(spelled, key=len, reverse=True))
+class _Spelled:
+    """Values as they may stand in a text, found there by how they begin: a text is looked through once for all of them.
+
+    With one of the `beginnings` the rest of a text is taken out.
+    """
+
+    def __init__(self, values: set[str], beginnings: set[str]) -> None:
+        self._ways = {each for value in values if len(value) >= _SHORTEST for each in _spellings(value)}
+        self._beginnings = {each for value in beginnings for each in _spellings(value)}
+        lengths: dict[str, set[int]] = {}
+        for way in self._ways:
+            lengths.setdefault(way[:_SHORTEST], set()).add(len(way))
+        self._lengths = {start: sorted(each, reverse=True) for start, each in lengths.items()}
+
+    def mask(self, text: str) -> str:
+        """The text without them; of those that begin in one place, without the longest."""
+        told: list[str] = []
+        done = at = 0
+        last = len(text) - _SHORTEST if self._ways else -1
+        while at <= last:
+            lengths = self._lengths.get(text[at : at + _SHORTEST], ())
+            length = next((length for length in lengths if text[at : at + length] in self._ways), 0)
+            if text[at : at + length] in self._beginnings:
+                return "".join([*told, text[done:at], HIDDEN])
+            if length:
+                told += [text[done:at], HIDDEN]
+                done = at + length
+            at += length or 1
+        return "".join([*told, text[done:]])
 
 
 def _spellings(value: str) -> set[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from playwright.async_api import CDPSession, Error, Frame, Page
 
 from workstation.errors import InvalidArgument
+from workstation.local.browser.asking import ask
 from workstation.local.browser.devtools import devtools
 
 _WORLD = "empla"
@@ -22,9 +23,6 @@ _SCRIPT_MILLISECONDS = 15_000
 _DEEPEST = 200
 """Elements below each other that are told apart: neither readers nor the converter gain from more."""
 _TOO_LITTLE = 200
-
-_WORDS = f"() => document.body ? '' : (document.documentElement?.textContent ?? '').slice(0, {_MOST_CHARACTERS})"
-"""Of a document that is no HTML, such as a picture in SVG."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ async def read_text(page: Page, *, offset: int, most_characters: int) -> ReadTex
             text = await _markdown(await _content(session, tree["frame"]["id"], whole=True))
         others = await _frames(page, session, tree)
     if not text and not others:
-        text = str(await page.evaluate(_WORDS)).strip()  # pages can make anything of what they are asked
+        text = str(await ask(page.main_frame, f"words {_MOST_CHARACTERS}", _SCRIPT_MILLISECONDS / 1000)).strip()
     for other in others:
         text += f"\n\n---\n\nIn a frame from {other.url}:\n\n{await _markdown(other)}"
     return ReadText(text[offset : offset + most_characters], offset, len(text))

@@ -14,6 +14,7 @@ from playwright.async_api import Playwright
 
 from workstation.egress import Door, EgressProxy
 from workstation.errors import SandboxUnavailable
+from workstation.local.browser.asking import teach
 from workstation.local.browser.driver import Driver
 from workstation.local.browser.exchange import Exchange
 from workstation.local.browser.launching import Stand
@@ -118,7 +119,9 @@ class Running:
     async def _drive(self, opened: AsyncExitStack, home: Path) -> Playwright:
         driver = Driver(home)
         opened.push_async_callback(driver.stop)
-        return await driver.start()
+        playwright = await driver.start()
+        await teach(playwright)
+        return playwright
 
     def _open_door(self, opened: AsyncExitStack) -> None:
         if self._egress is not None and self._jail.listener is not None:

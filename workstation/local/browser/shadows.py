@@ -4,29 +4,25 @@ Playwright looks from a world of its own, which has prototypes of its own. A tre
 stays so: no script has a say in it.
 """
 
-ROOT = "Symbol.for('empla.root')"
-"""The property by which our scripts in a page's world find the shadow tree of an element, closed or not."""
-
-OPEN_SHADOWS = f"""(() => {{
+OPEN_SHADOWS = """(() => {
   const prototype = Element.prototype;
   const attach = prototype.attachShadow, apply = Reflect.apply, closed = new WeakSet();
   const has = WeakSet.prototype.has.bind(closed), add = WeakSet.prototype.add.bind(closed);
   const rootOf = Object.getOwnPropertyDescriptor(prototype, 'shadowRoot').get;
   const modeOf = Object.getOwnPropertyDescriptor(ShadowRoot.prototype, 'mode').get;
   const replace = (owner, name, value) => Object.defineProperty(owner, name, value);
-  replace(prototype, {ROOT}, {{get() {{ return apply(rootOf, this, []); }}}});
-  replace(prototype, 'shadowRoot', {{configurable: true, enumerable: true, get() {{
+  replace(prototype, 'shadowRoot', {configurable: true, enumerable: true, get() {
     const root = apply(rootOf, this, []);
     return root && has(root) ? null : root;
-  }}}});
-  replace(ShadowRoot.prototype, 'mode', {{configurable: true, enumerable: true, get() {{
+  }});
+  replace(ShadowRoot.prototype, 'mode', {configurable: true, enumerable: true, get() {
     return has(this) ? 'closed' : apply(modeOf, this, []);
-  }}}});
-  replace(prototype, 'attachShadow', {{configurable: true, enumerable: true, writable: true, value: {{attachShadow(init) {{
+  }});
+  replace(prototype, 'attachShadow', {configurable: true, enumerable: true, writable: true, value: {attachShadow(init) {
     if (init?.mode !== 'closed') return apply(attach, this, [init]);
-    const root = apply(attach, this, [{{...init, mode: 'open'}}]);
+    const root = apply(attach, this, [{...init, mode: 'open'}]);
     add(root);
     return root;
-  }}}}.attachShadow}});
-}})()"""
+  }}.attachShadow});
+})()"""
 """Runs in each document before the page's own scripts."""

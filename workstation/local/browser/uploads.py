@@ -15,6 +15,7 @@ from playwright.async_api import TimeoutError as TimedOut
 
 from workstation.errors import ActionFailed, InvalidArgument, LimitExceeded, WorkstationUnavailable, WrongKind
 from workstation.interface import EntryKind, FileSystem
+from workstation.local.browser.asking import ask, pointed
 from workstation.local.browser.tasks import Tasks
 from workstation.local.threads import Stop, Threads
 from workstation.paths import resolve, split
@@ -26,16 +27,6 @@ _KEPT = 16
 """Uploads whose files a page keeps; it has sent those before."""
 _CHOOSER_MILLISECONDS = 3000
 _MOST_NAME = 255
-
-_FIND = """element => {
-  if (element.control) element = element.control;
-  return element.matches('input[type=file]') ? element : element.querySelector('input[type=file]') || element;
-}"""
-_TELL = """element => {
-  if (!element.matches('input[type=file]'))
-    return element.matches('input, textarea, select, option, body, html') || element.isContentEditable ? 'other' : 'button';
-  return element.disabled ? 'disabled' : element.webkitdirectory ? 'directory' : element.multiple ? 'many' : 'one';
-}"""
 
 
 class Uploads:
@@ -56,15 +47,13 @@ class Uploads:
         the page lets it: the caller bounds the time. Raises `ActionFailed` for an element that takes no file, or not so
         many; `LimitExceeded` for too many bytes, the errors of FileSystem, and Playwright's `Error`.
         """
-        found = (await element.evaluate_handle(_FIND)).as_element()
-        kind = str(await found.evaluate(_TELL)) if found is not None else "other"  # pages can make anything of it
+        kind = str(await ask(element, "takes", _CHOOSER_MILLISECONDS / 1000))
         _require_fit(page_id, kind, len(paths))
         brought = await self._bring(page_id, paths)
         if kind == "button":
             await _give_asking(page_id, element, brought)
         else:
-            assert found is not None
-            await found.set_input_files(brought)
+            await pointed(element, "file-input").set_input_files(brought)
 
     def forget(self, page_id: str) -> None:
         """Remove what a page was given, now that it is closed."""

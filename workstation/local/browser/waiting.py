@@ -13,7 +13,7 @@ from workstation.interface import LoadState
 from workstation.local.browser.failures import is_gone
 from workstation.local.browser.navigation import is_forbidden, load_state
 
-_POLL_SECONDS = 0.1
+_POLL_SECONDS, _FRAME_SECONDS = 0.1, 1.0
 _BEAT_SECONDS, _COMMIT_SECONDS, _LOAD_SECONDS, _REST_SECONDS = 0.5, 5.0, 2.0, 1.0
 _TOGETHER = frozenset(("fetch", "xhr", "document", "script", "stylesheet"))
 _MOST_REQUESTS = 200
@@ -45,8 +45,8 @@ async def _holds(page: Page, goal: Goal) -> bool:
     try:
         return (
             goal.url in page.url
-            and (not goal.text or await _shows(page, goal.text))
-            and (not goal.text_gone or not await _shows(page, goal.text_gone))
+            and (not goal.text or True in await _shows(page, goal.text))
+            and (not goal.text_gone or not {True, None} & await _shows(page, goal.text_gone))
         )
     except Error as error:
         if is_gone(error):
@@ -54,16 +54,17 @@ async def _holds(page: Page, goal: Goal) -> bool:
         return False  # it goes elsewhere just now
 
 
-async def _shows(page: Page, text: str) -> bool:
-    for frame in page.frames:
-        if await _frame_shows(frame, text):
-            return True
-    return False
+async def _shows(page: Page, text: str) -> set[bool | None]:
+    """Whether its frames show it; None of one that does not say so. Those that have not loaded show nothing."""
+    return set(await asyncio.gather(*(_frame_shows(frame, text) for frame in page.frames if frame.url)))
 
 
-async def _frame_shows(frame: Frame, text: str) -> bool:
+async def _frame_shows(frame: Frame, text: str) -> bool | None:
     try:
-        return await frame.get_by_text(text).filter(visible=True).count() > 0
+        async with asyncio.timeout(_FRAME_SECONDS if frame.parent_frame else None):
+            return await frame.get_by_text(text).filter(visible=True).count() > 0
+    except TimeoutError:
+        return None
     except Error:
         if frame.is_detached():
             return False

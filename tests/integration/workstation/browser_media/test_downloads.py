@@ -3,6 +3,8 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import pytest_asyncio
@@ -291,6 +293,16 @@ async def test_one_that_is_complete_before_it_is_refused_leaves_nothing(
             await page.evaluate(SAVE, ["data:,x", "a"])
             await done(downloads, count + 1)
         assert {each.failure for each in downloads.list()} == {"no"}
+
+
+async def test_one_that_cannot_be_followed_has_failed(downloads: Downloads) -> None:
+    """As when another Playwright no longer tells where Chromium writes."""
+    given = cast(Given, SimpleNamespace(url="http://a.test/list.csv", suggested_filename="list.csv"))
+    downloads.begin("page", given)
+    await done(downloads, 1)
+    (failed,) = downloads.list()
+    assert failed.state is DownloadState.FAILED
+    assert "fault" in failed.failure
 
 
 async def test_the_end_of_a_page_ends_its_downloads(open_page: OpenPage, site: Site, downloads: Downloads) -> None:
