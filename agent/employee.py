@@ -103,11 +103,13 @@ class DigitalEmployee:
                 case "cancel":
                     parts.coordinator.stop(UUID(frame.cancel.message_id))
                 case "wake":
+                    parts.beliefs.reread()
                     parts.loop.wake()
                 case "drain":
                     return frame.drain
                 case "welcome":
                     log.info("attached again")
+                    parts.beliefs.reread()
                     parts.configure(frame.welcome.configuration)
                     parts.memories.meaning.look_again()
                     parts.coordinator.resume()  # what was answered meanwhile was told nobody

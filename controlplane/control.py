@@ -22,7 +22,7 @@ from controlplane.followers import Followers
 from controlplane.gateway import Streams, configuration
 from controlplane.lifecycle import Lifecycle
 from controlplane.logs import Logs
-from controlplane.memories import MAX_FORGOTTEN, Memories
+from controlplane.memories import Memories
 from controlplane.messages import Messages, Room, fitting
 from controlplane.minds import Minds
 from controlplane.profiles import shipped_profile
@@ -221,8 +221,11 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
 
     async def Forget(self, request: pb.ForgetRequest, context: Any) -> pb.ForgetResponse:
         employee = await self._find(request.employee)
-        gone = await self._parts.memories.forget(employee, request, _operator())
-        return pb.ForgetResponse(memory_ids=map(str, gone), more=len(gone) == MAX_FORGOTTEN)
+        answer = await self._parts.memories.forget(employee, request, _operator())
+        if answer.belief_ids and (stream := self._parts.streams.get(employee.employee_id)):
+            # What it holds in memory is read anew; when it is not attached, with its next Welcome.
+            stream.send(gateway_pb2.ControlFrame(wake=gateway_pb2.Wake(reason="forgotten")))
+        return answer
 
     # Sidecars, reviews, channels, overview
 

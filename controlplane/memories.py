@@ -37,8 +37,10 @@ class Memories:
             rows = await self._pool.fetch(SQL.search, employee_id, query.strip(), limit or DEFAULT_FOUND)
         return fitting(_memories(rows))
 
-    async def forget(self, employee: EmployeeRecord, request: pb.ForgetRequest, operator: Operator) -> list[UUID]:
-        """Remove at most 1,000 memories for good, on the record; which ones. Raises `Invalid` and `Unknown`.
+    async def forget(
+        self, employee: EmployeeRecord, request: pb.ForgetRequest, operator: Operator
+    ) -> pb.ForgetResponse:
+        """Remove at most 1,000 memories, and beliefs, for good, on the record; which ones. Raises `Invalid` and `Unknown`.
 
         What happened and is not remembered yet goes as well.
         """
@@ -50,16 +52,21 @@ class Memories:
         with translated():
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute(SQL.forget_events, employee.employee_id, by, value)
+                believed = await connection.fetch(SQL.forget_beliefs, employee.employee_id, by, value)
                 rows = await connection.fetch(SQL.forget, employee.employee_id, by, value, MAX_FORGOTTEN)
-                gone = [row["memory_id"] for row in rows]
-                detail = {"by": by, "memory_ids": [str(memory_id) for memory_id in gone]}
-                if gone:
+                answer = pb.ForgetResponse(
+                    memory_ids=[str(row["memory_id"]) for row in (*rows, *believed) if row["memory_id"] is not None],
+                    belief_ids=[str(row["belief_id"]) for row in believed if row["belief_id"] is not None],
+                    more=len(rows) == MAX_FORGOTTEN,
+                )
+                gone = {"memory_ids": list(answer.memory_ids), "belief_ids": list(answer.belief_ids)}
+                if any(gone.values()):
                     await connection.execute(
-                        SQL.record, employee.tenant_id, operator.name, employee.employee_id, detail
+                        SQL.record, employee.tenant_id, operator.name, employee.employee_id, {"by": by, **gone}
                     )
-        if by == "memory_id" and not gone:
+        if by == "memory_id" and not any(gone.values()):
             raise Unknown(f"{employee.name} has no memory {value[:100]}")
-        return gone
+        return answer
 
 
 def _searchable(text: str) -> bool:

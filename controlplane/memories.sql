@@ -21,6 +21,32 @@ DELETE FROM memories WHERE memory_id IN (
   END LIMIT $4
 ) RETURNING memory_id;
 
+-- name: forget_beliefs
+-- Removes beliefs, with their changes and the facts that they have become, by the same measure; what went.
+WITH told AS (
+  SELECT belief_id, source, to_tsvector('english', concat_ws(' ', subject, predicate, object)) AS words
+  FROM belief_changes WHERE employee_id = $1
+), matched AS (
+  SELECT DISTINCT belief_id FROM told WHERE CASE $2
+    WHEN 'memory_id' THEN belief_id::text = $3 OR EXISTS (
+      SELECT FROM memories m WHERE m.employee_id = $1 AND m.memory_id::text = $3 AND m.source = 'belief:' || told.belief_id)
+    WHEN 'person' THEN words @@ phraseto_tsquery('english', $3) OR substr(source, 9) IN (
+      SELECT i.message_id::text FROM inbound_messages i WHERE i.employee_id = $1 AND lower(i.sender) = lower($3))
+    WHEN 'conversation' THEN substr(source, 9) IN (
+      SELECT i.message_id::text FROM inbound_messages i JOIN conversations c USING (conversation_id)
+      WHERE i.employee_id = $1 AND $3 IN (c.external_id, c.conversation_id::text))
+    WHEN 'subject' THEN words @@ plainto_tsquery('english', $3)
+  END
+), held AS (
+  DELETE FROM beliefs b USING matched WHERE b.employee_id = $1 AND b.belief_id = matched.belief_id
+), history AS (
+  DELETE FROM belief_changes c USING matched WHERE c.employee_id = $1 AND c.belief_id = matched.belief_id
+), facts AS (
+  DELETE FROM memories m USING matched WHERE m.employee_id = $1 AND m.source = 'belief:' || matched.belief_id
+  RETURNING m.memory_id
+)
+SELECT belief_id, NULL AS memory_id FROM matched UNION ALL SELECT NULL, memory_id FROM facts;
+
 -- name: forget_events
 -- Removes what happened and is not remembered yet, by the same measure.
 DELETE FROM employee_events WHERE employee_id = $1 AND cycle_id IS NULL AND kind = 'message_handled' AND CASE $2
@@ -35,5 +61,5 @@ DELETE FROM employee_events WHERE employee_id = $1 AND cycle_id IS NULL AND kind
 END;
 
 -- name: record
--- Who had what forgotten: which memories, not what they said.
+-- Who had what forgotten: which memories and beliefs, not what they said.
 INSERT INTO audit_log (tenant_id, actor, action, subject, detail) VALUES ($1, $2, 'memory.forget', $3::uuid::text, $4);

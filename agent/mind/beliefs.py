@@ -1,4 +1,4 @@
-"""The beliefs of one employee: read once and kept warm, for nobody else changes them."""
+"""The beliefs of one employee: read once and kept warm, for nobody else changes them, save who has one forgotten."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -78,6 +78,10 @@ class Beliefs:
                 self._held.pop(one.belief.key, None)
             else:
                 self._held[one.belief.key] = one.belief
+
+    def reread(self) -> None:
+        """Somebody may have had something forgotten: read what is held anew before it is next used."""
+        self._held = None
 
     async def _loaded(self) -> dict[Key, Belief]:
         if self._held is None:

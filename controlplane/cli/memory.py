@@ -39,20 +39,22 @@ def search(employee: str, query: str, limit: int, as_json: bool) -> None:
 @click.option("--subject", metavar="WORDS", help="What has all of these words.")
 @json_option
 def forget(employee: str, as_json: bool, **what: str | None) -> None:
-    """Remove memories of the employee NAME for good and say which; messages stay."""
+    """Remove memories and beliefs of the employee NAME for good and say which; messages stay."""
     given = {name: value for name, value in what.items() if value is not None}
     if len(given) != 1:
         raise InvalidInput("say what to forget by exactly one of --id, --person, --conversation and --subject")
-    gone: list[str] = []
+    memories, beliefs = list[str](), list[str]()
     with connected() as control_plane:
         while True:
             answer = control_plane.Forget(control_pb2.ForgetRequest(employee=employee, **given))
-            gone += answer.memory_ids
+            memories += answer.memory_ids
+            beliefs += answer.belief_ids
             if not answer.more:
                 break
     if as_json:
-        print_json({"memory_ids": gone})
+        print_json({"memory_ids": memories, "belief_ids": beliefs})
         return
-    for memory_id in gone:
-        click.echo(memory_id)
+    gone = [*memories, *beliefs]
+    for one in gone:
+        click.echo(one)
     click.echo(f"{len(gone)} forgotten" if gone else "nothing to forget")

@@ -3178,6 +3178,7 @@ class ForgetRequest(_message.Message):
     subject: _builtins.str
     """what has all of these words"""
     memory_id: _builtins.str
+    """or a belief's id"""
     def __init__(
         self,
         *,
@@ -3203,21 +3204,27 @@ class ForgetResponse(_message.Message):
 
     MEMORY_IDS_FIELD_NUMBER: _builtins.int
     MORE_FIELD_NUMBER: _builtins.int
+    BELIEF_IDS_FIELD_NUMBER: _builtins.int
     more: _builtins.bool
     """there may be more: ask again"""
     @_builtins.property
     def memory_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """at most 1000"""
 
+    @_builtins.property
+    def belief_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """forgotten with all that led to them"""
+
     def __init__(
         self,
         *,
         memory_ids: _abc.Iterable[_builtins.str] | None = ...,
         more: _builtins.bool = ...,
+        belief_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory_ids", b"memory_ids", "more", b"more"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["belief_ids", b"belief_ids", "memory_ids", b"memory_ids", "more", b"more"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -76,6 +76,67 @@ async def test_what_was_forgotten_is_neither_recalled_nor_in_the_context_of_a_la
     assert "discount" not in str(entry["detail"])
 
 
+@pytest.mark.parametrize(
+    "what",
+    [{"subject": "budget of acme"}, {"person": "Bo@example.com"}, {"conversation": "one"}, {"memory_id": ""}],
+    ids=str,
+)
+async def test_beliefs_are_forgotten_and_the_employee_that_holds_them_hears_of_it(plane: Plane, what: dict[str, str]):
+    await plane.attached()
+    await said(plane, "Note: the budget of Acme is 12k.", "one", "bo@example.com")
+    await said(plane, "Note: the budget of Brandt is 5k.", "two", "ada@example.com")
+    await until(plane, "SELECT count(*) FROM beliefs", 2)
+    asked = await said(plane, "How is the budget of Acme?", "three", "ada@example.com")
+    assert "12k (confidence 0.60)" in await context(plane, asked)
+    belief_id = str(await plane.pool.fetchval("SELECT belief_id FROM beliefs WHERE subject = 'Acme'"))
+
+    request = pb.ForgetRequest(employee="sales-ae", **{name: value or belief_id for name, value in what.items()})
+    answer = await plane.stub.Forget(request, timeout=10)
+    assert list(answer.belief_ids) == [belief_id]
+    assert await plane.pool.fetchval("SELECT count(*) FROM belief_changes WHERE subject = 'Acme'") == 0
+    assert await plane.pool.fetchval("SELECT count(*) FROM beliefs") == 1
+
+    async def is_told_no_more() -> bool:
+        again = await said(plane, "How are the budgets of Acme and Brandt?", "four", "ada@example.com")
+        told = await context(plane, again)
+        assert "5k (confidence 0.60)" in told
+        return "12k (confidence" not in told
+
+    async with asyncio.timeout(60):
+        while not await is_told_no_more():
+            await asyncio.sleep(0.05)
+
+
+async def test_a_belief_that_became_a_fact_is_forgotten_with_it(plane: Plane):
+    employee = await idle(plane)
+    tenant_id, belief_id, memory_id = (
+        await plane.pool.fetchval("SELECT tenant_id FROM employees LIMIT 1"),
+        new_id(),
+        new_id(),
+    )
+    us = (tenant_id, UUID(employee.employee_id))
+    await plane.pool.execute(
+        "INSERT INTO beliefs (tenant_id, employee_id, belief_id, subject_key, predicate_key, subject, predicate, object, "
+        "confidence, importance, supported_at) VALUES ($1, $2, $3, 'acme', 'budget', 'Acme', 'budget', '12k', 1, 1, now())",
+        *us, belief_id,
+    )  # fmt: skip
+    await plane.pool.execute(
+        "INSERT INTO belief_changes (tenant_id, employee_id, belief_id, cycle_id, change, subject, predicate, object, "
+        "confidence, why) VALUES ($1, $2, $3, $3, 'promoted', 'Acme', 'budget', '12k', 1, 'sure')",
+        *us, belief_id,
+    )  # fmt: skip
+    await plane.pool.execute(
+        "INSERT INTO memories (tenant_id, employee_id, memory_id, kind, content, source) "
+        "VALUES ($1, $2, $3, 'semantic', 'budget of Acme: 12k', $4)",
+        *us, memory_id, f"belief:{belief_id}",
+    )  # fmt: skip
+    answer = await plane.stub.Forget(pb.ForgetRequest(employee="sales-ae", memory_id=str(memory_id)), timeout=10)
+    assert (list(answer.memory_ids), list(answer.belief_ids)) == ([str(memory_id)], [str(belief_id)])
+    assert await plane.pool.fetchval("SELECT (SELECT count(*) FROM beliefs) + (SELECT count(*) FROM memories)") == 0
+    [detail] = await plane.pool.fetch("SELECT detail FROM audit_log WHERE action = 'memory.forget'")
+    assert detail["detail"]["belief_ids"] == [str(belief_id)]
+
+
 async def add(plane: Plane, employee: pb.Employee, content: str, message: pb.Message | None = None) -> str:
     memory_id, tenant_id = new_id(), await plane.pool.fetchval("SELECT tenant_id FROM employees LIMIT 1")
     await plane.pool.execute(
@@ -147,7 +208,6 @@ async def test_nobody_elses_memories_are_touched(plane: Plane):
 
 async def test_much_is_forgotten_in_several_calls(plane: Plane, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(memories_module, "MAX_FORGOTTEN", 2)
-    monkeypatch.setattr("controlplane.control.MAX_FORGOTTEN", 2)
     employee = await idle(plane)
     for number in range(3):
         await add(plane, employee, f"Tea number {number}.")

@@ -28,12 +28,15 @@ def test_search_lists_what_is_remembered(peer: Any, empla: Fixture) -> None:
     [("--id", "memory_id"), ("--person", "person"), ("--conversation", "conversation"), ("--subject", "subject")],
 )
 def test_forget_says_what_is_gone(peer: Any, empla: Fixture, option: str, field: str) -> None:
-    peer.answers["Forget"] = control_pb2.ForgetResponse(memory_ids=["m1", "m2"])
+    peer.answers["Forget"] = control_pb2.ForgetResponse(memory_ids=["m1", "m2"], belief_ids=["b1"])
     result = empla("memory", "forget", "ada", option, "x")
     assert result.exit_code == 0, result.stderr
-    assert result.stdout.splitlines() == ["m1", "m2", "2 forgotten"]
+    assert result.stdout.splitlines() == ["m1", "m2", "b1", "3 forgotten"]
     assert (peer.last.request.WhichOneof("what"), getattr(peer.last.request, field)) == (field, "x")
-    assert json.loads(empla("memory", "forget", "ada", option, "x", "--json").stdout) == {"memory_ids": ["m1", "m2"]}
+    assert json.loads(empla("memory", "forget", "ada", option, "x", "--json").stdout) == {
+        "memory_ids": ["m1", "m2"],
+        "belief_ids": ["b1"],
+    }
 
 
 @pytest.mark.parametrize("options", [[], ["--id", "1", "--person", "x"]])
