@@ -10,7 +10,7 @@ from workstation.local.files import LocalFileSystem
 
 SMALL = 4 << 10
 LARGE_MIB = 256
-_PIECE = bytes(1 << 20)
+PIECE = bytes(1 << 20)
 
 
 async def measure(directory: Path, reads: int, transfers: int) -> list[Figure]:
@@ -47,7 +47,7 @@ async def _transfers(files: LocalFileSystem, directory: Path, transfers: int) ->
 
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(LARGE_MIB):
-            yield _PIECE
+            yield PIECE
 
     async def read() -> None:
         async for _ in files.read("large"):
@@ -57,11 +57,11 @@ async def _transfers(files: LocalFileSystem, directory: Path, transfers: int) ->
         path.unlink(missing_ok=True)
         with path.open("wb", buffering=0) as file:
             for _ in range(LARGE_MIB):
-                file.write(_PIECE)
+                file.write(PIECE)
 
     async def bare_read() -> None:
         with path.open("rb", buffering=0) as file:
-            while file.read(len(_PIECE)):
+            while file.read(len(PIECE)):
                 pass
 
     operations = {

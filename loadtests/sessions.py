@@ -9,7 +9,7 @@ from pathlib import Path
 from loadtests import jupyter
 from loadtests.report import Figure, percentile
 from loadtests.turns import take_turns
-from workstation.interface import RichResult, SessionSpec
+from workstation.interface import Compute, RichResult, SessionSpec
 from workstation.local.compute import LocalCompute
 
 CODE = "1+1"
@@ -26,10 +26,10 @@ async def measure(directory: Path, runs: int, openings: int) -> list[Figure]:
 
 
 async def _runs(compute: LocalCompute, home: Path, runs: int) -> list[Figure]:
-    session_id = await _open(compute)
+    session_id = await opened(compute)
     with ExitStack() as stack:
         kernel = stack.enter_context(jupyter.ready_kernel(home))
-        taken = await take_turns({"own": lambda: _run(compute, session_id), "jupyter": lambda: kernel.run(CODE)}, runs)
+        taken = await take_turns({"own": lambda: run(compute, session_id), "jupyter": lambda: kernel.run(CODE)}, runs)
     await compute.close_session(session_id)
     return [
         Figure(
@@ -67,8 +67,8 @@ async def _openings(warm: LocalCompute, cold: LocalCompute, home: Path, openings
 async def _opening(compute: LocalCompute) -> float:
     await asyncio.sleep(PAUSE_SECONDS)
     before = time.perf_counter()
-    session_id = await _open(compute)
-    await _run(compute, session_id)
+    session_id = await opened(compute)
+    await run(compute, session_id)
     taken = (time.perf_counter() - before) * 1000
     await compute.close_session(session_id)
     return taken
@@ -82,13 +82,14 @@ async def _kernel_opening(home: Path) -> float:
         return (time.perf_counter() - before) * 1000
 
 
-async def _open(compute: LocalCompute) -> str:
+async def opened(compute: Compute) -> str:
+    """A session that is open; returns its id."""
     session_id = f"bench-{next(_numbers)}"
     await compute.open_session(session_id, SessionSpec())
     return session_id
 
 
-async def _run(compute: LocalCompute, session_id: str) -> None:
+async def run(compute: Compute, session_id: str) -> None:
     """Run it and take all events; raises RuntimeError unless the result is right."""
     events = compute.run_in_session(session_id, f"run-{next(_numbers)}", CODE)
     results = [content async for event in events if isinstance(event, RichResult) for _, content in event.data]

@@ -1,4 +1,4 @@
-"""Sidecars: from asking for one to the end of its first command, cold, kept warm, and a hundred at once."""
+"""Sidecars: from asking for one to the end of its first command, cold, kept warm, and a hundred at once; and their work."""
 
 import asyncio
 import time
@@ -19,6 +19,7 @@ from empla.store.connect import connect
 from empla.store.embedded import EmbeddedPostgres
 from empla.v1 import control_pb2, control_pb2_grpc, gateway_pb2_grpc
 from empla.v1 import gateway_pb2 as pb
+from loadtests import distant
 from loadtests.database import hire, temporary_home
 from loadtests.report import Figure, percentile
 from loadtests.system import free_port
@@ -33,14 +34,16 @@ SPARE_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """How many one after the other, and how many at once."""
+    """How many one after the other, and how many at once; and in one that is there: small work, and transfers."""
 
     turns: int
     many: int
+    small: int
+    transfers: int
 
 
-FULL = Lengths(turns=30, many=MANY)
-QUICK = Lengths(turns=3, many=10)
+FULL = Lengths(turns=30, many=MANY, small=2000, transfers=7)
+QUICK = Lengths(turns=3, many=10, small=50, transfers=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,15 @@ class Site:
     gateway: Any
     control: Any
 
+    async def acquired(self) -> pb.SidecarLease:
+        wanted = pb.AcquireSidecarRequest(kind=control_pb2.SIDECAR_KIND_COMPUTE, idle_ttl_seconds=600)
+        lease: pb.SidecarLease = await self.gateway.AcquireSidecar(wanted, timeout=120)
+        return lease
+
     async def first_command(self) -> tuple[str, float]:
         """Acquire one and run `true`; returns its id and the milliseconds that took."""
         began = time.perf_counter()
-        wanted = pb.AcquireSidecarRequest(kind=control_pb2.SIDECAR_KIND_COMPUTE, idle_ttl_seconds=600)
-        lease: pb.SidecarLease = await self.gateway.AcquireSidecar(wanted, timeout=120)
+        lease = await self.acquired()
         async with dialing(lease.address, lease.token, instance=lease.sidecar_id) as workstation:
             await workstation.compute.start("first", ExecSpec(argv=("/usr/bin/true",)))
             status = await workstation.compute.wait("first")
@@ -78,6 +85,7 @@ async def measure(lengths: Lengths) -> list[Figure]:
             async with _site(home / "cold", server.dsn, "cold", warm=0) as site:
                 cold = await _in_turn(site, lengths.turns)
                 at_once = await _at_once(site, lengths.many)
+                inside = await _inside(site, lengths)
             async with _site(home / "warm", server.dsn, "warm", warm=1) as site:
                 warm = await _in_turn(site, lengths.turns, spare=True)
     what = "sidecar acquired → first command done"
@@ -87,6 +95,7 @@ async def measure(lengths: Lengths) -> list[Figure]:
         Figure(f"{what}, kept warm, p50", percentile(warm, 50), "ms", target=5),
         Figure(f"{what}, kept warm, p99", percentile(warm, 99), "ms"),
         Figure(f"{lengths.many} sidecars at once, cold, all done", at_once, "s", target=5),
+        *inside,
     ]
 
 
@@ -111,6 +120,15 @@ async def _at_once(site: Site, count: int) -> float:
     for sidecar_id, _ in several:
         await site.release(sidecar_id)
     return seconds
+
+
+async def _inside(site: Site, lengths: Lengths) -> list[Figure]:
+    """The work of one that is there."""
+    lease = await site.acquired()
+    async with dialing(lease.address, lease.token, instance=lease.sidecar_id) as workstation:
+        figures = await distant.measure(workstation, lengths.small, lengths.transfers)
+    await site.release(lease.sidecar_id)
+    return figures
 
 
 async def _spare_is_there(site: Site) -> None:
