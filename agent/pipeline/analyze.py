@@ -1,6 +1,6 @@
 """The analyzer: gather what is known, then classify."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,7 @@ from agent.mind.beliefs import Beliefs
 from agent.models.interface import ChatMessage, Model, ModelRequest
 from agent.pipeline.busy import MAX_DONE, done_in_words
 from agent.pipeline.parts import forks
-from agent.pipeline.receive import normalized, visible_text
+from agent.pipeline.receive import is_run, normalized, visible_text
 from agent.pipeline.step import Done, Step, Work
 from agent.pipeline.stopping import go_on_unless_stopped
 from agent.pipeline.transitions import SQL
@@ -110,11 +110,6 @@ class Analyzer:
         if found.category == "spam" and found.confidence >= 0.9 and not work.collected:
             return Done(Place("withheld"), found.model_dump(mode="json"), reason="spam", ends=True)
         return Done(Place("working"), found.model_dump(mode="json"), workers=forks(found, text))
-
-
-def is_run(metadata: Mapping[str, Any]) -> bool:
-    """Whether a message is the run of a schedule: in its sender's name, and no answer of the sender's to a question."""
-    return "schedule" in metadata
 
 
 def _answer(work: Work, asked: Sequence[Any]) -> Done | None:

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from agent.identity import Identity
-from agent.pipeline.receive import injection_score, normalized, visible_text, withheld_because
+from agent.pipeline.receive import injection_score, is_run, normalized, visible_text, withheld_because
 from agent.pipeline.step import Incoming
 from agent.pipeline.transitions import SQL
 from agent.prompts import mark
@@ -33,8 +33,8 @@ class Waiting:
     identity: Identity
 
     async def collect(self, message: Incoming) -> None:
-        """Have `message`, which is claimed, answer what waits behind it, unless nobody answers it itself."""
-        if _unanswered(message):
+        """Have `message`, which is claimed, answer what waits behind it, unless it is one that stands by itself."""
+        if _by_itself(message):
             return
         if ids := [row["message_id"] for row in await self._behind(message, strictly=False)]:
             await self._take(message, ids, None, None)
@@ -48,7 +48,7 @@ class Waiting:
 
     async def interrupt(self, message: Incoming) -> list[UUID]:
         """Have what is in work before `message` give way to it; returns what does."""
-        if _unanswered(message):
+        if _by_itself(message):
             return []
         with translated():
             rows = await self.pool.fetch(
@@ -72,7 +72,11 @@ class Waiting:
         found = []
         for row in rows:
             text = visible_text(row["body"])[0]
-            if withheld_because(row["metadata"], text) or (strictly and injection_score(normalized(text))):
+            if (
+                is_run(row["metadata"])
+                or withheld_because(row["metadata"], text)
+                or (strictly and injection_score(normalized(text)))
+            ):
                 break
             found.append(row)
         return found
@@ -88,8 +92,9 @@ class Waiting:
         return frozenset(row["message_id"] for row in rows)
 
 
-def _unanswered(message: Incoming) -> bool:
-    return bool(withheld_because(message.metadata, visible_text(message.body)[0]))
+def _by_itself(message: Incoming) -> bool:
+    """Nobody answers it, or it is a run of a schedule: neither says what its sender means by the others."""
+    return is_run(message.metadata) or bool(withheld_because(message.metadata, visible_text(message.body)[0]))
 
 
 def shown(row: Any) -> str:

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -61,6 +62,11 @@ def withheld_because(metadata: dict[str, Any], text: str) -> str:
     if str(metadata.get("auto_submitted", "no")).lower() not in ("", "no"):
         return "auto-responder"
     return "" if text else "empty"
+
+
+def is_run(metadata: Mapping[str, Any]) -> bool:
+    """Whether a message is the run of a schedule: in its sender's name, and nothing that the sender says now."""
+    return "schedule" in metadata
 
 
 def injection_score(text: str) -> int:

@@ -157,6 +157,23 @@ async def test_a_running_worker_is_steered_and_a_retry_replays_the_same(office: 
     assert (await office.row(ids[2]))["collected_into"] is None  # what looks like an injection has its own turn
 
 
+@pytest.mark.parametrize(
+    ("when_busy", "later"),
+    [("interrupt", []), ("steer", []), ("collect", ["second"])],
+    ids=["interrupt", "steer", "collect"],
+)
+async def test_a_run_of_a_schedule_waits_for_its_own_turn(office: Office, when_busy: str, later: list[str]):
+    policy(office, when_busy)
+    model = Noting(0)
+    async with busy(office, model, later) as (gateway, ids):
+        ids.append(await office.store("run", conversation="thread", schedule={"name": "daily"}))
+        await office.deliver_all(gateway)
+        await asyncio.sleep(0.5)  # for what it must not do
+        model.released.set()
+        assert await settled(office, ids) == ["sending"] * len(ids)
+    assert await replies(office, ids) == [[text] for text in ("first", *later, "run")]
+
+
 @pytest.mark.parametrize("dies", [False, True])
 async def test_what_is_in_work_gives_way_and_its_effects_are_known(office: Office, desk: Desk, dies: bool):
     policy(office, "interrupt")
