@@ -77,7 +77,7 @@ def _checked(proposal: Proposal, events: Sequence[Happened]) -> Extracted:
     seen, refused = [], []
     for one in proposal.beliefs:
         if one.event > len(events):
-            refused.append(f"{one.subject} / {one.predicate}: there is no event {one.event}"[:500])
+            refused.append(storable(f"{one.subject} / {one.predicate}: there is no event {one.event}"[:500]))
         elif not compared(one.subject) or not compared(one.predicate):
             refused.append(f"{one.subject!r} / {one.predicate!r}: says nothing"[:500])
         else:

@@ -148,6 +148,7 @@ async def test_what_nobody_confirms_is_dropped_and_told_no_more(office: Office):
         (proposing(("Acme", "12k", 7)), "does not fit"),
         (proposing(("", "12k", 0.5)), "does not fit"),
         (proposing(("Acme", "12k", 0.5)).replace('"event": 1', '"event": 4'), "there is no event 4"),
+        (proposing(("A\x00", "12k", 0.5)).replace('"event": 1', '"event": 4'), "there is no event 4"),
         (proposing((" ... ", "12k", 0.5)), "says nothing"),
         (ModelRefused("no such model"), "ModelRefused: no such model"),
     ],
