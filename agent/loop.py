@@ -154,7 +154,7 @@ class ProactiveLoop:
         """Decide, and keep what was decided together with the beliefs that it changes."""
         episodes = tuple(_episode(event) for event in events if event.kind == "message_handled")
         with metering() as spent:
-            found = await self._read([Happened(text, source) for text, source in episodes])
+            found = await self._read([Happened(*_episode(event)) for event in events if _tells(event)])
         changes = await self._beliefs.revisions(found.seen)
         intention = Intention(episodes, tuple(changes), found.refused)
         usage = [response.usage for response in spent]
@@ -218,6 +218,11 @@ class ProactiveLoop:
                 await self._woken.wait()
         except TimeoutError:
             return
+
+
+def _tells(event: Event) -> bool:
+    """Whether somebody says something in it: a run of a schedule only repeats what was said when it was asked for."""
+    return event.kind == "message_handled" and not event.payload.get("is_run", False)
 
 
 def _episode(event: Event) -> tuple[str, str]:

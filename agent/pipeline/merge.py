@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+from agent.pipeline.receive import is_run
 from agent.pipeline.step import Done, Step, Work
 from agent.pipeline.units import BACKGROUND, Move, Place, Unit
 from empla import notices
@@ -94,6 +95,7 @@ def _handled(work: Work, answered: str) -> dict[str, Any]:
             "sender": work.message.sender,
             "asked": work.output("security_filter")["text"][:500],
             "answered": answered[:500],
+            "is_run": is_run(work.message.metadata),
         },
     }
 

@@ -219,7 +219,20 @@ async def test_another_conversation_is_answered_from_what_was_told(office: Offic
     assert "renewal date of Acme: 1 May 2027 (confidence 0.60)" in request.messages[-1].text
 
 
-async def told(office: Office, gateway: Any, text: str, **where: str) -> None:
+async def test_a_run_of_a_schedule_makes_nothing_surer(office: Office):
+    mind = ScriptedModel([proposing(("Acme", "12k", 0.8))] * 2)
+    async with office.employee(ScriptedModel(), mind=mind) as gateway:
+        await told(office, gateway, "The budget of Acme is 12k.")
+        await until_held(office, 1)
+        await told(office, gateway, "The budget of Acme is 12k.", schedule={"name": "daily"})
+        async with asyncio.timeout(60):
+            while await office.pool.fetchval("SELECT count(*) FROM memories WHERE kind = 'episodic'") < 2:
+                await asyncio.sleep(0.05)
+    assert await office.pool.fetchval("SELECT array_agg(change) FROM belief_changes") == ["formed"]
+    assert len(mind.requests) == 1
+
+
+async def told(office: Office, gateway: Any, text: str, **where: Any) -> None:
     message_id = await office.store(text, **where)
     await office.deliver_all(gateway)
     async with asyncio.timeout(60):
