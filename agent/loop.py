@@ -123,7 +123,7 @@ class ProactiveLoop:
             self.phase = "think"
             intention = await self._think(cycle_id, events)
             self.phase = "act"
-            await self._act(intention)
+            await self._act(events)
             outcome = "acted" if intention.episodes or intention.changes else "nothing_to_do"
             await self._keep(SQL.end_act, cycle_id, outcome, [event.event_id for event in events])
         except (StoreUnavailable, Superseded):
@@ -152,11 +152,8 @@ class ProactiveLoop:
 
     async def _think(self, cycle_id: UUID, events: Sequence[Event]) -> Intention:
         """Decide, and keep what was decided together with the beliefs that it changes."""
-        episodes = tuple(_episode(event) for event in events if event.kind == "message_handled")
         with metering() as spent:
             found = await self._read([Happened(*_episode(event)) for event in events if _tells(event)])
-        changes = await self._beliefs.revisions(found.seen)
-        intention = Intention(episodes, tuple(changes), found.refused)
         usage = [response.usage for response in spent]
         cost = (
             ", ".join(sorted({response.model for response in spent})),
@@ -164,14 +161,30 @@ class ProactiveLoop:
             sum(one.output for one in usage),
             sum(one.cost_micros or 0 for one in usage),
         )
-        with translated():
-            async with self._pool.acquire() as connection, connection.transaction():
-                await self._beliefs.write(connection, cycle_id, changes)
-                for one in changes:
-                    await self._follow(connection, one)
-                await self._keep(SQL.end_think, cycle_id, intention.as_json(), *cost, connection=connection)
+        try:
+            with translated():
+                async with self._pool.acquire() as connection, connection.transaction():
+                    episodes = _episodes(await self._still_there(connection, events))
+                    told = {source for _, source in episodes}
+                    seen = [one for one in found.seen if one.source in told]
+                    wanted = await self._beliefs.revisions(connection, seen)
+                    changes = await self._beliefs.write(connection, cycle_id, wanted)
+                    for one in changes:
+                        await self._follow(connection, one)
+                    intention = Intention(episodes, tuple(changes), found.refused)
+                    await self._keep(SQL.end_think, cycle_id, intention.as_json(), *cost, connection=connection)
+        except BaseException:
+            self._beliefs.reread()  # whether it was committed is not known
+            raise
         self._beliefs.took(changes)
         return intention
+
+    async def _still_there(self, connection: AnyConnection, events: Sequence[Event]) -> list[Event]:
+        """Those that nobody has had forgotten since they were perceived, nor can before the transaction ends."""
+        ids = [event.event_id for event in events]
+        rows = await connection.fetch(SQL.hold_events, ids, self._identity.employee_id)
+        there = {row["event_id"] for row in rows}
+        return [event for event in events if event.event_id in there]
 
     async def _read(self, happened: Sequence[Happened]) -> Extracted:
         """What the events tell that have not been read before."""
@@ -196,9 +209,11 @@ class ProactiveLoop:
         elif change.change in (Change.REVISED, Change.DROPPED):
             await self._memories.relearn(connection, source, "", 0)
 
-    async def _act(self, intention: Intention) -> None:
-        for episode, source in intention.episodes:
-            await self._memories.remember(episode, kind="episodic", source=source)
+    async def _act(self, events: Sequence[Event]) -> None:
+        with translated():
+            async with self._pool.acquire() as connection, connection.transaction():
+                for episode, source in _episodes(await self._still_there(connection, events)):
+                    await self._memories.remember(episode, kind="episodic", source=source, connection=connection)
 
     async def _keep(
         self, statement: str, cycle_id: UUID, *values: Any, connection: AnyConnection | None = None
@@ -223,6 +238,10 @@ class ProactiveLoop:
 def _tells(event: Event) -> bool:
     """Whether somebody says something in it: a run of a schedule only repeats what was said when it was asked for."""
     return event.kind == "message_handled" and not event.payload.get("is_run", False)
+
+
+def _episodes(events: Sequence[Event]) -> tuple[tuple[str, str], ...]:
+    return tuple(_episode(event) for event in events if event.kind == "message_handled")
 
 
 def _episode(event: Event) -> tuple[str, str]:

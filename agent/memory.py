@@ -46,16 +46,24 @@ class Memories:
         self._reinforced_at = time.monotonic()
 
     async def remember(
-        self, content: str, *, kind: str, source: str, importance: float = 0.5, message_id: UUID | None = None
+        self,
+        content: str,
+        *,
+        kind: str,
+        source: str,
+        importance: float = 0.5,
+        message_id: UUID | None = None,
+        connection: AnyConnection | None = None,
     ) -> UUID | None:
         """Keep `content` (cut at 20,000 characters), learnt in a message; None when the source had told it already.
 
+        With a `connection`, within the caller's transaction.
         It is found by its words at once, by its meaning after the next `tend`. Raises `Superseded` when a newer launch owns
         the employee: then nothing was kept.
         """
         content = content[:MAX_CONTENT]
         with translated():
-            row = await self._pool.fetchrow(
+            row = await (connection or self._pool).fetchrow(
                 SQL.remember,
                 new_id(),
                 kind,

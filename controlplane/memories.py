@@ -52,6 +52,7 @@ class Memories:
         with translated():
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute(SQL.forget_events, employee.employee_id, by, value)
+                await connection.execute(SQL.hold_beliefs, employee.employee_id)
                 believed = await connection.fetch(SQL.forget_beliefs, employee.employee_id, by, value)
                 rows = await connection.fetch(SQL.forget, employee.employee_id, by, value, MAX_FORGOTTEN)
                 answer = pb.ForgetResponse(

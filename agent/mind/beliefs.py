@@ -21,6 +21,7 @@ class Beliefs:
     def __init__(self, pool: Pool, identity: Identity) -> None:
         self._pool, self._identity = pool, identity
         self._held: dict[Key, Belief] | None = None
+        self._reading: object = None
 
     async def about(self, text: str, limit: int) -> list[tuple[Belief, float]]:
         """At most `limit` beliefs whose subject `text` names, with what is left of their confidence.
@@ -45,9 +46,9 @@ class Beliefs:
         known = {row["source"] for row in rows}
         return [source for source in sources if source not in known]
 
-    async def revisions(self, seen: Iterable[Observation]) -> list[Revised]:
+    async def revisions(self, connection: AnyConnection, seen: Iterable[Observation]) -> list[Revised]:
         """What these observations and the time make of what is held; nothing is changed yet."""
-        held, now = dict(await self._loaded()), datetime.now(UTC)
+        held, now = dict(await self._loaded(connection)), datetime.now(UTC)
         changes = []
         for one in seen:
             change = revised(held.get((compared(one.subject), compared(one.predicate))), one, now)
@@ -55,9 +56,12 @@ class Beliefs:
             changes.append(change)
         return [*changes, *settled(held, now)]
 
-    async def write(self, connection: AnyConnection, cycle_id: UUID, changes: Iterable[Revised]) -> None:
-        """Write the changes within the caller's transaction; raises `Superseded`. `took` is to follow its commit."""
-        identity = self._identity
+    async def write(self, connection: AnyConnection, cycle_id: UUID, changes: Iterable[Revised]) -> list[Revised]:
+        """Write the changes within the caller's transaction, but for those of beliefs that were forgotten meanwhile.
+
+        Returns those that were written; raises `Superseded`. `took` is to follow the commit, `reread` a failure.
+        """
+        identity, kept = self._identity, []
         for one in changes:
             belief, us = one.belief, (identity.employee_id, identity.epoch, one.belief.belief_id)
             told = (belief.subject, belief.predicate, belief.object, belief.confidence)
@@ -68,6 +72,11 @@ class Beliefs:
                 written = await connection.fetchval(SQL.hold, *us, *belief.key, *told, *standing, belief.promoted)
             if written is None:
                 raise Superseded("a newer launch owns this employee")
+            if written:
+                kept.append(one)
+            else:
+                self.reread()
+        return kept
 
     def took(self, changes: Iterable[Revised]) -> None:
         """Hold what was written."""
@@ -80,13 +89,17 @@ class Beliefs:
                 self._held[one.belief.key] = one.belief
 
     def reread(self) -> None:
-        """Somebody may have had something forgotten: read what is held anew before it is next used."""
-        self._held = None
+        """The table may have changed otherwise: read what is held anew before it is next used."""
+        self._held = self._reading = None
 
-    async def _loaded(self) -> dict[Key, Belief]:
-        if self._held is None:
-            with translated():
-                rows = await self._pool.fetch(SQL.beliefs, self._identity.employee_id)
-            beliefs = [Belief(**row) for row in rows]
-            self._held = {belief.key: belief for belief in beliefs}
-        return self._held
+    async def _loaded(self, connection: AnyConnection | None = None) -> dict[Key, Belief]:
+        if self._held is not None:
+            return self._held
+        self._reading = reading = object()
+        with translated():
+            rows = await (connection or self._pool).fetch(SQL.beliefs, self._identity.employee_id)
+        beliefs = [Belief(**row) for row in rows]
+        held = {belief.key: belief for belief in beliefs}
+        if self._reading is reading:  # nobody asked meanwhile to have it read anew
+            self._held = held
+        return held

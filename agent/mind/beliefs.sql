@@ -8,27 +8,35 @@ WHERE employee_id = $1;
 SELECT DISTINCT source FROM belief_changes WHERE employee_id = $1 AND source = ANY ($2::text[]);
 
 -- name: hold
--- Keeps a belief as it is now, and what happened to it; fenced. Nothing: a newer launch owns the employee.
+-- Keeps a belief as it is now, and what happened to it; fenced. Only one that is formed comes anew: what was forgotten meanwhile stays
+-- so. Whether it is held; no row when a newer launch owns the employee.
 WITH fence AS MATERIALIZED (
   SELECT employee_id, tenant_id FROM employee_epochs WHERE employee_id = $1 AND epoch = $2 FOR KEY SHARE
+), known AS MATERIALIZED (
+  SELECT b.belief_id FROM beliefs b, fence WHERE b.belief_id = $3 AND b.employee_id = fence.employee_id FOR UPDATE OF b
+), held AS (
+  INSERT INTO beliefs (belief_id, tenant_id, employee_id, subject_key, predicate_key, subject, predicate, object, confidence,
+    importance, supported_at, promoted)
+  SELECT $3, tenant_id, employee_id, $4, $5, $6, $7, $8, $9, $10, $11, $16 FROM fence
+  WHERE $12 = 'formed' OR EXISTS (SELECT FROM known)
+  ON CONFLICT (employee_id, subject_key, predicate_key) DO UPDATE SET object = excluded.object, confidence = excluded.confidence,
+    importance = excluded.importance, supported_at = excluded.supported_at, promoted = excluded.promoted
+  RETURNING tenant_id, employee_id
 ), changed AS (
   INSERT INTO belief_changes (belief_id, tenant_id, employee_id, cycle_id, change, subject, predicate, object, confidence, why, source)
-  SELECT $3, tenant_id, employee_id, $14, $12, $6, $7, $8, $9, $13, $15 FROM fence
+  SELECT $3, tenant_id, employee_id, $14, $12, $6, $7, $8, $9, $13, $15 FROM held
 )
-INSERT INTO beliefs (belief_id, tenant_id, employee_id, subject_key, predicate_key, subject, predicate, object, confidence,
-  importance, supported_at, promoted)
-SELECT $3, tenant_id, employee_id, $4, $5, $6, $7, $8, $9, $10, $11, $16 FROM fence
-ON CONFLICT (employee_id, subject_key, predicate_key) DO UPDATE SET object = excluded.object, confidence = excluded.confidence,
-  importance = excluded.importance, supported_at = excluded.supported_at, promoted = excluded.promoted
-RETURNING belief_id;
+SELECT EXISTS (SELECT FROM held) AS held FROM fence;
 
 -- name: drop
--- Believes something no longer; fenced. Nothing: a newer launch owns the employee.
+-- Believes something no longer; fenced. Whether it was held; no row when a newer launch owns the employee.
 WITH fence AS MATERIALIZED (
   SELECT employee_id, tenant_id FROM employee_epochs WHERE employee_id = $1 AND epoch = $2 FOR KEY SHARE
 ), gone AS (
   DELETE FROM beliefs b USING fence WHERE b.belief_id = $3 AND b.employee_id = fence.employee_id
+  RETURNING b.tenant_id, b.employee_id
+), changed AS (
+  INSERT INTO belief_changes (belief_id, tenant_id, employee_id, cycle_id, change, subject, predicate, object, confidence, why, source)
+  SELECT $3, tenant_id, employee_id, $10, $8, $4, $5, $6, $7, $9, '' FROM gone
 )
-INSERT INTO belief_changes (belief_id, tenant_id, employee_id, cycle_id, change, subject, predicate, object, confidence, why, source)
-SELECT $3, tenant_id, employee_id, $10, $8, $4, $5, $6, $7, $9, '' FROM fence
-RETURNING belief_id;
+SELECT EXISTS (SELECT FROM gone) AS gone FROM fence;

@@ -13,12 +13,16 @@ from agent.local import LocalGateway
 from agent.loop import LoopTimes, ProactiveLoop
 from agent.memory import Memories
 from agent.mind.beliefs import Beliefs
-from agent.models.interface import ModelError, ModelRefused, ModelRequest, ModelUnavailable
+from agent.models.interface import ModelError, ModelRefused, ModelRequest, ModelResponse, ModelUnavailable, TextSink
 from agent.models.offline import OfflineModel
 from agent.models.scripted import ScriptedModel
+from controlplane.auth import Operator
+from controlplane.memories import Memories as OperatedMemories
 from empla.store.connect import connect
+from empla.store.errors import StoreUnavailable
 from empla.store.ids import new_id
 from empla.store.roles import employee_dsn
+from empla.v1 import control_pb2
 from empla.v1 import gateway_pb2 as pb
 from tests.integration.agent.conftest import Office
 
@@ -217,6 +221,85 @@ async def test_another_conversation_is_answered_from_what_was_told(office: Offic
         await told(office, gateway, "When does Acme renew?", conversation="two")
     [request] = [one for one in model.requests if one.output is None][:1]
     assert "renewal date of Acme: 1 May 2027 (confidence 0.60)" in request.messages[-1].text
+
+
+class Forgetful(ScriptedModel):
+    """While it reads what happened, an operator has something forgotten."""
+
+    def __init__(self, office: Office, answer: str, **what: str) -> None:
+        super().__init__([answer])
+        self._office, self._what = office, what
+
+    async def generate(self, request: ModelRequest, on_text: TextSink | None = None) -> ModelResponse:
+        await forget(self._office, **self._what)
+        return await super().generate(request, on_text)
+
+
+async def forget(office: Office, **what: str) -> None:
+    request = control_pb2.ForgetRequest(employee=office.record.name, **what)
+    await OperatedMemories(office.pool).forget(office.record, request, Operator("op", control_pb2.SCOPE_ADMIN, None))
+
+
+async def left(office: Office) -> int:
+    """How many memories, beliefs and changes of beliefs there are."""
+    tables = ("memories", "beliefs", "belief_changes")
+    return sum([await office.pool.fetchval(f"SELECT count(*) FROM {table}") for table in tables])
+
+
+async def test_what_is_forgotten_while_a_cycle_reads_it_stays_forgotten(office: Office):
+    async with thinking(office) as mind:
+        with pytest.raises(ModelUnavailable):
+            await mind.perceives(ModelUnavailable("overloaded"))
+        mind.loop.model = Forgetful(office, proposing(("Acme", "12k", 0.6)), person="ada")
+        await mind.loop.cycle()
+    assert await left(office) == 0
+    assert (await mind.cycles())[-1]["intention"] == {}
+
+
+async def test_what_is_forgotten_before_a_cycle_acts_is_not_remembered(office: Office, monkeypatch: pytest.MonkeyPatch):
+    async with thinking(office) as mind:
+        act = mind.loop._act
+
+        async def late(*arguments: Any) -> None:
+            await forget(office, person="ada")
+            await act(*arguments)
+
+        monkeypatch.setattr(mind.loop, "_act", late)
+        await mind.perceives(proposing(("Acme", "12k", 0.6)))
+    assert await office.pool.fetchval("SELECT count(*) FROM memories") == 0
+
+
+async def test_a_forgotten_belief_is_not_confirmed_from_what_was_kept_warm(office: Office):
+    async with thinking(office) as mind:
+        await mind.perceives(proposing(("Acme", "12k", 0.6)))
+        with pytest.raises(ModelUnavailable):
+            await mind.perceives(ModelUnavailable("overloaded"))
+        mind.loop.model = Forgetful(office, proposing(("Acme", "12k", 0.6)), subject="Acme")
+        await mind.loop.cycle()
+        assert await mind.held() == []
+        assert await mind.changes() == []
+        assert await mind.beliefs.about("How is Acme?", 5) == []
+
+
+async def test_a_commit_whose_answer_is_lost_leaves_no_other_beliefs_than_the_table_has(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+):
+    async with thinking(office) as mind:
+        await mind.perceives(proposing())
+        write = mind.beliefs.write
+
+        async def lost(connection: Any, *arguments: Any) -> None:
+            await write(connection, *arguments)
+            await connection.execute("COMMIT")
+            raise StoreUnavailable("lost")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(mind.beliefs, "write", lost)
+            with pytest.raises(StoreUnavailable):
+                await mind.perceives(proposing(("Acme", "12k", 0.6)))
+        await mind.perceives(proposing(("Acme", "12k", 0.5)))
+        assert await mind.held() == [("Acme", "12k", 0.8)]
+        assert await mind.changes() == ["formed", "confirmed"]
 
 
 async def test_a_run_of_a_schedule_makes_nothing_surer(office: Office):
