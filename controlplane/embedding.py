@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from itertools import batched
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
@@ -22,6 +23,8 @@ from controlplane.settings import Settings
 DIMENSIONS = 384
 MAX_TEXTS = 256
 MAX_TEXT_BYTES = 8 * 1024
+TURN = 32
+"""Texts that the local model makes for one caller before it is the next one's turn: as many as an employee sends at once."""
 MAX_CALLS = 8
 """Of one employee at once: a flood of one delays no other."""
 OPENAI_MODEL = "text-embedding-3-small"
@@ -131,7 +134,8 @@ async def embedding(settings: Settings) -> AsyncIterator[Embedding]:
 class LocalModel:
     """multilingual-e5-small, loaded at first use and run by one thread of its own, which leaves Python to the others.
 
-    Texts are done one by one, and one of those that are to be found at a time: a question waits for one text at most.
+    Texts are done one by one, and a question waits for one text at most. Who has several to be found gets `TURN` of them
+    done before the next who asks: if all went on side by side, of many none would be done in time.
     """
 
     name = LOCAL_MODEL
@@ -150,11 +154,13 @@ class LocalModel:
 
     async def embed(self, texts: Sequence[str], *, query: bool) -> Vectors:
         """See `Embedder.embed`."""
-        return [await (self._run(text, query=True) if query else self._passage(text)) for text in texts]
-
-    async def _passage(self, text: str) -> list[float]:
-        async with self._passages:
-            return await self._run(text, query=False)
+        if query:
+            return [await self._run(text, query=True) for text in texts]
+        vectors: Vectors = []
+        for turn in batched(texts, TURN, strict=False):
+            async with self._passages:
+                vectors += [await self._run(text, query=False) for text in turn]
+        return vectors
 
     async def _run(self, text: str, *, query: bool) -> list[float]:
         try:

@@ -84,6 +84,20 @@ async def test_a_question_does_not_wait_for_all_that_is_to_be_kept():
             assert len(done) <= 2
 
 
+async def test_of_several_who_keep_much_the_first_is_done_before_the_next_begins(monkeypatch: pytest.MonkeyPatch):
+    with LocalModel() as model:
+        vector, begun = model._vector, list[str]()
+
+        def noted(text: str, query: bool) -> list[float]:
+            begun.append(text)
+            return vector(text, query)
+
+        monkeypatch.setattr(model, "_vector", noted)
+        both = [["a1", "a2", "a3"], ["b1", "b2", "b3"]]
+        await asyncio.gather(*[model.embed(texts, query=False) for texts in both])
+    assert begun == [*both[0], *both[1]]
+
+
 async def test_the_event_loop_goes_on_while_a_text_is_embedded():
     with LocalModel() as model:
         await model.embed(["warm"], query=True)
