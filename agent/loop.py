@@ -94,7 +94,11 @@ class ProactiveLoop:
             pause = self.times.cycle
             try:
                 async with asyncio.timeout(self.times.max_cycle):
-                    await self.cycle()
+                    try:
+                        await self.cycle()
+                    except ModelError:
+                        await self._memories.tend()  # which needs no such model; there is a pause before the next
+                        raise
                     if await self._memories.tend():
                         self.wake()
                 self._outage.over()
@@ -129,6 +133,8 @@ class ProactiveLoop:
         except (StoreUnavailable, Superseded):
             raise
         except BaseException as error:
+            if isinstance(error, ModelError):
+                await self._act(events)  # what happened is remembered all the same; what it tells is read later
             # The next cycle closes what stays open. A cancellation must not turn into another error.
             quiet = (StoreUnavailable,) if isinstance(error, Exception) else (StoreUnavailable, Superseded)
             with suppress(*quiet):

@@ -178,9 +178,30 @@ async def test_a_model_that_is_away_is_asked_again_later(office: Office):
     async with thinking(office) as mind:
         with pytest.raises(ModelUnavailable):
             await mind.perceives(ModelUnavailable("overloaded"))
+        assert len(await mind.memories.recall("news", deadline=0)) == 1
         assert await mind.again(proposing(("Acme", "12k", 0.6))) == "acted"
         assert await mind.held() == [("Acme", "12k", 0.6)]
     assert [cycle["outcome"] for cycle in await mind.cycles()] == ["failed", "acted"]
+
+
+async def test_a_model_that_is_away_keeps_no_memory_from_being_tended(office: Office, monkeypatch: pytest.MonkeyPatch):
+    async with thinking(office) as mind:
+        with pytest.raises(ModelUnavailable):
+            await mind.perceives(ModelUnavailable("overloaded"))
+        mind.loop.model = ScriptedModel([ModelUnavailable("overloaded")])
+        tended = asyncio.Event()
+
+        async def tend() -> bool:
+            tended.set()
+            return False
+
+        monkeypatch.setattr(mind.memories, "tend", tend)
+        running = asyncio.create_task(mind.loop.run())
+        async with asyncio.timeout(60):
+            await tended.wait()
+        running.cancel()
+        await asyncio.wait([running])
+    assert {cycle["outcome"] for cycle in await mind.cycles()} == {"failed"}
 
 
 async def test_what_thinking_costs_is_kept_with_the_cycle(office: Office):
