@@ -15,7 +15,7 @@ from uuid import UUID
 
 from controlplane.errors import ControlError
 from controlplane.receiver import Arrival, Receiver, Written
-from empla.schedules import ImpossibleSchedule, Timing, timing
+from empla.schedules import RUN, ImpossibleSchedule, Timing, timing
 from empla.store.connect import AnyConnection, Connection, Pool, connect_once, load_queries, translated
 from empla.store.errors import StoreUnavailable
 from empla.store.outage import Outage
@@ -182,7 +182,7 @@ def _arrival(row: Any, due: datetime) -> Arrival:
         sender=row["sender"],
         text=row["instruction"],
         conversation=row["conversation"],
-        metadata={"schedule": schedule},
+        metadata={RUN: schedule},
     )
 
 

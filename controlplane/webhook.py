@@ -59,7 +59,7 @@ class Delivery(BaseModel):
     """The body. `event_id` names the delivery: the same one again is the same message.
 
     `employee` is needed where the channel has no employee of its own. `metadata` is the channel's, at most 16 KiB and 16
-    levels; `auto_submitted` and `from_self` have a meaning to employees, `empla:content` is reserved.
+    levels; `auto_submitted` and `from_self` have a meaning to employees, `empla:content` and `empla:schedule` are reserved.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)

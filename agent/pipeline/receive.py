@@ -8,6 +8,7 @@ from uuid import UUID
 
 from agent.pipeline.step import Done, Step, Work
 from agent.pipeline.units import Place
+from empla.schedules import RUN
 
 MAX_WORKED_CHARACTERS = 64 * 1024
 """More is cut before a model sees it; the stored message stays whole."""
@@ -66,7 +67,7 @@ def withheld_because(metadata: dict[str, Any], text: str) -> str:
 
 def is_run(metadata: Mapping[str, Any]) -> bool:
     """Whether a message is the run of a schedule: in its sender's name, and nothing that the sender says now."""
-    return "schedule" in metadata
+    return RUN in metadata
 
 
 def injection_score(text: str) -> int:

@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
+RUN = "empla:schedule"
+"""The name in a message's metadata that tells a run of a schedule; nobody else may use it."""
 KINDS = ("at", "every", "cron")
 CATCH_UP = ("latest", "all", "none")
 """What is done of the runs that were missed; the first is usual."""

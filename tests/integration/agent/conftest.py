@@ -24,6 +24,7 @@ from controlplane.gateway import SQL as GATEWAY_SQL
 from controlplane.gateway import as_deliver, configuration
 from controlplane.profiles import shipped_profile
 from controlplane.receiver import Arrival, Receiver
+from empla.schedules import RUN
 from empla.store.connect import Pool
 from empla.store.ids import new_id
 from empla.store.roles import create_employee_role, employee_dsn
@@ -44,17 +45,26 @@ class Office:
 
     async def store(self, text: str, *, conversation: str = "", event_id: str = "", **metadata: Any) -> UUID:
         """Store a message as the Receiver does."""
-        arrival = Arrival(
+        arrival = self._arrival(text, conversation, event_id or new_id().hex, metadata)
+        return (await Receiver(self.pool, lambda *_: None).store(arrival)).message_id
+
+    async def store_run(self, text: str, *, conversation: str = "") -> UUID:
+        """Store a run of a schedule as Firing does."""
+        arrival = self._arrival(text, conversation, f"schedule:{new_id()}", {RUN: {"name": "daily"}})
+        async with self.pool.acquire() as connection, connection.transaction():
+            return (await Receiver(self.pool, lambda *_: None).write(connection, arrival)).stored.message_id
+
+    def _arrival(self, text: str, conversation: str, event_id: str, metadata: dict[str, Any]) -> Arrival:
+        return Arrival(
             tenant_id=self.record.tenant_id,
             channel_id=self.channel_id,
             employee_id=self.record.employee_id,
-            event_id=event_id or new_id().hex,
+            event_id=event_id,
             sender="ada@example.com",
             text=text,
             conversation=conversation,
             metadata=metadata,
         )
-        return (await Receiver(self.pool, lambda *_: None).store(arrival)).message_id
 
     async def launch(self) -> Identity:
         """The next epoch."""

@@ -328,7 +328,8 @@ async def test_a_run_of_a_schedule_makes_nothing_surer(office: Office):
     async with office.employee(ScriptedModel(), mind=mind) as gateway:
         await told(office, gateway, "The budget of Acme is 12k.")
         await until_held(office, 1)
-        await told(office, gateway, "The budget of Acme is 12k.", schedule={"name": "daily"})
+        await office.store_run("The budget of Acme is 12k.")
+        await office.deliver_all(gateway)
         async with asyncio.timeout(60):
             while await office.pool.fetchval("SELECT count(*) FROM memories WHERE kind = 'episodic'") < 2:
                 await asyncio.sleep(0.05)
@@ -336,7 +337,7 @@ async def test_a_run_of_a_schedule_makes_nothing_surer(office: Office):
     assert len(mind.requests) == 1
 
 
-async def told(office: Office, gateway: Any, text: str, **where: Any) -> None:
+async def told(office: Office, gateway: Any, text: str, **where: str) -> None:
     message_id = await office.store(text, **where)
     await office.deliver_all(gateway)
     async with asyncio.timeout(60):

@@ -166,7 +166,7 @@ async def test_a_run_of_a_schedule_waits_for_its_own_turn(office: Office, when_b
     policy(office, when_busy)
     model = Noting(0)
     async with busy(office, model, later) as (gateway, ids):
-        ids.append(await office.store("run", conversation="thread", schedule={"name": "daily"}))
+        ids.append(await office.store_run("run", conversation="thread"))
         await office.deliver_all(gateway)
         await asyncio.sleep(0.5)  # for what it must not do
         model.released.set()

@@ -13,6 +13,7 @@ import pytest
 from controlplane import firing as firing_module
 from controlplane.firing import MOST_AT_ONCE, MOST_CAUGHT_UP, Firing, event_id
 from controlplane.receiver import Arrival, Receiver
+from empla.schedules import RUN
 from empla.store.connect import Pool
 from empla.store.errors import StoreUnavailable
 from tests.conftest import Database
@@ -76,7 +77,7 @@ async def test_a_run_is_a_message_of_who_asked_for_it(office: Office):
     [message] = await office.messages()
     assert message["event_id"] == f"schedule:{schedule_id}:2027-05-03T12:00:00Z" == event_id(schedule_id, NOON)
     assert (message["external_id"], message["sender"], message["body"]) == ("thread-1", "ada", "what is 1 + 1?")
-    assert message["metadata"]["schedule"]["due_at"] == NOON.isoformat()
+    assert message["metadata"][RUN]["due_at"] == NOON.isoformat()
     assert office.told == [message["message_id"]]
     assert await office.runs(schedule_id) == {"fired": [NOON], "missed": []}
     assert (await office.row(schedule_id))["next_at"] == NOON + HOUR

@@ -6,6 +6,7 @@ import pytest
 
 from controlplane.errors import Invalid, TooLarge
 from controlplane.receiver import CONTENT, MAX_METADATA_DEPTH, Arrival, Receiver
+from empla.schedules import RUN
 from empla.store.ids import new_id
 from tests.conftest import Database
 from tests.factories import add_channel, add_employee, add_tenant
@@ -38,6 +39,7 @@ async def store(database: Database, **fields: Any) -> None:
         {"\udc00": 1},
         {"a": object()},
         {CONTENT: "of a channel"},
+        {RUN: {}},
     ],
 )
 async def test_metadata_that_could_not_be_delivered_is_refused(database: Database, metadata: dict[str, Any]):
