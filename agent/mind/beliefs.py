@@ -1,18 +1,16 @@
 """The beliefs of one employee: read once and kept warm, for nobody else changes them, save who has one forgotten."""
 
-import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
 from agent.errors import Superseded
 from agent.identity import Identity
-from agent.mind.revision import Belief, Change, Key, Observation, Revised, compared, revised, settled
+from agent.mind.revision import WORD, Belief, Change, Key, Observation, Revised, compared, revised, settled
 from empla.beliefs import DROPPED_BELOW
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
 
 SQL = load_queries("agent.mind", "beliefs.sql")
-_WORD = re.compile(r"\w+")
 
 
 class Beliefs:
@@ -29,8 +27,8 @@ class Beliefs:
         What is surest and matters most comes first.
         """
         held, now = await self._loaded(), datetime.now(UTC)
-        said = set(_WORD.findall(compared(text, len(text))))
-        named = [(one, one.confidence_at(now)) for one in held.values() if said.issuperset(_WORD.findall(one.key[0]))]
+        said = set(WORD.findall(compared(text, len(text))))
+        named = [(one, one.confidence_at(now)) for one in held.values() if said.issuperset(WORD.findall(one.key[0]))]
         alive = [(one, confidence) for one, confidence in named if confidence >= DROPPED_BELOW]
         return sorted(alive, key=lambda found: found[1] * (0.5 + found[0].importance), reverse=True)[:limit]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from agent.mind.revision import Belief, Observation, compared
+from agent.mind.revision import WORD, Belief, Observation, compared
 from agent.models.interface import ChatMessage, Model, ModelOutputInvalid, ModelRequest, storable
 from agent.prompts import mark
 
@@ -78,7 +78,7 @@ def _checked(proposal: Proposal, events: Sequence[Happened]) -> Extracted:
     for one in proposal.beliefs:
         if one.event > len(events):
             refused.append(storable(f"{one.subject} / {one.predicate}: there is no event {one.event}"[:500]))
-        elif not compared(one.subject) or not compared(one.predicate):
+        elif not WORD.search(compared(one.subject)) or not compared(one.predicate):
             refused.append(f"{one.subject!r} / {one.predicate!r}: says nothing"[:500])
         else:
             source = events[one.event - 1].source

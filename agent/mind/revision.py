@@ -18,6 +18,8 @@ MOST_OF_ONE = 0.8
 MOST = 0.99
 MAX_HELD = 1000
 MAX_KEY = 400
+WORD = re.compile(r"\w+")
+"""What a text is told by that is about the subject of a belief."""
 _ARTICLE = re.compile(r"^(?:the|a|an) (?=.)")
 
 type Key = tuple[str, str]

@@ -154,6 +154,7 @@ async def test_what_nobody_confirms_is_dropped_and_told_no_more(office: Office):
         (proposing(("Acme", "12k", 0.5)).replace('"event": 1', '"event": 4'), "there is no event 4"),
         (proposing(("A\x00", "12k", 0.5)).replace('"event": 1', '"event": 4'), "there is no event 4"),
         (proposing((" ... ", "12k", 0.5)), "says nothing"),
+        (proposing(("🚀", "12k", 0.5)), "says nothing"),  # it would be told with every message
         (ModelRefused("no such model"), "ModelRefused: no such model"),
     ],
 )
