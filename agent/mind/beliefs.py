@@ -60,7 +60,7 @@ class Beliefs:
         Returns those that were written; raises `Superseded`. `took` is to follow the commit, `reread` a failure.
         """
         identity, kept = self._identity, []
-        for one in changes:
+        for one in sorted(changes, key=lambda one: one.belief.belief_id):  # as whoever forgets some locks them
             belief, us = one.belief, (identity.employee_id, identity.epoch, one.belief.belief_id)
             told = (belief.subject, belief.predicate, belief.object, belief.confidence)
             if one.change is Change.DROPPED:

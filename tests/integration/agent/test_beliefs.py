@@ -303,6 +303,27 @@ async def test_a_forgotten_belief_is_not_confirmed_from_what_was_kept_warm(offic
         assert await mind.beliefs.about("How is Acme?", 5) == []
 
 
+async def test_forgetting_waits_for_a_cycle_that_changes_the_same(office: Office, monkeypatch: pytest.MonkeyPatch):
+    async with thinking(office) as mind, asyncio.TaskGroup() as others:
+        await mind.perceives(proposing(("Acme", "12k", 0.6)))
+        write = mind.beliefs.write
+
+        async def overtaken(*arguments: Any) -> Any:
+            kept = await write(*arguments)
+            others.create_task(forget(office, subject="Acme"))
+            async with asyncio.timeout(60):
+                while not await office.pool.fetchval(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                ):
+                    await asyncio.sleep(0.05)
+            return kept
+
+        monkeypatch.setattr(mind.beliefs, "write", overtaken)
+        await mind.perceives(proposing(("Acme", "12k", 0.6)))
+    assert await mind.held() == []
+    assert await mind.changes() == []
+
+
 async def test_a_commit_whose_answer_is_lost_leaves_no_other_beliefs_than_the_table_has(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ):
