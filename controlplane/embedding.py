@@ -157,7 +157,7 @@ class LocalModel:
         if query:
             return [await self._run(text, query=True) for text in texts]
         vectors: Vectors = []
-        for turn in batched(texts, TURN, strict=False):
+        for turn in batched(texts, TURN):
             async with self._passages:
                 vectors += [await self._run(text, query=False) for text in turn]
         return vectors
