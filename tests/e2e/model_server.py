@@ -65,8 +65,8 @@ class ModelServer:
             self._on_poison()
         if last["role"] == "tool":
             return self._answer("I did that: ", last["content"])
-        # The message comes after what memory holds on it.
-        if not (tasks := _TASK.findall(last["content"])):
+        # What memory holds on the message stands before it.
+        if not (tasks := _TASK.findall(last["content"].rpartition('<data kind="message"')[2])):
             return self._answer("Good ", "day.")
         name, arguments = _called(*tasks[-1])
         return [*openai_call(0, "call-1", name, json.dumps(arguments)), *openai_end("tool_calls")]

