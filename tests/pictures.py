@@ -30,6 +30,7 @@ def pdf_text(data: bytes) -> str:
 
 def _inflated(data: bytes) -> bytes:
     try:
-        return zlib.decompress(data)
+        # One that ends in \r loses it to the line end before "endstream", and is whole but for its checksum.
+        return zlib.decompressobj().decompress(data)
     except zlib.error:
         return data
