@@ -354,22 +354,30 @@ class LoopSettings(_message.Message):
     CYCLE_SECONDS_FIELD_NUMBER: _builtins.int
     ERROR_BACKOFF_SECONDS_FIELD_NUMBER: _builtins.int
     MAX_CYCLE_SECONDS_FIELD_NUMBER: _builtins.int
+    ACTIVE_HOURS_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
     cycle_seconds: _builtins.int
     """0: 300"""
     error_backoff_seconds: _builtins.int
     """0: 60"""
     max_cycle_seconds: _builtins.int
     """0: 120"""
+    active_hours: _builtins.str
+    """When it begins work of its own, such as "Mon-Fri 08:00-12:00, 13:00-18:00, Sat 22:00-02:00"; empty: always."""
+    time_zone: _builtins.str
+    """IANA name, of active_hours; empty: UTC"""
     def __init__(
         self,
         *,
         cycle_seconds: _builtins.int = ...,
         error_backoff_seconds: _builtins.int = ...,
         max_cycle_seconds: _builtins.int = ...,
+        active_hours: _builtins.str = ...,
+        time_zone: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cycle_seconds", b"cycle_seconds", "error_backoff_seconds", b"error_backoff_seconds", "max_cycle_seconds", b"max_cycle_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_hours", b"active_hours", "cycle_seconds", b"cycle_seconds", "error_backoff_seconds", b"error_backoff_seconds", "max_cycle_seconds", b"max_cycle_seconds", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
