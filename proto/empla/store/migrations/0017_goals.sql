@@ -6,6 +6,7 @@
 
 ALTER TABLE channels DROP CONSTRAINT channels_kind_check, ADD CONSTRAINT channels_kind_check
   CHECK (kind IN ('api', 'webhook', 'slack', 'teams', 'google_chat', 'email', 'own'));
+CREATE UNIQUE INDEX channels_own ON channels (tenant_id) WHERE kind = 'own';
 
 CREATE TABLE goals (
   goal_id      uuid PRIMARY KEY,
@@ -139,13 +140,14 @@ CREATE TRIGGER legal_edge BEFORE UPDATE OF state ON intentions FOR EACH ROW
 CREATE TRIGGER legal_edge BEFORE UPDATE OF state ON intention_steps FOR EACH ROW
   WHEN (NOT is_legal_edge('intention_step', OLD.state, '', NEW.state, '')) EXECUTE FUNCTION refuse_edge('intention_step');
 
--- The control plane begins a step when it hears of it.
+-- The control plane begins a step when it hears of it. Beginning it tells nobody.
 CREATE FUNCTION tell_of_steps() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   NOTIFY empla_steps;
   RETURN NULL;
 END $$;
-CREATE TRIGGER told AFTER UPDATE OF state ON intention_steps FOR EACH STATEMENT EXECUTE FUNCTION tell_of_steps();
+CREATE TRIGGER told AFTER UPDATE OF state ON intention_steps FOR EACH ROW
+  WHEN (NEW.state = 'ready') EXECUTE FUNCTION tell_of_steps();
 
 GRANT SELECT ON goals, goal_changes, intentions, intention_steps, planning TO empla_employee;
 GRANT UPDATE (state, progress, reason, assessed_at, ended_at) ON goals TO empla_employee;
