@@ -303,6 +303,7 @@ def _launch_settings(settings: Settings, dsn: str) -> LaunchSettings:
     model: dict[str, Any] = {
         "model_provider": settings.model_provider,
         "model_name": settings.model_name,
+        "model_mind": settings.model_mind,
         "openai_base_url": settings.openai_base_url,
         "model_prices": {name: price.model_dump() for name, price in settings.model_prices.items()},
     }
