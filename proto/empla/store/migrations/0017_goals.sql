@@ -96,6 +96,7 @@ CREATE TABLE intention_steps (
   FOREIGN KEY (message_id, employee_id, tenant_id) REFERENCES inbound_messages (message_id, employee_id, tenant_id)
 );
 CREATE INDEX intention_steps_ready ON intention_steps (ready_at) WHERE state = 'ready';
+CREATE INDEX intention_steps_begun ON intention_steps (employee_id) WHERE state IN ('ready', 'running');
 CREATE INDEX intention_steps_by_message ON intention_steps (message_id) WHERE message_id IS NOT NULL;
 
 -- When an employee planned last, and why it has to plan again; '' when nothing asks for it.
