@@ -88,8 +88,8 @@ class Mind:
         await Stepping(self.office.pool, Receiver(self.office.pool, lambda *_: None)).begin_ready()
         return outcome
 
-    async def happens(self, asked: str = "news") -> None:
-        said = {"message_id": new_id().hex, "sender": "ada", "asked": asked, "answered": "noted"}
+    async def happens(self, asked: str = "news", *, answered: str = "noted", **more: bool) -> None:
+        said = {"message_id": new_id().hex, "sender": "ada", "asked": asked, "answered": answered} | more
         await self.office.pool.execute(
             "INSERT INTO employee_events (tenant_id, employee_id, kind, payload) VALUES ($1, $2, 'message_handled', $3)",
             self.office.record.tenant_id, self.office.record.employee_id, said,
@@ -229,6 +229,18 @@ async def test_a_measured_goal_moves_with_its_belief(office: Office):
             ("active", 0.3),
             ("achieved", 1.0),
         ]
+
+
+async def test_what_a_step_finds_out_is_believed(office: Office):
+    async with thinking(office) as mind:
+        mind.loop.model = OfflineModel()
+        await mind.happens("write to Bo", answered="The budget of Acme is 12k.")
+        await mind.happens("look up what Acme pays", answered="The budget of Acme is 20k.", step=True, is_run=True)
+        await mind.loop.cycle()
+    rows = await office.pool.fetch("SELECT object FROM beliefs")
+    assert [row["object"] for row in rows] == ["20k"]
+    episodes = await office.pool.fetch("SELECT content FROM memories ORDER BY content")
+    assert "I did of my own: look up what Acme pays\nWhat came out: The budget" in episodes[0]["content"]
 
 
 async def test_a_shift_of_what_matters_asks_for_a_plan(office: Office):
