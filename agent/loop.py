@@ -20,6 +20,7 @@ from agent.mind.planning import Plan, planned
 from agent.mind.revision import Change, Revised
 from agent.models.interface import Model, ModelError, ModelResponse
 from agent.models.metered import metering
+from agent.moments import PerceptionEnded, PerceptionStarted, cycling, tell, tell_health
 from empla.hours import ActiveHours
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
 from empla.store.errors import StoreUnavailable
@@ -122,15 +123,17 @@ class ProactiveLoop:
             try:
                 async with asyncio.timeout(self.times.max_cycle):
                     try:
-                        await self.cycle()
+                        await cycling(self.cycle())
                     except ModelError:
                         await self._memories.tend()  # which needs no such model; there is a pause before the next
                         raise
                     if await self._memories.tend():
                         self.wake()
                 self._outage.over()
+                tell_health("database")
             except StoreUnavailable as error:
                 self._outage.lasts(error)
+                tell_health("database", str(error))
                 pause = min(self.times.error_backoff, 5.0)
             except TimeoutError:
                 log.warning("a cycle took longer than %g s and was cancelled", self.times.max_cycle)
@@ -145,7 +148,9 @@ class ProactiveLoop:
     async def cycle(self) -> str:
         """One cycle; returns its outcome. When nothing happened and nothing is due, nothing is written."""
         self.phase = "perceive"
+        tell(PerceptionStarted)
         seen = await self._perceive()
+        tell(PerceptionEnded, events=len(seen.events) if seen else 0)
         if seen is None:
             return "nothing_to_do"
         cycle_id = await self._begin()
