@@ -1,7 +1,7 @@
 """Hooks: code of an operator's own that is told what happens in an employee, and cannot hold it up, fail it or change it.
 
 Each hook has a bounded queue and is given one moment after the other, in order, beside the employee's work. What it raises,
-what takes longer than its deadline, and what its queue has no room for is counted, logged, and told with the employee's health.
+what takes longer than its deadline, and what its queue has no room for is counted, logged, and reported with heartbeats.
 """
 
 import asyncio
@@ -153,8 +153,6 @@ class Running:
                 log.warning("hook %s has no room: moments are dropped until it has", self.hook.name)
             self._full = True
             self.counts.dropped += 1
-        else:
-            self._full = False
 
     async def run(self) -> None:
         """Call it with one moment after the other, until cancelled."""
@@ -163,6 +161,7 @@ class Running:
                 moment, parent = await self._queue.get()
                 await self._tell(moment, parent)
                 self._queue.task_done()
+                self._full = self._full and not self._queue.empty()
                 if self._thread is not None:
                     await self._thread.free.wait()  # else calls would pile up behind one that hangs
         finally:
