@@ -86,7 +86,9 @@ async def test_a_life_is_told_in_order(office: Office, told: Told):
     assert {one.conversation_id for one in (received, reply, ended)} == {row["conversation_id"]}
     assert 0 < reply.milliseconds <= ended.milliseconds
 
-    effects = await office.pool.fetch("SELECT capability, action, state FROM effects ORDER BY response_index, call_index")
+    effects = await office.pool.fetch(
+        "SELECT capability, action, state FROM effects ORDER BY response_index, call_index"
+    )
     calls = told.of(CapabilityCalled)
     assert [(one.capability, one.action, one.outcome) for one in calls] == [tuple(row) for row in effects]
     assert calls
