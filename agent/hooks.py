@@ -130,7 +130,7 @@ class Running:
 
     def __init__(self, hook: Hook) -> None:
         self.hook, self.counts = hook, Counts()
-        self._queue: asyncio.Queue[tuple[Moment, str]] = asyncio.Queue(MAX_WAITING)
+        self._queue: asyncio.Queue[Moment] = asyncio.Queue(MAX_WAITING)
         self._thread = None if iscoroutinefunction(hook.call) else OwnThread(f"hook {hook.name}")
         self._full = self._failing = False
 
@@ -144,10 +144,10 @@ class Running:
         """Whether its thread is still at a call whose deadline has passed."""
         return self._thread is not None and self._thread.left
 
-    def hear(self, moment: Moment, parent: str) -> None:
-        """Queue a moment of the trace `parent`; when there is no room it is dropped."""
+    def hear(self, moment: Moment) -> None:
+        """Queue a moment; when there is no room it is dropped."""
         try:
-            self._queue.put_nowait((moment, parent))
+            self._queue.put_nowait(moment)
         except asyncio.QueueFull:
             if not self._full:
                 log.warning("hook %s has no room: moments are dropped until it has", self.hook.name)
@@ -158,8 +158,7 @@ class Running:
         """Call it with one moment after the other, until cancelled."""
         try:
             while True:
-                moment, parent = await self._queue.get()
-                await self._tell(moment, parent)
+                await self._tell(await self._queue.get())
                 self._queue.task_done()
                 self._full = self._full and not self._queue.empty()
                 if self._thread is not None:
@@ -172,11 +171,11 @@ class Running:
         """Wait until it has been told of everything."""
         await self._queue.join()
 
-    async def _tell(self, moment: Moment, parent: str) -> None:
+    async def _tell(self, moment: Moment) -> None:
         started, limit = time.perf_counter(), asyncio.timeout(self.hook.deadline)
         self.counts.calls += 1
         try:
-            with telemetry.span(f"hook {self.hook.name}", parent, moment=type(moment).__name__):
+            with telemetry.span(f"hook {self.hook.name}", moment.trace, moment=type(moment).__name__):
                 async with limit:
                     await self._call(moment)
         except asyncio.CancelledError as error:
@@ -228,9 +227,8 @@ class Audience:
 
     def hear(self, moment: Moment) -> None:
         """See `Hearer.hear`."""
-        parent = telemetry.traceparent()
         for one in self._of(type(moment)):
-            one.hear(moment, parent)
+            one.hear(moment)
 
     def turned(self, part: str, *, healthy: bool) -> bool:
         """See `Hearer.turned`."""

@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 from uuid import UUID
 
 from agent.errors import ApprovalNeeded, EffectAmbiguous
+from empla import telemetry
 
 
 class Hearer(Protocol):
@@ -59,11 +60,15 @@ def _present() -> Hearer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Moment:
-    """Something that happened to the employee of this name and id, `at` a time in UTC. `milliseconds`: how long it took."""
+    """Something that happened to the employee of this name and id, `at` a time in UTC. `milliseconds`: how long it took.
+
+    `trace` is the W3C traceparent of what it was a part of, '' for nothing.
+    """
 
     employee: str = field(default_factory=lambda: _present().name)
     employee_id: UUID = field(default_factory=lambda: _present().employee_id)
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    trace: str = field(default_factory=telemetry.traceparent)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,50 +140,52 @@ class PlanningEnded(Moment):
     """The plan has come to so many new intentions."""
 
     intentions: int
-    milliseconds: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IntentionStarted(Moment):
-    """Work on an intention begins."""
+    """Work on an intention, a plan for a goal, begins."""
 
     intention_id: UUID
-    description: str
-    goal_id: UUID | None = None
+    title: str
+    goal_id: UUID
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IntentionEnded(Moment):
-    """Work on an intention is over, with the state that it was left in."""
+    """An intention is over; `outcome` is the state that it is left in (done, failed, abandoned), and `why`."""
 
     intention_id: UUID
-    description: str
+    title: str
+    goal_id: UUID
     outcome: str
-    milliseconds: float
-    error: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MessageReceived(Moment):
-    """A message is claimed and worked on from now on. `text` is as it was sent: of somebody else, and to be treated so."""
+class MessageMoment(Moment):
+    """Something about a message of this sender."""
 
     message_id: UUID
     conversation_id: UUID
     sender: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MessageReceived(MessageMoment):
+    """A message is claimed and worked on from now on. `text` is as it was sent: of somebody else, and to be treated so."""
+
     text: str
     received_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MessageAnswered(Moment):
+class MessageAnswered(MessageMoment):
     """A reply is written and with the Sender, `milliseconds` after its message was received.
 
     `kind` is reply, or follow_up for a part that came later; `proposal` is send, or review: a person sees it first.
     """
 
-    message_id: UUID
-    conversation_id: UUID
-    sender: str
     reply: str
     kind: str
     proposal: str
@@ -186,25 +193,19 @@ class MessageAnswered(Moment):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MessageWaits(Moment):
+class MessageWaits(MessageMoment):
     """A message, or a part of it, waits for a person, who is asked this."""
 
-    message_id: UUID
-    conversation_id: UUID
-    sender: str
     asked: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MessageEnded(Moment):
+class MessageEnded(MessageMoment):
     """A message is off the employee's hands, `milliseconds` after it was received.
 
     `outcome` is answered, withheld, failed or collected (answered together with another), `why` the reason on record.
     """
 
-    message_id: UUID
-    conversation_id: UUID
-    sender: str
     outcome: str
     milliseconds: float
     why: str = ""
@@ -241,7 +242,7 @@ class GoalReached(Moment):
     """A goal has been reached."""
 
     goal_id: UUID
-    description: str
+    goal: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

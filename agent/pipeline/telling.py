@@ -18,6 +18,7 @@ def tell_of_claim(message: Incoming) -> None:
         message_id=message.message_id,
         conversation_id=message.conversation_id,
         sender=message.sender,
+        trace=message.trace_context,
         text=message.body,
         received_at=message.received_at,
     )
@@ -34,6 +35,7 @@ def tell_of(work: Work, move: Move) -> None:
                 message_id=message_id,
                 conversation_id=conversation_id,
                 sender=sender,
+                trace=message.trace_context,
                 reply=row["body"],
                 kind=row["kind"],
                 proposal=row["proposal"],
@@ -45,6 +47,7 @@ def tell_of(work: Work, move: Move) -> None:
             message_id=message_id,
             conversation_id=conversation_id,
             sender=sender,
+            trace=message.trace_context,
             asked=move.reason,
         )
     elif move.unit.machine == "message" and state in _ENDS:
@@ -53,6 +56,7 @@ def tell_of(work: Work, move: Move) -> None:
             message_id=message_id,
             conversation_id=conversation_id,
             sender=sender,
+            trace=message.trace_context,
             outcome=_ENDS[state],
             milliseconds=_since(message),
             why=move.reason,

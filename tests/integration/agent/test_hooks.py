@@ -83,6 +83,7 @@ async def test_a_life_is_told_in_order(office: Office, told: Told):
     assert [reply.reply] == await office.replies(message_id)
     assert (reply.kind, reply.proposal, ended.outcome) == ("reply", "send", "answered")
     assert {one.message_id for one in (received, reply, ended)} == {message_id}
+    assert {one.trace for one in (received, reply, ended)} == {row["trace_context"]}
     assert {one.conversation_id for one in (received, reply, ended)} == {row["conversation_id"]}
     assert 0 < reply.milliseconds <= ended.milliseconds
 

@@ -80,7 +80,9 @@ async def test_both_kinds_of_callables_are_told_all_in_order_and_last_that_it_st
         see(1, 2, 3)
     for moments in (later, there):
         assert numbers(moments) == [1, 2, 3]
-        assert moments[-1] == EmployeeStopped(employee="ada", employee_id=WHO, at=moments[-1].at, reason="drained")
+        assert moments[-1] == EmployeeStopped(
+            employee="ada", employee_id=WHO, at=moments[-1].at, trace="", reason="drained"
+        )
 
 
 async def test_a_hook_is_told_of_its_kinds_only():
@@ -88,7 +90,7 @@ async def test_a_hook_is_told_of_its_kinds_only():
     async with telling(Hooks().on((Reflected, GoalReached), some.append)):
         see(1)
         tell(Reflected, conclusion="ask earlier")
-        tell(GoalReached, goal_id=WHO, description="more deals")
+        tell(GoalReached, goal_id=WHO, goal="more deals")
     assert [type(one) for one in some] == [Reflected, GoalReached]
 
 

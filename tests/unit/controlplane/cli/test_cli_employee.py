@@ -80,7 +80,7 @@ def test_show(peer: Any, empla: Fixture) -> None:
 
 
 def test_show_tells_how_hooks_fare(peer: Any, empla: Fixture) -> None:
-    counts = {
+    counts: Any = {
         "calls": 12,
         "failed": 3,
         "timed_out": 1,
