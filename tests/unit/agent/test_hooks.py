@@ -199,14 +199,18 @@ async def test_a_timeout_of_its_own_is_no_deadline_missed():
     assert (counts["timed_out"], counts["last_error"]) == (0, "TimeoutError: the other end")
 
 
-async def test_a_thread_that_hangs_is_given_no_more_and_keeps_nobody(gate: threading.Event):
+async def test_a_thread_that_hangs_is_given_no_more_and_keeps_nobody(
+    gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("agent.hooks.END_SECONDS", 3600)
     told: list[Moment] = []
 
     def hangs(moment: PerceptionEnded) -> None:
         told.append(moment)
         gate.wait()
 
-    async with telling(Hooks().on(PerceptionEnded, hangs, name="hangs", deadline=0.01)) as report:
+    hooks = Hooks().on(PerceptionEnded, hangs, name="hangs", deadline=0.01)
+    async with asyncio.timeout(40), telling(hooks) as report:
         see(*range(MAX_WAITING + 10))
         await until(lambda: reported(report)["hangs"]["timed_out"])
         see(1)
@@ -216,7 +220,9 @@ async def test_a_thread_that_hangs_is_given_no_more_and_keeps_nobody(gate: threa
     assert numbers(told) == [0]
 
 
-async def test_one_that_was_late_is_told_the_rest_once_it_is_done(gate: threading.Event):
+async def test_one_that_was_late_is_told_the_rest_once_it_is_done(
+    gate: threading.Event, caplog: pytest.LogCaptureFixture
+):
     told: list[Moment] = []
 
     def late(moment: PerceptionEnded) -> None:
@@ -229,6 +235,7 @@ async def test_one_that_was_late_is_told_the_rest_once_it_is_done(gate: threadin
         await until(lambda: reported(report)["late"]["timed_out"])
         gate.set()
         await until(lambda: numbers(told) == [0, 1])
+    assert "asyncio" not in {record.name for record in caplog.records}
 
 
 async def test_what_a_full_queue_drops_is_counted_and_logged_once(caplog: pytest.LogCaptureFixture):
