@@ -20,7 +20,7 @@ from agent.mind.planning import Plan, planned
 from agent.mind.revision import Change, Revised
 from agent.models.interface import Model, ModelError, ModelResponse
 from agent.models.metered import metering
-from agent.moments import PerceptionEnded, PerceptionStarted, cycling, tell, tell_health
+from agent.moments import PerceptionEnded, PerceptionStarted, PlanningEnded, PlanningStarted, cycling, tell, tell_health
 from empla.hours import ActiveHours
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
 from empla.store.errors import StoreUnavailable
@@ -241,11 +241,11 @@ class ProactiveLoop:
                     await self._keep(SQL.end_think, cycle_id, thought.as_json(), *_cost(spent), connection=connection)
         except BaseException:
             self._beliefs.reread()  # whether it was committed is not known
-            self._agenda.reread()
+            self._agenda.took(committed=False)
             raise
         self._beliefs.took(changes)
         if asks or moved or seen.ended:
-            self._agenda.reread()
+            self._agenda.took()
         return thought
 
     async def _plan(self, cycle_id: UUID) -> bool:
@@ -253,6 +253,7 @@ class ProactiveLoop:
         why = await self._why_plan(datetime.now(UTC))
         if not why or self.model is None:
             return False
+        tell(PlanningStarted, why=why)
         outlook = await self._agenda.outlook(why, await self._beliefs.latest(MAX_KNOWN))
         with metering() as spent:
             try:
@@ -269,8 +270,11 @@ class ProactiveLoop:
                     made = await self._agenda.intend(connection, cycle_id, plan)
                     record = {"plan": {"why": why, **plan.as_json(made)}}
                     await self._keep(SQL.end_plan, cycle_id, record, *_cost(spent), connection=connection)
-        finally:
-            self._agenda.reread()
+        except BaseException:
+            self._agenda.took(committed=False)
+            raise
+        self._agenda.took()
+        tell(PlanningEnded, intentions=len(made))
         return bool(made or plan.given_up or plan.judged)
 
     async def _still_there(self, connection: AnyConnection, events: Sequence[Event]) -> list[Event]:
@@ -313,9 +317,11 @@ class ProactiveLoop:
                         await self._memories.remember(episode, kind="episodic", source=source, connection=connection)
                     if self._works_at(datetime.now(UTC)):
                         begun = await self._agenda.begin(connection, self.times.at_once)
-        finally:
-            if begun:
-                self._agenda.reread()
+        except BaseException:
+            self._agenda.took(committed=False)
+            raise
+        if begun:
+            self._agenda.took()
         return [one.title for one in begun]
 
     async def _keep(
