@@ -5,7 +5,8 @@ RPCs that this build does not serve are left to the generated base class and ans
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -20,6 +21,7 @@ from controlplane.employees import AUTONOMY, DEFAULT_TENANT, EmployeeRecord, Emp
 from controlplane.errors import Forbidden, Invalid, NotNow, Unknown
 from controlplane.followers import Followers
 from controlplane.gateway import Streams, configuration
+from controlplane.goals import Goals
 from controlplane.lifecycle import Lifecycle
 from controlplane.logs import Logs
 from controlplane.memories import Memories
@@ -64,6 +66,7 @@ class Parts:
     sidecars: Sidecars
     stopping: Stopping
     schedules: Schedules
+    goals: Goals
     model: str
     embedding: str
 
@@ -102,11 +105,13 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
     async def UpdateEmployee(self, request: pb.UpdateEmployeeRequest, context: Any) -> pb.Employee:
         record = await self._find(request.employee)
         profile = request.profile if request.HasField("profile") else None
-        await self._parts.employees.update(record.employee_id, profile, request.autonomy, request.when_busy)
+        begun = await self._parts.employees.update(record.employee_id, profile, request.autonomy, request.when_busy)
         updated = await self._parts.employees.by_id(record.employee_id)
         if stream := self._parts.streams.get(record.employee_id):
             changed = gateway_pb2.ConfigurationChanged(configuration=configuration(updated))
             stream.send(gateway_pb2.ControlFrame(configuration_changed=changed))
+        if profile is not None:
+            await self._goals_changed(record.employee_id, begun)
         return self._employee(updated)
 
     async def DeleteEmployee(self, request: pb.DeleteEmployeeRequest, context: Any) -> pb.DeleteEmployeeResponse:
@@ -304,6 +309,40 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
     async def DeleteSchedule(self, request: pb.DeleteScheduleRequest, context: Any) -> pb.DeleteScheduleResponse:
         await self._parts.schedules.delete(_id(request.schedule_id, "schedule_id"), _operator())
         return pb.DeleteScheduleResponse()
+
+    # Goals
+
+    async def SetGoal(self, request: pb.SetGoalRequest, context: Any) -> pb.Goal:
+        record = await self._find(request.goal.employee)
+        goal = await self._parts.goals.set(record.employee_id, request.goal, _operator())
+        await self._goals_changed(record.employee_id)
+        return goal
+
+    async def GetGoal(self, request: pb.GetGoalRequest, context: Any) -> pb.Goal:
+        return await self._parts.goals.get(_id(request.goal_id, "goal_id"), _operator())
+
+    async def ListGoals(self, request: pb.ListGoalsRequest, context: Any) -> pb.ListGoalsResponse:
+        goals, following = await self._parts.goals.page(
+            _operator(),
+            (await self._find(request.employee)).employee_id if request.employee else None,
+            ended=request.include_ended,
+            size=_page_size(request.page_size),
+            after=_id(request.page_token, "page_token") if request.page_token else None,
+        )
+        return pb.ListGoalsResponse(goals=goals, next_page_token=following)
+
+    async def AbandonGoal(self, request: pb.AbandonGoalRequest, context: Any) -> pb.Goal:
+        goal_id, operator, reason = _id(request.goal_id, "goal_id"), _operator(), reason_of(request.reason, "reason")
+        employee_id, begun = await self._parts.goals.abandon(goal_id, operator, reason)
+        await self._goals_changed(employee_id, begun)
+        return await self._parts.goals.get(goal_id, operator)
+
+    async def _goals_changed(self, employee_id: UUID, begun: Sequence[UUID] = ()) -> None:
+        """The employee goes by its goals as they are now, and stops what it has begun for one that was given up."""
+        for message_id in begun:
+            with suppress(NotNow):  # it has come to its end meanwhile
+                await self._parts.stopping.cancel(message_id, _operator(), "its goal was given up")
+        self._parts.streams.wake(employee_id, "goals")
 
     async def GetOverview(self, request: pb.GetOverviewRequest, context: Any) -> pb.Overview:
         return await self.overview(_operator(), request.tenant)

@@ -11,6 +11,7 @@ from uuid import UUID
 from google.protobuf.json_format import MessageToDict, ParseDict
 
 from controlplane.errors import AlreadyThere, Invalid, NotNow, Unknown
+from controlplane.goals import follow_profile, hold_launch, set_of_profile
 from controlplane.profiles import checked_profile
 from empla.capabilities import WHEN_BUSY
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
@@ -78,18 +79,15 @@ class Employees:
             raise Invalid(f"{name!r} is no name", fields={"name": "a-z, 0-9 and -, 1 to 63 characters"})
         autonomy = _AUTONOMY_NAMES.get(profile.autonomy, "supervised")
         fields = await _fields(profile)
+        state = "running" if running else "stopped"
         with translated():
-            created: UUID | None = await self._pool.fetchval(
-                SQL.create,
-                new_id(),
-                tenant_id,
-                name,
-                fields,
-                autonomy,
-                "running" if running else "stopped",
-            )
-        if created is None:
-            raise AlreadyThere(f"there is an employee {name!r} already", fields={"name": "in use"})
+            async with self._pool.acquire() as connection, connection.transaction():
+                created: UUID | None = await connection.fetchval(
+                    SQL.create, new_id(), tenant_id, name, fields, autonomy, state
+                )
+                if created is None:
+                    raise AlreadyThere(f"there is an employee {name!r} already", fields={"name": "in use"})
+                await set_of_profile(connection, created, profile.goals, "")
         return await self.by_id(created)
 
     async def find(self, tenant_id: UUID, reference: str) -> EmployeeRecord:
@@ -130,13 +128,23 @@ class Employees:
         profile: control_pb2.Profile | None,
         autonomy: control_pb2.Autonomy.ValueType,
         when_busy: str = "",
-    ) -> None:
-        """Replace the profile, the autonomy, or what the profile says of further messages; raises `Invalid`."""
+    ) -> list[UUID]:
+        """Replace the profile, the autonomy, or what the profile says of further messages; raises `Invalid` and `TooLarge`.
+
+        The employee's goals follow those of the profile. Returns the messages of steps in work for goals that are gone.
+        """
         if when_busy not in ("", *WHEN_BUSY):
             raise Invalid(f"{when_busy[:80]!r} is no policy", fields={"when_busy": f"one of {', '.join(WHEN_BUSY)}"})
         fields = None if profile is None else await _fields(profile)
+        begun: list[UUID] = []
         with translated():
-            await self._pool.execute(SQL.update, employee_id, fields, _AUTONOMY_NAMES.get(autonomy), when_busy)
+            async with self._pool.acquire() as connection, connection.transaction():
+                if profile is not None:
+                    await hold_launch(connection, employee_id)
+                    before = await connection.fetchval(SQL.hold_profile, employee_id) or {}
+                    begun = await follow_profile(connection, employee_id, before.get("goals", ()), profile.goals)
+                await connection.execute(SQL.update, employee_id, fields, _AUTONOMY_NAMES.get(autonomy), when_busy)
+        return begun
 
     async def delete(self, employee_id: UUID, *, force: bool) -> list[UUID]:
         """Make the name free; raises `NotNow` while messages are in work, unless `force`.

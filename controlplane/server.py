@@ -20,6 +20,7 @@ from controlplane.errors import LaunchFailed, to_status
 from controlplane.firing import Firing
 from controlplane.followers import Followers
 from controlplane.gateway import EmployeeGateway, Streams, authenticate
+from controlplane.goals import Goals
 from controlplane.http import serving_http
 from controlplane.launchers.browsers import BrowserProfiles
 from controlplane.launchers.container import ContainerLauncher, images
@@ -247,6 +248,7 @@ def _parts(
         sidecars=sidecars,
         stopping=stopping,
         schedules=Schedules(pool),
+        goals=Goals(pool),
         model=settings.model,
         embedding=embedding,
     )

@@ -24,6 +24,7 @@ _COMMANDS = {
     "message": "See what became of messages.",
     "reviews": "See and decide what waits for a person.",
     "memory": "See what employees remember, and have it forgotten.",
+    "goals": "See what employees work for by themselves, and set them goals.",
     "schedules": "See to what employees do later, or again and again.",
     "channel": "Connect the places that messages come from.",
     "egress": "Say which places on the network an employee may reach.",

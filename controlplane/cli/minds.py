@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 import click
+from google.protobuf.struct_pb2 import Struct
 
 from controlplane.cli.client import connected
 from controlplane.cli.document import as_document
@@ -29,15 +30,26 @@ def cycles(name: str, limit: int, as_json: bool) -> None:
 
 def _row(cycle: control_pb2.Cycle) -> tuple[str, ...]:
     took = cycle.finished_at.ToMilliseconds() - cycle.started_at.ToMilliseconds()
-    decided = _counted((name, len(what.list_value.values)) for name, what in cycle.intention.fields.items())
     return (
         local_time(cycle.started_at),
         milliseconds(took) if cycle.phase == "done" else "",
         str(cycle.epoch),
         cycle.outcome or f"in {cycle.phase}",
         _counted(Counter(cycle.perceived).items()),
-        cycle.error or decided,
+        cycle.error or _decided(cycle.intention),
     )
+
+
+def _decided(what: Struct) -> str:
+    """`2 × remember, plan: 1 × made`: how many there are of each list, and of those of each group."""
+    said = []
+    for name, value in sorted(what.fields.items()):
+        match value.WhichOneof("kind"):
+            case "list_value":
+                said.append(f"{len(value.list_value.values)} × {name}")
+            case "struct_value":
+                said.append(f"{name}: {_decided(value.struct_value)}".removesuffix(": "))
+    return ", ".join(said)
 
 
 def _counted(items: Iterable[tuple[str, int]]) -> str:

@@ -17,12 +17,12 @@ from empla.capabilities import (
     WHEN_BUSY,
 )
 from empla.egress import rule_of
+from empla.goals import MAX_GOAL, MOST_ACTIVE_GOALS
 from empla.hours import ActiveHours, ImpossibleHours
 from empla.v1 import control_pb2
 
 MAX_ROLE = 200
 MAX_INSTRUCTIONS = 64 * 1024
-MAX_GOALS = 32
 MAX_EGRESS = 256
 MAX_TOLD = 5
 """Mistakes that one refusal tells: it has to fit into the head of an answer."""
@@ -77,8 +77,11 @@ def _wrong_self(profile: control_pb2.Profile) -> Iterator[Wrong]:
         yield Wrong(("role",), f"role is what the employee is, in 1 to {MAX_ROLE} characters")
     if len(profile.instructions.encode()) > MAX_INSTRUCTIONS:
         yield Wrong(("instructions",), f"instructions are at most {MAX_INSTRUCTIONS} bytes")
-    if len(profile.goals) > MAX_GOALS:
-        yield Wrong(("goals",), f"goals are at most {MAX_GOALS}")
+    if len(profile.goals) > MOST_ACTIVE_GOALS:
+        yield Wrong(("goals",), f"goals are at most {MOST_ACTIVE_GOALS}")
+    for i, goal in enumerate(profile.goals):
+        if not 1 <= len(goal.strip()) <= MAX_GOAL or "\0" in goal:
+            yield Wrong(("goals", i), f"goals[{i}] is a goal in 1 to {MAX_GOAL} characters, none of them NUL")
     if profile.autonomy not in control_pb2.Autonomy.values():
         yield Wrong(("autonomy",), "autonomy is one of shadow, supervised, autonomous")
     if profile.model.provider not in ("", *PROVIDERS):

@@ -3,6 +3,10 @@
 STEP = "empla:intention_step"
 """In a message's metadata: it is a step of an intention of the employee's own, and nobody's saying."""
 MOST_ACTIVE_GOALS = 32
+MAX_GOAL = 1_000
+"""Characters."""
+KINDS = ("achieve", "maintain")
+USUAL_PRIORITY = 5
 MOST_STEPS = 20
 
 

@@ -206,7 +206,7 @@ class Profile(_message.Message):
     """
     @_builtins.property
     def goals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """at most 32"""
+        """at most 32, each of 1 to 1000 characters; see Goal"""
 
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -2524,7 +2524,7 @@ class Channel(_message.Message):
     tenant: _builtins.str
     name: _builtins.str
     kind: _builtins.str
-    """api, webhook, slack, teams, google_chat, email"""
+    """api, webhook, slack, teams, google_chat, email; a message may have come by another, own: see IntentionStep"""
     employee: _builtins.str
     """empty: routing rules choose"""
     callback_url: _builtins.str
@@ -3093,6 +3093,386 @@ class DeleteScheduleResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteScheduleResponse: _TypeAlias = DeleteScheduleResponse  # noqa: Y015
+
+@_typing.final
+class Goal(_message.Message):
+    """What an employee is to reach, or to keep as it is. Those of its profile are goals to maintain, of priority 5."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GOAL_ID_FIELD_NUMBER: _builtins.int
+    EMPLOYEE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    DEADLINE_FIELD_NUMBER: _builtins.int
+    MEASURE_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ASSESSED_AT_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    ENDED_AT_FIELD_NUMBER: _builtins.int
+    STEPS_DONE_FIELD_NUMBER: _builtins.int
+    STEPS_OPEN_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    INTENTIONS_FIELD_NUMBER: _builtins.int
+    goal_id: _builtins.str
+    employee: _builtins.str
+    text: _builtins.str
+    """1 to 1000 characters"""
+    kind: _builtins.str
+    """achieve: it ends when it is reached; maintain: it does not end by itself; empty: achieve"""
+    priority: _builtins.int
+    """1 to 10, 10 comes first; 0: 5"""
+    origin: _builtins.str
+    """profile, or the operator who set it"""
+    state: _builtins.str
+    """active, achieved, failed, abandoned"""
+    progress: _builtins.float
+    """from 0 to 1"""
+    reason: _builtins.str
+    """of its progress, then why it ended"""
+    steps_done: _builtins.int
+    """in all its plans"""
+    steps_open: _builtins.int
+    """likewise: to come, or in work"""
+    @_builtins.property
+    def deadline(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def measure(self) -> Global___GoalMeasure:
+        """absent: a model judges how far it is"""
+
+    @_builtins.property
+    def assessed_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def ended_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___GoalChange]:
+        """the last 10, the latest first"""
+
+    @_builtins.property
+    def intentions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Intention]:
+        """the last 5, the latest first"""
+
+    def __init__(
+        self,
+        *,
+        goal_id: _builtins.str = ...,
+        employee: _builtins.str = ...,
+        text: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        priority: _builtins.int = ...,
+        deadline: _timestamp_pb2.Timestamp | None = ...,
+        measure: Global___GoalMeasure | None = ...,
+        origin: _builtins.str = ...,
+        state: _builtins.str = ...,
+        progress: _builtins.float = ...,
+        reason: _builtins.str = ...,
+        assessed_at: _timestamp_pb2.Timestamp | None = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
+        ended_at: _timestamp_pb2.Timestamp | None = ...,
+        steps_done: _builtins.int = ...,
+        steps_open: _builtins.int = ...,
+        changes: _abc.Iterable[Global___GoalChange] | None = ...,
+        intentions: _abc.Iterable[Global___Intention] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assessed_at", b"assessed_at", "created_at", b"created_at", "deadline", b"deadline", "ended_at", b"ended_at", "measure", b"measure"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessed_at", b"assessed_at", "changes", b"changes", "created_at", b"created_at", "deadline", b"deadline", "employee", b"employee", "ended_at", b"ended_at", "goal_id", b"goal_id", "intentions", b"intentions", "kind", b"kind", "measure", b"measure", "origin", b"origin", "priority", b"priority", "progress", b"progress", "reason", b"reason", "state", b"state", "steps_done", b"steps_done", "steps_open", b"steps_open", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Goal: _TypeAlias = Goal  # noqa: Y015
+
+@_typing.final
+class GoalMeasure(_message.Message):
+    """The number that an employee believes to be the predicate of the subject, such as "open deals" of "Acme": how far it is on its
+    way from start to target is how far the goal is.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    PREDICATE_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    subject: _builtins.str
+    """1 to 200 characters"""
+    predicate: _builtins.str
+    """1 to 200 characters"""
+    start: _builtins.float
+    target: _builtins.float
+    def __init__(
+        self,
+        *,
+        subject: _builtins.str = ...,
+        predicate: _builtins.str = ...,
+        start: _builtins.float = ...,
+        target: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["predicate", b"predicate", "start", b"start", "subject", b"subject", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GoalMeasure: _TypeAlias = GoalMeasure  # noqa: Y015
+
+@_typing.final
+class GoalChange(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CYCLE_ID_FIELD_NUMBER: _builtins.int
+    OCCURRED_AT_FIELD_NUMBER: _builtins.int
+    state: _builtins.str
+    progress: _builtins.float
+    reason: _builtins.str
+    cycle_id: _builtins.str
+    """in which it changed; empty: an operator or the profile changed it"""
+    @_builtins.property
+    def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        state: _builtins.str = ...,
+        progress: _builtins.float = ...,
+        reason: _builtins.str = ...,
+        cycle_id: _builtins.str = ...,
+        occurred_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cycle_id", b"cycle_id", "occurred_at", b"occurred_at", "progress", b"progress", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GoalChange: _TypeAlias = GoalChange  # noqa: Y015
+
+@_typing.final
+class Intention(_message.Message):
+    """A plan for a goal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INTENTION_ID_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CYCLE_ID_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    ENDED_AT_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    intention_id: _builtins.str
+    title: _builtins.str
+    why: _builtins.str
+    state: _builtins.str
+    """planned, running, done, failed, abandoned"""
+    reason: _builtins.str
+    """why it failed or was abandoned"""
+    cycle_id: _builtins.str
+    """that decided on it"""
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def ended_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___IntentionStep]: ...
+    def __init__(
+        self,
+        *,
+        intention_id: _builtins.str = ...,
+        title: _builtins.str = ...,
+        why: _builtins.str = ...,
+        state: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        cycle_id: _builtins.str = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
+        ended_at: _timestamp_pb2.Timestamp | None = ...,
+        steps: _abc.Iterable[Global___IntentionStep] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "ended_at", b"ended_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "cycle_id", b"cycle_id", "ended_at", b"ended_at", "intention_id", b"intention_id", "reason", b"reason", "state", b"state", "steps", b"steps", "title", b"title", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Intention: _TypeAlias = Intention  # noqa: Y015
+
+@_typing.final
+class IntentionStep(_message.Message):
+    """A step of a plan. While it is in work it is a message of the employee to itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    INSTRUCTION_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    READY_AT_FIELD_NUMBER: _builtins.int
+    ENDED_AT_FIELD_NUMBER: _builtins.int
+    step: _builtins.int
+    name: _builtins.str
+    instruction: _builtins.str
+    state: _builtins.str
+    """planned, ready, running, done, failed, skipped"""
+    message_id: _builtins.str
+    outcome: _builtins.str
+    """what came out, or why it failed"""
+    @_builtins.property
+    def after(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """the steps that must be done before it"""
+
+    @_builtins.property
+    def ready_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def ended_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        step: _builtins.int = ...,
+        name: _builtins.str = ...,
+        instruction: _builtins.str = ...,
+        after: _abc.Iterable[_builtins.int] | None = ...,
+        state: _builtins.str = ...,
+        message_id: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+        ready_at: _timestamp_pb2.Timestamp | None = ...,
+        ended_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ended_at", b"ended_at", "ready_at", b"ready_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "ended_at", b"ended_at", "instruction", b"instruction", "message_id", b"message_id", "name", b"name", "outcome", b"outcome", "ready_at", b"ready_at", "state", b"state", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IntentionStep: _TypeAlias = IntentionStep  # noqa: Y015
+
+@_typing.final
+class SetGoalRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GOAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def goal(self) -> Global___Goal:
+        """what is told of it is ignored"""
+
+    def __init__(
+        self,
+        *,
+        goal: Global___Goal | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["goal", b"goal"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["goal", b"goal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetGoalRequest: _TypeAlias = SetGoalRequest  # noqa: Y015
+
+@_typing.final
+class GetGoalRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GOAL_ID_FIELD_NUMBER: _builtins.int
+    goal_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        goal_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["goal_id", b"goal_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetGoalRequest: _TypeAlias = GetGoalRequest  # noqa: Y015
+
+@_typing.final
+class ListGoalsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EMPLOYEE_FIELD_NUMBER: _builtins.int
+    INCLUDE_ENDED_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    employee: _builtins.str
+    """empty: of all"""
+    include_ended: _builtins.bool
+    page_size: _builtins.int
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        employee: _builtins.str = ...,
+        include_ended: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["employee", b"employee", "include_ended", b"include_ended", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListGoalsRequest: _TypeAlias = ListGoalsRequest  # noqa: Y015
+
+@_typing.final
+class ListGoalsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GOALS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def goals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Goal]: ...
+    def __init__(
+        self,
+        *,
+        goals: _abc.Iterable[Global___Goal] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["goals", b"goals", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListGoalsResponse: _TypeAlias = ListGoalsResponse  # noqa: Y015
+
+@_typing.final
+class AbandonGoalRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GOAL_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    goal_id: _builtins.str
+    reason: _builtins.str
+    """at most 1000 characters"""
+    def __init__(
+        self,
+        *,
+        goal_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["goal_id", b"goal_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AbandonGoalRequest: _TypeAlias = AbandonGoalRequest  # noqa: Y015
 
 @_typing.final
 class Memory(_message.Message):
@@ -3691,7 +4071,7 @@ Global___Overview: _TypeAlias = Overview  # noqa: Y015
 
 @_typing.final
 class Latency(_message.Message):
-    """Of the messages answered in the last hour, from received to sent."""
+    """Of the messages answered in the last hour, from received to sent; what employees ask themselves is left out."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

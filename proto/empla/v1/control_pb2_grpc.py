@@ -234,6 +234,26 @@ class ControlPlaneStub:
                 request_serializer=empla_dot_v1_dot_control__pb2.DeleteScheduleRequest.SerializeToString,
                 response_deserializer=empla_dot_v1_dot_control__pb2.DeleteScheduleResponse.FromString,
                 _registered_method=True)
+        self.SetGoal = channel.unary_unary(
+                '/empla.v1.ControlPlane/SetGoal',
+                request_serializer=empla_dot_v1_dot_control__pb2.SetGoalRequest.SerializeToString,
+                response_deserializer=empla_dot_v1_dot_control__pb2.Goal.FromString,
+                _registered_method=True)
+        self.GetGoal = channel.unary_unary(
+                '/empla.v1.ControlPlane/GetGoal',
+                request_serializer=empla_dot_v1_dot_control__pb2.GetGoalRequest.SerializeToString,
+                response_deserializer=empla_dot_v1_dot_control__pb2.Goal.FromString,
+                _registered_method=True)
+        self.ListGoals = channel.unary_unary(
+                '/empla.v1.ControlPlane/ListGoals',
+                request_serializer=empla_dot_v1_dot_control__pb2.ListGoalsRequest.SerializeToString,
+                response_deserializer=empla_dot_v1_dot_control__pb2.ListGoalsResponse.FromString,
+                _registered_method=True)
+        self.AbandonGoal = channel.unary_unary(
+                '/empla.v1.ControlPlane/AbandonGoal',
+                request_serializer=empla_dot_v1_dot_control__pb2.AbandonGoalRequest.SerializeToString,
+                response_deserializer=empla_dot_v1_dot_control__pb2.Goal.FromString,
+                _registered_method=True)
         self.SearchMemory = channel.unary_unary(
                 '/empla.v1.ControlPlane/SearchMemory',
                 request_serializer=empla_dot_v1_dot_control__pb2.SearchMemoryRequest.SerializeToString,
@@ -559,6 +579,36 @@ class ControlPlaneServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetGoal(self, request, context):
+        """Sets an employee a goal, which it plans and works for by itself: at once, if it is attached and in its active hours.
+        INVALID_ARGUMENT: `fields` says why. ALREADY_EXISTS: it has this goal. RESOURCE_EXHAUSTED: it has 32.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetGoal(self, request, context):
+        """One goal, with its last changes and plans; no text of them is cut.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListGoals(self, request, context):
+        """In the order in which they were set. Instructions and outcomes of steps are cut to 200 characters.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AbandonGoal(self, request, context):
+        """Has the employee give up a goal: its plans end, steps that have not begun are skipped, and the messages of those that have
+        are cancelled. To abandon twice is to abandon once. FAILED_PRECONDITION (reason GOAL_ENDED): it was achieved or has failed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SearchMemory(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -820,6 +870,26 @@ def add_ControlPlaneServicer_to_server(servicer, server):
                     servicer.DeleteSchedule,
                     request_deserializer=empla_dot_v1_dot_control__pb2.DeleteScheduleRequest.FromString,
                     response_serializer=empla_dot_v1_dot_control__pb2.DeleteScheduleResponse.SerializeToString,
+            ),
+            'SetGoal': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetGoal,
+                    request_deserializer=empla_dot_v1_dot_control__pb2.SetGoalRequest.FromString,
+                    response_serializer=empla_dot_v1_dot_control__pb2.Goal.SerializeToString,
+            ),
+            'GetGoal': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetGoal,
+                    request_deserializer=empla_dot_v1_dot_control__pb2.GetGoalRequest.FromString,
+                    response_serializer=empla_dot_v1_dot_control__pb2.Goal.SerializeToString,
+            ),
+            'ListGoals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGoals,
+                    request_deserializer=empla_dot_v1_dot_control__pb2.ListGoalsRequest.FromString,
+                    response_serializer=empla_dot_v1_dot_control__pb2.ListGoalsResponse.SerializeToString,
+            ),
+            'AbandonGoal': grpc.unary_unary_rpc_method_handler(
+                    servicer.AbandonGoal,
+                    request_deserializer=empla_dot_v1_dot_control__pb2.AbandonGoalRequest.FromString,
+                    response_serializer=empla_dot_v1_dot_control__pb2.Goal.SerializeToString,
             ),
             'SearchMemory': grpc.unary_unary_rpc_method_handler(
                     servicer.SearchMemory,
@@ -1947,6 +2017,114 @@ class ControlPlane:
             '/empla.v1.ControlPlane/DeleteSchedule',
             empla_dot_v1_dot_control__pb2.DeleteScheduleRequest.SerializeToString,
             empla_dot_v1_dot_control__pb2.DeleteScheduleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetGoal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/empla.v1.ControlPlane/SetGoal',
+            empla_dot_v1_dot_control__pb2.SetGoalRequest.SerializeToString,
+            empla_dot_v1_dot_control__pb2.Goal.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetGoal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/empla.v1.ControlPlane/GetGoal',
+            empla_dot_v1_dot_control__pb2.GetGoalRequest.SerializeToString,
+            empla_dot_v1_dot_control__pb2.Goal.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGoals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/empla.v1.ControlPlane/ListGoals',
+            empla_dot_v1_dot_control__pb2.ListGoalsRequest.SerializeToString,
+            empla_dot_v1_dot_control__pb2.ListGoalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AbandonGoal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/empla.v1.ControlPlane/AbandonGoal',
+            empla_dot_v1_dot_control__pb2.AbandonGoalRequest.SerializeToString,
+            empla_dot_v1_dot_control__pb2.Goal.FromString,
             options,
             channel_credentials,
             insecure,

@@ -128,6 +128,18 @@ class ControlPlaneStub:
     """Pauses or resumes; what would have run meanwhile was not missed. FAILED_PRECONDITION: it has ended."""
     DeleteSchedule: _grpc.UnaryUnaryMultiCallable[_control_pb2.DeleteScheduleRequest, _control_pb2.DeleteScheduleResponse]
     """Ends a schedule: its name is free, and what it did can still be seen. What has begun goes on."""
+    SetGoal: _grpc.UnaryUnaryMultiCallable[_control_pb2.SetGoalRequest, _control_pb2.Goal]
+    """Sets an employee a goal, which it plans and works for by itself: at once, if it is attached and in its active hours.
+    INVALID_ARGUMENT: `fields` says why. ALREADY_EXISTS: it has this goal. RESOURCE_EXHAUSTED: it has 32.
+    """
+    GetGoal: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetGoalRequest, _control_pb2.Goal]
+    """One goal, with its last changes and plans; no text of them is cut."""
+    ListGoals: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListGoalsRequest, _control_pb2.ListGoalsResponse]
+    """In the order in which they were set. Instructions and outcomes of steps are cut to 200 characters."""
+    AbandonGoal: _grpc.UnaryUnaryMultiCallable[_control_pb2.AbandonGoalRequest, _control_pb2.Goal]
+    """Has the employee give up a goal: its plans end, steps that have not begun are skipped, and the messages of those that have
+    are cancelled. To abandon twice is to abandon once. FAILED_PRECONDITION (reason GOAL_ENDED): it was achieved or has failed.
+    """
     SearchMemory: _grpc.UnaryUnaryMultiCallable[_control_pb2.SearchMemoryRequest, _control_pb2.SearchMemoryResponse]
     Forget: _grpc.UnaryUnaryMultiCallable[_control_pb2.ForgetRequest, _control_pb2.ForgetResponse]
     """Removes memories for good and says which; messages and what is recorded of them stay. NOT_FOUND: no such employee or memory_id."""
@@ -228,6 +240,18 @@ class ControlPlaneAsyncStub(ControlPlaneStub):
     """Pauses or resumes; what would have run meanwhile was not missed. FAILED_PRECONDITION: it has ended."""
     DeleteSchedule: _aio.UnaryUnaryMultiCallable[_control_pb2.DeleteScheduleRequest, _control_pb2.DeleteScheduleResponse]  # type: ignore[assignment]
     """Ends a schedule: its name is free, and what it did can still be seen. What has begun goes on."""
+    SetGoal: _aio.UnaryUnaryMultiCallable[_control_pb2.SetGoalRequest, _control_pb2.Goal]  # type: ignore[assignment]
+    """Sets an employee a goal, which it plans and works for by itself: at once, if it is attached and in its active hours.
+    INVALID_ARGUMENT: `fields` says why. ALREADY_EXISTS: it has this goal. RESOURCE_EXHAUSTED: it has 32.
+    """
+    GetGoal: _aio.UnaryUnaryMultiCallable[_control_pb2.GetGoalRequest, _control_pb2.Goal]  # type: ignore[assignment]
+    """One goal, with its last changes and plans; no text of them is cut."""
+    ListGoals: _aio.UnaryUnaryMultiCallable[_control_pb2.ListGoalsRequest, _control_pb2.ListGoalsResponse]  # type: ignore[assignment]
+    """In the order in which they were set. Instructions and outcomes of steps are cut to 200 characters."""
+    AbandonGoal: _aio.UnaryUnaryMultiCallable[_control_pb2.AbandonGoalRequest, _control_pb2.Goal]  # type: ignore[assignment]
+    """Has the employee give up a goal: its plans end, steps that have not begun are skipped, and the messages of those that have
+    are cancelled. To abandon twice is to abandon once. FAILED_PRECONDITION (reason GOAL_ENDED): it was achieved or has failed.
+    """
     SearchMemory: _aio.UnaryUnaryMultiCallable[_control_pb2.SearchMemoryRequest, _control_pb2.SearchMemoryResponse]  # type: ignore[assignment]
     Forget: _aio.UnaryUnaryMultiCallable[_control_pb2.ForgetRequest, _control_pb2.ForgetResponse]  # type: ignore[assignment]
     """Removes memories for good and says which; messages and what is recorded of them stay. NOT_FOUND: no such employee or memory_id."""
@@ -565,6 +589,42 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.DeleteScheduleResponse, _abc.Awaitable[_control_pb2.DeleteScheduleResponse]]:
         """Ends a schedule: its name is free, and what it did can still be seen. What has begun goes on."""
+
+    @_abc_1.abstractmethod
+    def SetGoal(
+        self,
+        request: _control_pb2.SetGoalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.Goal, _abc.Awaitable[_control_pb2.Goal]]:
+        """Sets an employee a goal, which it plans and works for by itself: at once, if it is attached and in its active hours.
+        INVALID_ARGUMENT: `fields` says why. ALREADY_EXISTS: it has this goal. RESOURCE_EXHAUSTED: it has 32.
+        """
+
+    @_abc_1.abstractmethod
+    def GetGoal(
+        self,
+        request: _control_pb2.GetGoalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.Goal, _abc.Awaitable[_control_pb2.Goal]]:
+        """One goal, with its last changes and plans; no text of them is cut."""
+
+    @_abc_1.abstractmethod
+    def ListGoals(
+        self,
+        request: _control_pb2.ListGoalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.ListGoalsResponse, _abc.Awaitable[_control_pb2.ListGoalsResponse]]:
+        """In the order in which they were set. Instructions and outcomes of steps are cut to 200 characters."""
+
+    @_abc_1.abstractmethod
+    def AbandonGoal(
+        self,
+        request: _control_pb2.AbandonGoalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.Goal, _abc.Awaitable[_control_pb2.Goal]]:
+        """Has the employee give up a goal: its plans end, steps that have not begun are skipped, and the messages of those that have
+        are cancelled. To abandon twice is to abandon once. FAILED_PRECONDITION (reason GOAL_ENDED): it was achieved or has failed.
+        """
 
     @_abc_1.abstractmethod
     def SearchMemory(

@@ -16,8 +16,10 @@ from empla.goals import STEP, step_event
 from empla.store.connect import Pool, connect
 from empla.store.errors import StoreUnavailable
 from empla.store.roles import create_employee_role, employee_dsn
+from empla.v1 import control_pb2 as pb
 from tests.conftest import Database
 from tests.factories import add_channel, add_employee, add_goal, add_intention, add_tenant
+from tests.integration.controlplane.conftest import Plane
 
 PATIENCE = 60.0
 
@@ -255,6 +257,22 @@ async def test_a_webhook_that_was_called_own_before_stays_one(office: Office):
     assert first["channel_id"] == second["channel_id"] != webhook
     assert first["kind"] == "own"
     assert first["name"].startswith("own-")
+
+
+async def test_a_step_of_which_nobody_was_told_is_done_all_the_same(plane: Plane):
+    """Its control plane has died between the transaction and the telling; another one has the employee's stream."""
+    await plane.attached()
+    row = await plane.pool.fetchrow("SELECT tenant_id, employee_id FROM employees")
+    assert row is not None
+    intention_id = await add_intention(plane.pool, row["tenant_id"], row["employee_id"], "What is 17 * 23?")
+    await Stepping(plane.pool, Receiver(plane.pool, lambda *_: None)).begin_ready()
+    query = "SELECT message_id FROM intention_steps WHERE intention_id = $1"
+    request = pb.GetMessageRequest(message_id=str(await plane.pool.fetchval(query, intention_id)))
+    async with asyncio.timeout(PATIENCE):
+        while (message := await plane.stub.GetMessage(request, timeout=60)).state != "answered":
+            await asyncio.sleep(0.05)
+    assert "391" in message.replies[0].text
+    assert await plane.pool.fetchval("SELECT count(*) FROM inbound_messages") == 1
 
 
 async def test_it_wakes_for_a_step_and_not_for_what_it_does_itself(

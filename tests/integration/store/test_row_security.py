@@ -12,7 +12,7 @@ from empla.store.connect import Connection, Pool
 from empla.store.ids import new_id
 from empla.store.roles import create_employee_role, employee_dsn
 from tests.conftest import Database
-from tests.factories import add_channel, add_employee, add_tenant
+from tests.factories import add_channel, add_employee, add_goal, add_intention, add_tenant
 
 OWN_ROWS_ONLY = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
 FOR_EVERYBODY = {"state_edges"}
@@ -89,6 +89,14 @@ async def _fill(pool: Pool, tenant_id: UUID, employee_id: UUID, channel_id: UUID
     await pool.execute(
         "INSERT INTO schedule_runs VALUES ($3, now(), $1, $2, 'missed')", *me, ids["schedule"]
     )  # fmt: skip
+    goal_id = await add_goal(pool, *me)
+    await add_intention(pool, *me, "One", goal_id=goal_id)
+    await pool.execute(
+        "INSERT INTO goal_changes (goal_id, tenant_id, employee_id, state, progress, reason) "
+        "VALUES ($3, $1, $2, 'active', 0, '')",
+        *me, goal_id,
+    )  # fmt: skip
+    await pool.execute("INSERT INTO planning (tenant_id, employee_id) VALUES ($1, $2)", *me)
     await pool.execute(
         "INSERT INTO memories (memory_id, tenant_id, employee_id, kind, content) VALUES ($3, $1, $2, 'semantic', 'x')",
         *me, ids["memory"],

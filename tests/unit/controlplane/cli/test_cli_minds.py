@@ -20,6 +20,7 @@ def cycle(**fields: Any) -> control_pb2.Cycle:
 
 def test_each_cycle_is_a_line(peer: Any, empla: Fixture) -> None:
     kept = {"remember": [{"episode": "a", "source": "b"}] * 2}
+    planned = {"plan": {"why": "a goal was set", "judged": [{}], "made": [{}, {}]}, "rest": {}}
     acted = cycle(
         phase="done",
         outcome="acted",
@@ -27,17 +28,19 @@ def test_each_cycle_is_a_line(peer: Any, empla: Fixture) -> None:
         intention=ParseDict(kept, Struct()),
     )
     acted.finished_at.FromMilliseconds(1_764_000_000_250)
+    planning = cycle(phase="act", intention=ParseDict(planned, Struct()))
     failed = cycle(phase="done", outcome="failed", error="ValueError: broken\x1b[31m")
     failed.finished_at.CopyFrom(failed.started_at)
-    peer.answers["ListCycles"] = control_pb2.ListCyclesResponse(cycles=[cycle(phase="think"), acted, failed])
-    lines = empla("employee", "cycles", "ada", "--limit", "3").stdout.splitlines()
+    peer.answers["ListCycles"] = control_pb2.ListCyclesResponse(cycles=[cycle(phase="think"), acted, failed, planning])
+    lines = empla("employee", "cycles", "ada", "--limit", "4").stdout.splitlines()
     assert "in think" in lines[1]
     assert "250 ms" in lines[2]
     assert "acted" in lines[2]
     assert lines[2].endswith("2 × message_handled  2 × remember")
     assert "ValueError: broken" in lines[3]
     assert "\x1b" not in lines[3]
-    assert (peer.last.request.employee, peer.last.request.page_size) == ("ada", 3)
+    assert lines[4].endswith("plan: 1 × judged, 2 × made, rest")
+    assert (peer.last.request.employee, peer.last.request.page_size) == ("ada", 4)
     shown = json.loads(empla("employee", "cycles", "ada", "--json").stdout)
     assert shown[1]["intention"] == kept
 
