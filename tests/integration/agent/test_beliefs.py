@@ -10,7 +10,7 @@ import pytest
 
 from agent.errors import Superseded
 from agent.local import LocalGateway
-from agent.loop import ProactiveLoop
+from agent.loop import LoopTimes, ProactiveLoop
 from agent.memory import Memories
 from agent.mind.agenda import Agenda
 from agent.mind.beliefs import Beliefs
@@ -84,7 +84,9 @@ async def thinking(office: Office) -> AsyncIterator[Mind]:
     dsn = employee_dsn(office.database.dsn, identity.employee_id, "password")
     async with connect(dsn, application_name="tests") as pool:
         beliefs, memories = Beliefs(pool, identity), Memories(pool, identity, LocalGateway(pb.EmployeeConfiguration()))
-        yield Mind(office, ProactiveLoop(pool, identity, memories, beliefs, Agenda(pool, identity)), beliefs, memories)
+        loop = ProactiveLoop(pool, identity, memories, beliefs, Agenda(pool, identity))
+        loop.times = LoopTimes(hours=None)  # so that nothing but what happened has the model asked
+        yield Mind(office, loop, beliefs, memories)
 
 
 async def test_beliefs_are_formed_confirmed_and_revised_with_their_history(office: Office):
