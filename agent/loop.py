@@ -267,7 +267,7 @@ class ProactiveLoop:
                 async with self._pool.acquire() as connection, connection.transaction():
                     believed = await self._beliefs.after(connection, ())
                     await self._agenda.assess(connection, cycle_id, believed, plan.judged)
-                    made = await self._agenda.intend(connection, cycle_id, plan)
+                    made = await self._agenda.intend(connection, cycle_id, plan, why)
                     record = {"plan": {"why": why, **plan.as_json(made)}}
                     await self._keep(SQL.end_plan, cycle_id, record, *_cost(spent), connection=connection)
         except BaseException:

@@ -174,8 +174,8 @@ class Agenda:
                         await self._end(connection, one, "abandoned", f"its goal is {goal.state}")
         return [(held.goals[goal.goal_id], goal) for goal in moved]
 
-    async def intend(self, connection: AnyConnection, cycle_id: UUID, plan: Plan) -> list[Intention]:
-        """Keep a plan: what is given up, and what is made, but for goals that an operator has ended meanwhile."""
+    async def intend(self, connection: AnyConnection, cycle_id: UUID, plan: Plan, why: str) -> list[Intention]:
+        """Keep a plan that was made because of `why`: what is given up and what is made, but for goals ended meanwhile."""
         identity, kept = self._identity, []
         await self._hold(connection)
         for intention, why in plan.given_up:
@@ -190,7 +190,7 @@ class Agenda:
                 await connection.execute(
                     SQL.add_step, one.intention_id, step.step, identity.tenant_id, identity.employee_id, *what
                 )
-        await connection.execute(SQL.note_planned, identity.employee_id, identity.tenant_id)
+        await connection.execute(SQL.note_planned, identity.employee_id, identity.tenant_id, why)
         return kept
 
     async def want_plan(self, connection: AnyConnection, why: str) -> None:

@@ -101,6 +101,6 @@ INSERT INTO planning (employee_id, tenant_id, wanted) VALUES ($1, $2, left($3, 1
 ON CONFLICT (employee_id) DO UPDATE SET wanted = excluded.wanted;
 
 -- name: note_planned
--- Notes that a plan was made.
+-- Notes that a plan was made for that reason. What has asked for another since, goes on to do so.
 INSERT INTO planning (employee_id, tenant_id, planned_at) VALUES ($1, $2, now())
-ON CONFLICT (employee_id) DO UPDATE SET planned_at = now(), wanted = '';
+ON CONFLICT (employee_id) DO UPDATE SET wanted = '', planned_at = now() WHERE planning.wanted IN ('', $3);
