@@ -11,7 +11,9 @@ from uuid import UUID
 from google.protobuf.json_format import MessageToDict, ParseDict
 
 from controlplane.errors import AlreadyThere, Invalid, NotNow, Unknown
+from controlplane.profile_schedules import follow
 from controlplane.profiles import checked_profile
+from controlplane.schedules import SQL as SCHEDULES_SQL
 from empla.capabilities import WHEN_BUSY
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
 from empla.store.ids import new_id
@@ -73,23 +75,19 @@ class Employees:
     async def create(
         self, tenant_id: UUID, name: str, profile: control_pb2.Profile, *, running: bool
     ) -> EmployeeRecord:
-        """A new employee; raises `Invalid` and `AlreadyThere`."""
+        """A new employee, with the schedules of its profile; raises `Invalid` and `AlreadyThere`."""
         if not NAME.fullmatch(name):
             raise Invalid(f"{name!r} is no name", fields={"name": "a-z, 0-9 and -, 1 to 63 characters"})
         autonomy = _AUTONOMY_NAMES.get(profile.autonomy, "supervised")
         fields = await _fields(profile)
         with translated():
-            created: UUID | None = await self._pool.fetchval(
-                SQL.create,
-                new_id(),
-                tenant_id,
-                name,
-                fields,
-                autonomy,
-                "running" if running else "stopped",
-            )
-        if created is None:
-            raise AlreadyThere(f"there is an employee {name!r} already", fields={"name": "in use"})
+            async with self._pool.acquire() as connection, connection.transaction():
+                created: UUID | None = await connection.fetchval(
+                    SQL.create, new_id(), tenant_id, name, fields, autonomy, "running" if running else "stopped"
+                )
+                if created is None:
+                    raise AlreadyThere(f"there is an employee {name!r} already", fields={"name": "in use"})
+                await follow(connection, tenant_id, created, control_pb2.Profile(), profile)
         return await self.by_id(created)
 
     async def find(self, tenant_id: UUID, reference: str) -> EmployeeRecord:
@@ -131,12 +129,22 @@ class Employees:
         autonomy: control_pb2.Autonomy.ValueType,
         when_busy: str = "",
     ) -> None:
-        """Replace the profile, the autonomy, or what the profile says of further messages; raises `Invalid`."""
+        """Replace the profile with its schedules, the autonomy, or what the profile says of further messages.
+
+        Raises `Invalid`, `AlreadyThere` when a schedule has the name of one that is none of the profile's, and `TooLarge`.
+        """
         if when_busy not in ("", *WHEN_BUSY):
             raise Invalid(f"{when_busy[:80]!r} is no policy", fields={"when_busy": f"one of {', '.join(WHEN_BUSY)}"})
         fields = None if profile is None else await _fields(profile)
         with translated():
-            await self._pool.execute(SQL.update, employee_id, fields, _AUTONOMY_NAMES.get(autonomy), when_busy)
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(SCHEDULES_SQL.hold_launch, employee_id)
+                held = await connection.fetchrow(SQL.hold_profile, employee_id)
+                if held is None:
+                    raise Unknown(f"there is no employee {employee_id}", reason="EMPLOYEE_UNKNOWN")
+                await connection.execute(SQL.update, employee_id, fields, _AUTONOMY_NAMES.get(autonomy), when_busy)
+                if profile is not None:
+                    await follow(connection, held["tenant_id"], employee_id, _profile(held["profile"]), profile)
 
     async def delete(self, employee_id: UUID, *, force: bool) -> list[UUID]:
         """Make the name free; raises `NotNow` while messages are in work, unless `force`.
@@ -196,13 +204,17 @@ def _as_id(reference: str) -> UUID | None:
         return None
 
 
+def _profile(kept: dict[str, Any]) -> control_pb2.Profile:
+    return ParseDict(kept, control_pb2.Profile(), ignore_unknown_fields=True)
+
+
 def _record(row: Any) -> EmployeeRecord:
     return EmployeeRecord(
         row["employee_id"],
         row["tenant_id"],
         row["tenant"],
         row["name"],
-        ParseDict(row["profile"], control_pb2.Profile(), ignore_unknown_fields=True),
+        _profile(row["profile"]),
         row["autonomy"],
         row["desired_state"],
         row["paused"],

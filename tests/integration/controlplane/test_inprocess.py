@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from io import StringIO
@@ -181,7 +181,7 @@ def plane_settings(plane_settings: Settings) -> Settings:
 
 
 @pytest.fixture
-async def pair(plane: Plane) -> AsyncIterator[Plane]:
+async def pair(plane: Plane) -> Plane:
     """A control plane with two employees."""
     for name in ("ada", "bob"):
         await plane.stub.CreateEmployee(
@@ -189,7 +189,7 @@ async def pair(plane: Plane) -> AsyncIterator[Plane]:
         )
     for name in ("ada", "bob"):
         await attached(plane, name)
-    yield plane
+    return plane
 
 
 async def attached(plane: Plane, name: str, *, epoch: int = 1) -> pb.Employee:
