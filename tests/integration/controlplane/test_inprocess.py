@@ -21,6 +21,8 @@ from controlplane.errors import LaunchFailed
 from controlplane.launchers.inprocess import InProcessLauncher
 from controlplane.launchers.interface import LaunchSpec
 from controlplane.settings import Settings
+from controlplane.sidecars.launching import owner_of
+from controlplane.sidecars.table import Launch
 from empla import telemetry
 from empla.store.ids import new_id
 from empla.v1 import control_pb2 as pb
@@ -220,6 +222,19 @@ async def test_each_runs_programs_beside_its_own_files(pair: Plane):
         await asked(pair, name, f"Write 'I am {name}' to me.txt")
     for name in ("ada", "bob"):
         assert f"I am {name}" in await asked(pair, name, "Run `cat me.txt`")
+
+
+async def test_its_sidecar_is_a_process_that_ends_with_this_one(plane: Plane):
+    profile = pb.Profile(role="Clerk", autonomy=pb.AUTONOMY_AUTONOMOUS)
+    profile.workstation.compute = "sidecar"
+    await plane.stub.CreateEmployee(pb.CreateEmployeeRequest(name="ada", profile=profile, start=True), timeout=10)
+    await attached(plane, "ada")
+    assert "42" in await asked(plane, "ada", "Run `python3 -c 'print(6 * 7)'`")
+    [sidecar] = (await plane.stub.ListSidecars(pb.ListSidecarsRequest(), timeout=10)).sidecars
+    assert sidecar.pid not in (0, os.getpid())
+    [launch] = await plane.pool.fetch("SELECT launcher, process FROM employee_epochs")
+    owner = owner_of(Launch(new_id(), 1, launch["launcher"], launch["process"]), "process")
+    assert owner["owner_pid"] == os.getpid()
 
 
 async def test_one_that_cannot_live_backs_off_and_its_log_says_why(pair: Plane):
