@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from io import StringIO
 from pathlib import Path
@@ -124,36 +124,39 @@ async def test_it_is_not_gone_before_its_threads_are(tmp_path: Path):
         stuck = await launcher.launch(spec(tmp_path))
         await until(began.is_set)
         stuck.kill(signal.SIGKILL)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(0.2):
-                await stuck.wait()
-                pytest.fail("it still has a thread that may write to its files")
-        assert list(await launcher.running(FIRST)) == [stuck]
-        go_on.set()
-        assert await stuck.wait() == -signal.SIGKILL
+        gone = asyncio.create_task(stuck.wait())
+        try:
+            await asyncio.wait([gone], timeout=0.2)
+            assert not gone.done(), "it still has a thread that may write to its files"
+            assert list(await launcher.running(FIRST)) == [stuck]
+        finally:
+            go_on.set()
+        assert await gone == -signal.SIGKILL
 
 
-async def test_sigterm_lets_it_clean_up_and_sigkill_does_not_wait_for_that(tmp_path: Path):
-    cleaning = asyncio.Event()
+@pytest.mark.parametrize(("second", "cleaned_up"), [(signal.SIGTERM, True), (signal.SIGKILL, False)])
+async def test_sigterm_lets_it_clean_up_and_sigkill_does_not_wait_for_that(
+    tmp_path: Path, second: signal.Signals, cleaned_up: bool
+):
+    cleaning, go_on, cleaned = asyncio.Event(), asyncio.Event(), []
 
     async def live(_: dict[str, Any]) -> int:
         try:
-            await lasting({})
+            return await lasting({})
         finally:
             cleaning.set()
-            await lasting({})
-        return 0
+            await go_on.wait()
+            cleaned.append(True)
 
     async with InProcessLauncher(live) as launcher:
         employee = await launcher.launch(spec(tmp_path))
         await asyncio.sleep(0)
         employee.kill(signal.SIGTERM)
         await cleaning.wait()
-        employee.kill(signal.SIGTERM)
-        await asyncio.sleep(0)
-        assert list(await launcher.running()) == [employee]
-        employee.kill(signal.SIGKILL)
-        assert await employee.wait() == -signal.SIGKILL
+        employee.kill(second)
+        go_on.set()
+        assert await employee.wait() == -second
+        assert bool(cleaned) == cleaned_up
 
 
 async def test_nobody_outlives_the_launcher_or_comes_after_it(tmp_path: Path):
