@@ -34,16 +34,26 @@ def launch(settings: dict[str, Any]) -> int:
 
 def run(settings: AgentSettings) -> int:
     """Run the employee until it is drained; returns the exit code."""
-    code, employee = 0, str(settings.employee_id)
+    employee = str(settings.employee_id)
     with telemetry.started("empla-agent", level=settings.log_level, collector=settings.collector, employee=employee):
-        try:
-            asyncio.run(_live(settings))
-        except* Superseded as group:
-            log.warning("superseded: %s", group.exceptions[0])
-            code = EXIT_SUPERSEDED
-        except* GatewayUnavailable as group:
-            log.warning("refused: %s", group.exceptions[0])
-            code = EXIT_REFUSED
+        return asyncio.run(_lived(settings))
+
+
+async def live_by(settings: dict[str, Any]) -> int:
+    """Live as a task of another process, until drained; returns the exit code."""
+    return await _lived(AgentSettings(**settings))
+
+
+async def _lived(settings: AgentSettings) -> int:
+    code = 0
+    try:
+        await _live(settings)
+    except* Superseded as group:
+        log.warning("superseded: %s", group.exceptions[0])
+        code = EXIT_SUPERSEDED
+    except* GatewayUnavailable as group:
+        log.warning("refused: %s", group.exceptions[0])
+        code = EXIT_REFUSED
     return code
 
 
@@ -63,7 +73,7 @@ async def _live(settings: AgentSettings) -> None:
         settings.gateway,
         settings.credential.get_secret_value(),
         settings.identity,
-        build=version("empla"),
+        build=await asyncio.to_thread(version, "empla"),
         pid=os.getpid(),
     )
     employee = DigitalEmployee(

@@ -12,6 +12,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 
 from controlplane.errors import AlreadyThere, Invalid, NotNow, Unknown
 from controlplane.goals import follow_profile, hold_launch, set_of_profile
+from controlplane.profile_schedules import follow
 from controlplane.profiles import checked_profile
 from empla.capabilities import WHEN_BUSY
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
@@ -74,20 +75,20 @@ class Employees:
     async def create(
         self, tenant_id: UUID, name: str, profile: control_pb2.Profile, *, running: bool
     ) -> EmployeeRecord:
-        """A new employee; raises `Invalid` and `AlreadyThere`."""
+        """A new employee, with the schedules of its profile; raises `Invalid` and `AlreadyThere`."""
         if not NAME.fullmatch(name):
             raise Invalid(f"{name!r} is no name", fields={"name": "a-z, 0-9 and -, 1 to 63 characters"})
         autonomy = _AUTONOMY_NAMES.get(profile.autonomy, "supervised")
         fields = await _fields(profile)
-        state = "running" if running else "stopped"
         with translated():
             async with self._pool.acquire() as connection, connection.transaction():
                 created: UUID | None = await connection.fetchval(
-                    SQL.create, new_id(), tenant_id, name, fields, autonomy, state
+                    SQL.create, new_id(), tenant_id, name, fields, autonomy, "running" if running else "stopped"
                 )
                 if created is None:
                     raise AlreadyThere(f"there is an employee {name!r} already", fields={"name": "in use"})
                 await set_of_profile(connection, created, profile.goals, "")
+                await follow(connection, tenant_id, created, control_pb2.Profile(), profile)
         return await self.by_id(created)
 
     async def find(self, tenant_id: UUID, reference: str) -> EmployeeRecord:
@@ -129,9 +130,10 @@ class Employees:
         autonomy: control_pb2.Autonomy.ValueType,
         when_busy: str = "",
     ) -> list[UUID]:
-        """Replace the profile, the autonomy, or what the profile says of further messages; raises `Invalid` and `TooLarge`.
+        """Replace the profile with its goals and schedules, the autonomy, or what the profile says of further messages.
 
-        The employee's goals follow those of the profile. Returns the messages of steps in work for goals that are gone.
+        Returns the messages of steps in work for goals that are gone. Raises `Invalid`, `Unknown`, `TooLarge`, and
+        `AlreadyThere` when a schedule has the name of one that is none of the profile's.
         """
         if when_busy not in ("", *WHEN_BUSY):
             raise Invalid(f"{when_busy[:80]!r} is no policy", fields={"when_busy": f"one of {', '.join(WHEN_BUSY)}"})
@@ -139,11 +141,15 @@ class Employees:
         begun: list[UUID] = []
         with translated():
             async with self._pool.acquire() as connection, connection.transaction():
-                if profile is not None:
-                    await hold_launch(connection, employee_id)
-                    before = await connection.fetchval(SQL.hold_profile, employee_id) or {}
-                    begun = await follow_profile(connection, employee_id, before.get("goals", ()), profile.goals)
+                await hold_launch(connection, employee_id)
+                held = await connection.fetchrow(SQL.hold_profile, employee_id)
+                if held is None:
+                    raise Unknown(f"there is no employee {employee_id}", reason="EMPLOYEE_UNKNOWN")
                 await connection.execute(SQL.update, employee_id, fields, _AUTONOMY_NAMES.get(autonomy), when_busy)
+                if profile is not None:
+                    before = _profile(held["profile"])
+                    begun = await follow_profile(connection, employee_id, before.goals, profile.goals)
+                    await follow(connection, held["tenant_id"], employee_id, before, profile)
         return begun
 
     async def delete(self, employee_id: UUID, *, force: bool) -> list[UUID]:
@@ -204,13 +210,17 @@ def _as_id(reference: str) -> UUID | None:
         return None
 
 
+def _profile(kept: dict[str, Any]) -> control_pb2.Profile:
+    return ParseDict(kept, control_pb2.Profile(), ignore_unknown_fields=True)
+
+
 def _record(row: Any) -> EmployeeRecord:
     return EmployeeRecord(
         row["employee_id"],
         row["tenant_id"],
         row["tenant"],
         row["name"],
-        ParseDict(row["profile"], control_pb2.Profile(), ignore_unknown_fields=True),
+        _profile(row["profile"]),
         row["autonomy"],
         row["desired_state"],
         row["paused"],

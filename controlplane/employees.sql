@@ -35,8 +35,8 @@ ORDER BY e.name, e.employee_id LIMIT $4;
 UPDATE employees SET desired_state = $2, updated_at = now() WHERE employee_id = $1 AND deleted_at IS NULL;
 
 -- name: hold_profile
--- The profile of a live employee, which nobody else changes meanwhile.
-SELECT profile FROM employees WHERE employee_id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE;
+-- The profile that is to be replaced; nobody else replaces it meanwhile. The epoch's lock was taken before: the order of everybody.
+SELECT tenant_id, profile FROM employees WHERE employee_id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE;
 
 -- name: update
 -- Replaces profile and autonomy where given, and in the profile what further messages mean.

@@ -17,7 +17,8 @@ from empla.v1 import control_pb2 as pb
 
 SQL = load_queries("controlplane", "schedules.sql")
 SHOWN_RUNS = 20
-_TOO_MANY = "EM003"
+TOO_MANY = "EM003"
+"""The SQLSTATE of one schedule too many."""
 
 
 class Schedules:
@@ -44,17 +45,17 @@ class Schedules:
                     next_at = await _first_run(kind, expression, zone, anchor, now)
                     made = await connection.fetchrow(
                         SQL.create, schedule_id, employee_id, channel_id, operator.name, wanted.name, kind, expression, zone,
-                        anchor, wanted.instruction, catch_up, next_at,
+                        anchor, wanted.instruction, catch_up, next_at, False,
                     )  # fmt: skip
                     if made is None:
                         raise Unknown("the employee has been deleted")
-                    await _record(connection, operator, "create", made)
+                    await record(connection, operator.name, "create", made)
         except ImpossibleSchedule as error:
             raise _invalid(error) from error
         except asyncpg.UniqueViolationError as error:
             raise AlreadyThere(f"there is a schedule {wanted.name!r} already", fields={"name": "in use"}) from error
         except asyncpg.PostgresError as error:
-            if error.sqlstate != _TOO_MANY:
+            if error.sqlstate != TOO_MANY:
                 raise
             raise TooLarge(
                 f"an employee has {MOST_PER_EMPLOYEE} schedules at most", reason="TOO_MANY_SCHEDULES"
@@ -90,7 +91,7 @@ class Schedules:
                     raise NotNow(f"the schedule has ended: {row['reason']}")
                 if paused != (row["state"] == "paused"):
                     await _pause(connection, row, paused=paused)
-                    await _record(connection, operator, "pause" if paused else "resume", row)
+                    await record(connection, operator.name, "pause" if paused else "resume", row)
         return await self.get(schedule_id, operator)
 
     async def delete(self, schedule_id: UUID, operator: Operator) -> None:
@@ -100,7 +101,7 @@ class Schedules:
                 row = await _hold(connection, schedule_id, operator)
                 if row["state"] != "ended":
                     await connection.execute(SQL.delete, schedule_id, f"deleted by {operator.name}")
-                    await _record(connection, operator, "delete", row)
+                    await record(connection, operator.name, "delete", row)
 
 
 def _when(wanted: pb.Schedule) -> tuple[str, str]:
@@ -140,9 +141,10 @@ async def _pause(connection: AnyConnection, row: Any, *, paused: bool) -> None:
     await connection.execute(SQL.resume, row["schedule_id"], next_at)
 
 
-async def _record(connection: AnyConnection, operator: Operator, verb: str, row: Any) -> None:
+async def record(connection: AnyConnection, actor: str, verb: str, row: Any) -> None:
+    """Write into the audit log who did what with a schedule."""
     detail = {name: row[name] for name in ("name", "kind", "expression", "time_zone", "instruction")}
-    about = row["tenant_id"], operator.name, f"schedule.{verb}", row["schedule_id"]
+    about = row["tenant_id"], actor, f"schedule.{verb}", row["schedule_id"]
     await connection.execute(SQL.record, *about, detail)
 
 

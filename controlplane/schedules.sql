@@ -11,8 +11,22 @@ WITH live AS (
   SELECT $1, tenant_id, employee_id, $3, $1::uuid::text FROM live RETURNING conversation_id, tenant_id, employee_id
 )
 INSERT INTO schedules (schedule_id, tenant_id, employee_id, conversation_id, sender, name, kind, expression, time_zone, anchor,
-  instruction, catch_up, next_at)
-SELECT $1, tenant_id, employee_id, conversation_id, $4, $5, $6, $7, $8, $9, $10, $11, $12 FROM conversation
+  instruction, catch_up, next_at, of_profile)
+SELECT $1, tenant_id, employee_id, conversation_id, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 FROM conversation
+RETURNING *;
+
+-- name: change_of_profile
+-- Changes a schedule that the profile brought, if it has not ended; it goes on in its conversation, paused if it was. One whose time
+-- is not changed keeps its next run. With `state`, whoever waits for the next run is told.
+UPDATE schedules SET state = state, kind = $3, expression = $4, time_zone = $5, instruction = $7, catch_up = $8,
+  anchor = CASE WHEN (kind, expression, time_zone) = ($3, $4, $5) THEN anchor ELSE $6 END,
+  next_at = CASE WHEN state = 'active' AND (kind, expression, time_zone) <> ($3, $4, $5) THEN $9 ELSE next_at END
+WHERE employee_id = $1 AND name = $2 AND of_profile AND state <> 'ended'
+RETURNING *;
+
+-- name: end_of_profile
+-- Ends schedules that the profile brought.
+UPDATE schedules SET state = 'ended', reason = $3 WHERE employee_id = $1 AND name = ANY ($2::text[]) AND of_profile AND state <> 'ended'
 RETURNING *;
 
 -- name: page

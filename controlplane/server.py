@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import signal
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ from controlplane.goals import Goals
 from controlplane.http import serving_http
 from controlplane.launchers.browsers import BrowserProfiles
 from controlplane.launchers.container import ContainerLauncher, images
+from controlplane.launchers.inprocess import NOTICE, InProcessLauncher
+from controlplane.launchers.inprocess import employees as in_process
 from controlplane.launchers.interface import Launcher
 from controlplane.launchers.process import SIDECARS, Parent, ProcessLauncher, employees
 from controlplane.launchers.workspaces import Workspaces, open_workspaces
@@ -69,30 +72,27 @@ class Running:
     employees: Employees
     lifecycle: Lifecycle
     embedding: str
-    launcher: ProcessLauncher
+    launcher: Launcher
 
 
 @asynccontextmanager
 async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterator[Running]:
     """Serve for the length of the block; `token` is an operator's with every right.
 
-    Leaving the block leaves employees running, for the next control plane to adopt: `Lifecycle.stop_all` ends them.
-    Raises `OSError` when an address is taken, `StoreError` when the database cannot be used.
+    Leaving the block leaves employees running, for the next control plane to adopt: `Lifecycle.stop_all` ends them. Those
+    in this process end with it. Raises `OSError` when an address is taken, `StoreError` when the database cannot be used,
+    `LaunchFailed` when employees of an earlier start are left that cannot be reached.
     """
     await migrate(dsn)
     await asyncio.to_thread(_make_directories, settings)
     async with (
         connect(dsn, application_name="empla control plane", max_size=MAX_CONNECTIONS) as pool,
         Callbacks(settings.callback_networks) as callbacks,
+        _employee_launcher(settings) as launcher,
         _sidecar_launcher(settings) as sidecar_launcher,
         embedding(settings) as embeds,
     ):
         log.info("memories are found by meaning with: %s", embeds.said)
-        launcher = ProcessLauncher(
-            settings.home / "run",
-            settings.log_directory / "forkserver.log",
-            _exporting(settings, employees(_sdks(settings))),
-        )
         workspaces = await open_workspaces(
             settings.workspaces, settings.volumes, settings.workspace_quota_bytes, settings.workspace_quota_entries
         )
@@ -165,6 +165,25 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
 
 
 @asynccontextmanager
+async def _employee_launcher(settings: Settings) -> AsyncIterator[Launcher]:
+    forking = ProcessLauncher(
+        settings.home / "run",
+        settings.log_directory / "forkserver.log",
+        _exporting(settings, employees(_sdks(settings))),
+    )
+    if settings.launcher == "process":
+        yield forking
+        return
+    log.warning("employees are %s", NOTICE)
+    for left in await forking.running():  # of a control plane that launched processes, and died
+        left.kill(signal.SIGKILL)
+        await left.wait()
+    await forking.stop()
+    async with InProcessLauncher(await in_process(_sdks(settings))) as launcher:
+        yield launcher
+
+
+@asynccontextmanager
 async def _sidecar_launcher(settings: Settings) -> AsyncIterator[ProcessLauncher | ContainerLauncher]:
     if settings.sidecars_engine is None:
         warm_parent = _exporting(settings, SIDECARS)
@@ -216,7 +235,7 @@ def _parts(
     settings: Settings,
     dsn: str,
     pool: Pool,
-    launcher: ProcessLauncher,
+    launcher: Launcher,
     *,
     sender: Sender,
     followers: Followers,

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from controlplane.launchers.volumes import SMALLEST_BYTES
 from empla.prices import Price
+from empla.rpc import is_local
 from empla.telemetry import Collector
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
@@ -55,6 +56,10 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(default=None, description="A PostgreSQL server; unset: the embedded one.")
     grpc_address: str = Field(default="127.0.0.1:7400", description="host:port, or unix:/path.")
     http_address: str = Field(default="127.0.0.1:7401", description="host:port of webhooks and the status page.")
+    launcher: Literal["process", "inprocess"] = Field(
+        default="process",
+        description="Each employee as a process; or, for development, all of them in the control plane's own.",
+    )
     log_level: str = "INFO"
     drain_seconds: float = Field(default=10, gt=0, description="How long employees may finish their work on shutdown.")
     heartbeat_ms: int = Field(default=5000, ge=100, le=60_000)
@@ -120,6 +125,16 @@ class Settings(BaseSettings):
     @classmethod
     def _address(cls, value: str, info: ValidationInfo) -> str:
         return value if info.field_name == "grpc_address" and value.startswith("unix:/") else _host_and_port(value)
+
+    @field_validator("launcher")
+    @classmethod
+    def _launcher(cls, value: str, info: ValidationInfo) -> str:
+        foreign = [name for name in ("grpc_address", "http_address") if not is_local(info.data.get(name, "unix:"))]
+        if value == "inprocess" and foreign:
+            raise ValueError(
+                f"inprocess is for development, and EMPLA_{foreign[0].upper()} lets other machines in: take process"
+            )
+        return value
 
     @field_validator("log_level")
     @classmethod

@@ -178,8 +178,8 @@ class Agenda:
         """Keep a plan that was made because of `why`: what is given up and what is made, but for goals ended meanwhile."""
         identity, kept = self._identity, []
         await self._hold(connection)
-        for intention, why in plan.given_up:
-            await self._end(connection, intention, "abandoned", why)
+        for intention, reason in plan.given_up:
+            await self._end(connection, intention, "abandoned", reason)
         for one in plan.made:
             about = (one.intention_id, one.goal_id, cycle_id, one.title, one.why)
             if not await connection.fetchval(SQL.intend, *about):

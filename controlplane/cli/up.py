@@ -17,6 +17,7 @@ from controlplane.auth import new_secret
 from controlplane.cli.client import load_settings
 from controlplane.employees import DEFAULT_TENANT
 from controlplane.errors import AlreadyThere, ControlError
+from controlplane.launchers.inprocess import NOTICE
 from controlplane.profiles import shipped_profile
 from controlplane.server import Running, control_plane
 from controlplane.settings import OFFLINE, Settings
@@ -189,6 +190,7 @@ def _greet(settings: Settings, running: Running, token: str) -> None:
         "",
         f"  model         {_model(settings)}",
         f"  embedding     {running.embedding}",
+        *([f"  employees     {NOTICE}"] if settings.launcher == "inprocess" else []),
         f"  status page   http://{running.http_address}/{way_in}",
         f"  gRPC API      {running.grpc_address}   (token in {settings.token_file})",
         f"  webhooks      http://{running.http_address}/v1/channels/…   (empla channel create)",

@@ -7,6 +7,7 @@ from typing import Any
 
 from controlplane.errors import Invalid, Unknown
 from controlplane.profiles.fields import Path, Wrong, field_name, profile_of, wrong_fields
+from controlplane.profiles.schedules import wrong_schedules
 from empla.capabilities import (
     DECISIONS,
     MOST_IN_WORK,
@@ -65,8 +66,8 @@ def parse_profile(document: dict[str, Any]) -> control_pb2.Profile:
 
 
 def checked_profile(profile: control_pb2.Profile) -> control_pb2.Profile:
-    """`profile` itself, if it keeps the limits of the contract; a time zone is read from a file. Raises `InvalidProfile`."""
-    checks = (_wrong_self, _wrong_work, _wrong_hours, _wrong_rules, _wrong_policy)
+    """`profile` itself, if it keeps the limits of the contract; time zones are read from files. Raises `InvalidProfile`."""
+    checks = (_wrong_self, _wrong_work, _wrong_hours, _wrong_rules, _wrong_policy, wrong_schedules)
     if wrong := [one for check in checks for one in check(profile)]:
         raise InvalidProfile(wrong)
     return profile

@@ -54,6 +54,6 @@ class SidecarPlan:
 
 def owner_of(launch: Launch, launcher: str) -> dict[str, Any]:
     """The employee's process, where a sidecar can see it."""
-    if launcher != "process" or launch.launcher != "process" or not launch.process:
+    if launcher != "process" or launch.launcher not in ("process", "inprocess") or not launch.process:
         return {}
     return {"owner_pid": launch.process["pid"], "owner_start_time": launch.process["start_time"]}

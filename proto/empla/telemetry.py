@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -22,6 +23,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+_log: ContextVar[TextIO | None] = ContextVar("empla_log", default=None)
 
 tracer = trace.get_tracer("empla")
 
@@ -56,6 +59,34 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
+class LogHandler(logging.StreamHandler[TextIO]):
+    """Lines for the stream that the record's context has, else for the process's own."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self.setFormatter(JsonFormatter())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write `record`; under the handler's lock, as always."""
+        own = self.stream
+        if (other := _log.get()) is not None and not other.closed:
+            self.stream = other
+        try:
+            super().emit(record)
+        finally:
+            self.stream = own
+
+
+@contextmanager
+def logging_to(stream: TextIO) -> Iterator[None]:
+    """Log to another `stream` what the block logs, with the tasks and threads that it begins."""
+    before = _log.set(stream)
+    try:
+        yield
+    finally:
+        _log.reset(before)
+
+
 @contextmanager
 def started(
     service: str,
@@ -69,9 +100,7 @@ def started(
 
     `resource` says more of the process with each of its spans. Leaving the block takes up to two seconds, for the last ones.
     """
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.basicConfig(level=level, handlers=[LogHandler(stream)], force=True)
     logging.captureWarnings(True)
     for noisy in ("httpx", "httpx2", "asyncio", "aiohttp.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -190,6 +190,7 @@ class Profile(_message.Message):
     WORKSTATION_FIELD_NUMBER: _builtins.int
     WHEN_BUSY_FIELD_NUMBER: _builtins.int
     MAX_IN_WORK_FIELD_NUMBER: _builtins.int
+    SCHEDULES_FIELD_NUMBER: _builtins.int
     role: _builtins.str
     """such as "Account executive"; 1 to 200 characters"""
     instructions: _builtins.str
@@ -229,6 +230,12 @@ class Profile(_message.Message):
 
     @_builtins.property
     def workstation(self) -> Global___Workstation: ...
+    @_builtins.property
+    def schedules(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfileSchedule]:
+        """What is to be done at a later time, or again and again; at most 100, and the employee has as many in all. Those that come with a
+        change of the profile are made, those that change are changed, those that go are ended; the others stay as they are.
+        """
+
     def __init__(
         self,
         *,
@@ -244,14 +251,63 @@ class Profile(_message.Message):
         workstation: Global___Workstation | None = ...,
         when_busy: _builtins.str = ...,
         max_in_work: _builtins.int = ...,
+        schedules: _abc.Iterable[Global___ProfileSchedule] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["loop", b"loop", "model", b"model", "workstation", b"workstation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "capabilities", b"capabilities", "egress", b"egress", "goals", b"goals", "instructions", b"instructions", "loop", b"loop", "max_in_work", b"max_in_work", "model", b"model", "policy", b"policy", "role", b"role", "when_busy", b"when_busy", "workstation", b"workstation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "capabilities", b"capabilities", "egress", b"egress", "goals", b"goals", "instructions", b"instructions", "loop", b"loop", "max_in_work", b"max_in_work", "model", b"model", "policy", b"policy", "role", b"role", "schedules", b"schedules", "when_busy", b"when_busy", "workstation", b"workstation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Profile: _TypeAlias = Profile  # noqa: Y015
+
+@_typing.final
+class ProfileSchedule(_message.Message):
+    """A schedule that a profile brings; see Schedule. It runs in a conversation of its own on the API's channel, as a message of the
+    sender `profile`. Exactly one of `at`, `every_seconds` and `cron` is given.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    INSTRUCTION_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    EVERY_SECONDS_FIELD_NUMBER: _builtins.int
+    CRON_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    CATCH_UP_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """unique among the employee's; at most 100 characters"""
+    instruction: _builtins.str
+    """what to do, at most 4,000 characters"""
+    at: _builtins.str
+    """such as 2027-03-31T15:00, by the clocks of time_zone unless it has an offset"""
+    every_seconds: _builtins.int
+    """60 to 31,622,400, counted from when it is made"""
+    cron: _builtins.str
+    """five fields, as Debian's cron reads them"""
+    time_zone: _builtins.str
+    """IANA name; empty: UTC"""
+    catch_up: _builtins.str
+    """of the runs that were missed, `latest` does the last, `all` the last 100, `none` none; empty: latest"""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        instruction: _builtins.str = ...,
+        at: _builtins.str = ...,
+        every_seconds: _builtins.int = ...,
+        cron: _builtins.str = ...,
+        time_zone: _builtins.str = ...,
+        catch_up: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "catch_up", b"catch_up", "cron", b"cron", "every_seconds", b"every_seconds", "instruction", b"instruction", "name", b"name", "time_zone", b"time_zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProfileSchedule: _TypeAlias = ProfileSchedule  # noqa: Y015
 
 @_typing.final
 class Workstation(_message.Message):

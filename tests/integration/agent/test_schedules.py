@@ -215,10 +215,15 @@ async def test_what_the_employee_may_write_of_a_schedule_is_that_it_ends(desk: D
             await desk.pool.execute(
                 f"INSERT INTO schedules ({columns}, next_at) SELECT {selected}, now() FROM schedules"
             )
+    as_profile = (
+        f"INSERT INTO schedules ({columns}, next_at, of_profile) SELECT {', '.join(usual.values())}, now(), true"
+    )
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await desk.pool.execute(f"{as_profile} FROM schedules")
     past = f"INSERT INTO schedules ({columns}, next_at) SELECT {', '.join(usual.values())}, '2001-01-01' FROM schedules"
     with pytest.raises(asyncpg.CheckViolationError):
         await desk.pool.execute(past)
-    for change in ("next_at = now()", "sender = 'boss'", "instruction = 'x'"):
+    for change in ("next_at = now()", "sender = 'boss'", "instruction = 'x'", "of_profile = true"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await desk.pool.execute(f"UPDATE schedules SET {change}")
     with pytest.raises(asyncpg.InsufficientPrivilegeError):

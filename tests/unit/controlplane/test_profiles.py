@@ -161,3 +161,50 @@ def test_how_many_messages_are_in_work_at_once_can_be_said():
 def test_a_misspelt_place_is_named():
     with pytest.raises(Invalid, match=r"no field 'workstation\.computer'.*workstation\.compute"):
         parse_profile({"role": "Clerk", "workstation": {"computer": "local"}})
+
+
+@pytest.mark.parametrize(
+    "when", [{"at": "2027-03-31T15:00"}, {"every_seconds": 60}, {"cron": "*/5 9-17 * * 1-5", "time_zone": "Asia/Tokyo"}]
+)
+def test_schedules_that_can_run_are_taken(when: dict[str, Any]):
+    schedule = {"name": "one", "instruction": "Hello", "catch_up": "all"} | when
+    assert len(parse_profile({"role": "Clerk", "schedules": [schedule, schedule | {"name": "two"}]}).schedules) == 2
+
+
+def test_an_instant_that_has_passed_makes_no_profile_wrong():
+    parse_profile({"role": "Clerk", "schedules": [{"name": "once", "instruction": "Hello", "at": "2020-03-31T15:00"}]})
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "says"),
+    [
+        ({"name": " "}, "name", "the name is empty"),
+        ({"name": "first"}, "name", "'first' stands here for the second time"),
+        ({"instruction": ""}, "instruction", "the instruction is empty"),
+        ({"instruction": "/stop"}, "instruction", "a command"),
+        ({"cron": "0 9 * *"}, "cron", "five fields"),
+        ({"cron": "0 9 30 2 *"}, "cron", "no day of the next 50 years fits|no cron expression"),
+        ({"cron": "", "every_seconds": 59}, "every_seconds", "no interval from 60 s"),
+        ({"cron": "", "at": "tomorrow"}, "at", "'tomorrow' is no time"),
+        ({"cron": ""}, None, "exactly one of at, every_seconds and cron"),
+        ({"every_seconds": 60}, None, "exactly one of at, every_seconds and cron"),
+        ({"time_zone": "Mars/Base"}, "time_zone", "'Mars/Base' is no time zone"),
+        ({"catch_up": "some"}, "catch_up", "'some' is none of latest, all, none"),
+    ],
+)
+def test_a_schedule_that_cannot_run_is_named_with_its_field(change: dict[str, Any], place: str | None, says: str):
+    usual = {"name": "second", "cron": "0 9 * * *", "instruction": "Hello"}
+    with pytest.raises(Invalid, match=says) as refused:
+        parse_profile({"role": "Clerk", "schedules": [usual | {"name": "first"}, usual | change]})
+    assert set(refused.value.fields) == {"profile.schedules[1]" + (f".{place}" if place else "")}
+
+
+def test_a_profile_brings_a_hundred_schedules_at_most():
+    usual = {"every_seconds": 60, "instruction": "Hello"}
+    with pytest.raises(Invalid, match="schedules are at most 100"):
+        parse_profile({"role": "Clerk", "schedules": [usual | {"name": f"{i}"} for i in range(101)]})
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_a_profile_that_is_shipped_brings_a_schedule(name: str):
+    assert len(shipped_profile(name).schedules) == 1

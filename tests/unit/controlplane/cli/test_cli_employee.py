@@ -188,6 +188,16 @@ def test_create_from_a_file(peer: Any, empla: Fixture, tmp_path: Path, name: str
             "3:10: egress[0].domain: 127.0.0.1 is a private address",
         ),
         (
+            "p.toml",
+            "role = 'x'\n[[schedules]]\nname = 'a'\ninstruction = 'Go'\ncron = '0 9 * * 8'",
+            "5:8: schedules[0].cron: '0 9 * * 8' is no cron expression",
+        ),
+        (
+            "p.toml",
+            "role = 'x'\n[[schedules]]\nname = 'a'\ninstruction = 'Go'",
+            "2:3: schedules[0]: exactly one of at, every_seconds and cron says when it runs",
+        ),
+        (
             "p.json",
             '{"role": "x",\n "egress": [{"domain": "a", "port": 1}]}',
             "2:29: there is no field 'egress[0].port'",
