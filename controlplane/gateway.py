@@ -243,7 +243,8 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
                     message_id = _message_id(frame.progress.message_id)
                     self._followers.progress(stream.launch.employee_id, message_id, frame.progress)
                 case "outbox_ready":
-                    self._outbox.look()
+                    if frame.outbox_ready.message_state != "withheld":
+                        self._outbox.look()
                     self._followers.changed(_message_id(frame.outbox_ready.message_id))
         stream.closed.set()
 

@@ -13,8 +13,16 @@ from agent.pipeline.units import Place
 
 
 @dataclass(frozen=True, slots=True)
+class OverCap:
+    """Why a message is one too many. `opens`: it is the first of a burst, of which an operator is told."""
+
+    reason: str
+    opens: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Incoming:
-    """A stored message as it was delivered."""
+    """A stored message as it was delivered; `received_at` is when it was stored, in seconds since the epoch."""
 
     message_id: UUID
     conversation_id: UUID
@@ -23,6 +31,8 @@ class Incoming:
     metadata: dict[str, Any]
     trace_context: str = ""
     followed: bool = True  # whether somebody may be following it live
+    received_at: float = 0.0
+    over_cap: OverCap | None = None
 
 
 @dataclass(slots=True)
