@@ -34,6 +34,7 @@ from controlplane.metrics import Metrics
 from controlplane.minds import Minds
 from controlplane.packages import make_directory
 from controlplane.receiver import Receiver
+from controlplane.retention import Retention
 from controlplane.reviews import Reviews
 from controlplane.schedules import Schedules
 from controlplane.sender import Sender
@@ -151,6 +152,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 gateway.sweep(),
                 reviews.sweep(),
                 Firing(pool, parts.receiver).run(dsn),
+                Retention(pool, settings.retention_days).run(),
                 sidecars.run(),
                 _prepared(sidecar_launcher, settings.sidecars_warm),
                 parts.lifecycle.run(),
