@@ -23,6 +23,8 @@ from empla import telemetry
 
 EXIT_SUPERSEDED = 3
 EXIT_REFUSED = 4
+BEHIND = 5
+"""How nice an employee and its programs are: one that uses every processor leaves most of them to what serves all."""
 
 log = logging.getLogger("agent")
 
@@ -34,6 +36,7 @@ def launch(settings: dict[str, Any]) -> int:
 
 def run(settings: AgentSettings) -> int:
     """Run the employee until it is drained; returns the exit code."""
+    os.nice(BEHIND)
     employee = str(settings.employee_id)
     with telemetry.started("empla-agent", level=settings.log_level, collector=settings.collector, employee=employee):
         return asyncio.run(_lived(settings))

@@ -265,6 +265,7 @@ class _Parts:
         )
         analyzer = Analyzer(self.pool, employee.identity, self.memories, self.beliefs, model, self.warm)
         self.coordinator.when_busy = profile.when_busy or "enqueue"
+        self.coordinator.caps.use(profile.rate_caps.sender_per_minute, profile.rate_caps.employee_per_minute)
         self.coordinator.use((SECURITY_FILTER, *analyzer.steps(), *worker.steps()), profile.max_in_work or MAX_IN_WORK)
 
 

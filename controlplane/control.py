@@ -15,10 +15,10 @@ from uuid import UUID
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from controlplane.auth import Operator
-from controlplane.channels import Channel, Channels
+from controlplane.channels import Channels
 from controlplane.decisions import decision_of, reason_of
-from controlplane.employees import AUTONOMY, DEFAULT_TENANT, EmployeeRecord, Employees, is_id
-from controlplane.errors import Forbidden, Invalid, NotNow, Unknown
+from controlplane.employees import EmployeeRecord, Employees
+from controlplane.errors import Invalid, NotNow
 from controlplane.followers import Followers
 from controlplane.gateway import Streams, configuration
 from controlplane.goals import Goals
@@ -27,14 +27,16 @@ from controlplane.logs import Logs
 from controlplane.memories import Memories
 from controlplane.messages import Messages, Room, fitting
 from controlplane.minds import Minds
+from controlplane.naming import Naming
+from controlplane.naming import calling_operator as _operator
 from controlplane.profiles import shipped_profile
 from controlplane.receiver import Arrival, Receiver, Stored
 from controlplane.reviews import Reviews
 from controlplane.schedules import Schedules
+from controlplane.shown import glance, shown_channel, shown_employee
 from controlplane.sidecars.keeper import Sidecars
 from controlplane.stopping import Stopping
 from controlplane.telling import Telling
-from empla import rpc
 from empla.store.ids import new_id
 from empla.v1 import control_pb2 as pb
 from empla.v1 import control_pb2_grpc, gateway_pb2
@@ -71,10 +73,11 @@ class Parts:
     embedding: str
 
 
-class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
+class ControlPlane(Naming, control_pb2_grpc.ControlPlaneServicer):
     """See the module, and control.proto for what each RPC promises."""
 
     def __init__(self, parts: Parts, reviews: Reviews) -> None:
+        super().__init__(parts.employees)
         self._parts, self._reviews = parts, reviews
         self.http_address = ""  # known once it is bound
         self._telling = Telling(parts.messages, parts.followers)
@@ -276,11 +279,11 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
             callback_url=request.callback_url,
             secret=request.secret,
         )
-        return pb.CreateChannelResponse(channel=_channel(channel), secret=channel.secret.decode())
+        return pb.CreateChannelResponse(channel=shown_channel(channel), secret=channel.secret.decode())
 
     async def ListChannels(self, request: pb.ListChannelsRequest, context: Any) -> pb.ListChannelsResponse:
         tenant_id = await self._tenant(request.tenant)
-        return pb.ListChannelsResponse(channels=map(_channel, await self._parts.channels.list_of(tenant_id)))
+        return pb.ListChannelsResponse(channels=map(shown_channel, await self._parts.channels.list_of(tenant_id)))
 
     # Schedules
 
@@ -363,7 +366,7 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
             http_address=self.http_address,
             now=now,
             last_messages=fitting(last, room),
-            employees=fitting(map(self._glance, records), room),
+            employees=fitting(map(glance, map(self._employee, records)), room),
             latency=await self._parts.messages.latency(scope),
             open_reviews=counts["open_reviews"],
             live_messages=counts["live_messages"],
@@ -371,34 +374,6 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         )
 
     # What they share
-
-    async def _find(self, reference: str, tenant: str = "") -> EmployeeRecord:
-        named, slash, name = reference.rpartition("/")
-        tenant = named if slash else tenant
-        if not tenant and _operator().tenant_id is None and is_id(name):
-            return await self._parts.employees.by_id(UUID(name))
-        return await self._parts.employees.find(await self._tenant(tenant), name)
-
-    async def _tenant(self, name: str) -> UUID:
-        return await self._tenant_of(_operator(), name)
-
-    async def _tenant_of(self, operator: Operator, name: str) -> UUID:
-        if not name and operator.tenant_id is not None:
-            return operator.tenant_id
-        try:
-            tenant_id = await self._parts.employees.tenant(name or DEFAULT_TENANT)
-        except Unknown:
-            if operator.tenant_id is None:
-                raise
-            tenant_id = None  # whether it exists is not this caller's business
-        if operator.tenant_id is not None and tenant_id != operator.tenant_id:
-            raise Forbidden("the token is another tenant's", reason="OTHER_TENANT")
-        assert tenant_id is not None
-        return tenant_id
-
-    async def _scope(self, tenant: str) -> UUID | None:
-        """Which tenant's rows a list has; None for those of every tenant."""
-        return await self._tenant(tenant) if tenant else _operator().tenant_id
 
     async def _store(
         self,
@@ -430,51 +405,8 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
             f"{record.name} has not attached within {RESTART_SECONDS:g} s; its log says why", reason="NOT_ATTACHED"
         )
 
-    def _glance(self, record: EmployeeRecord) -> pb.Employee:
-        employee = self._employee(record)
-        employee.profile.ClearField("instructions")
-        return employee
-
     def _employee(self, record: EmployeeRecord) -> pb.Employee:
-        pid, restarts = self._parts.lifecycle.process_of(record.employee_id)
-        employee = pb.Employee(
-            employee_id=str(record.employee_id),
-            tenant=record.tenant,
-            name=record.name,
-            profile=record.profile,
-            autonomy=AUTONOMY[record.autonomy],
-            desired_state=pb.DesiredState.Value(f"DESIRED_STATE_{record.desired_state.upper()}"),
-            observed_state=self._parts.lifecycle.observed(record),
-            paused=record.paused,
-            epoch=record.epoch,
-            pid=pid,
-            restarts=restarts,
-        )
-        employee.created_at.FromDatetime(record.created_at)
-        if record.launched_at is not None:
-            employee.launched_at.FromDatetime(record.launched_at)
-        stream = self._parts.streams.get(record.employee_id)
-        if stream is not None and stream.heartbeat is not None:
-            beat = stream.heartbeat
-            employee.health.CopyFrom(
-                pb.EmployeeHealth(
-                    state=beat.state,
-                    stage=beat.stage,
-                    in_flight=beat.in_flight,
-                    memory_bytes=beat.memory_bytes,
-                    loop_lag_ms=beat.loop_lag_ms,
-                    build=stream.build,
-                    model=beat.model,
-                    reported=beat.reported,
-                )
-            )
-            employee.health.heartbeat_at.FromMilliseconds(round(stream.heartbeat_at * 1000))
-        return employee
-
-
-def _operator() -> Operator:
-    operator: Operator = rpc.caller()
-    return operator
+        return shown_employee(record, self._parts.lifecycle, self._parts.streams)
 
 
 def _id(text: str, field: str) -> UUID:
@@ -498,18 +430,3 @@ def _drain_seconds(asked: int) -> float:
     if asked > MAX_DRAIN_SECONDS:
         raise Invalid("the drain is too long", fields={"drain_seconds": f"at most {MAX_DRAIN_SECONDS}"})
     return asked or DEFAULT_DRAIN_SECONDS
-
-
-def _channel(channel: Channel) -> pb.Channel:
-    created_at = Timestamp()
-    created_at.FromDatetime(channel.created_at)
-    return pb.Channel(
-        channel_id=str(channel.channel_id),
-        tenant=channel.tenant,
-        name=channel.name,
-        kind=channel.kind,
-        employee=channel.employee,
-        callback_url=channel.callback_url,
-        receive_path=channel.receive_path,
-        created_at=created_at,
-    )

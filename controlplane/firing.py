@@ -33,6 +33,7 @@ MOST_AT_ONCE = 500
 MOST_CAUGHT_UP = 100
 """Missed runs that are still done, the last ones, when all of them are wanted."""
 _DONE = {"latest": 1, "all": MOST_CAUGHT_UP, "none": 1}
+"""Runs that are done at once, the last ones; as long as so many have not ended, further runs are missed."""
 _WHY_MISSED = {
     "latest": "a later run is done instead",
     "all": f"only the last {MOST_CAUGHT_UP} missed runs are done",
@@ -120,7 +121,11 @@ class Firing:
             await connection.execute(SQL.end, schedule_id, f"it cannot run: {error}")
             return []
         await _note_missed(connection, row, plan.missed, _WHY_MISSED[row["catch_up"]])
-        written = [one for due in plan.fire if (one := await self._store(connection, row, due))]
+        going_on = await connection.fetchval(SQL.going_on, schedule_id, row["employee_id"], row["conversation_id"])
+        room = max(0, _DONE[row["catch_up"]] - going_on)
+        first = max(0, len(plan.fire) - room)
+        await _note_missed(connection, row, plan.fire[:first], _not_ended(going_on))
+        written = [one for due in plan.fire[first:] if (one := await self._store(connection, row, due))]
         if plan.next_at is None:
             await connection.execute(SQL.end, schedule_id, "it has run for the last time")
         else:
@@ -137,6 +142,10 @@ class Firing:
             return None
         await connection.execute(SQL.note_fired, *_key(row, due), written.stored.message_id, row["now"])
         return written
+
+
+def _not_ended(runs: int) -> str:
+    return "an earlier run has not ended" if runs == 1 else f"{runs} earlier runs have not ended"
 
 
 def _plan(row: Any) -> Plan:

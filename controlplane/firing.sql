@@ -10,6 +10,14 @@ ORDER BY s.next_at LIMIT 1 FOR UPDATE OF s SKIP LOCKED;
 SELECT extract(epoch FROM min(next_at) - coalesce($1::timestamptz, now()))::float8
 FROM schedules WHERE state = 'active' AND NOT schedule_id = ANY ($2::uuid[]);
 
+-- name: going_on
+-- How many runs of a schedule have not ended: their message has not, or something of it goes on in the background.
+SELECT count(*) FROM (
+  SELECT message_id FROM inbound_messages WHERE employee_id = $2 AND ended_at IS NULL AND conversation_id = $3
+  UNION
+  SELECT message_id FROM message_workers WHERE employee_id = $2 AND state = 'running'
+) live JOIN schedule_runs r USING (message_id) WHERE r.schedule_id = $1;
+
 -- name: note_fired
 -- A run, and the message that it is.
 INSERT INTO schedule_runs (schedule_id, due_at, tenant_id, employee_id, state, message_id, fired_at)

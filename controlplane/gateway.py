@@ -40,6 +40,8 @@ SQL = load_queries("controlplane", "gateway.sql")
 WINDOW = 64
 """Deliveries of one stream that may wait for their acknowledgement."""
 MAX_WAITING_FRAMES = 1024
+FULL_SECONDS = 0.1
+"""Between two looks for an employee for whom there is as much as its window holds, or more."""
 HELLO_SECONDS = 10.0
 SWEEP_SECONDS = 2.0
 
@@ -248,7 +250,8 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
                     message_id = _message_id(frame.progress.message_id)
                     self._followers.progress(stream.launch.employee_id, message_id, frame.progress)
                 case "outbox_ready":
-                    self._outbox.look()
+                    if frame.outbox_ready.message_state != "withheld":
+                        self._outbox.look()
                     self._followers.changed(_message_id(frame.outbox_ready.message_id))
         stream.closed.set()
 
@@ -260,7 +263,7 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
             stream.news.clear()
             try:
                 with translated():
-                    rows = await self._undelivered(stream)
+                    rows, room = await self._undelivered(stream)
             except StoreUnavailable as error:
                 log.warning("the database is away, deliveries wait: %s", error)
                 continue  # the sweep looks again
@@ -269,17 +272,20 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
                 if row["more"] or row["message_id"] in stream.impossible:
                     stream.news.set()
                 await asyncio.sleep(0)  # a window of long messages holds up nobody else's
+            if len(rows) == room:  # each acknowledgement and each further message would have us read what waits anew
+                await asyncio.sleep(FULL_SECONDS)
 
-    async def _undelivered(self, stream: Stream) -> list[Any]:
+    async def _undelivered(self, stream: Stream) -> tuple[list[Any], int]:
+        """What to deliver now, and how much there was room for."""
         waiting = stream.unacknowledged
         if len(waiting) >= WINDOW:  # acknowledgements may be lost: the table knows what was claimed
             unclaimed = await self._pool.fetch(SQL.unclaimed, list(waiting))
             waiting &= {row["message_id"] for row in unclaimed}
         if len(waiting) >= WINDOW:
-            return []
+            return [], 0
         room = WINDOW - len(waiting)
         employee_id, impossible = stream.launch.employee_id, list(stream.impossible)
-        return await self._pool.fetch(SQL.undelivered, employee_id, list(waiting), impossible, room)
+        return await self._pool.fetch(SQL.undelivered, employee_id, list(waiting), impossible, room), room
 
 
 def _carry(row: Any, stream: Stream) -> None:

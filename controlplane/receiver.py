@@ -25,8 +25,10 @@ from empla.store.ids import new_id
 
 SQL = load_queries("controlplane", "receiver.sql")
 
-OF_ONE_EMPLOYEE, OF_ONE_TENANT = 4, 10
+OF_ONE_EMPLOYEE, OF_ONE_TENANT = 2, 10
 """Messages that are stored at once, each on one of the control plane's connections: a flood leaves some to the others."""
+REST = 1.0
+"""How long an employee's place stays empty after each message of a flood, as a share of the time that it took to store."""
 STORE_SECONDS = 25.0
 """With the wait for a place; then the provider is to deliver it again, and hears so some 5 s later at the latest."""
 MAX_TEXT_BYTES = 256 * 1024
@@ -100,7 +102,7 @@ class Receiver:
         on_stopped: Callable[[Stopped], None] = lambda _: None,
     ) -> None:
         self._pool, self._on_stored, self._on_stopped = pool, on_stored, on_stopped
-        self._employees, self._tenants = Shares(OF_ONE_EMPLOYEE), Shares(OF_ONE_TENANT)
+        self._employees, self._tenants = Shares(OF_ONE_EMPLOYEE, rest=REST), Shares(OF_ONE_TENANT)
 
     async def store(self, arrival: Arrival, message_id: UUID | None = None) -> Stored:
         """Make `arrival` durable, once; a new row gets `message_id`, if given.

@@ -38,6 +38,7 @@ from controlplane.metrics import Metrics
 from controlplane.minds import Minds
 from controlplane.packages import make_directory
 from controlplane.receiver import Receiver
+from controlplane.retention import Retention
 from controlplane.reviews import Reviews
 from controlplane.schedules import Schedules
 from controlplane.sender import Sender
@@ -154,6 +155,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 reviews.sweep(),
                 Firing(pool, parts.receiver).run(dsn),
                 Stepping(pool, parts.receiver, partial(parts.streams.wake, reason="step failed")).run(dsn),
+                Retention(pool, settings.retention_days).run(),
                 sidecars.run(),
                 _prepared(sidecar_launcher, settings.sidecars_warm),
                 parts.lifecycle.run(),

@@ -70,6 +70,9 @@ class Settings(BaseSettings):
         description="What a workspace may take. As root, each is made a volume of this size; one that is there keeps its.",
     )
     workspace_quota_entries: int | None = Field(default=None, ge=1, description="How many files it may hold.")
+    retention_days: int = Field(
+        default=90, ge=0, le=36_500, description="How long what employees leave behind is kept; 0: for ever."
+    )
     callback_networks: tuple[str, ...] = Field(
         default=LOOPBACK,
         description="Networks that are not public and to which registered callbacks may go all the same.",

@@ -1,15 +1,22 @@
 """Shares of what is there once for all: whoever brings much waits behind itself, and takes nobody else's place."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 
+MAX_REST_SECONDS = 1.0
+
 
 class Shares:
-    """Lets at most `each` blocks of one key run at a time; more of that key wait, in the order in which they came."""
+    """Lets at most `each` blocks of one key run at a time; more of that key wait, in the order in which they came.
 
-    def __init__(self, each: int) -> None:
-        self._each = each
+    While some wait, a place stays empty for `rest` times as long as it was taken, a second at most: so a line without end
+    leaves some of everything to others, and the more the busier the machine is.
+    """
+
+    def __init__(self, each: int, *, rest: float = 0.0) -> None:
+        self._each, self._rest = each, rest
         self._doors: dict[Hashable, asyncio.Semaphore] = {}
         self._here: dict[Hashable, int] = {}
 
@@ -19,9 +26,20 @@ class Shares:
         door = self._doors.setdefault(key, asyncio.Semaphore(self._each))
         self._here[key] = self._here.get(key, 0) + 1
         try:
-            async with door:
+            await door.acquire()
+            taken_at = time.monotonic()
+            try:
                 yield
+            finally:
+                self._give_back(door, time.monotonic() - taken_at, others_wait=self._here[key] > self._each)
         finally:
             self._here[key] -= 1
             if not self._here[key]:
                 del self._here[key], self._doors[key]
+
+    def _give_back(self, door: asyncio.Semaphore, taken: float, *, others_wait: bool) -> None:
+        if others_wait and self._rest:
+            seconds = min(MAX_REST_SECONDS, self._rest * taken)
+            asyncio.get_running_loop().call_later(seconds, door.release)
+        else:
+            door.release()

@@ -62,7 +62,8 @@ async def _compare(
     alone: list[Sent] = []
     beside: list[Sent] = []
     taken = Taken()
-    async with replying(callback) as replies, aiohttp.ClientSession() as session:
+    connector = aiohttp.TCPConnector(limit=0)  # the flood takes no connection from the others
+    async with replying(callback) as replies, aiohttp.ClientSession(connector=connector) as session:
         await send_all(session, system, others, replies, plan.load, plan.load.warm_up)
         for desk in flooded:
             alone += await _load(session, system, others, replies, plan.load)

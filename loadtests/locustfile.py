@@ -46,7 +46,7 @@ class Office:
     def open(self) -> None:
         self._server.start()
         with connected(self.system.settings) as stub:
-            self.desks = hire(stub, EMPLOYEES, f"http://127.0.0.1:{self._server.server_port}/")
+            self.desks = hire(stub, EMPLOYEES, f"http://127.0.0.1:{self._server.server_port}/", capped=False)
 
     def close(self) -> None:
         self._server.stop()

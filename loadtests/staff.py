@@ -7,6 +7,8 @@ from typing import Any
 from uuid import uuid4
 
 from controlplane.channels import sign
+from controlplane.profiles import shipped_profile
+from empla.capabilities import MOST_PER_MINUTE
 from empla.v1 import control_pb2, control_pb2_grpc
 
 ATTACH_SECONDS = 120.0
@@ -33,12 +35,19 @@ class Desk:
         return body, headers
 
 
-def hire(stub: control_pb2_grpc.ControlPlaneStub, count: int, callback_url: str) -> list[Desk]:
-    """`count` new employees, all attached, with a channel each; raises TimeoutError when they do not come up."""
+def hire(stub: control_pb2_grpc.ControlPlaneStub, count: int, callback_url: str, *, capped: bool = True) -> list[Desk]:
+    """`count` new employees, all attached, with a channel each; raises TimeoutError when they do not come up.
+
+    All that is sent to them may be of one sender, so with `capped` false they work on as much as a profile may say.
+    """
     run = uuid4().hex[:8]
     names = [f"load-{run}-{number:02}" for number in range(count)]
+    profile = shipped_profile("sales-ae")
+    if not capped:
+        most = control_pb2.RateCaps(sender_per_minute=MOST_PER_MINUTE, employee_per_minute=MOST_PER_MINUTE)
+        profile.rate_caps.CopyFrom(most)
     for name in names:
-        stub.CreateEmployee(control_pb2.CreateEmployeeRequest(name=name, profile_name="sales-ae", start=True))
+        stub.CreateEmployee(control_pb2.CreateEmployeeRequest(name=name, profile=profile, start=True))
     _wait_until_attached(stub, names)
     return [_open_desk(stub, name, callback_url) for name in names]
 

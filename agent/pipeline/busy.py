@@ -94,7 +94,9 @@ class Waiting:
 
 def _by_itself(message: Incoming) -> bool:
     """Nobody answers it, or nobody says it now: neither tells what its sender means by the others."""
-    return is_run(message.metadata) or bool(withheld_because(message.metadata, visible_text(message.body)[0]))
+    if message.over_cap or is_run(message.metadata):
+        return True
+    return bool(withheld_because(message.metadata, visible_text(message.body)[0]))
 
 
 def shown(row: Any) -> str:

@@ -21,6 +21,7 @@ from agent.errors import Superseded, TransitionRefused
 from agent.identity import Identity
 from agent.patience import RETRY_SECONDS, patiently
 from agent.pipeline.busy import Waiting
+from agent.pipeline.caps import RateCaps
 from agent.pipeline.ending import Ending
 from agent.pipeline.progress import Progress
 from agent.pipeline.restoring import Left
@@ -67,6 +68,7 @@ class Coordinator:
         self._ending, self._waiting = Ending(pool, identity, abandon), Waiting(pool, identity)
         self._taking = Taking(pool, identity)
         self.when_busy = "enqueue"
+        self.caps = RateCaps()
         self._stepper = Stepper(transitions, self._ending, Progress(send), warm)
         self._live: set[UUID] = set()
         self._claimed: set[UUID] = set()
@@ -94,7 +96,11 @@ class Coordinator:
     async def run(self, group: asyncio.TaskGroup) -> None:
         """Take over what earlier launches left; later messages come through `deliver`. Tasks live in `group`."""
         self._group = group
-        for left in await self._taking.take_over():
+        left_over = await self._taking.take_over()
+        await self.caps.restore(self._pool, self._identity)
+        for left in left_over:
+            if left.unit.place.state == "received":
+                left.work.message = self.caps.judged(left.work.message)
             turn = self._enter(left.work.message)
             self._claimed.add(left.unit.message_id)
             self._start(self._go_on(left, turn), left.unit.message_id)
@@ -118,6 +124,7 @@ class Coordinator:
             self._acknowledge(incoming.message_id)
         if self._draining or incoming.message_id in self._live:
             return
+        incoming = self.caps.judged(incoming)
         if self.when_busy == "interrupt":
             self._start(self._interrupt(incoming), None)
         turn = self._enter(incoming)
@@ -351,4 +358,5 @@ class Coordinator:
 
     def _hand_over(self, message_id: UUID, state: str) -> None:
         self._send(pb.AgentFrame(outbox_ready=pb.OutboxReady(message_id=str(message_id), message_state=state)))
-        self._on_handled()
+        if state != "withheld":  # of that nothing is remembered
+            self._on_handled()

@@ -94,6 +94,8 @@ SELECT unit_id FROM moved;
     now() + make_interval(secs => r.expires_in)
   FROM moved m, jsonb_to_recordset(m.reviews) AS r
     (review_id uuid, worker_id uuid, kind text, reason text, payload jsonb, expires_in float8)
+  WHERE r.kind <> 'quarantine' OR NOT EXISTS (
+    SELECT FROM reviews o WHERE o.tenant_id = m.tenant_id AND o.employee_id = m.employee_id AND o.kind = 'quarantine' AND o.state = 'open')
 ), noted AS (
   INSERT INTO employee_events (tenant_id, employee_id, kind, payload)
   SELECT m.tenant_id, m.employee_id, e.kind, e.payload
@@ -167,6 +169,25 @@ SELECT m.message_id, m.conversation_id, m.sender, m.processing_state AS state, m
 FROM inbound_messages m JOIN message_bodies b USING (message_id)
 WHERE m.employee_id = $1 AND m.epoch = $2 AND m.ended_at IS NULL AND m.processing_state NOT IN ('sending', 'waiting')
 ORDER BY m.sequence LIMIT $3;
+
+-- name: arrived
+-- What was claimed and not found over a rate cap of the messages that arrived since the minute of the oldest one that has yet to be
+-- judged, or in this minute; newest first. It walks back row by row, so as to read no more than that, and so many rows at most.
+WITH RECURSIVE since AS MATERIALIZED (
+  SELECT date_trunc('minute', least(now(), min(received_at))) AS minute FROM inbound_messages
+  WHERE employee_id = $1 AND ended_at IS NULL AND processing_state = 'received'
+), walk AS (
+  (SELECT sequence, message_id, sender, received_at, processing_state, attempt, reason, event_id, 1 AS steps FROM inbound_messages
+   WHERE employee_id = $1 ORDER BY sequence DESC LIMIT 1)
+  UNION ALL
+  SELECT n.*, steps + 1 FROM walk w, since, LATERAL (
+    SELECT sequence, message_id, sender, received_at, processing_state, attempt, reason, event_id FROM inbound_messages
+    WHERE employee_id = $1 AND sequence < w.sequence ORDER BY sequence DESC LIMIT 1
+  ) n WHERE w.received_at >= since.minute AND w.steps < $2
+)
+SELECT message_id, sender, extract(epoch FROM received_at)::float8 AS received_at FROM walk, since
+WHERE received_at >= since.minute AND processing_state <> 'received' AND attempt > 0
+  AND NOT (processing_state = 'withheld' AND starts_with(reason, $3)) AND NOT starts_with(event_id, 'schedule:');
 
 -- name: live_workers
 -- The workers of some messages, in the order of their intents.

@@ -10,9 +10,12 @@ from agent.pipeline.step import Done, Step, Work
 from agent.pipeline.units import Place
 from empla.goals import STEP
 from empla.schedules import RUN
+from empla.store.ids import new_id
 
 MAX_WORKED_CHARACTERS = 64 * 1024
 """More is cut before a model sees it; the stored message stays whole."""
+TOLD_SECONDS = 7 * 24 * 3600
+"""How long a burst that nobody looks at is told of."""
 MAX_MARKS = 30
 """Combining marks in a row, as in the Stream-Safe Text Format of UAX #15: no language needs more, and to put a longer run
 into its canonical order takes time with the square of its length."""
@@ -77,7 +80,10 @@ def injection_score(text: str) -> int:
 
 
 async def security_filter(work: Work, _: UUID) -> Done:
-    """Clean the text, note what looks like an injection, and withhold what needs no answer."""
+    """Clean the text, note what looks like an injection, and withhold what needs no answer or is one too many."""
+    if over := work.message.over_cap:
+        told = [_told_of(over.reason, work.message.sender)] if over.opens else []
+        return Done(Place("withheld"), reason=over.reason, ends=True, reviews=told)
     visible, removed = visible_text(work.said())
     text = normalized(visible)
     output = {
@@ -89,6 +95,17 @@ async def security_filter(work: Work, _: UUID) -> Done:
     if reason := withheld_because(work.message.metadata, text):
         return Done(Place("withheld"), output, reason=reason, ends=True)
     return Done(Place("analyzing", "context_retrieval"), output)
+
+
+def _told_of(reason: str, sender: str) -> dict[str, Any]:
+    """What tells an operator of a burst, until somebody closes it."""
+    return {
+        "review_id": str(new_id()),
+        "kind": "quarantine",
+        "reason": f"{reason}: this message and those after it are withheld",
+        "payload": {"sender": sender},
+        "expires_in": TOLD_SECONDS,
+    }
 
 
 SECURITY_FILTER = Step("security_filter", "receive", retries=2, deadline=10, run=security_filter)

@@ -13,8 +13,16 @@ from agent.pipeline.units import Place
 
 
 @dataclass(frozen=True, slots=True)
+class OverCap:
+    """Why a message is one too many. `opens`: it is the first of a burst, of which an operator is told."""
+
+    reason: str
+    opens: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Incoming:
-    """A stored message as it was delivered."""
+    """A stored message as it was delivered; `received_at` is when it was stored."""
 
     message_id: UUID
     conversation_id: UUID
@@ -24,6 +32,7 @@ class Incoming:
     trace_context: str = ""
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     followed: bool = True  # whether somebody may be following it live
+    over_cap: OverCap | None = None
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from controlplane.cli.output import age, dim, json_option, local_time, print_jso
 from controlplane.cli.pages import listed
 from controlplane.cli.profile_file import is_file, read_profile
 from controlplane.cli.safe_text import printable
-from empla.capabilities import MAX_IN_WORK, WHEN_BUSY
+from empla.capabilities import MAX_IN_WORK, PER_MINUTE, PER_MINUTE_OF_SENDER, WHEN_BUSY
 from empla.v1 import control_pb2
 
 _DRAIN = click.option(
@@ -95,6 +95,7 @@ def _print_employee(item: control_pb2.Employee) -> None:
         "health": _health(item.health) if item.HasField("health") else "",
         "model": item.health.model,
         "in work": f"at most {item.profile.max_in_work or MAX_IN_WORK} messages at once",
+        "rate caps": _rate_caps(item.profile.rate_caps),
         "capabilities": ", ".join(item.profile.capabilities) or "all",
         "goals": "; ".join(item.profile.goals),
         "when busy": item.profile.when_busy or WHEN_BUSY[0],
@@ -105,6 +106,11 @@ def _print_employee(item: control_pb2.Employee) -> None:
             click.echo(f"  {label:<13}{printable(value)}")
     for number, line in enumerate(hook_lines(item.health)):
         click.echo(f"  {'' if number else 'hooks':<13}{line}")
+
+
+def _rate_caps(caps: control_pb2.RateCaps) -> str:
+    of_sender, of_all = caps.sender_per_minute or PER_MINUTE_OF_SENDER, caps.employee_per_minute or PER_MINUTE
+    return f"{of_all} messages a minute, {of_sender} of one sender"
 
 
 def _health(health: control_pb2.EmployeeHealth) -> str:

@@ -11,6 +11,7 @@ from controlplane.profiles.schedules import wrong_schedules
 from empla.capabilities import (
     DECISIONS,
     MOST_IN_WORK,
+    MOST_PER_MINUTE,
     PLACES,
     RISKS,
     SHIPPED_CAPABILITIES,
@@ -98,6 +99,9 @@ def _wrong_work(profile: control_pb2.Profile) -> Iterator[Wrong]:
         yield Wrong(("when_busy",), f"when_busy is one of {', '.join(WHEN_BUSY)}")
     if profile.max_in_work > MOST_IN_WORK:
         yield Wrong(("max_in_work",), f"max_in_work is at most {MOST_IN_WORK}; 0 for the usual number")
+    for cap in ("sender_per_minute", "employee_per_minute"):
+        if getattr(profile.rate_caps, cap) > MOST_PER_MINUTE:
+            yield Wrong(("rate_caps", cap), f"rate_caps.{cap} is at most {MOST_PER_MINUTE}; 0 for the usual number")
     for kind in ("compute", "browser"):
         if getattr(profile.workstation, kind) not in ("", *PLACES):
             yield Wrong(("workstation", kind), f"workstation.{kind} is one of {', '.join(PLACES)}")

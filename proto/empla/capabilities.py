@@ -13,3 +13,6 @@ WHEN_BUSY = ("enqueue", "collect", "steer", "interrupt")
 
 MAX_IN_WORK, MOST_IN_WORK = 32, 256
 """Messages that an employee works on at once, unless its profile says otherwise, and the most that one may say."""
+
+PER_MINUTE_OF_SENDER, PER_MINUTE, MOST_PER_MINUTE = 1_200, 6_000, 60_000
+"""Of the messages that arrive in a minute, an employee works on so many of one sender and in all; the most of either."""

@@ -1,12 +1,14 @@
 """The command line against a running system: what it prints for programs, and how it ends."""
 
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from agent.__main__ import BEHIND
 from tests.e2e.system import EMPLOYEE, System
 
 
@@ -40,6 +42,8 @@ def test_an_employee_is_created_started_restarted_and_stopped(system: System):
     restarted = system.json("employee", "restart", name)
     assert (restarted["observed_state"], restarted["epoch"]) == ("attached", first.epoch + 1)
     assert restarted["pid"] != first.pid
+    niceness = os.getpriority(os.PRIO_PROCESS, restarted["pid"])
+    assert niceness == min(19, os.getpriority(os.PRIO_PROCESS, 0) + BEHIND)  # what serves everybody comes before it
     shown = system.json("employee", "show", name)
     assert (shown["pid"], shown["restarts"]) == (restarted["pid"], 0)
 

@@ -190,6 +190,7 @@ class Profile(_message.Message):
     WORKSTATION_FIELD_NUMBER: _builtins.int
     WHEN_BUSY_FIELD_NUMBER: _builtins.int
     MAX_IN_WORK_FIELD_NUMBER: _builtins.int
+    RATE_CAPS_FIELD_NUMBER: _builtins.int
     SCHEDULES_FIELD_NUMBER: _builtins.int
     role: _builtins.str
     """such as "Account executive"; 1 to 200 characters"""
@@ -231,6 +232,8 @@ class Profile(_message.Message):
     @_builtins.property
     def workstation(self) -> Global___Workstation: ...
     @_builtins.property
+    def rate_caps(self) -> Global___RateCaps: ...
+    @_builtins.property
     def schedules(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfileSchedule]:
         """What is to be done at a later time, or again and again; at most 100, and the employee has as many in all. Those that come with a
         change of the profile are made, those that change are changed, those that go are ended; the others stay as they are.
@@ -251,11 +254,12 @@ class Profile(_message.Message):
         workstation: Global___Workstation | None = ...,
         when_busy: _builtins.str = ...,
         max_in_work: _builtins.int = ...,
+        rate_caps: Global___RateCaps | None = ...,
         schedules: _abc.Iterable[Global___ProfileSchedule] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["loop", b"loop", "model", b"model", "workstation", b"workstation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["loop", b"loop", "model", b"model", "rate_caps", b"rate_caps", "workstation", b"workstation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "capabilities", b"capabilities", "egress", b"egress", "goals", b"goals", "instructions", b"instructions", "loop", b"loop", "max_in_work", b"max_in_work", "model", b"model", "policy", b"policy", "role", b"role", "schedules", b"schedules", "when_busy", b"when_busy", "workstation", b"workstation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "capabilities", b"capabilities", "egress", b"egress", "goals", b"goals", "instructions", b"instructions", "loop", b"loop", "max_in_work", b"max_in_work", "model", b"model", "policy", b"policy", "rate_caps", b"rate_caps", "role", b"role", "schedules", b"schedules", "when_busy", b"when_busy", "workstation", b"workstation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -308,6 +312,34 @@ class ProfileSchedule(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProfileSchedule: _TypeAlias = ProfileSchedule  # noqa: Y015
+
+@_typing.final
+class RateCaps(_message.Message):
+    """How many of the messages that arrive in one minute of the clock are worked on; the others are stored and withheld, and nothing
+    is spent on them. A burst of them has one open review of the kind quarantine. Runs of schedules do not count.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SENDER_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    EMPLOYEE_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    sender_per_minute: _builtins.int
+    """of one sender; 0: 1200; at most 60000"""
+    employee_per_minute: _builtins.int
+    """of all together; 0: 6000; at most 60000"""
+    def __init__(
+        self,
+        *,
+        sender_per_minute: _builtins.int = ...,
+        employee_per_minute: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["employee_per_minute", b"employee_per_minute", "sender_per_minute", b"sender_per_minute"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RateCaps: _TypeAlias = RateCaps  # noqa: Y015
 
 @_typing.final
 class Workstation(_message.Message):

@@ -48,6 +48,17 @@ class Office:
             runs[row["state"]].append(row["due_at"])
         return runs
 
+    async def reasons(self, schedule_id: UUID) -> list[str]:
+        rows = await self.pool.fetch(
+            "SELECT reason FROM schedule_runs WHERE schedule_id = $1 AND state = 'missed' ORDER BY due_at", schedule_id
+        )
+        return [row["reason"] for row in rows]
+
+    async def end_messages(self) -> None:
+        await self.pool.execute(
+            "UPDATE inbound_messages SET processing_state = 'withheld', step = '', ended_at = now() WHERE ended_at IS NULL"
+        )
+
     async def row(self, schedule_id: UUID) -> Any:
         return await self.pool.fetchrow("SELECT * FROM schedules WHERE schedule_id = $1", schedule_id)
 
@@ -267,6 +278,71 @@ async def test_a_run_whose_name_is_taken_is_missed_and_says_why(office: Office):
     assert await office.runs(schedule_id) == {"fired": [], "missed": [NOON]}
     assert "used before" in await office.pool.fetchval("SELECT reason FROM schedule_runs")
     assert (await office.row(schedule_id))["next_at"] == NOON + HOUR
+
+
+async def test_a_run_is_missed_while_an_earlier_one_has_not_ended(office: Office):
+    schedule_id = await office.schedule()
+    for hour in range(4):
+        office.now = NOON + hour * HOUR
+        await office.firing().fire_due()
+    due = [NOON + n * HOUR for n in range(4)]
+    assert await office.runs(schedule_id) == {"fired": due[:1], "missed": due[1:]}
+    assert await office.reasons(schedule_id) == ["an earlier run has not ended"] * 3
+    await office.end_messages()
+    office.now = NOON + 4 * HOUR
+    await office.firing().fire_due()
+    assert (await office.runs(schedule_id))["fired"] == [NOON, NOON + 4 * HOUR]
+
+
+async def test_a_run_whose_work_goes_on_in_the_background_has_not_ended(office: Office):
+    schedule_id = await office.schedule()
+    await office.firing().fire_due()
+    [message] = await office.messages()
+    await office.end_messages()
+    await office.pool.execute(
+        "INSERT INTO message_workers (worker_id, message_id, tenant_id, employee_id, intent_index, intent) "
+        "VALUES (gen_random_uuid(), $1, $2, $3, 0, '{}')",
+        message["message_id"],
+        *office.ids[:2],
+    )
+    office.now = NOON + HOUR
+    await office.firing().fire_due()
+    await office.pool.execute("DELETE FROM message_workers")
+    office.now = NOON + 2 * HOUR
+    await office.firing().fire_due()
+    assert await office.runs(schedule_id) == {"fired": [NOON, NOON + 2 * HOUR], "missed": [NOON + HOUR]}
+
+
+async def test_other_messages_and_other_schedules_of_the_conversation_hold_up_no_run(office: Office):
+    first, second = [await office.schedule(conversation="thread-1") for _ in range(2)]
+    tenant_id, employee_id, channel_id = office.ids
+    said = Arrival(
+        tenant_id=tenant_id,
+        channel_id=channel_id,
+        employee_id=employee_id,
+        event_id="1",
+        sender="ada",
+        text="hello",
+        conversation="thread-1",
+    )
+    await Receiver(office.pool, lambda *_: None).store(said)
+    await office.firing().fire_due()
+    for schedule_id in (first, second):
+        assert await office.runs(schedule_id) == {"fired": [NOON], "missed": []}
+
+
+async def test_who_wants_all_missed_runs_has_as_many_going_on_as_are_caught_up(office: Office):
+    schedule_id = await office.schedule(catch_up="all", expression="60")
+    for minutes in (MOST_CAUGHT_UP - 3, MOST_CAUGHT_UP + 3, MOST_CAUGHT_UP + 4):
+        office.now = NOON + timedelta(minutes=minutes)
+        await office.firing().fire_due()
+    due = [NOON + timedelta(minutes=n) for n in range(MOST_CAUGHT_UP + 5)]
+    missed = due[MOST_CAUGHT_UP - 2 : MOST_CAUGHT_UP + 2] + due[-1:]
+    assert await office.runs(schedule_id) == {"fired": [one for one in due if one not in missed], "missed": missed}
+    assert set(await office.reasons(schedule_id)) == {
+        f"{MOST_CAUGHT_UP - 2} earlier runs have not ended",
+        f"{MOST_CAUGHT_UP} earlier runs have not ended",
+    }
 
 
 @asynccontextmanager

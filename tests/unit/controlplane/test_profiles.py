@@ -158,6 +158,14 @@ def test_how_many_messages_are_in_work_at_once_can_be_said():
     assert set(refused.value.fields) == {"profile.max_in_work"}
 
 
+@pytest.mark.parametrize("cap", ["sender_per_minute", "employee_per_minute"])
+def test_rate_caps_are_bounded(cap: str):
+    assert getattr(parse_profile({"role": "Clerk", "rate_caps": {cap: 60_000}}).rate_caps, cap) == 60_000
+    with pytest.raises(Invalid) as refused:
+        parse_profile({"role": "Clerk", "rate_caps": {cap: 60_001}})
+    assert set(refused.value.fields) == {f"profile.rate_caps.{cap}"}
+
+
 def test_a_misspelt_place_is_named():
     with pytest.raises(Invalid, match=r"no field 'workstation\.computer'.*workstation\.compute"):
         parse_profile({"role": "Clerk", "workstation": {"computer": "local"}})
