@@ -194,7 +194,9 @@ def test_few_minutes_are_kept_in_memory(minutes: int):
     caps.use(1, 1)
 
     def over(minute: int) -> bool:
-        message = Incoming(new_id(), new_id(), "ada", "hello", {}, received_at=60.0 * minute)
+        message = Incoming(
+            new_id(), new_id(), "ada", "hello", {}, received_at=datetime.fromtimestamp(60.0 * minute, UTC)
+        )
         return caps.judged(message).over_cap is not None
 
     assert not any(over(minute) for minute in range(minutes))
