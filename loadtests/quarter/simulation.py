@@ -23,19 +23,9 @@ CONTRADICTED_AFTER = timedelta(days=12)  # by when nothing of it is believed any
 ROUNDED = 0.01
 SETTLED_SECONDS, LOOK_SECONDS = 60.0, 0.01
 WHILE_IN_WORK = "What is 111 * 9?"
-REMAINS = frozenset(
-    {
-        "inbound_messages",
-        "message_bodies",
-        "message_workers",
-        "step_attempts",
-        "model_responses",
-        "effects",
-        "outbox",
-        "cycles",
-    }
-    | {"employee_events", "reviews"}
-)
+MESSAGES = frozenset({"inbound_messages", "message_bodies", "outbox", "employee_events"})
+WORK = frozenset({"message_workers", "step_attempts", "model_responses", "effects", "cycles", "reviews"})
+REMAINS = MESSAGES | WORK
 """Tables that keep a word that was to be forgotten, as the README says: messages, and the records of work that was done."""
 
 
@@ -58,6 +48,10 @@ class Simulation:
             self.account.days.append(Day())
             self._live(midnight + timedelta(days=number), number)
             told(number + 1)
+        for one in self.staff:
+            for fact in one.facts:
+                if fact.forgotten:
+                    self._ask_in_vain(one, fact)
         check_answers(self.account, self.database)
         check_runs(self.account, self.database, asked, self.clock.now)
         check_faded(self.account, self.database, self.staff, self.clock.now)
@@ -173,12 +167,16 @@ class Simulation:
         fact.forgotten = True
         one.beliefs.forget(fact.subject)
         self.account.expect("facts forgotten", "" if gone.memory_ids else f"nothing went of {fact}")
+        self._ask_in_vain(one, fact)
+
+    def _ask_in_vain(self, one: Employee, fact: Fact) -> None:
+        """For what was forgotten: it is not known, nor does it stand anywhere but in messages and records of work."""
         reply = self._send(one, fact.question, sender=PEOPLE[0])
         self.settle()
         for value in fact.values:
-            self.account.expect("asked in vain", f"{fact.question} {reply!r}" if value in reply else "")
             left = sorted(self.database.holding(value).keys() - REMAINS)
-            self.account.expect("looked for in all tables", f"{value} is left in {left}" if left else "")
+            wrong = f"{one.name} says {reply!r}" if value in reply else f"{value} is left in {left}" if left else ""
+            self.account.expect("asked for in vain, and looked for in all tables", wrong)
 
     # What is looked at every evening
 
