@@ -18,6 +18,7 @@ from tests.e2e.conftest import temporary_directory
 from tests.e2e.system import System, kill
 
 LONGEST_STEP = timedelta(hours=6)
+KEPT = 1  # which fact of each employee: not the first, so that something has faded within a week
 CONFIRMED_EVERY = 3  # days; often enough for what is believed to stay so
 CONTRADICTED_AFTER = timedelta(days=12)  # by when nothing of it is believed any more
 ROUNDED = 0.01
@@ -103,7 +104,7 @@ class Simulation:
     def _tell_new(self, one: Employee) -> None:
         fact = Fact(self._words.new(), self._chance.choice(PREDICATES), [self._words.new()], self.clock.now)
         one.facts.append(fact)
-        one.kept = one.kept or fact
+        one.kept = one.facts[KEPT] if len(one.facts) > KEPT else None
         self._tell(one, fact)
 
     def _tell_again(self, one: Employee, number: int) -> None:
@@ -162,7 +163,7 @@ class Simulation:
         self.account.expect("control planes killed", wrong)
 
     def _forget(self, one: Employee) -> None:
-        fact = self._chance.choice([fact for fact in one.known() if fact is not one.kept] or one.known())
+        fact = self._chance.choice([fact for fact in one.known() if fact is not one.kept])
         gone = self.system.call("Forget", pb.ForgetRequest(employee=one.name, subject=fact.subject))
         fact.forgotten = True
         one.beliefs.forget(fact.subject)
