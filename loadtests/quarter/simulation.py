@@ -151,7 +151,7 @@ class Simulation:
         self.account.expect("employees restarted")
 
     def _restart_control_plane(self) -> None:
-        """While something is in work; then once more while nothing is, and for two hours, in which a schedule may be missed."""
+        """While something is in work; then once more, for two hours in which a schedule may be missed."""
         epochs = {one.name: self.system.employee(one.name).epoch for one in self.staff}
         for one in self.staff:
             self._send_only(one, WHILE_IN_WORK)
