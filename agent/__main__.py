@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -46,15 +47,15 @@ def run(settings: AgentSettings) -> int:
 
 
 async def _live(settings: AgentSettings) -> None:
-    chosen = choose_model(
-        ModelSettings(
-            provider=settings.model_provider,
-            name=settings.model_name or None,
-            anthropic_api_key=_plain(settings.anthropic_api_key),
-            openai_api_key=_plain(settings.openai_api_key),
-            openai_base_url=settings.openai_base_url,
-        )
+    models = ModelSettings(
+        provider=settings.model_provider,
+        name=settings.model_name or None,
+        anthropic_api_key=_plain(settings.anthropic_api_key),
+        openai_api_key=_plain(settings.openai_api_key),
+        openai_base_url=settings.openai_base_url,
     )
+    chosen = choose_model(models)
+    mind = choose_model(replace(models, name=settings.model_mind)).model if settings.model_mind else chosen.model
     if chosen.notice:
         log.warning(chosen.notice)
     gateway = GrpcGateway(
@@ -75,12 +76,14 @@ async def _live(settings: AgentSettings) -> None:
         compute_packages=settings.compute_packages,
         browser_profile=settings.browser_profile,
         model_prices=settings.model_prices,
-        mind=chosen.model,
+        mind=mind,
     )
     try:
         await employee.start()
     finally:
         await chosen.model.aclose()
+        if mind is not chosen.model:
+            await mind.aclose()
 
 
 def _plain(secret: SecretStr | None) -> str | None:

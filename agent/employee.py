@@ -25,6 +25,7 @@ from agent.gateway import Gateway
 from agent.identity import Identity
 from agent.loop import LoopTimes, ProactiveLoop
 from agent.memory import Memories
+from agent.mind.agenda import Agenda
 from agent.mind.beliefs import Beliefs
 from agent.models.interface import Model
 from agent.models.metered import MeteredModel
@@ -45,6 +46,7 @@ from agent.schedules import Schedules
 from agent.sidecars import Sidecars
 from empla.capabilities import MAX_IN_WORK, SHIPPED_CAPABILITIES
 from empla.egress import rule_of
+from empla.hours import ActiveHours, ImpossibleHours
 from empla.prices import Price
 from empla.store.connect import Pool, connect
 from empla.v1 import control_pb2, sidecar_pb2
@@ -103,13 +105,13 @@ class DigitalEmployee:
                 case "cancel":
                     parts.coordinator.stop(UUID(frame.cancel.message_id))
                 case "wake":
-                    parts.beliefs.reread()
+                    parts.loop.reread()
                     parts.loop.wake()
                 case "drain":
                     return frame.drain
                 case "welcome":
                     log.info("attached again")
-                    parts.beliefs.reread()
+                    parts.loop.reread()
                     parts.configure(frame.welcome.configuration)
                     parts.memories.meaning.look_again()
                     parts.coordinator.resume()  # what was answered meanwhile was told nobody
@@ -138,7 +140,6 @@ class DigitalEmployee:
 
     @asynccontextmanager
     async def _open(self, configuration: pb.EmployeeConfiguration) -> AsyncIterator["_Parts"]:
-        profile = configuration.profile
         async with (
             connect(self.database_url, application_name=f"empla {configuration.name}") as pool,
             LocalFileSystem(self.workspace, quota_bytes=self.quota_bytes, quota_entries=self.quota_entries) as files,
@@ -168,7 +169,8 @@ class DigitalEmployee:
                 ]
             )
             beliefs = Beliefs(pool, self.identity)
-            loop = ProactiveLoop(pool, self.identity, memories, beliefs, _times(profile.loop))
+            agenda = Agenda(pool, self.identity)
+            loop = ProactiveLoop(pool, self.identity, memories, beliefs, agenda)
             coordinator = Coordinator(
                 pool=pool,
                 identity=self.identity,
@@ -301,4 +303,15 @@ def _times(settings: control_pb2.LoopSettings) -> LoopTimes:
         cycle=settings.cycle_seconds or usual.cycle,
         error_backoff=settings.error_backoff_seconds or usual.error_backoff,
         max_cycle=settings.max_cycle_seconds or usual.max_cycle,
+        planning=settings.planning_seconds or usual.planning,
+        replan=settings.replan_seconds or usual.replan,
+        hours=_hours(settings),
     )
+
+
+def _hours(settings: control_pb2.LoopSettings) -> ActiveHours | None:
+    try:
+        return ActiveHours.parse(settings.active_hours, settings.time_zone)
+    except ImpossibleHours as error:  # of a control plane that knows other hours
+        log.warning("nothing is begun unasked: %s", error)
+        return None

@@ -1,22 +1,26 @@
-"""The proactive loop: perceive, think, act, sleep. A wake event cuts the sleep short; an idle cycle costs nothing."""
+"""The proactive loop: perceive, think, plan, act, sleep. A wake event cuts the sleep short; an idle cycle costs nothing."""
 
 import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from agent.errors import Superseded
 from agent.identity import Identity
 from agent.memory import Memories
+from agent.mind.agenda import Agenda, EndedStep
 from agent.mind.beliefs import Beliefs
 from agent.mind.extraction import Extracted, Happened, extracted
+from agent.mind.goals import Goal, GoalState
+from agent.mind.planning import Plan, planned
 from agent.mind.revision import Change, Revised
-from agent.models.interface import Model, ModelError
+from agent.models.interface import Model, ModelError, ModelResponse
 from agent.models.metered import metering
+from empla.hours import ActiveHours
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
 from empla.store.errors import StoreUnavailable
 from empla.store.ids import new_id
@@ -25,6 +29,7 @@ from empla.store.outage import Outage
 log = logging.getLogger(__name__)
 
 SQL = load_queries("agent", "loop.sql")
+ALWAYS = ActiveHours()
 MAX_EVENTS = 100
 MAX_KNOWN = 40
 """Beliefs that a model is shown beside the events, so that it speaks of the same things by the same names."""
@@ -32,11 +37,19 @@ MAX_KNOWN = 40
 
 @dataclass(frozen=True, slots=True)
 class LoopTimes:
-    """Seconds: between cycles, after one that failed, and at most for one."""
+    """Seconds: between cycles, after one that failed, at most for one, and between plans.
+
+    A plan is made every `planning` seconds; when something asks for one, not before the last is `replan` old. Of the plans
+    `at_once` are carried out side by side, and what nobody asks for is begun in the active `hours`, None: never.
+    """
 
     cycle: float = 300.0
     error_backoff: float = 60.0
     max_cycle: float = 120.0
+    planning: float = 86_400.0
+    replan: float = 600.0
+    at_once: int = 1
+    hours: ActiveHours | None = ALWAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +63,8 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Intention:
-    """What was decided in a cycle: episodes to remember with their sources, changed beliefs, and refused proposals."""
+class Thought:
+    """What a cycle made of what happened: episodes to remember with their sources, changed beliefs, refused proposals."""
 
     episodes: tuple[tuple[str, str], ...]
     changes: tuple[Revised, ...] = ()
@@ -68,15 +81,24 @@ class Intention:
         return {name: items for name, items in record.items() if items}
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a cycle has before it: what happened, and steps of plans that have ended."""
+
+    events: list[Event]
+    ended: list[EndedStep]
+
+
 class ProactiveLoop:
     """The loop of one launch of one employee. Each phase is committed before the next begins.
 
-    `model` reads what events tell; without one, no beliefs are formed.
+    `model` reads what events tell, and plans; without one, no beliefs are formed, and nothing is planned.
     """
 
-    def __init__(self, pool: Pool, identity: Identity, memories: Memories, beliefs: Beliefs, times: LoopTimes) -> None:
-        self._pool, self._identity, self._memories, self._beliefs = pool, identity, memories, beliefs
-        self.times = times
+    def __init__(self, pool: Pool, identity: Identity, memories: Memories, beliefs: Beliefs, agenda: Agenda) -> None:
+        self._pool, self._identity, self._memories = pool, identity, memories
+        self._beliefs, self._agenda = beliefs, agenda
+        self.times = LoopTimes()
         self.model: Model | None = None
         self._woken = asyncio.Event()
         self._outage = Outage(log, "the cycle")
@@ -85,6 +107,11 @@ class ProactiveLoop:
     def wake(self) -> None:
         """Begin the next cycle now."""
         self._woken.set()
+
+    def reread(self) -> None:
+        """What is believed, wanted and planned may have been changed by others."""
+        self._beliefs.reread()
+        self._agenda.reread()
 
     async def run(self) -> None:
         """Cycle until cancelled. A cycle that fails or takes too long is recorded, and the loop goes on."""
@@ -116,25 +143,28 @@ class ProactiveLoop:
             await self._sleep(pause)
 
     async def cycle(self) -> str:
-        """One cycle; returns its outcome. When nothing happened since the last one, nothing is written."""
+        """One cycle; returns its outcome. When nothing happened and nothing is due, nothing is written."""
         self.phase = "perceive"
-        events = await self._perceive()
-        if not events:
+        seen = await self._perceive()
+        if seen is None:
             return "nothing_to_do"
         cycle_id = await self._begin()
+        event_ids = [event.event_id for event in seen.events]
         try:
-            await self._keep(SQL.end_perceive, cycle_id, [event.event_id for event in events])
+            await self._keep(SQL.end_perceive, cycle_id, event_ids)
             self.phase = "think"
-            intention = await self._think(cycle_id, events)
+            thought = await self._think(cycle_id, seen)
+            self.phase = "plan"
+            decided = await self._plan(cycle_id)
             self.phase = "act"
-            await self._act(events)
-            outcome = "acted" if intention.episodes or intention.changes else "nothing_to_do"
-            await self._keep(SQL.end_act, cycle_id, outcome, [event.event_id for event in events])
+            begun = await self._act(seen.events)
+            outcome = "acted" if thought.episodes or thought.changes or decided or begun else "nothing_to_do"
+            await self._keep(SQL.end_act, cycle_id, outcome, event_ids, {"begin": begun} if begun else {})
         except (StoreUnavailable, Superseded):
             raise
         except BaseException as error:
             if isinstance(error, ModelError):
-                await self._act(events)  # what happened is remembered all the same; what it tells is read later
+                await self._act(seen.events)  # what happened is remembered all the same; what it tells is read later
             # The next cycle closes what stays open. A cancellation must not turn into another error.
             quiet = (StoreUnavailable,) if isinstance(error, Exception) else (StoreUnavailable, Superseded)
             with suppress(*quiet):
@@ -142,10 +172,30 @@ class ProactiveLoop:
             raise
         return outcome
 
-    async def _perceive(self) -> list[Event]:
+    async def _perceive(self) -> Seen | None:
+        """What happened since the last cycle; None when that is nothing, and nothing is due either."""
         with translated():
             rows = await self._pool.fetch(SQL.new_events, self._identity.employee_id, MAX_EVENTS)
-        return [Event(row["event_id"], row["kind"], row["payload"], row["occurred_at"]) for row in rows]
+        events = [Event(row["event_id"], row["kind"], row["payload"], row["occurred_at"]) for row in rows]
+        ended = await self._agenda.ended_steps()
+        return Seen(events, ended) if events or ended or await self._is_due() else None
+
+    async def _is_due(self) -> bool:
+        now = datetime.now(UTC)
+        if any(goal.deadline and goal.deadline <= now for goal in (await self._agenda.goals()).values()):
+            return True
+        return bool(await self._why_plan(now)) or (
+            self._works_at(now) and await self._agenda.startable(self.times.at_once)
+        )
+
+    async def _why_plan(self, now: datetime) -> str:
+        if self.model is None or not self._works_at(now):
+            return ""
+        every, again = timedelta(seconds=self.times.planning), timedelta(seconds=self.times.replan)
+        return await self._agenda.why_plan(now, every, again)
+
+    def _works_at(self, now: datetime) -> bool:
+        return self.times.hours is not None and self.times.hours.contains(now)
 
     async def _begin(self) -> UUID:
         with translated():
@@ -156,34 +206,67 @@ class ProactiveLoop:
             raise Superseded("a newer launch owns this employee")
         return cycle_id
 
-    async def _think(self, cycle_id: UUID, events: Sequence[Event]) -> Intention:
-        """Decide, and keep what was decided together with the beliefs that it changes."""
+    async def _think(self, cycle_id: UUID, seen: Seen) -> Thought:
+        """What happened, read for what it means; kept together with what it changes of beliefs, steps and goals."""
         with metering() as spent:
-            found = await self._read([Happened(*_episode(event)) for event in events if _tells(event)])
-        usage = [response.usage for response in spent]
-        cost = (
-            ", ".join(sorted({response.model for response in spent})),
-            sum(one.input for one in usage),
-            sum(one.output for one in usage),
-            sum(one.cost_micros or 0 for one in usage),
-        )
+            found = await self._read([Happened(*_episode(event)) for event in seen.events if _tells(event)])
         try:
             with translated():
                 async with self._pool.acquire() as connection, connection.transaction():
-                    episodes = _episodes(await self._still_there(connection, events))
+                    episodes = _episodes(await self._still_there(connection, seen.events))
                     told = {source for _, source in episodes}
-                    seen = [one for one in found.seen if one.source in told]
-                    wanted = await self._beliefs.revisions(connection, seen)
+                    wanted = await self._beliefs.revisions(
+                        connection, [one for one in found.seen if one.source in told]
+                    )
                     changes = await self._beliefs.write(connection, cycle_id, wanted)
                     for one in changes:
                         await self._follow(connection, one)
-                    intention = Intention(episodes, tuple(changes), found.refused)
-                    await self._keep(SQL.end_think, cycle_id, intention.as_json(), *cost, connection=connection)
+                    believed = await self._beliefs.after(connection, changes)
+                    asks = await self._beliefs.shifts(changes)
+                    asks += await self._agenda.settle(connection, seen.ended)
+                    moved = await self._agenda.assess(connection, cycle_id, believed)
+                    asks += [
+                        f"the goal {after.text[:100]!r} has fallen back"
+                        for before, after in moved
+                        if _fell(before, after)
+                    ]
+                    if asks:
+                        await self._agenda.want_plan(connection, "; ".join(asks))
+                    thought = Thought(episodes, tuple(changes), found.refused)
+                    await self._keep(SQL.end_think, cycle_id, thought.as_json(), *_cost(spent), connection=connection)
         except BaseException:
             self._beliefs.reread()  # whether it was committed is not known
+            self._agenda.reread()
             raise
         self._beliefs.took(changes)
-        return intention
+        if asks or moved or seen.ended:
+            self._agenda.reread()
+        return thought
+
+    async def _plan(self, cycle_id: UUID) -> bool:
+        """Make a plan, if there has to be one; whether it changes anything."""
+        why = await self._why_plan(datetime.now(UTC))
+        if not why or self.model is None:
+            return False
+        outlook = await self._agenda.outlook(why, await self._beliefs.latest(MAX_KNOWN))
+        with metering() as spent:
+            try:
+                plan = await planned(self.model, outlook)
+            except ModelError as error:
+                if error.retryable:
+                    raise
+                plan = Plan(refused=(f"{type(error).__name__}: {error}"[:500],))
+        try:
+            with translated():
+                async with self._pool.acquire() as connection, connection.transaction():
+                    believed = await self._beliefs.after(connection, ())
+                    await self._agenda.assess(connection, cycle_id, believed, plan.judged)
+                    made = await self._agenda.intend(connection, cycle_id, plan)
+                    record = {"plan": {"why": why, **plan.as_json(made)}}
+                    await self._keep(SQL.end_plan, cycle_id, record, *_cost(spent), connection=connection)
+        finally:
+            self._agenda.reread()
+        return bool(made or plan.given_up or plan.judged)
 
     async def _still_there(self, connection: AnyConnection, events: Sequence[Event]) -> list[Event]:
         """Those that nobody has had forgotten since they were perceived, nor can before the transaction ends."""
@@ -215,11 +298,20 @@ class ProactiveLoop:
         elif change.change in (Change.REVISED, Change.DROPPED):
             await self._memories.relearn(connection, source, "", 0)
 
-    async def _act(self, events: Sequence[Event]) -> None:
-        with translated():
-            async with self._pool.acquire() as connection, connection.transaction():
-                for episode, source in _episodes(await self._still_there(connection, events)):
-                    await self._memories.remember(episode, kind="episodic", source=source, connection=connection)
+    async def _act(self, events: Sequence[Event]) -> list[str]:
+        """Remember what happened, and begin the next steps of plans; returns the titles of these."""
+        begun = []
+        try:
+            with translated():
+                async with self._pool.acquire() as connection, connection.transaction():
+                    for episode, source in _episodes(await self._still_there(connection, events)):
+                        await self._memories.remember(episode, kind="episodic", source=source, connection=connection)
+                    if self._works_at(datetime.now(UTC)):
+                        begun = await self._agenda.begin(connection, self.times.at_once)
+        finally:
+            if begun:
+                self._agenda.reread()
+        return [one.title for one in begun]
 
     async def _keep(
         self, statement: str, cycle_id: UUID, *values: Any, connection: AnyConnection | None = None
@@ -241,9 +333,27 @@ class ProactiveLoop:
             return
 
 
+def _cost(spent: Sequence[ModelResponse]) -> tuple[str, int, int, int]:
+    """The models that responded, their tokens in and out, and what these cost in millionths."""
+    usage = [response.usage for response in spent]
+    models = ", ".join(sorted({response.model for response in spent}))
+    return (
+        models,
+        sum(one.input for one in usage),
+        sum(one.output for one in usage),
+        sum(one.cost_micros or 0 for one in usage),
+    )
+
+
+def _fell(before: Goal, after: Goal) -> bool:
+    return after.state is GoalState.ACTIVE and after.progress < before.progress
+
+
 def _tells(event: Event) -> bool:
-    """Whether somebody says something in it: a run of a schedule only repeats what was said when it was asked for."""
-    return event.kind == "message_handled" and not event.payload.get("is_run", False)
+    """Whether it may tell something new: a run of a schedule only repeats what was said when it was asked for."""
+    return event.kind == "message_handled" and (
+        bool(event.payload.get("step")) or not event.payload.get("is_run", False)
+    )
 
 
 def _episodes(events: Sequence[Event]) -> tuple[tuple[str, str], ...]:
@@ -251,6 +361,9 @@ def _episodes(events: Sequence[Event]) -> tuple[tuple[str, str], ...]:
 
 
 def _episode(event: Event) -> tuple[str, str]:
-    said = event.payload
-    text = f"On {event.occurred_at:%Y-%m-%d} {said['sender']} wrote: {said['asked']}\nI answered: {said['answered']}"
+    said, day = event.payload, f"{event.occurred_at:%Y-%m-%d}"
+    if said.get("step"):
+        text = f"On {day} I did of my own: {said['asked']}\nWhat came out: {said['answered']}"
+    else:
+        text = f"On {day} {said['sender']} wrote: {said['asked']}\nI answered: {said['answered']}"
     return text, f"message:{said['message_id']}"

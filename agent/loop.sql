@@ -29,20 +29,32 @@ WHERE c.cycle_id = $1 AND c.employee_id = fence.employee_id AND c.phase = 'perce
 RETURNING c.cycle_id;
 
 -- name: end_think
--- Keeps the intention, and what the models said to it cost, before acting on it; fenced. Nothing: as above.
+-- Keeps what was made of what was perceived, and what the models said to it cost; fenced. Nothing: as above.
 WITH fence AS MATERIALIZED (
   SELECT employee_id FROM employee_epochs WHERE employee_id = $7 AND epoch = $8 FOR KEY SHARE
 )
-UPDATE cycles c SET phase = 'act', intention = $2, model = $3, tokens_in = $4, tokens_out = $5, cost_micros = $6 FROM fence
+UPDATE cycles c SET phase = 'plan', intention = $2, model = $3, tokens_in = $4, tokens_out = $5, cost_micros = $6 FROM fence
 WHERE c.cycle_id = $1 AND c.employee_id = fence.employee_id AND c.phase = 'think'
+RETURNING c.cycle_id;
+
+-- name: end_plan
+-- Keeps the plan and what it cost, before acting on it; fenced. Nothing: as above.
+WITH fence AS MATERIALIZED (
+  SELECT employee_id FROM employee_epochs WHERE employee_id = $7 AND epoch = $8 FOR KEY SHARE
+)
+UPDATE cycles c SET phase = 'act', intention = coalesce(c.intention, '{}') || $2,
+  model = concat_ws(', ', nullif(c.model, ''), nullif(CASE WHEN c.model <> $3 THEN $3 END, '')),
+  tokens_in = c.tokens_in + $4, tokens_out = c.tokens_out + $5, cost_micros = c.cost_micros + $6
+FROM fence
+WHERE c.cycle_id = $1 AND c.employee_id = fence.employee_id AND c.phase = 'plan'
 RETURNING c.cycle_id;
 
 -- name: end_act
 -- Closes the cycle together with the events it dealt with, so that none is dealt with twice; fenced. Nothing: as above.
 WITH fence AS MATERIALIZED (
-  SELECT employee_id FROM employee_epochs WHERE employee_id = $4 AND epoch = $5 FOR KEY SHARE
+  SELECT employee_id FROM employee_epochs WHERE employee_id = $5 AND epoch = $6 FOR KEY SHARE
 ), closed AS (
-  UPDATE cycles c SET phase = 'done', outcome = $2, finished_at = now() FROM fence
+  UPDATE cycles c SET phase = 'done', outcome = $2, finished_at = now(), intention = coalesce(c.intention, '{}') || $4 FROM fence
   WHERE c.cycle_id = $1 AND c.employee_id = fence.employee_id AND c.phase <> 'done'
   RETURNING c.cycle_id
 ), dealt_with AS (

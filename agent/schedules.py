@@ -33,7 +33,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What of a message concerns schedules: `is_run`, it is a run of one; `read_others`, text of others was read for it."""
+    """What of a message concerns schedules: `is_run`, nobody says it now; `read_others`, text of others was read for it."""
 
     is_run: bool
     read_others: bool
@@ -65,7 +65,7 @@ class Schedules:
             return known  # made by an execution that did not come to say so
         asked = await self.asked(message_id)
         if asked.is_run:
-            raise ActionFailed("IN_A_RUN: this message is a run of a schedule, and a run makes no schedules")
+            raise ActionFailed("IN_A_RUN: runs of schedules and steps of your own plans make no schedules")
         anchor = asked.now.replace(microsecond=0)
         try:
             check_wording(wanted.name, wanted.instruction, wanted.catch_up)

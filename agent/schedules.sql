@@ -1,7 +1,7 @@
 -- name: asked
--- The message that an employee has in hand as far as it tells of schedules: whether it is a run of one, whether text of others was
--- read for it before, and what time it is.
-SELECT starts_with(m.event_id, 'schedule:') AS is_run, now() AS now, EXISTS (
+-- The message that an employee has in hand as far as it tells of schedules: whether it is a run of one or a step of the employee's
+-- own, whether text of others was read for it before, and what time it is.
+SELECT starts_with(m.event_id, 'schedule:') OR starts_with(m.event_id, 'intention:') AS is_run, now() AS now, EXISTS (
   SELECT FROM effects e WHERE e.message_id = m.message_id AND e.employee_id = m.employee_id
     AND (e.capability = ANY ($3::text[]) OR e.action = 'recall')) AS read_others
 FROM inbound_messages m WHERE m.message_id = $1 AND m.employee_id = $2;

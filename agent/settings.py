@@ -35,6 +35,7 @@ class AgentSettings(BaseSettings):
     collector: Collector | None = None
     model_provider: Provider = "auto"
     model_name: str = ""
+    model_mind: str = ""
     anthropic_api_key: SecretStr | None = None
     openai_api_key: SecretStr | None = None
     openai_base_url: str | None = None

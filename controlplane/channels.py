@@ -13,11 +13,17 @@ from controlplane.auth import new_secret
 from controlplane.egress import Egress, EgressRefused
 from controlplane.errors import AlreadyThere, Invalid, Unauthenticated, Unknown
 from controlplane.settings import LOOPBACK
-from empla.store.connect import Pool, load_queries, translated
+from empla.store.connect import AnyConnection, Pool, load_queries, translated
 from empla.store.ids import new_id
 
 SQL = load_queries("controlplane", "channels.sql")
 MIN_SECRET = 16
+OWN = "own"
+"""The kind of channel on which employees write to themselves: what is said there leaves nowhere."""
+RESERVED = ("api", OWN)
+"""The names of channels that every tenant has."""
+READ_FROM_TABLE = ("api", OWN)
+"""Kinds of channels whose replies are sent nowhere: whoever asked reads them from the table."""
 TOLERANCE_SECONDS = 300
 
 
@@ -61,6 +67,8 @@ class Channels:
         """Register a signed webhook; raises `Invalid` and `AlreadyThere`."""
         if secret and len(secret) < MIN_SECRET:
             raise Invalid("the secret is too short", fields={"secret": f"at least {MIN_SECRET} characters"})
+        if name in RESERVED:
+            raise Invalid("the name is reserved", fields={"name": f"none of {', '.join(RESERVED)}"})
         self._check_url(callback_url)
         secret = secret or new_secret()
         try:
@@ -84,7 +92,7 @@ class Channels:
         return found
 
     async def list_of(self, tenant_id: UUID) -> list[Channel]:
-        """Every channel of a tenant, by name."""
+        """Every channel of a tenant on which somebody can write, by name."""
         with translated():
             return [_channel(row) for row in await self._pool.fetch(SQL.channels_of, tenant_id)]
 
@@ -100,6 +108,16 @@ class Channels:
         with translated():
             row = await self._pool.fetchrow(statement, *arguments)
         return None if row is None else _channel(row)
+
+
+async def own_channel(connection: AnyConnection, tenant_id: UUID) -> UUID:
+    """The channel on which the employees of a tenant write to themselves, made when first asked for."""
+    # Two tries: one that is made at this moment makes the first insert nothing, and is visible to the second.
+    for _ in range(2):
+        channel_id: UUID | None = await connection.fetchval(SQL.own_channel, new_id(), tenant_id)
+        if channel_id is not None:
+            return channel_id
+    raise Unknown(f"there is no tenant {tenant_id}")
 
 
 def _channel(row: Any) -> Channel:

@@ -4,6 +4,20 @@ INSERT INTO channels (channel_id, tenant_id, kind, name) VALUES ($1, $2, 'api', 
 ON CONFLICT (tenant_id, name) DO UPDATE SET name = excluded.name
 RETURNING channel_id;
 
+-- name: own_channel
+-- The tenant's channel for what its employees write to themselves, made when it is not there; nothing while somebody else makes it.
+-- A tenant may have had a webhook of its name before there were such channels.
+WITH known AS (
+  SELECT channel_id FROM channels WHERE tenant_id = $2 AND kind = 'own'
+), made AS (
+  INSERT INTO channels (channel_id, tenant_id, kind, name)
+  SELECT $1, $2, 'own', CASE WHEN EXISTS (SELECT FROM channels WHERE tenant_id = $2 AND name = 'own')
+    THEN 'own-' || left($1::uuid::text, 13) ELSE 'own' END
+  WHERE NOT EXISTS (SELECT FROM known)
+  ON CONFLICT DO NOTHING RETURNING channel_id
+)
+SELECT channel_id FROM known UNION ALL SELECT channel_id FROM made;
+
 -- name: create_channel
 -- Registers a webhook.
 INSERT INTO channels (channel_id, tenant_id, employee_id, kind, name, secret, callback_url)
@@ -22,7 +36,7 @@ FROM channels c JOIN tenants t USING (tenant_id) LEFT JOIN employees e ON e.empl
 WHERE c.tenant_id = $1 AND c.name = $2;
 
 -- name: channels_of
--- Every channel of a tenant that is in use.
+-- Every channel of a tenant that is in use, but for that on which its employees write to themselves.
 SELECT c.*, t.name AS tenant, e.name AS employee
 FROM channels c JOIN tenants t USING (tenant_id) LEFT JOIN employees e ON e.employee_id = c.employee_id
-WHERE c.tenant_id = $1 AND c.disabled_at IS NULL ORDER BY c.name;
+WHERE c.tenant_id = $1 AND c.kind <> 'own' AND c.disabled_at IS NULL ORDER BY c.name;

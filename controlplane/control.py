@@ -222,9 +222,9 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
     async def Forget(self, request: pb.ForgetRequest, context: Any) -> pb.ForgetResponse:
         employee = await self._find(request.employee)
         answer = await self._parts.memories.forget(employee, request, _operator())
-        if answer.belief_ids and (stream := self._parts.streams.get(employee.employee_id)):
+        if answer.belief_ids:
             # What it holds in memory is read anew; when it is not attached, with its next Welcome.
-            stream.send(gateway_pb2.ControlFrame(wake=gateway_pb2.Wake(reason="forgotten")))
+            self._parts.streams.wake(employee.employee_id, "forgotten")
         return answer
 
     # Sidecars, reviews, channels, overview

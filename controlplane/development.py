@@ -6,7 +6,8 @@ its launchers and its sweeps. Such a program and `empla up` take turns with a ho
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from controlplane.profiles import shipped_profile
 from controlplane.receiver import Arrival, Receiver
 from controlplane.sender import Sender
 from controlplane.settings import LOOPBACK
+from controlplane.stepping import Stepping
 from controlplane.telling import Telling
 from empla.store.connect import Pool, connect, translated
 from empla.store.embedded import EmbeddedPostgres
@@ -56,10 +58,10 @@ class Launch:
 
 @asynccontextmanager
 async def office(home: Path) -> AsyncIterator["Office"]:
-    """The database below `home`, started and brought up to date, and a Sender at work; all end with the block.
+    """The database below `home`, started and brought up to date, and who sends replies and begins steps of plans at work.
 
-    `home` is an absolute path. Raises `StoreError` when the database cannot be used: `EmbeddedUnavailable` also while
-    `empla up` has this home.
+    All end with the block. `home` is an absolute path. Raises `StoreError` when the database cannot be used:
+    `EmbeddedUnavailable` also while `empla up` has this home.
     """
     async with EmbeddedPostgres(home) as server:
         await migrate(server.dsn)
@@ -71,11 +73,16 @@ async def office(home: Path) -> AsyncIterator["Office"]:
             followers = Followers()
             instance = f"{LAUNCHER}:{os.getpid()}:{new_id()}"
             sender = Sender(pool, callbacks, followers.changed, instance=instance)
-            sending = work.create_task(sender.run(), name="sender")
+            here = Office(home, server.dsn, pool, sender, followers)
+            tasks = [
+                work.create_task(sender.run(), name="sender"),
+                work.create_task(here.begin_steps(), name="steps"),
+            ]
             try:
-                yield Office(home, server.dsn, pool, sender, followers)
+                yield here
             finally:
-                sending.cancel()
+                for task in tasks:
+                    task.cancel()
 
 
 class Office:
@@ -84,7 +91,8 @@ class Office:
     def __init__(self, home: Path, dsn: str, pool: Pool, sender: Sender, followers: Followers) -> None:
         self._home, self._dsn, self._pool, self._sender, self._followers = home, dsn, pool, sender, followers
         self._employees, self._messages = Employees(pool), Messages(pool)
-        self._receiver = Receiver(pool, lambda *_: None)
+        self._news: defaultdict[UUID, asyncio.Event] = defaultdict(asyncio.Event)
+        self._receiver = Receiver(pool, lambda employee_id, _: self._news[employee_id].set())
         self._telling = Telling(self._messages, followers)
 
     async def launch(self, name: str, profile: str) -> Launch:
@@ -124,6 +132,23 @@ class Office:
             conversation=conversation,
         )
         return (await self._receiver.store(arrival)).message_id
+
+    async def begin_steps(self) -> None:
+        """Make messages of the steps that employees have ready, until cancelled."""
+        await Stepping(self._pool, self._receiver).run(self._dsn)
+
+    async def deliver(self, to: EmployeeRecord, deliver: Callable[[gateway_pb2.Deliver], None]) -> None:
+        """Hand over what is stored for an employee, be it by itself, until cancelled. One does so for each employee."""
+        news, known = self._news[to.employee_id], list[UUID]()
+        while True:
+            news.clear()  # before the table is read, so that what is stored meanwhile is looked for again
+            while messages := await self.undelivered(to, known):
+                for message in messages:
+                    deliver(message)
+                known += [UUID(message.message_id) for message in messages]
+            with translated():
+                known = [row["message_id"] for row in await self._pool.fetch(GATEWAY_SQL.unclaimed, known)]
+            await news.wait()
 
     async def undelivered(self, to: EmployeeRecord, known: Sequence[UUID] = ()) -> list[gateway_pb2.Deliver]:
         """The next message of each conversation that the employee has not taken, but for the known ones."""

@@ -1,5 +1,6 @@
 """The employees on record: what they are, what they should be doing, and which launch is theirs."""
 
+import asyncio
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -76,13 +77,14 @@ class Employees:
         if not NAME.fullmatch(name):
             raise Invalid(f"{name!r} is no name", fields={"name": "a-z, 0-9 and -, 1 to 63 characters"})
         autonomy = _AUTONOMY_NAMES.get(profile.autonomy, "supervised")
+        fields = await _fields(profile)
         with translated():
             created: UUID | None = await self._pool.fetchval(
                 SQL.create,
                 new_id(),
                 tenant_id,
                 name,
-                MessageToDict(checked_profile(profile), preserving_proto_field_name=True),
+                fields,
                 autonomy,
                 "running" if running else "stopped",
             )
@@ -132,7 +134,7 @@ class Employees:
         """Replace the profile, the autonomy, or what the profile says of further messages; raises `Invalid`."""
         if when_busy not in ("", *WHEN_BUSY):
             raise Invalid(f"{when_busy[:80]!r} is no policy", fields={"when_busy": f"one of {', '.join(WHEN_BUSY)}"})
-        fields = None if profile is None else MessageToDict(checked_profile(profile), preserving_proto_field_name=True)
+        fields = None if profile is None else await _fields(profile)
         with translated():
             await self._pool.execute(SQL.update, employee_id, fields, _AUTONOMY_NAMES.get(autonomy), when_busy)
 
@@ -165,6 +167,11 @@ class Employees:
         with translated():
             async with self._pool.acquire() as connection:
                 await drop_employee_role(connection, employee_id)
+
+
+async def _fields(profile: control_pb2.Profile) -> dict[str, Any]:
+    """The profile as it is kept, checked: in a thread, for a time zone is read from a file."""
+    return MessageToDict(await asyncio.to_thread(checked_profile, profile), preserving_proto_field_name=True)
 
 
 async def _end_work(connection: AnyConnection, employee_id: UUID) -> list[UUID]:

@@ -7,7 +7,6 @@ So several control planes share the work, and whatever kills one leaves each run
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,8 +14,9 @@ from uuid import UUID
 
 from controlplane.errors import ControlError
 from controlplane.receiver import Arrival, Receiver, Written
+from controlplane.rounds import RETRY_SECONDS, rounds
 from empla.schedules import RUN, ImpossibleSchedule, Timing, timing
-from empla.store.connect import AnyConnection, Connection, Pool, connect_once, load_queries, translated
+from empla.store.connect import AnyConnection, Pool, load_queries, translated
 from empla.store.errors import StoreUnavailable
 from empla.store.outage import Outage
 
@@ -26,7 +26,6 @@ SQL = load_queries("controlplane", "firing.sql")
 CHANNEL = "empla_schedules"
 LOOK_SECONDS = 30.0
 """The longest sleep: a clock may be set, and news be lost with the connection that brings them."""
-RETRY_SECONDS = 1.0
 ON_TIME = timedelta(seconds=60)
 """A run that is later than this is a missed one, to who wants none of those."""
 MOST_AT_ONCE = 500
@@ -69,32 +68,10 @@ class Firing:
 
     def __init__(self, pool: Pool, receiver: Receiver, now: Callable[[], datetime | None] = lambda: None) -> None:
         self._pool, self._receiver, self._now = pool, receiver, now
-        self._news = asyncio.Event()
-        self._outage = Outage(log, "firing schedules")
 
     async def run(self, dsn: str) -> None:
         """Fire until cancelled: asleep until a run is due, or the database at `dsn` tells that a schedule has changed."""
-        while True:
-            try:
-                async with connect_once(dsn, application_name="empla schedules") as listening:
-                    await self._listen(listening)
-            except StoreUnavailable as error:
-                self._outage.lasts(error)
-            except Exception:
-                log.exception("schedules wait for the next round")
-            await asyncio.sleep(RETRY_SECONDS)
-
-    async def _listen(self, listening: Connection) -> None:
-        with translated():
-            await listening.add_listener(CHANNEL, lambda *_: self._news.set())
-        listening.add_termination_listener(lambda _: self._news.set())
-        while not listening.is_closed():
-            self._news.clear()  # before the table is read, so that what changes meanwhile is looked at again
-            seconds = await self.fire_due()
-            self._outage.over()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._news.wait()
+        await rounds(dsn, CHANNEL, self.fire_due, name="empla schedules", outage=Outage(log, "firing schedules"))
 
     async def fire_due(self) -> float:
         """Fire all that is due; returns the seconds until there may be more. One that cannot be fired stops no other.

@@ -121,6 +121,11 @@ class Streams:
         if stream := self._streams.get(employee_id):
             stream.news.set()
 
+    def wake(self, employee_id: UUID, reason: str) -> None:
+        """Have the employee, if it is attached here, begin its next cycle now and read its mind anew for it."""
+        if stream := self._streams.get(employee_id):
+            stream.send(pb.ControlFrame(wake=pb.Wake(reason=reason)))
+
     def stop(self, employee_id: UUID, message_id: UUID) -> None:
         """Somebody wants something of a message stopped."""
         if stream := self._streams.get(employee_id):

@@ -479,5 +479,5 @@ async def _gone(process: LaunchedProcess, known: Observed, seconds: float) -> No
 def _model_of(record: EmployeeRecord, machine: dict[str, Any]) -> dict[str, Any]:
     """The machine's keys, and the profile's choice of a model where it makes one."""
     chosen = record.profile.model
-    mine = {"model_provider": chosen.provider, "model_name": chosen.name}
+    mine = {"model_provider": chosen.provider, "model_name": chosen.name, "model_mind": chosen.mind}
     return machine | {name: value for name, value in mine.items() if value and value != "auto"}

@@ -92,11 +92,11 @@ SELECT r.*, e.name AS employee, review_resumes(r) AS resumes FROM reviews r JOIN
 WHERE r.review_id = $1 AND ($2::uuid IS NULL OR r.tenant_id = $2);
 
 -- name: latency
--- Milliseconds from received to sent, of the last 10,000 messages, those that were answered in the last hour.
+-- Milliseconds from received to sent, of the last 10,000 messages, those of people that were answered in the last hour.
 SELECT count(*)::int AS count, percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY ms) AS ms
-FROM (SELECT extract(epoch FROM ended_at - received_at) * 1000 AS ms, processing_state, received_at FROM inbound_messages
-  WHERE ($1::uuid IS NULL OR tenant_id = $1) ORDER BY sequence DESC LIMIT 10000) recent
-WHERE processing_state = 'answered' AND received_at > now() - interval '1 hour';
+FROM (SELECT extract(epoch FROM ended_at - received_at) * 1000 AS ms, processing_state, received_at, channel_id FROM inbound_messages
+  WHERE ($1::uuid IS NULL OR tenant_id = $1) ORDER BY sequence DESC LIMIT 10000) recent JOIN channels c USING (channel_id)
+WHERE processing_state = 'answered' AND received_at > now() - interval '1 hour' AND c.kind <> 'own';
 
 -- name: counts
 -- How much waits.

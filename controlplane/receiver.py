@@ -18,6 +18,7 @@ from controlplane.errors import Conflict, Invalid, TooLarge, Unknown
 from controlplane.shares import Shares
 from controlplane.stopping import Stopped, hold_conversation, says_stop, stop_conversation
 from empla import telemetry
+from empla.goals import STEP
 from empla.schedules import RUN
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
 from empla.store.ids import new_id
@@ -107,8 +108,10 @@ class Receiver:
         Raises `Invalid`, `TooLarge`, `Unknown` when the employee has been deleted, `Conflict` when the event id came
         with other content before, `StoreUnavailable` when the database is away: then nothing may be acknowledged.
         """
-        if RUN in arrival.metadata:
-            raise Invalid("metadata: a reserved name", fields={"metadata": f"uses the name {RUN!r}, which is reserved"})
+        for name in (RUN, STEP):
+            if name in arrival.metadata:
+                reserved = {"metadata": f"uses the name {name!r}, which is reserved"}
+                raise Invalid("metadata: a reserved name", fields=reserved)
         _check(arrival)
         with _received(arrival) as parent:
             # The employee first: what waits for its own turn must not stand in the tenant's line.

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from controlplane.callbacks import Ambiguous, Blocked, CallbackError, NotSent, Receipt, Rejected
+from controlplane.channels import OWN, READ_FROM_TABLE
 from empla import notices, telemetry
 from empla.store.connect import Pool, load_queries, translated
 from empla.store.errors import StoreUnavailable
@@ -159,7 +160,7 @@ class Sender:
             return True
         with translated():
             rows = await self._pool.fetch(SQL.due, room, OF_ONE_EMPLOYEE, OF_ONE_TENANT)
-            verdicts = {row["outbox_id"]: may_leave(row) for row in rows}
+            verdicts = {row["outbox_id"]: None if row["channel"] == OWN else may_leave(row) for row in rows}
             leaving = {row["outbox_id"]: row["attempt"] for row in rows if verdicts[row["outbox_id"]] is None}
             claimed = set()
             if leaving:
@@ -187,7 +188,7 @@ class Sender:
             del self._running[row["outbox_id"]]
 
     async def _call(self, row: Any) -> Verdict:
-        if row["channel"] == "api":
+        if row["channel"] in READ_FROM_TABLE:
             return Verdict("sent", "answered")  # whoever asked reads it from the table
         try:
             receipt = await self._transport.post(row["callback_url"], row["secret"], row["outbox_id"], _payload(row))
@@ -236,7 +237,7 @@ class Sender:
             self._on_ended(message_id)
 
     async def _recover(self) -> None:
-        """Sendings that nobody has in hand any more: an API reply never left, anything else may have.
+        """Sendings that nobody has in hand any more: what is read from the table never left, anything else may have.
 
         Except where the answer to a claim of this sender's was lost: that row was never handed to a channel.
         """
@@ -248,7 +249,9 @@ class Sender:
             unknown = Verdict("unknown_after_send", "waiting", "interrupted while it was sent", "unknown_after_send")
             again = Verdict("queued", "sending", "interrupted before it was sent", retry_after=0)
             seen = Seen(row["outbox_id"], row["attempt"], ("sending",))
-            await self._settle_patiently(seen, again if row["channel"] == "api" or row["unbegun"] else unknown)
+            await self._settle_patiently(
+                seen, again if row["channel"] in READ_FROM_TABLE or row["unbegun"] else unknown
+            )
 
 
 def _attributes(row: Any) -> dict[str, str | int]:

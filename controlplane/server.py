@@ -44,6 +44,7 @@ from controlplane.sidecars.places import Places
 from controlplane.sidecars.requests import Most, machine_memory
 from controlplane.sidecars.room import Bounds, Room
 from controlplane.sidecars.table import Table
+from controlplane.stepping import Stepping
 from controlplane.stopping import Stopping
 from empla import rpc
 from empla.store.connect import Pool, connect
@@ -151,6 +152,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 gateway.sweep(),
                 reviews.sweep(),
                 Firing(pool, parts.receiver).run(dsn),
+                Stepping(pool, parts.receiver, partial(parts.streams.wake, reason="step failed")).run(dsn),
                 sidecars.run(),
                 _prepared(sidecar_launcher, settings.sidecars_warm),
                 parts.lifecycle.run(),
@@ -301,6 +303,7 @@ def _launch_settings(settings: Settings, dsn: str) -> LaunchSettings:
     model: dict[str, Any] = {
         "model_provider": settings.model_provider,
         "model_name": settings.model_name,
+        "model_mind": settings.model_mind,
         "openai_base_url": settings.openai_base_url,
         "model_prices": {name: price.model_dump() for name, price in settings.model_prices.items()},
     }

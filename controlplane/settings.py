@@ -94,6 +94,7 @@ class Settings(BaseSettings):
     )
     model_provider: str = Field(default="auto", description="auto, anthropic, openai or offline.")
     model_name: str = ""
+    model_mind: str = Field(default="", description="The model that forms beliefs and plans, if it is another one.")
     model_prices: dict[str, Price] = Field(
         default_factory=dict,
         description='US dollars for a million tokens, as JSON: {"openai/gpt": {"input": 3, "cached": 0.3, "output": 15}}.',

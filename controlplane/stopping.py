@@ -13,6 +13,7 @@ from controlplane.auth import Operator
 from controlplane.errors import NotNow, Unknown
 from controlplane.gateway import Streams
 from empla import notices
+from empla.goals import STEP
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
 from empla.store.ids import new_id
 
@@ -63,7 +64,11 @@ class Wish:
 
 def says_stop(text: str, metadata: dict[str, Any]) -> bool:
     """Whether a message is the command of a person to stop, and neither the employee's own nor a machine's answer."""
-    by_itself = metadata.get("from_self") or str(metadata.get("auto_submitted", "no")).lower() not in ("", "no")
+    by_itself = (
+        metadata.get("from_self")
+        or STEP in metadata
+        or str(metadata.get("auto_submitted", "no")).lower() not in ("", "no")
+    )
     return text.strip().lower() == STOP and not by_itself
 
 

@@ -39,15 +39,13 @@ class Colleague:
             OfflineModel(),
         )
 
-    async def catch_up(self) -> None:
-        """Deliver what is stored and was not taken yet, be it of an earlier start."""
-        for message in await self._office.undelivered(self._record):
-            self.gateway.deliver(message)
+    async def listen(self) -> None:
+        """Take what is stored: of an earlier start, what is asked here, and the steps of its own plans."""
+        await self._office.deliver(self._record, self.gateway.deliver)
 
     async def ask(self, text: str) -> str:
-        """Store a message, deliver it, and wait for what comes of it."""
+        """Store a message, and wait for what comes of it."""
         message_id = await self._office.store(self._record, text)
-        await self.catch_up()
         await self.gateway.handed_over(message_id)
         ended = await self._office.settled(self._record, message_id)
         replies = [reply.text for reply in ended.replies if reply.state == "sent"]
@@ -56,7 +54,6 @@ class Colleague:
 
 async def converse(colleague: Colleague, questions: list[str]) -> None:
     """Ask one thing after the other, and print the answers."""
-    await colleague.catch_up()
     for question in questions:
         print(f"{colleague.name}: {await colleague.ask(question)}", flush=True)
 
@@ -76,6 +73,7 @@ async def live(home: Path, questions: list[str]) -> None:
     async with office(home) as here, asyncio.TaskGroup() as beside:
         colleagues = [Colleague(here, await here.launch(name, profile)) for name, profile in STAFF]
         tasks = [beside.create_task(end(stop, colleagues))]
+        tasks += [beside.create_task(colleague.listen()) for colleague in colleagues]
         tasks += [beside.create_task(converse(colleague, questions)) for colleague in colleagues]
         print(f"{' and '.join(name for name, _ in STAFF)} are there; Ctrl-C ends this", flush=True)
 

@@ -111,3 +111,53 @@ async def add_schedule(
         next_at - timedelta(hours=1),
     )
     return schedule_id
+
+
+async def add_goal(
+    pool: Pool, tenant_id: UUID, employee_id: UUID, text: str = "Know every deal.", *, kind: str = "maintain"
+) -> UUID:
+    goal_id = new_id()
+    await pool.execute(
+        "INSERT INTO goals (goal_id, tenant_id, employee_id, text, kind, origin) VALUES ($1, $2, $3, $4, $5, 'profile')",
+        goal_id,
+        tenant_id,
+        employee_id,
+        text,
+        kind,
+    )
+    return goal_id
+
+
+async def add_intention(
+    pool: Pool,
+    tenant_id: UUID,
+    employee_id: UUID,
+    *instructions: str,
+    goal_id: UUID | None = None,
+    state: str = "ready",
+) -> UUID:
+    """A plan that is carried out, with a step for each instruction."""
+    intention_id = new_id()
+    goal_id = goal_id or await add_goal(pool, tenant_id, employee_id, f"Keep {intention_id}.")
+    await pool.execute(
+        "INSERT INTO intentions (intention_id, goal_id, tenant_id, employee_id, cycle_id, title, why, state) "
+        "VALUES ($1, $2, $3, $4, $5, 'Look at the deals', 'nobody has', 'running')",
+        intention_id,
+        goal_id,
+        tenant_id,
+        employee_id,
+        new_id(),
+    )
+    for step, instruction in enumerate(instructions, 1):
+        await pool.execute(
+            "INSERT INTO intention_steps (intention_id, step, tenant_id, employee_id, name, instruction, state, ready_at) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp())",
+            intention_id,
+            step,
+            tenant_id,
+            employee_id,
+            f"step {step}",
+            instruction,
+            state,
+        )
+    return intention_id

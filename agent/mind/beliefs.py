@@ -6,7 +6,20 @@ from uuid import UUID
 
 from agent.errors import Superseded
 from agent.identity import Identity
-from agent.mind.revision import WORD, Belief, Change, Key, Observation, Revised, compared, revised, settled
+from agent.mind.revision import (
+    IMPORTANT,
+    SHIFTED,
+    WORD,
+    Belief,
+    Change,
+    Key,
+    Observation,
+    Revised,
+    compared,
+    revised,
+    settled,
+    shift,
+)
 from empla.beliefs import DROPPED_BELOW
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
 
@@ -76,15 +89,25 @@ class Beliefs:
                 self.reread()
         return kept
 
+    async def after(self, connection: AnyConnection, changes: Iterable[Revised]) -> dict[Key, Belief]:
+        """What is held once these changes are taken."""
+        held = dict(await self._loaded(connection))
+        _take(held, changes)
+        return held
+
+    async def shifts(self, changes: Iterable[Revised]) -> list[str]:
+        """Which of these changes, not taken yet, move what matters by so much that plans may no longer hold."""
+        held, now = await self._loaded(), datetime.now(UTC)
+        return [
+            f"it is believed now: {one.belief.in_words()}"[:300]
+            for one in changes
+            if one.belief.importance > IMPORTANT and shift(held.get(one.belief.key), one, now) > SHIFTED
+        ]
+
     def took(self, changes: Iterable[Revised]) -> None:
         """Hold what was written."""
-        if self._held is None:
-            return
-        for one in changes:
-            if one.change is Change.DROPPED:
-                self._held.pop(one.belief.key, None)
-            else:
-                self._held[one.belief.key] = one.belief
+        if self._held is not None:
+            _take(self._held, changes)
 
     def reread(self) -> None:
         """The table may have changed otherwise: read what is held anew before it is next used."""
@@ -101,3 +124,11 @@ class Beliefs:
         if self._reading is reading:  # nobody asked meanwhile to have it read anew
             self._held = held
         return held
+
+
+def _take(held: dict[Key, Belief], changes: Iterable[Revised]) -> None:
+    for one in changes:
+        if one.change is Change.DROPPED:
+            held.pop(one.belief.key, None)
+        else:
+            held[one.belief.key] = one.belief

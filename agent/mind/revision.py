@@ -17,6 +17,8 @@ MOST_OF_ONE = 0.8
 """The most that one event alone counts: nobody makes a fact by saying it once, however sure the words are."""
 MOST = 0.99
 MAX_HELD = 1000
+IMPORTANT, SHIFTED = 0.7, 0.3
+"""A belief of more importance that moves by more asks for a new plan."""
 MAX_KEY = 400
 WORD = re.compile(r"\w+")
 """What a text is told by that is about the subject of a belief."""
@@ -131,6 +133,15 @@ def revised(held: Belief | None, seen: Observation, now: datetime) -> Revised:
     belief = replace(held, confidence=left * (1 - said), importance=importance, supported_at=now)
     why = f"{said:.2f} is said for {seen.object!r}, and {left:.2f} was left of this"
     return Revised(change=Change.DOUBTED, belief=belief, why=why, source=seen.source)
+
+
+def shift(before: Belief | None, change: Revised, now: datetime) -> float:
+    """By how much a change moves what is believed, from 0 to 1: where the object is another, by all of its confidence."""
+    left = 0.0 if before is None else before.confidence_at(now)
+    if change.change is Change.DROPPED:
+        return left
+    after = change.belief.confidence_at(now)
+    return max(left, after) if change.change is Change.REVISED else abs(after - left)
 
 
 def settled(beliefs: Mapping[Key, Belief], now: datetime) -> list[Revised]:

@@ -106,8 +106,9 @@ class Analyzer:
         await go_on_unless_stopped(self.pool, work.message.message_id)
         response = await self.model.generate(request)
         found = Classification.model_validate_json(response.text)
-        # What is answered for others as well is answered.
-        if found.category == "spam" and found.confidence >= 0.9 and not work.collected:
+        # What is answered for others as well is answered, and nobody has sent what nobody says.
+        anybody = not work.collected and not is_run(work.message.metadata)
+        if found.category == "spam" and found.confidence >= 0.9 and anybody:
             return Done(Place("withheld"), found.model_dump(mode="json"), reason="spam", ends=True)
         return Done(Place("working"), found.model_dump(mode="json"), workers=forks(found, text))
 

@@ -93,7 +93,7 @@ class Waiting:
 
 
 def _by_itself(message: Incoming) -> bool:
-    """Nobody answers it, or it is a run of a schedule: neither says what its sender means by the others."""
+    """Nobody answers it, or nobody says it now: neither tells what its sender means by the others."""
     return is_run(message.metadata) or bool(withheld_because(message.metadata, visible_text(message.body)[0]))
 
 

@@ -12,6 +12,7 @@ from agent.pipeline.receive import is_run
 from agent.pipeline.step import Done, Step, Work
 from agent.pipeline.units import BACKGROUND, Move, Place, Unit
 from empla import notices
+from empla.goals import STEP
 from empla.store.ids import new_id
 
 PARTIAL_NOTICE = "I could not finish one part of this on my own; a person has been asked to look at it."
@@ -96,6 +97,7 @@ def _handled(work: Work, answered: str) -> dict[str, Any]:
             "asked": work.output("security_filter")["text"][:500],
             "answered": answered[:500],
             "is_run": is_run(work.message.metadata),
+            "step": STEP in work.message.metadata,
         },
     }
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from agent.pipeline.step import Done, Step, Work
 from agent.pipeline.units import Place
+from empla.goals import STEP
 from empla.schedules import RUN
 
 MAX_WORKED_CHARACTERS = 64 * 1024
@@ -66,8 +67,8 @@ def withheld_because(metadata: dict[str, Any], text: str) -> str:
 
 
 def is_run(metadata: Mapping[str, Any]) -> bool:
-    """Whether a message is the run of a schedule: in its sender's name, and nothing that the sender says now."""
-    return RUN in metadata
+    """Whether a message is the run of a schedule or a step of the employee's own: nobody says it now."""
+    return RUN in metadata or STEP in metadata
 
 
 def injection_score(text: str) -> int:

@@ -39,6 +39,7 @@ from agent.pipeline.stopping import go_on_unless_stopped
 from agent.pipeline.transitions import SQL
 from agent.pipeline.units import BACKGROUND, Place
 from agent.prompts import mark, shortened
+from empla.goals import STEP
 from empla.store.connect import Pool, translated
 
 MAX_CALLS_A_RESPONSE = 16
@@ -156,8 +157,17 @@ def opening(work: Work, unit_id: UUID) -> list[ChatMessage]:
         mark("interrupted", f"{one['text']}\n\n{one['done']}", sender=one["sender"])
         for one in context.get("interrupted", ())
     ]
-    told = [*remembered, *before, message, *filter(None, [own_part(work, unit_id)])]
+    told = [*remembered, *before, *_goal(work), message, *filter(None, [own_part(work, unit_id)])]
     return [*conversation_turns(context), ChatMessage(role="user", text="\n".join(told))]
+
+
+def _goal(work: Work) -> list[str]:
+    """What the message is a step of, if it is one of the employee's own."""
+    step = work.message.metadata.get(STEP)
+    if step is None:
+        return []
+    place = f"Step {step['step']:.0f} of {step['of']:.0f}: {step['name']}"
+    return [mark("goal", f"Goal: {step['goal']}\nPlan: {step['title']}\n{place}")]
 
 
 class _ToolLoop:

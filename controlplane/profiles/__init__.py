@@ -17,6 +17,7 @@ from empla.capabilities import (
     WHEN_BUSY,
 )
 from empla.egress import rule_of
+from empla.hours import ActiveHours, ImpossibleHours
 from empla.v1 import control_pb2
 
 MAX_ROLE = 200
@@ -64,8 +65,9 @@ def parse_profile(document: dict[str, Any]) -> control_pb2.Profile:
 
 
 def checked_profile(profile: control_pb2.Profile) -> control_pb2.Profile:
-    """`profile` itself, if it keeps the limits of the contract; raises `InvalidProfile`."""
-    if wrong := [*_wrong_self(profile), *_wrong_work(profile), *_wrong_rules(profile), *_wrong_policy(profile)]:
+    """`profile` itself, if it keeps the limits of the contract; a time zone is read from a file. Raises `InvalidProfile`."""
+    checks = (_wrong_self, _wrong_work, _wrong_hours, _wrong_rules, _wrong_policy)
+    if wrong := [one for check in checks for one in check(profile)]:
         raise InvalidProfile(wrong)
     return profile
 
@@ -99,6 +101,13 @@ def _wrong_work(profile: control_pb2.Profile) -> Iterator[Wrong]:
     if profile.workstation.sidecar_memory_mb and not least <= profile.workstation.sidecar_memory_mb <= most:
         why = f"workstation.sidecar_memory_mb is from {least} to {most}"
         yield Wrong(("workstation", "sidecar_memory_mb"), why)
+
+
+def _wrong_hours(profile: control_pb2.Profile) -> Iterator[Wrong]:
+    try:
+        ActiveHours.parse(profile.loop.active_hours, profile.loop.time_zone)
+    except ImpossibleHours as error:
+        yield Wrong(("loop", error.field), f"loop.{error.field}: {error}")
 
 
 def _wrong_rules(profile: control_pb2.Profile) -> Iterator[Wrong]:

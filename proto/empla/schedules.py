@@ -87,7 +87,7 @@ def timing(kind: str, expression: str, time_zone: str = "UTC", *, anchor: dateti
     A time without an offset, and cron, are by the clocks of `time_zone`, an IANA name, which is read from a file when first
     used. `every` counts from `anchor`. Raises `ImpossibleSchedule`.
     """
-    zone = _zone(time_zone)
+    zone = zone_named(time_zone)
     if len(expression) > MAX_EXPRESSION:
         raise ImpossibleSchedule(kind, f"{expression[:20]!r}… is over {MAX_EXPRESSION} characters")
     match kind:
@@ -129,7 +129,8 @@ def check_wording(name: str, instruction: str, catch_up: str) -> None:
         raise ImpossibleSchedule("catch_up", f"{catch_up[:80]!r} is none of {', '.join(CATCH_UP)}")
 
 
-def _zone(name: str) -> ZoneInfo:
+def zone_named(name: str) -> ZoneInfo:
+    """The time zone of that IANA name, read from a file when first used; raises `ImpossibleSchedule`."""
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:  # unknown, no name at all, or a folder of names

@@ -9,6 +9,7 @@ import json
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +22,9 @@ NOTES = "notes.txt"
 _TASK = re.compile(r"note (w[0-9a-f]+)|read (\S+)|run `(.+)`|ask `(.+)`")
 
 
+_NOTHING = {"Proposal": '{"beliefs": []}', "PlanProposal": '{"progress": [], "give_up": [], "plans": []}'}
+
+
 class ModelServer:
     """The model; while it is held, it calls tools but gives no answer."""
 
@@ -31,6 +35,8 @@ class ModelServer:
         self._held = 0
         self._pause = 0.0
         self._on_poison: Callable[[], object] | None = None
+        self.asked: deque[tuple[str, str]] = deque(maxlen=1000)
+        """Which model was asked, and in which schema it was to answer, '' for none."""
 
     @contextmanager
     def deadly(self, on_poison: Callable[[], object], *, pause: float) -> Iterator[None]:
@@ -55,8 +61,10 @@ class ModelServer:
     def respond(self, request: dict[str, Any]) -> list[str]:
         """The events of one response."""
         last = request["messages"][-1]
-        if "response_format" in request and request["response_format"]["json_schema"]["name"] == "Proposal":
-            return [*openai_text('{"beliefs": []}'), *openai_end()]
+        schema = request["response_format"]["json_schema"]["name"] if "response_format" in request else ""
+        self.asked.append((request["model"], schema))
+        if schema in _NOTHING:
+            return [*openai_text(_NOTHING[schema]), *openai_end()]
         if "response_format" in request and "riddle" in last["content"]:
             return [*openai_text("Who knows?"), *openai_end()]
         if "response_format" in request:

@@ -6,10 +6,12 @@ import re
 from pydantic import BaseModel, ValidationError
 
 from agent.mind.extraction import Proposal
+from agent.mind.planning import PlanProposal
 from agent.models.estimate import estimate_request, estimate_text
 from agent.models.interface import ModelRefused, ModelRequest, ModelResponse, TextSink, ToolCall, Usage
 from agent.models.offline.classify import classify
 from agent.models.offline.desk import Desk, Wanted
+from agent.models.offline.planning import proposed
 from agent.models.offline.situation import situation
 from agent.models.offline.telling import told
 from agent.models.offline.work import Worker
@@ -58,11 +60,16 @@ def _worked(request: ModelRequest) -> str | tuple[ToolCall, ...]:
 
 
 def _filled(output: type[BaseModel], request: ModelRequest) -> str:
-    """A classification, what events tell, or for any other type its emptiest value: rules have nothing else to propose."""
+    """A classification, what events tell, what to do for goals; for any other type its emptiest value.
+
+    Rules have nothing else to propose.
+    """
     if output is Classification:
         return classify(situation(request).message).model_dump_json()
     if output is Proposal:
         return told(request.messages[-1].text).model_dump_json()
+    if output is PlanProposal:
+        return proposed(request.messages[-1].text).model_dump_json()
     try:
         return emptiest(output)
     except ValidationError:

@@ -8,7 +8,8 @@ from agent.models.offline.sentences import sentences
 from agent.prompts import blocks
 
 _CONFIDENCE, _IMPORTANCE = 0.6, 0.5
-_ASKED = re.compile(r"\A.{0,300}? wrote: (?P<asked>.*?)(?:\nI answered: |\Z)", re.DOTALL)
+_TOLD_BY_OTHERS = re.compile(r"\A.{0,300}? wrote: (?P<told>.*?)(?:\nI answered: |\Z)", re.DOTALL)
+_FOUND_OUT = re.compile(r"\AOn [\d-]+ I did of my own: .*?\nWhat came out: (?P<told>.*)\Z", re.DOTALL)
 _LEAD = re.compile(
     r"^(?:please\s+)?(?:(?:remember|note|keep in mind|fyi|for the record)[,:]?\s+(?:that\s+)?)?", re.IGNORECASE
 )
@@ -25,8 +26,8 @@ def told(prompt: str) -> Proposal:
     found = [
         belief
         for number, event in enumerate(events, 1)
-        if (asked := _ASKED.match(event.text))
-        for sentence in sentences(asked["asked"])
+        if (match := _FOUND_OUT.match(event.text) or _TOLD_BY_OTHERS.match(event.text))
+        for sentence in sentences(match["told"])
         if (belief := _belief(sentence, number))
     ]
     return Proposal(beliefs=tuple(found[:MAX_PROPOSED]))

@@ -23,6 +23,9 @@ _TITLES = {
     "outbox": "A row of the outbox",
     "review": "A review",
     "schedule": "A schedule",
+    "goal": "A goal",
+    "intention": "An intention: a plan for a goal",
+    "intention_step": "A step of an intention",
 }
 _HEAD = """# States
 

@@ -329,19 +329,23 @@ class ModelChoice(_message.Message):
 
     PROVIDER_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    MIND_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """auto, anthropic, openai, offline; empty: auto"""
     name: _builtins.str
     """the provider's name of the model; empty: the provider's default"""
+    mind: _builtins.str
+    """the name of the one that forms beliefs and plans, which may be a cheaper one; empty: the same"""
     def __init__(
         self,
         *,
         provider: _builtins.str = ...,
         name: _builtins.str = ...,
+        mind: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mind", b"mind", "name", b"name", "provider", b"provider"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -354,22 +358,38 @@ class LoopSettings(_message.Message):
     CYCLE_SECONDS_FIELD_NUMBER: _builtins.int
     ERROR_BACKOFF_SECONDS_FIELD_NUMBER: _builtins.int
     MAX_CYCLE_SECONDS_FIELD_NUMBER: _builtins.int
+    ACTIVE_HOURS_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    PLANNING_SECONDS_FIELD_NUMBER: _builtins.int
+    REPLAN_SECONDS_FIELD_NUMBER: _builtins.int
     cycle_seconds: _builtins.int
     """0: 300"""
     error_backoff_seconds: _builtins.int
     """0: 60"""
     max_cycle_seconds: _builtins.int
     """0: 120"""
+    active_hours: _builtins.str
+    """When it begins work of its own, such as "Mon-Fri 08:00-12:00, 13:00-18:00, Sat 22:00-02:00"; empty: always."""
+    time_zone: _builtins.str
+    """IANA name, of active_hours; empty: UTC"""
+    planning_seconds: _builtins.int
+    """a plan is made so often; 0: 86400"""
+    replan_seconds: _builtins.int
+    """a plan that something asks for comes no sooner after the last; 0: 600"""
     def __init__(
         self,
         *,
         cycle_seconds: _builtins.int = ...,
         error_backoff_seconds: _builtins.int = ...,
         max_cycle_seconds: _builtins.int = ...,
+        active_hours: _builtins.str = ...,
+        time_zone: _builtins.str = ...,
+        planning_seconds: _builtins.int = ...,
+        replan_seconds: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cycle_seconds", b"cycle_seconds", "error_backoff_seconds", b"error_backoff_seconds", "max_cycle_seconds", b"max_cycle_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_hours", b"active_hours", "cycle_seconds", b"cycle_seconds", "error_backoff_seconds", b"error_backoff_seconds", "max_cycle_seconds", b"max_cycle_seconds", "planning_seconds", b"planning_seconds", "replan_seconds", b"replan_seconds", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,8 +10,9 @@ import pytest
 
 from agent.errors import Superseded
 from agent.local import LocalGateway
-from agent.loop import LoopTimes, ProactiveLoop
+from agent.loop import ProactiveLoop
 from agent.memory import Memories
+from agent.mind.agenda import Agenda
 from agent.mind.beliefs import Beliefs
 from agent.models.interface import ModelError, ModelRefused, ModelRequest, ModelResponse, ModelUnavailable, TextSink
 from agent.models.offline import OfflineModel
@@ -83,7 +84,7 @@ async def thinking(office: Office) -> AsyncIterator[Mind]:
     dsn = employee_dsn(office.database.dsn, identity.employee_id, "password")
     async with connect(dsn, application_name="tests") as pool:
         beliefs, memories = Beliefs(pool, identity), Memories(pool, identity, LocalGateway(pb.EmployeeConfiguration()))
-        yield Mind(office, ProactiveLoop(pool, identity, memories, beliefs, LoopTimes()), beliefs, memories)
+        yield Mind(office, ProactiveLoop(pool, identity, memories, beliefs, Agenda(pool, identity)), beliefs, memories)
 
 
 async def test_beliefs_are_formed_confirmed_and_revised_with_their_history(office: Office):

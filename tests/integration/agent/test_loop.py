@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from agent.identity import Identity
 from agent.local import LocalGateway
 from agent.loop import SQL, LoopTimes, ProactiveLoop
 from agent.memory import Memories
+from agent.mind.agenda import Agenda
 from agent.mind.beliefs import Beliefs
 from agent.models.offline import OfflineModel
 from empla.store.connect import connect
@@ -23,14 +25,16 @@ HANDLED = {"message_id": "m", "sender": "ada", "asked": "how many deals?", "answ
 
 
 @asynccontextmanager
-async def looping(office: Office, **times: float) -> AsyncIterator[tuple[Identity, ProactiveLoop, Memories]]:
+async def looping(office: Office, **times: Any) -> AsyncIterator[tuple[Identity, ProactiveLoop, Memories]]:
     identity = await office.launch()
     async with connect(
         employee_dsn(office.database.dsn, identity.employee_id, "password"), application_name="tests"
     ) as pool:
         memories = Memories(pool, identity, LocalGateway(pb.EmployeeConfiguration()))
         beliefs = Beliefs(pool, identity)
-        yield identity, ProactiveLoop(pool, identity, memories, beliefs, LoopTimes(**times)), memories
+        loop = ProactiveLoop(pool, identity, memories, beliefs, Agenda(pool, identity))
+        loop.times = replace(LoopTimes(), **times)
+        yield identity, loop, memories
 
 
 async def happened(office: Office, kind: str = "message_handled", **payload: str) -> None:

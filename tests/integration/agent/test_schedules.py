@@ -138,10 +138,9 @@ async def test_a_conversation_has_its_own_schedules(desk: Desk):
     await other.do("create_schedule", **MONDAYS)  # the name is free
 
 
-async def test_a_run_makes_no_schedules(desk: Desk):
-    run = replace(
-        desk, message_id=await desk.office.store("Write the report.", event_id="schedule:x:2027-01-01T00:00:00Z")
-    )
+@pytest.mark.parametrize("event_id", ["schedule:x:2027-01-01T00:00:00Z", "intention:x:1"])
+async def test_a_run_or_a_step_makes_no_schedules(desk: Desk, event_id: str):
+    run = replace(desk, message_id=await desk.office.store("Write the report.", event_id=event_id))
     with pytest.raises(ActionFailed, match="IN_A_RUN"):
         await run.do("create_schedule", **MONDAYS)
 

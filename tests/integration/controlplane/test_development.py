@@ -16,6 +16,7 @@ from controlplane.employees import Employees
 from controlplane.errors import NotNow, Unknown
 from empla.store.connect import connect
 from empla.store.embedded import EmbeddedPostgres
+from tests.factories import add_intention
 
 PATIENCE = 60
 
@@ -46,6 +47,34 @@ async def test_the_same_rules_decide_what_leaves(here: Office):
     [reply] = ended.replies
     assert (reply.state, "391" in reply.text) == ("held", True)
     assert await here.undelivered(launch.record) == []
+
+
+async def test_an_employee_is_handed_what_it_is_told_and_what_it_does_by_itself(here: Office):
+    launch = await here.launch("ada", "sales-ae")
+    gateway = LocalGateway(launch.configuration)
+    ids = launch.record.tenant_id, launch.record.employee_id
+    async with (
+        connect(here._dsn, application_name="test") as pool,
+        asyncio.timeout(PATIENCE),
+        asyncio.TaskGroup() as life,
+    ):
+        life.create_task(employee_of(launch, gateway).start())
+        delivering = life.create_task(here.deliver(launch.record, gateway.deliver))
+        asked = await here.store(launch.record, "What is 17 * 23?")
+        assert (await here.settled(launch.record, asked)).state == "answered"
+        intention_id = await add_intention(pool, *ids, "What is 2 + 3?", "What is 4 + 5?")
+        await pool.execute("NOTIFY empla_steps")
+        for step, answer in ((1, "5"), (2, "9")):
+            message_id = None
+            while message_id is None:
+                message_id = await pool.fetchval(
+                    "SELECT message_id FROM intention_steps WHERE intention_id = $1 AND step = $2", intention_id, step
+                )
+            ended = await here.settled(launch.record, message_id)
+            assert (ended.state, ended.channel) == ("answered", "own")
+            assert answer in ended.replies[0].text
+        delivering.cancel()
+        gateway.drain(5000)
 
 
 async def test_a_second_launch_is_the_only_one(here: Office):

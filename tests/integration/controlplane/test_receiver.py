@@ -6,6 +6,7 @@ import pytest
 
 from controlplane.errors import Invalid, TooLarge
 from controlplane.receiver import CONTENT, MAX_METADATA_DEPTH, Arrival, Receiver
+from empla.goals import STEP
 from empla.schedules import RUN
 from empla.store.ids import new_id
 from tests.conftest import Database
@@ -40,6 +41,7 @@ async def store(database: Database, **fields: Any) -> None:
         {"a": object()},
         {CONTENT: "of a channel"},
         {RUN: {}},
+        {STEP: {}},
     ],
 )
 async def test_metadata_that_could_not_be_delivered_is_refused(database: Database, metadata: dict[str, Any]):

@@ -14,6 +14,7 @@ from opentelemetry.trace import format_span_id, format_trace_id
 from controlplane.auth import Operator
 from controlplane.callbacks import Ambiguous, Blocked, NotSent, Receipt, Rejected
 from controlplane.decisions import Decision
+from controlplane.messages import Messages
 from controlplane.receiver import Arrival, Receiver
 from controlplane.reviews import Reviews
 from controlplane.sender import DRAFT_DAYS, MAX_ATTEMPTS, MAX_PARALLEL, Sender
@@ -155,6 +156,31 @@ async def test_an_api_reply_needs_no_call(counter: Counter):
     async with counter.sender(door):
         row = await counter.ends(message_id)
     assert (row["state"], row["processing_state"], door.posted) == ("sent", "answered", [])
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"autonomy": "shadow"},
+        {"autonomy": "supervised"},
+        {"proposal": "review"},
+        {"body": "-----BEGIN RSA PRIVATE KEY-----"},
+    ],
+)
+async def test_what_an_employee_says_to_itself_leaves_nowhere_and_needs_nobody(counter: Counter, reply: dict[str, Any]):
+    door, message_id = Door(), await counter.reply(kind="own", **reply)
+    async with counter.sender(door):
+        row = await counter.ends(message_id)
+    assert (row["state"], row["processing_state"], door.posted) == ("sent", "answered", [])
+    assert await counter.reviews(message_id) == []
+
+
+async def test_what_an_employee_does_by_itself_is_no_answer_that_somebody_waited_for(counter: Counter):
+    asked, own = await counter.reply(kind="api"), await counter.reply(kind="own")
+    async with counter.sender(Door()):
+        await counter.ends(asked)
+        await counter.ends(own)
+    assert (await Messages(counter.pool).latency(None)).count == 1
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,12 @@ def test_create_from_a_file(peer: Any, empla: Fixture, tmp_path: Path, name: str
         ("p.toml", "role = 'x'\n[loop]\ncycle_seconds = -1", "3:17: loop.cycle_seconds is a whole number from 0"),
         (
             "p.toml",
+            "role = 'x'\n[loop]\nactive_hours = 'Mon-Fry 08:00-18:00'",
+            "3:16: loop.active_hours: 'Fry' is no day",
+        ),
+        ("p.toml", "role = 'x'\n[loop]\ntime_zone = 'Berlin'", "3:13: loop.time_zone: 'Berlin' is no time zone"),
+        (
+            "p.toml",
             "autonomy = 'sometimes'",
             "1:12: autonomy is one of shadow, supervised, autonomous, and not 'sometimes'",
         ),

@@ -1,0 +1,45 @@
+"""Rounds over a table: one when the database tells that there is something to do, or once the last one has lasted."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from empla.store.connect import connect_once, translated
+from empla.store.errors import StoreUnavailable
+from empla.store.outage import Outage
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+
+
+async def rounds(dsn: str, channel: str, work: Callable[[], Awaitable[float]], *, name: str, outage: Outage) -> None:
+    """Call `work` until cancelled, which returns the seconds until it is called again even if nothing is told on `channel`.
+
+    `name` is the application's name of the connection to `dsn` that listens. What `work` raises ends the round and not the
+    rounds; `outage` tells of a database that is away.
+    """
+    while True:
+        try:
+            await _listen(dsn, channel, work, name, outage)
+        except StoreUnavailable as error:
+            outage.lasts(error)
+        except Exception:
+            log.exception("%s wait for the next round", name)
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _listen(dsn: str, channel: str, work: Callable[[], Awaitable[float]], name: str, outage: Outage) -> None:
+    news = asyncio.Event()
+    async with connect_once(dsn, application_name=name) as listening:
+        with translated():
+            await listening.add_listener(channel, lambda *_: news.set())
+        listening.add_termination_listener(lambda _: news.set())
+        while not listening.is_closed():
+            news.clear()  # before the table is read, so that what changes meanwhile is looked at again
+            seconds = await work()
+            outage.over()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await news.wait()
