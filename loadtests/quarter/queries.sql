@@ -4,7 +4,9 @@ SELECT (SELECT count(*) FROM inbound_messages WHERE processing_state NOT IN ('an
   + (SELECT count(*) FROM outbox WHERE state IN ('queued', 'sending'))
   + (SELECT count(*) FROM employee_events WHERE cycle_id IS NULL)
   + (SELECT count(*) FROM cycles WHERE phase <> 'done')
-  + (SELECT count(*) FROM schedules WHERE next_at <= now());
+  + (SELECT count(*) FROM schedules WHERE next_at <= now())
+  + (SELECT count(*) FROM intentions WHERE ended_at IS NULL)
+  + (SELECT count(*) FROM intention_steps WHERE state IN ('ready', 'running'));
 
 -- name: waiting_for_a_person
 -- What somebody is asked to decide about.
@@ -28,6 +30,7 @@ LEFT JOIN outbox o ON o.message_id = r.message_id AND o.state = 'sent' ORDER BY 
 -- Messages that have no reply, or several, or that ended otherwise.
 SELECT e.name AS employee, b.body, m.processing_state, m.reason, count(o.outbox_id) AS replies
 FROM inbound_messages m JOIN employees e USING (employee_id) JOIN message_bodies b USING (message_id)
+JOIN channels c ON c.channel_id = m.channel_id AND c.kind <> 'own'
 LEFT JOIN outbox o ON o.message_id = m.message_id AND o.state = 'sent'
 GROUP BY e.name, b.body, m.message_id HAVING m.processing_state <> 'answered' OR count(o.outbox_id) <> 1;
 
@@ -51,3 +54,16 @@ SELECT pg_database_size(current_database());
 -- name: pace
 -- The same work each time, to tell how fast the machine is just now.
 SELECT sum(length(md5(n::text))) FROM generate_series(1, 10000) n;
+
+-- name: set_goal
+-- Gives an employee something to reach: by a time, measured by the count that is believed of a subject, or neither.
+INSERT INTO goals (goal_id, tenant_id, employee_id, text, kind, deadline, subject, predicate, start, target, origin)
+SELECT uuidv7(), tenant_id, employee_id, $2, 'achieve', $3, $4::text, CASE WHEN $4 IS NOT NULL THEN 'count' END,
+  CASE WHEN $4 IS NOT NULL THEN 0 END, $5, 'operator'
+FROM employees WHERE name = $1;
+
+-- name: goals
+-- How far the goals of an employee are, and how the plans for each ended.
+SELECT g.text, g.state, g.progress, g.reason, g.ended_at,
+  ARRAY(SELECT i.state FROM intentions i WHERE i.goal_id = g.goal_id ORDER BY i.created_at) AS plans
+FROM goals g JOIN employees e USING (employee_id) WHERE e.name = $1;

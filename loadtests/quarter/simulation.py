@@ -13,6 +13,7 @@ from loadtests.quarter.account import Account, Day
 from loadtests.quarter.checks import check_answers, check_faded, check_runs
 from loadtests.quarter.clock import Clock
 from loadtests.quarter.database import SQL, Database
+from loadtests.quarter.goals import SUBJECT, Goals, goals_of
 from loadtests.quarter.staff import PEOPLE, PREDICATES, Employee, Fact, Wish, Words, staff, wishes
 from tests.e2e.conftest import temporary_directory
 from tests.e2e.system import System, kill
@@ -42,11 +43,14 @@ class Simulation:
 
     def run(self, days: int, told: Callable[[int], object] = lambda _: None) -> Account:
         """Live through so many days; `told` is called with the number of each, from 1, when it is over."""
-        self._hire()
         midnight = self.clock.now.replace(hour=0, minute=0, second=0, microsecond=0)
+        self._hire()
+        goals = self._aim(midnight)
         asked = [(wish, self._wish(wish)) for wish in wishes(midnight) if self._named(wish.employee)]
         for number in range(days):
             self.account.days.append(Day())
+            if number % 7 == 0:
+                self._count(goals)
             self._live(midnight + timedelta(days=number), number)
             told(number + 1)
         for one in self.staff:
@@ -56,6 +60,8 @@ class Simulation:
         check_answers(self.account, self.database)
         check_runs(self.account, self.database, asked, self.clock.now)
         check_faded(self.account, self.database, self.staff, self.clock.now)
+        for one in goals:
+            one.check(self.account, self.database, self.system, self.clock.now)
         return self.account
 
     def until(self, moment: datetime) -> None:
@@ -218,6 +224,22 @@ class Simulation:
             )
         for one in self.staff[1:]:
             self.system.attached(one.name)
+
+    def _aim(self, midnight: datetime) -> list[Goals]:
+        goals = goals_of(self.staff, midnight)
+        for goal in goals:
+            before = self.system.employee(goal.one.name)
+            goal.set(self.database)
+            self.system.call("RestartEmployee", pb.RestartEmployeeRequest(employee=goal.one.name, drain_seconds=5))
+            self.system.attached(goal.one.name, after=before.epoch)
+        return goals
+
+    def _count(self, goals: list[Goals]) -> None:
+        """Tell everybody how far what is measured has come."""
+        for goal in goals:
+            self._send(goal.one, goal.next_told(self.clock.now), sender=PEOPLE[0])
+            self.settle()
+            goal.one.beliefs.told(SUBJECT, str(goal.told), self.clock.now)
 
     def _named(self, name: str) -> Employee | None:
         return next((one for one in self.staff if one.name == name), None)
