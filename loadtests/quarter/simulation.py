@@ -23,7 +23,8 @@ KEPT = 1  # which fact of each employee: not the first, so that something has fa
 CONFIRMED_EVERY = 3  # days; often enough for what is believed to stay so
 CONTRADICTED_AFTER = timedelta(days=12)  # by when nothing of it is believed any more
 ROUNDED = 0.01
-SETTLED_SECONDS, LOOK_SECONDS = 60.0, 0.01
+PATIENCE, LOOK_SECONDS = 300.0, 0.01
+"""Seconds: how long a thing may take on a machine that others use as well, and how often is looked whether it is done."""
 WHILE_IN_WORK = "What is 111 * 9?"
 MESSAGES = frozenset({"inbound_messages", "message_bodies", "outbox", "employee_events"})
 WORK = frozenset({"message_workers", "step_attempts", "model_responses", "effects", "cycles", "reviews"})
@@ -76,10 +77,10 @@ class Simulation:
 
     def settle(self) -> None:
         """Until everything is done that no time need pass for; a person approves what waits for that."""
-        end = time.monotonic() + SETTLED_SECONDS
+        end = time.monotonic() + PATIENCE
         while self.database.value(SQL.unsettled) or self._approve():
             if time.monotonic() > end:
-                raise TimeoutError(f"what is to be done at {self.clock.now} is not done within {SETTLED_SECONDS:g} s")
+                raise TimeoutError(f"what is to be done at {self.clock.now} is not done within {PATIENCE:g} s")
             time.sleep(LOOK_SECONDS)
 
     # A day
@@ -285,7 +286,7 @@ def simulation(start: datetime, seed: int, *, employees: int = 5) -> Iterator[Si
     """
     with temporary_directory() as directory, Clock(directory / "clock", start) as clock:
         program: list[str | Path] = [clock.python, "-m", "controlplane.cli"]
-        system = System(directory, program=program, EMPLA_MODEL_PROVIDER="offline")
+        system = System(directory, program=program, patience=PATIENCE, EMPLA_MODEL_PROVIDER="offline")
         try:
             system.start()
             with Database(system.database_url) as database:
