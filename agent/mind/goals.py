@@ -18,7 +18,7 @@ _SCALES = {"k": 1e3, "thousand": 1e3, "m": 1e6, "million": 1e6, "bn": 1e9, "bill
 
 
 class Kind(StrEnum):
-    """Reached once, or kept so."""
+    """Reached once, or kept so, until its deadline if it has one."""
 
     ACHIEVE = "achieve"
     MAINTAIN = "maintain"
@@ -113,11 +113,10 @@ def _judged(goal: Goal, judged: Mapping[UUID, Judgement]) -> Goal:
 
 
 def _ended(goal: Goal, now: datetime) -> Goal:
-    if goal.kind is Kind.MAINTAIN:
-        return goal
-    if goal.progress >= 1 - CLOSE:
+    late = goal.deadline is not None and goal.deadline <= now
+    if goal.progress >= 1 - CLOSE and (late or goal.kind is Kind.ACHIEVE):
         return replace(goal, state=GoalState.ACHIEVED, progress=1.0)
-    if goal.deadline is not None and goal.deadline <= now:
+    if late:
         reason = f"its deadline has passed, and it is {goal.progress:.0%} done: {goal.reason}"[:1000]
         return replace(goal, state=GoalState.FAILED, reason=reason)
     return goal

@@ -32,7 +32,6 @@ CREATE TABLE goals (
   CHECK ((state = 'active') = (ended_at IS NULL)),
   CHECK (num_nulls(subject, predicate, start, target) IN (0, 4)),
   CHECK (start <> target),
-  CHECK (NOT (kind = 'maintain' AND state = 'achieved')),
   UNIQUE (goal_id, employee_id),
   FOREIGN KEY (employee_id, tenant_id) REFERENCES employees (employee_id, tenant_id)
 );

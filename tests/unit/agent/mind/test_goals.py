@@ -98,3 +98,6 @@ def test_a_deadline_ends_what_is_not_reached():
     assert (failed.state, reached.state) == (GoalState.FAILED, GoalState.ACHIEVED)
     assert "its deadline has passed" in failed.reason
     assert after(goal(deadline=NOW + timedelta(seconds=1))) is None
+    kept = after(goal(kind=Kind.MAINTAIN, progress=1.0, deadline=NOW))
+    assert kept is not None
+    assert kept.state is GoalState.ACHIEVED
