@@ -85,3 +85,8 @@ def _elapsed(month: list[Day]) -> float:
 
 def _pace(month: list[Day]) -> float:
     return median(one for day in month for one in day.pace_ms)
+
+
+def _paced(month: list[Day]) -> float:
+    """How many times as long as what is always the same: each message by what was measured just before it."""
+    return median(one / pace for day in month for one, pace in zip(day.elapsed_ms, day.pace_ms, strict=True))

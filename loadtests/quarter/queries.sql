@@ -52,8 +52,8 @@ SELECT quote_ident(table_name) FROM information_schema.tables WHERE table_schema
 SELECT pg_database_size(current_database());
 
 -- name: pace
--- The same work each time, to tell how fast the machine is just now.
-SELECT sum(length(md5(n::text))) FROM generate_series(1, 10000) n;
+-- A little work and a durable commit, the same each time, to tell how fast the machine is just now.
+SELECT sum(length(md5(n::text))), pg_logical_emit_message(true, 'pace', '') FROM generate_series(1, 2000) n;
 
 -- name: set_goal
 -- Gives an employee something to reach: by a time, measured by the count that is believed of a subject, or neither.
