@@ -61,8 +61,8 @@ class Simulation:
         check_answers(self.account, self.database)
         check_runs(self.account, self.database, asked, self.clock.now)
         check_faded(self.account, self.database, self.staff, self.clock.now)
-        for one in goals:
-            one.check(self.account, self.database, self.system, self.clock.now)
+        for goal in goals:
+            goal.check(self.account, self.database, self.system, self.clock.now)
         return self.account
 
     def until(self, moment: datetime) -> None:
