@@ -17,6 +17,7 @@ HAPPENS = {
     "employees restarted",
     "facts forgotten",
     "facts recalled",
+    "goals",
     "messages",
     "schedule runs",
 }
