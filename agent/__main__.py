@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from agent.employee import DigitalEmployee
 from agent.errors import GatewayUnavailable, Superseded
 from agent.gateway import GrpcGateway
+from agent.hook_packages import installed
 from agent.models.choose import ModelSettings, choose_model
 from agent.settings import AgentSettings
 from empla import telemetry
@@ -77,6 +78,7 @@ async def _live(settings: AgentSettings) -> None:
         browser_profile=settings.browser_profile,
         model_prices=settings.model_prices,
         mind=mind,
+        hooks=await installed(settings.hooks),
     )
     try:
         await employee.start()

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC
 from importlib import import_module
 from pathlib import Path
 from uuid import UUID
@@ -22,6 +23,7 @@ from agent.capabilities.schedules import SchedulesCapability
 from agent.capabilities.workspace import WorkspaceCapability
 from agent.errors import GatewayUnavailable
 from agent.gateway import Gateway
+from agent.hooks import Hooks, Report
 from agent.identity import Identity
 from agent.loop import LoopTimes, ProactiveLoop
 from agent.memory import Memories
@@ -29,6 +31,7 @@ from agent.mind.agenda import Agenda
 from agent.mind.beliefs import Beliefs
 from agent.models.interface import Model
 from agent.models.metered import MeteredModel
+from agent.moments import EmployeeStarted, tell, tell_health
 from agent.patience import patiently
 from agent.pipeline.analyze import Analyzer
 from agent.pipeline.coordinator import Coordinator
@@ -80,15 +83,21 @@ class DigitalEmployee:
     model_prices: Mapping[str, Price] = field(default_factory=dict)
     mind: Model | None = None
     clock: Callable[[], float] = time.time
+    hooks: Hooks = field(default_factory=Hooks)
 
     async def start(self) -> None:
         """Live until drained. Raises `Superseded` or `GatewayUnavailable` when there is no use in going on."""
         frames = self.gateway.frames()
         welcome = await _welcome(frames)
-        async with self._open(welcome.configuration) as parts, asyncio.TaskGroup() as life:
+        async with (
+            self.hooks.telling(welcome.configuration.name, self.identity.employee_id) as hooks,
+            self._open(welcome.configuration) as parts,
+            asyncio.TaskGroup() as life,
+        ):
             await patiently(lambda: parts.coordinator.run(life), "starting")
             looping = life.create_task(parts.loop.run(), name="proactive loop")
-            beating = life.create_task(self._beat(parts, welcome.heartbeat_ms), name="heartbeat")
+            beating = life.create_task(self._beat(parts, welcome.heartbeat_ms, hooks), name="heartbeat")
+            tell(EmployeeStarted, epoch=self.identity.epoch)
             drain = await self._listen(frames, parts)
             parts.draining = True
             looping.cancel()
@@ -111,6 +120,7 @@ class DigitalEmployee:
                     return frame.drain
                 case "welcome":
                     log.info("attached again")
+                    tell_health("gateway")
                     parts.loop.reread()
                     parts.configure(frame.welcome.configuration)
                     parts.memories.meaning.look_again()
@@ -121,7 +131,7 @@ class DigitalEmployee:
                     log.warning("this build does not act on the frame %s", other)
         raise GatewayUnavailable("the gateway ended")
 
-    async def _beat(self, parts: "_Parts", every_ms: int) -> None:
+    async def _beat(self, parts: "_Parts", every_ms: int, hooks: Report) -> None:
         every, lag_ms = (every_ms or DEFAULT_HEARTBEAT_MS) / 1000, 0.0
         with _own_memory() as resident:
             while True:
@@ -132,6 +142,7 @@ class DigitalEmployee:
                     memory_bytes=resident(),
                     loop_lag_ms=lag_ms,
                     model=self.model.name,
+                    reported=hooks.reported(),
                 )
                 self.gateway.send(pb.AgentFrame(heartbeat=beat))
                 due = time.perf_counter() + every
@@ -293,6 +304,7 @@ def incoming(deliver: pb.Deliver) -> Incoming:
         body=deliver.body,
         metadata=MessageToDict(deliver.metadata),
         trace_context=deliver.trace_context,
+        received_at=deliver.received_at.ToDatetime(UTC),
         followed=deliver.channel == "api",  # nobody can follow a message of another channel while it is worked on
     )
 

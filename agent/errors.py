@@ -10,6 +10,7 @@ All are `AgentError`; models have a tree of their own (`agent.models.interface`)
     ├── GatewayUnavailable      the control plane refuses this process for good
     ├── EmbeddingUnavailable    no vectors of texts can be had now
     │   └── NoEmbeddingModel    nor later: the control plane has no model for it, and says why
+    ├── HooksNotLoaded          no installed package brings these hooks
     ├── SidecarEnded            the sidecar is no longer there, or no longer this employee's
     ├── StepFailed              a step cannot succeed by trying again; says why to the review
     │   ├── EffectAmbiguous     an action was begun and never recorded as finished, and is not safe to repeat
@@ -56,6 +57,10 @@ class EmbeddingUnavailable(AgentError):
 
 class NoEmbeddingModel(EmbeddingUnavailable):
     """This machine has no model that makes vectors of texts; the message says why."""
+
+
+class HooksNotLoaded(AgentError):
+    """No installed package brings hooks of this name, or what it brings are none; the message says which."""
 
 
 class SidecarEnded(AgentError):

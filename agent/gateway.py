@@ -19,6 +19,7 @@ from agent.errors import (
     Superseded,
 )
 from agent.identity import Identity
+from agent.moments import tell_health
 from empla import rpc
 from empla.v1 import control_pb2, gateway_pb2_grpc
 from empla.v1 import gateway_pb2 as pb
@@ -103,6 +104,7 @@ class GrpcGateway:
                 except grpc.aio.AioRpcError as error:
                     _raise_if_final(error)
                     log.warning("the control plane is away: %s", error.details())
+                    tell_health("gateway", error.details() or error.code().name)
                 finally:
                     # The ended call still waits for its next frame; it must not take one from the call that follows.
                     ended.set()

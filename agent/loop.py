@@ -20,6 +20,7 @@ from agent.mind.planning import Plan, planned
 from agent.mind.revision import Change, Revised
 from agent.models.interface import Model, ModelError, ModelResponse
 from agent.models.metered import metering
+from agent.moments import PerceptionEnded, PerceptionStarted, PlanningEnded, PlanningStarted, cycling, tell, tell_health
 from empla.hours import ActiveHours
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
 from empla.store.errors import StoreUnavailable
@@ -122,15 +123,17 @@ class ProactiveLoop:
             try:
                 async with asyncio.timeout(self.times.max_cycle):
                     try:
-                        await self.cycle()
+                        await cycling(self.cycle())
                     except ModelError:
                         await self._memories.tend()  # which needs no such model; there is a pause before the next
                         raise
                     if await self._memories.tend():
                         self.wake()
                 self._outage.over()
+                tell_health("database")
             except StoreUnavailable as error:
                 self._outage.lasts(error)
+                tell_health("database", str(error))
                 pause = min(self.times.error_backoff, 5.0)
             except TimeoutError:
                 log.warning("a cycle took longer than %g s and was cancelled", self.times.max_cycle)
@@ -145,7 +148,9 @@ class ProactiveLoop:
     async def cycle(self) -> str:
         """One cycle; returns its outcome. When nothing happened and nothing is due, nothing is written."""
         self.phase = "perceive"
+        tell(PerceptionStarted)
         seen = await self._perceive()
+        tell(PerceptionEnded, events=len(seen.events) if seen else 0)
         if seen is None:
             return "nothing_to_do"
         cycle_id = await self._begin()
@@ -236,11 +241,11 @@ class ProactiveLoop:
                     await self._keep(SQL.end_think, cycle_id, thought.as_json(), *_cost(spent), connection=connection)
         except BaseException:
             self._beliefs.reread()  # whether it was committed is not known
-            self._agenda.reread()
+            self._agenda.took(committed=False)
             raise
         self._beliefs.took(changes)
         if asks or moved or seen.ended:
-            self._agenda.reread()
+            self._agenda.took()
         return thought
 
     async def _plan(self, cycle_id: UUID) -> bool:
@@ -248,6 +253,7 @@ class ProactiveLoop:
         why = await self._why_plan(datetime.now(UTC))
         if not why or self.model is None:
             return False
+        tell(PlanningStarted, why=why)
         outlook = await self._agenda.outlook(why, await self._beliefs.latest(MAX_KNOWN))
         with metering() as spent:
             try:
@@ -264,8 +270,11 @@ class ProactiveLoop:
                     made = await self._agenda.intend(connection, cycle_id, plan)
                     record = {"plan": {"why": why, **plan.as_json(made)}}
                     await self._keep(SQL.end_plan, cycle_id, record, *_cost(spent), connection=connection)
-        finally:
-            self._agenda.reread()
+        except BaseException:
+            self._agenda.took(committed=False)
+            raise
+        self._agenda.took()
+        tell(PlanningEnded, intentions=len(made))
         return bool(made or plan.given_up or plan.judged)
 
     async def _still_there(self, connection: AnyConnection, events: Sequence[Event]) -> list[Event]:
@@ -308,9 +317,11 @@ class ProactiveLoop:
                         await self._memories.remember(episode, kind="episodic", source=source, connection=connection)
                     if self._works_at(datetime.now(UTC)):
                         begun = await self._agenda.begin(connection, self.times.at_once)
-        finally:
-            if begun:
-                self._agenda.reread()
+        except BaseException:
+            self._agenda.took(committed=False)
+            raise
+        if begun:
+            self._agenda.took()
         return [one.title for one in begun]
 
     async def _keep(

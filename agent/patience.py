@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from agent.moments import tell_health
 from empla.store.errors import StoreUnavailable
 from empla.store.outage import Outage
 
@@ -20,7 +21,9 @@ async def patiently[T](what: Callable[[], Awaitable[T]], waiting: str = "what wa
             found = await what()
         except StoreUnavailable as error:
             outage.lasts(error)
+            tell_health("database", str(error))
             await asyncio.sleep(RETRY_SECONDS)
         else:
             outage.over()
+            tell_health("database")
             return found

@@ -40,6 +40,7 @@ class AgentSettings(BaseSettings):
     openai_api_key: SecretStr | None = None
     openai_base_url: str | None = None
     model_prices: dict[str, Price] = Field(default_factory=dict)
+    hooks: tuple[str, ...] = ()
 
     @property
     def identity(self) -> Identity:

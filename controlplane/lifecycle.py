@@ -103,6 +103,7 @@ class LaunchSettings:
     compute_packages: Path | None = None
     browsers: Path | None = None
     collector: Collector | None = None
+    hooks: tuple[str, ...] = ()
 
 
 class Companions(Protocol):
@@ -364,6 +365,7 @@ class Lifecycle:
             "compute_packages": str(packages) if (packages := self._settings.compute_packages) else None,
             "browser_profile": str(self._browsers.place(record.employee_id)) if self._browsers else None,
             "collector": collector.model_dump() if (collector := self._settings.collector) else None,
+            "hooks": self._settings.hooks,
             **_model_of(record, self._settings.model),
         }
         return LaunchSpec(record.employee_id, epoch, settings, self._settings.logs / f"{record.employee_id}.log")

@@ -322,4 +322,5 @@ def _launch_settings(settings: Settings, dsn: str) -> LaunchSettings:
         compute_packages=settings.compute_packages.absolute(),
         browsers=settings.browsers.absolute(),
         collector=settings.collector,
+        hooks=settings.hooks,
     )

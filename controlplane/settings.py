@@ -99,6 +99,9 @@ class Settings(BaseSettings):
         default_factory=dict,
         description='US dollars for a million tokens, as JSON: {"openai/gpt": {"input": 3, "cached": 0.3, "output": 15}}.',
     )
+    hooks: tuple[str, ...] = Field(
+        default=(), description="Entry points of the group empla.hooks that each employee loads; see docs/hooks.md."
+    )
     embedding: Literal["auto", "local", "openai", "off"] = Field(
         default="auto", description="Whose model finds memories by meaning: OpenAI's with a key, or the local one."
     )

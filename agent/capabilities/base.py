@@ -30,6 +30,7 @@ from agent.errors import (
     EffectAmbiguous,
 )
 from agent.models.interface import ModelResponse, Tool, ToolCall, storable
+from agent.moments import calling
 from agent.prompts import json_without_marks
 from empla import telemetry
 
@@ -212,7 +213,8 @@ class BaseCapability(ABC):
                 f"{action.name} was begun before and never ended; a person must say whether it happened"
             )
         ids = {"message_id": str(key.message_id or ""), "unit_id": str(key.unit_id)}
-        with telemetry.span(f"capability {action.name}", capability=self.name, **ids), noting():
+        told = calling(self.name, action.name, unit_id=key.unit_id, message_id=key.message_id)
+        with telemetry.span(f"capability {action.name}", capability=self.name, **ids), noting(), told:
             return await self._run(action, valid, key, effects, policy)
 
     async def _resumes(self, action: Action, key: EffectKey, earlier: RecordedEffect) -> bool:

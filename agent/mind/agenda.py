@@ -1,8 +1,9 @@
 """What an employee wants and is about to do: its goals and plans, read once and kept warm until something changes them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from agent.mind.goals import Goal, GoalState, Judgement, Kind, Measure, assessed
 from agent.mind.intentions import Intention, PlanStep, chosen
 from agent.mind.planning import Outlook, Plan
 from agent.mind.revision import Belief, Key
+from agent.moments import GoalReached, IntentionEnded, IntentionStarted, tell
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
 
 SQL = load_queries("agent.mind", "agenda.sql")
@@ -51,6 +53,15 @@ class Agenda:
         self._pool, self._identity = pool, identity
         self._held: _Held | None = None
         self._reading: object = None
+        self._news: list[Callable[[], None]] = []
+
+    def took(self, *, committed: bool = True) -> None:
+        """A transaction with writes has ended: tell hooks of what was committed, and read it anew."""
+        news, self._news = self._news, []
+        if committed:
+            for one in news:
+                one()
+        self.reread()
 
     def reread(self) -> None:
         """The tables may have changed: read them anew before they are next used."""
@@ -155,6 +166,8 @@ class Agenda:
             await self._hold(connection)
         for goal in moved:
             await connection.execute(SQL.assess, goal.goal_id, goal.progress, goal.state, goal.reason, cycle_id)
+            if goal.state is GoalState.ACHIEVED:
+                self._news.append(partial(tell, GoalReached, goal_id=goal.goal_id, goal=goal.text))
             if goal.state is not GoalState.ACTIVE:
                 for one in held.intentions:
                     if one.goal_id == goal.goal_id and one.state in OPEN:
@@ -195,6 +208,8 @@ class Agenda:
             if not begun:
                 await self._hold(connection)
             await connection.execute(SQL.run, one.intention_id)
+            if one.state == "planned":
+                self._news.append(partial(tell, IntentionStarted, **_named(one)))
             await connection.execute(SQL.ready, one.intention_id, [step.step for step in steps])
             begun.append(one)
         return begun
@@ -202,6 +217,7 @@ class Agenda:
     async def _end(self, connection: AnyConnection, intention: Intention, state: str, reason: str) -> None:
         await connection.execute(SQL.end_intention, intention.intention_id, state, reason)
         await connection.execute(SQL.skip_steps, intention.intention_id)
+        self._news.append(partial(tell, IntentionEnded, **_named(intention), outcome=state, why=reason))
 
     async def _loaded(self, connection: AnyConnection | None = None) -> _Held:
         if self._held is not None:
@@ -226,6 +242,10 @@ class Agenda:
             planning["planned_at"] if planning else None,
             planning["wanted"] if planning else "",
         )
+
+
+def _named(intention: Intention) -> dict[str, Any]:
+    return {name: getattr(intention, name) for name in ("intention_id", "title", "goal_id")}
 
 
 def _goal(row: Any) -> Goal:

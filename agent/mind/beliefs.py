@@ -1,6 +1,6 @@
 """The beliefs of one employee: read once and kept warm, for nobody else changes them, save who has one forgotten."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from agent.mind.revision import (
     settled,
     shift,
 )
+from agent.moments import BeliefUpdated, tell
 from empla.beliefs import DROPPED_BELOW
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
 
@@ -104,8 +105,10 @@ class Beliefs:
             if one.belief.importance > IMPORTANT and shift(held.get(one.belief.key), one, now) > SHIFTED
         ]
 
-    def took(self, changes: Iterable[Revised]) -> None:
-        """Hold what was written."""
+    def took(self, changes: Collection[Revised]) -> None:
+        """Hold what is on record now, and tell it."""
+        for one in changes:
+            _tell(one)
         if self._held is not None:
             _take(self._held, changes)
 
@@ -132,3 +135,16 @@ def _take(held: dict[Key, Belief], changes: Iterable[Revised]) -> None:
             held.pop(one.belief.key, None)
         else:
             held[one.belief.key] = one.belief
+
+
+def _tell(changed: Revised) -> None:
+    belief = changed.belief
+    tell(
+        BeliefUpdated,
+        change=changed.change,
+        subject=belief.subject,
+        predicate=belief.predicate,
+        object=belief.object,
+        confidence=belief.confidence,
+        why=changed.why,
+    )

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from agent.models.interface import Model, ModelRequest, ModelResponse, TextSink, Usage
+from agent.models.interface import Model, ModelError, ModelRequest, ModelResponse, TextSink, Usage
+from agent.moments import in_words, tell_health
 from empla.prices import Price, cost_micros
 
 _spent: ContextVar[list[ModelResponse] | None] = ContextVar("empla_spent", default=None)
@@ -34,7 +35,13 @@ class MeteredModel:
 
     async def generate(self, request: ModelRequest, on_text: TextSink | None = None) -> ModelResponse:
         """Answer `request`; raises what the wrapped model does."""
-        response = await self._model.generate(request, on_text)
+        try:
+            response = await self._model.generate(request, on_text)
+        except ModelError as error:
+            if error.retryable:
+                tell_health("model", in_words(error))
+            raise
+        tell_health("model")
         response = response.model_copy(update={"usage": self._priced(response)})
         if (spent := _spent.get()) is not None:
             spent.append(response)

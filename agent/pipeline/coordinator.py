@@ -28,6 +28,7 @@ from agent.pipeline.resuming import resumed
 from agent.pipeline.step import Incoming, Step, Work
 from agent.pipeline.stepper import Stepper, forked
 from agent.pipeline.taking import Taking
+from agent.pipeline.telling import tell_of, tell_of_claim
 from agent.pipeline.transitions import SQL, Transitions
 from agent.pipeline.turns import Turns
 from agent.pipeline.units import BACKGROUND, Place, Unit
@@ -154,6 +155,7 @@ class Coordinator:
             claimed = await self._claim(incoming)
             self._acknowledge(incoming.message_id)
             if claimed is not None:  # or an earlier delivery of it was claimed already
+                tell_of_claim(incoming)
                 await self._see_through(*claimed, [])
 
     async def _go_on(self, left: Left, turn: asyncio.Event) -> None:
@@ -286,7 +288,11 @@ class Coordinator:
     async def _stopped(self, left: Left) -> Unit:
         """The end of a unit that waited."""
         move = await patiently(lambda: self._ending.move(left.work, left.unit, None))
-        return left.unit if move is None else await self._transitions.commit(move)
+        if move is None:
+            return left.unit
+        unit = await self._transitions.commit(move)
+        tell_of(left.work, move)
+        return unit
 
     @asynccontextmanager
     async def _slot_after(self, left: Left) -> AsyncIterator[None]:

@@ -163,7 +163,7 @@ SELECT m.message_id, m.conversation_id, m.sender, m.processing_state AS state, m
   EXISTS (SELECT FROM step_attempts a WHERE a.employee_id = m.employee_id AND a.unit_id = m.message_id AND a.step = m.step
     AND a.outcome = 'lost') AS lost,
   extract(epoch FROM m.queued_at)::float8 AS queued_at, extract(epoch FROM m.next_at)::float8 AS next_at,
-  m.trace_context, b.body, b.metadata
+  m.trace_context, m.received_at, b.body, b.metadata
 FROM inbound_messages m JOIN message_bodies b USING (message_id)
 WHERE m.employee_id = $1 AND m.epoch = $2 AND m.ended_at IS NULL AND m.processing_state NOT IN ('sending', 'waiting')
 ORDER BY m.sequence LIMIT $3;
@@ -233,7 +233,7 @@ WHERE w.employee_id = $1 AND w.epoch = $2 AND w.state = 'running'
 -- Some messages as they stand, whatever their state.
 SELECT m.message_id, m.conversation_id, m.sender, m.processing_state AS state, m.step, m.attempt, m.failures, false AS lost,
   extract(epoch FROM m.queued_at)::float8 AS queued_at, extract(epoch FROM m.next_at)::float8 AS next_at,
-  m.trace_context, b.body, b.metadata
+  m.trace_context, m.received_at, b.body, b.metadata
 FROM inbound_messages m JOIN message_bodies b USING (message_id)
 WHERE m.message_id = ANY ($1::uuid[]);
 

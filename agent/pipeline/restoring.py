@@ -74,6 +74,7 @@ def _work(row: Any, rows: Rows) -> Work:
         body=row["body"],
         metadata=row["metadata"],
         trace_context=row["trace_context"],
+        received_at=row["received_at"],
     )
     work = Work(
         incoming, {(o["unit_id"], o["step"]): o["output"] for o in rows.outputs if o["message_id"] == message_id}

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -22,6 +22,7 @@ class Incoming:
     body: str
     metadata: dict[str, Any]
     trace_context: str = ""
+    received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     followed: bool = True  # whether somebody may be following it live
 
 

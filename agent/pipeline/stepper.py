@@ -14,6 +14,7 @@ from agent.pipeline.merge import merging, with_late_rows
 from agent.pipeline.parts import part_of
 from agent.pipeline.progress import Progress
 from agent.pipeline.step import Step, Work
+from agent.pipeline.telling import tell_of
 from agent.pipeline.transitions import Transitions
 from agent.pipeline.units import BACKGROUND, Move, Place, Unit
 from agent.pipeline.warm import WarmContext
@@ -89,6 +90,7 @@ class Stepper:
             await self._transitions.commit(move)
         except TransitionRefused:
             return await self._end_stopped(work, move)
+        tell_of(work, move)
         return move
 
     async def _end_stopped(self, work: Work, cut: Move) -> Move:
@@ -97,6 +99,7 @@ class Stepper:
         if move is None:
             raise TransitionRefused("the unit has been moved by somebody else")
         await self._transitions.commit(move)
+        tell_of(work, move)
         return move
 
 

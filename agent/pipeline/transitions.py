@@ -10,6 +10,7 @@ import asyncpg
 
 from agent.errors import IllegalTransition, Superseded, TransitionRefused
 from agent.identity import Identity
+from agent.moments import tell_health
 from agent.pipeline.units import Machine, Move, Place, Unit
 from empla.store.connect import Pool, load_queries, translated
 from empla.store.errors import StoreUnavailable
@@ -76,10 +77,12 @@ class Transitions:
                 await self._write_once(move, uncertain=uncertain)
             except StoreUnavailable as error:
                 self._outage.lasts(error)
+                tell_health("database", str(error))
                 uncertain = True
                 await asyncio.sleep(delay)
             else:
                 self._outage.over()
+                tell_health("database")
                 break
         return move.after
 

@@ -6,6 +6,7 @@ import click
 
 from controlplane.cli.client import DEADLINE, connected
 from controlplane.cli.document import as_document, enum_word
+from controlplane.cli.hooks import hook_lines
 from controlplane.cli.logs import logs
 from controlplane.cli.minds import beliefs, cycles
 from controlplane.cli.output import age, dim, json_option, local_time, print_json, print_table
@@ -102,6 +103,8 @@ def _print_employee(item: control_pb2.Employee) -> None:
     for label, value in rows.items():
         if value:
             click.echo(f"  {label:<13}{printable(value)}")
+    for number, line in enumerate(hook_lines(item.health)):
+        click.echo(f"  {'' if number else 'hooks':<13}{line}")
 
 
 def _health(health: control_pb2.EmployeeHealth) -> str:

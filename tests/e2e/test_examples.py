@@ -141,3 +141,20 @@ def test_a_home_that_is_in_use_is_refused_in_a_line(home: System):
         second = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
         assert second.returncode == 2
         assert str(home.home) in second.stderr.splitlines()[-1]
+
+
+def test_the_hooks_write_down_each_answer(home: System, tmp_path: Path):
+    answers = tmp_path / "answers.csv"
+    command: list[str | Path] = [sys.executable, ROOT / "examples" / "hooks.py", home.home, answers]
+    for product in (2, 3):
+        questions = [f"What is {product} * 7?", "Write 'Acme: open' to deals.md"]
+        run = subprocess.run(
+            [*command, *questions], check=False, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE
+        )
+        assert (run.returncode, run.stderr) == (0, "")
+        assert f"ada: {product} * 7 = {product * 7}" in run.stdout.splitlines()
+        assert "ada uses write_file: succeeded" in run.stdout
+        lines = [line.split(",") for line in answers.read_text().splitlines()]
+        assert len(lines) == 2 * (product - 1)
+        assert {(employee, sender) for _, employee, sender, _ in lines} == {("ada", "developer")}
+        assert all(int(milliseconds) > 0 for *_, milliseconds in lines)

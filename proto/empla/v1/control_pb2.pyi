@@ -490,7 +490,7 @@ class EmployeeHealth(_message.Message):
     def heartbeat_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def reported(self) -> _struct_pb2.Struct:
-        """what hooks report"""
+        """of hooks, as in Heartbeat (gateway.proto)"""
 
     def __init__(
         self,

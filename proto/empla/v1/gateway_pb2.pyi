@@ -236,7 +236,9 @@ class Heartbeat(_message.Message):
     loop_lag_ms: _builtins.float
     model: _builtins.str
     @_builtins.property
-    def reported(self) -> _struct_pb2.Struct: ...
+    def reported(self) -> _struct_pb2.Struct:
+        """hooks: by name {calls, failed, timed_out, dropped, waiting, milliseconds, last_error} or {missing}"""
+
     def __init__(
         self,
         *,

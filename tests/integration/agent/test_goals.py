@@ -13,6 +13,7 @@ from uuid import UUID
 
 import pytest
 
+from agent.hooks import Hooks
 from agent.identity import Identity
 from agent.local import LocalGateway
 from agent.loop import SQL as LOOP_SQL
@@ -24,6 +25,7 @@ from agent.mind.planning import PlanProposal
 from agent.models.interface import ModelRefused, ModelRequest, ModelUnavailable
 from agent.models.offline import OfflineModel
 from agent.models.scripted import ScriptedModel, Step
+from agent.moments import IntentionEnded, IntentionStarted, Moment, PlanningEnded
 from controlplane.receiver import Receiver
 from controlplane.stepping import Stepping
 from empla.hours import ActiveHours
@@ -147,8 +149,12 @@ async def thinking(office: Office) -> AsyncIterator[Mind]:
 
 
 async def test_a_goal_is_planned_for_and_its_steps_are_done_one_after_the_other(office: Office):
-    await set_goal(office, "Publish the prices. Steps: write prices.md: A costs 10; write index.md: see prices.md")
-    async with office.employee(OfflineModel(), mind=OfflineModel()) as gateway:
+    goal_id = await set_goal(
+        office, "Publish the prices. Steps: write prices.md: A costs 10; write index.md: see prices.md"
+    )
+    told: list[Moment] = []
+    hooks = Hooks().on((PlanningEnded, IntentionStarted, IntentionEnded), told.append)
+    async with office.employee(OfflineModel(), mind=OfflineModel(), hooks=hooks) as gateway:
         stepping = Stepping(office.pool, Receiver(office.pool, lambda *_: None))
         async with asyncio.timeout(60):
             while await office.pool.fetchval("SELECT count(*) FROM intentions WHERE state = 'done'") == 0:
@@ -156,6 +162,12 @@ async def test_a_goal_is_planned_for_and_its_steps_are_done_one_after_the_other(
                 await office.deliver_all(gateway)
                 await asyncio.sleep(0.02)
     assert await plans(office) == [("done", ["done", "done"])]
+    planning, started, ended = told[:3]
+    assert isinstance(planning, PlanningEnded)
+    assert isinstance(started, IntentionStarted)
+    assert isinstance(ended, IntentionEnded)
+    assert (planning.intentions, ended.outcome) == (1, "done")
+    assert (started.intention_id, started.goal_id) == (ended.intention_id, goal_id)
     assert [path.name for path in sorted(office.workspace.glob("*.md"))] == ["index.md", "prices.md"]
     rows = await office.pool.fetch(
         "SELECT v.external_id, s.outcome FROM intention_steps s JOIN inbound_messages m USING (message_id)"

@@ -79,6 +79,28 @@ def test_show(peer: Any, empla: Fixture) -> None:
     assert json.loads(empla("employee", "show", "sales-ae", "--json").stdout)["name"] == "sales-ae"
 
 
+def test_show_tells_how_hooks_fare(peer: Any, empla: Fixture) -> None:
+    counts: Any = {
+        "calls": 12,
+        "failed": 3,
+        "timed_out": 1,
+        "dropped": 0,
+        "waiting": 2,
+        "last_error": "ValueError: \x1b[31m",
+    }
+    employee = _employee()
+    employee.health.reported.update({"hooks": {"notes.answered": counts, "crm": {"missing": "no module"}, "odd": 7}})
+    peer.answers["GetEmployee"] = employee
+    *_, first, second = empla("employee", "show", "sales-ae").stdout.splitlines()
+    assert first == "  hooks        crm: not loaded: no module"
+    said = "notes.answered: told 12 times, 3 failed, 1 of them too late, 2 waiting; last error: ValueError: �[31m"
+    assert second.split("  ")[-1].strip() == said
+    shown = json.loads(empla("employee", "show", "sales-ae", "--json").stdout)
+    assert shown["health"]["reported"]["hooks"]["notes.answered"]["failed"] == 3
+    employee.health.reported.update({"hooks": "none"})
+    assert "hooks" not in empla("employee", "show", "sales-ae").stdout
+
+
 def test_create_from_a_shipped_profile(peer: Any, empla: Fixture) -> None:
     peer.answers["CreateEmployee"] = _employee()
     result = empla("employee", "create", "sales-ae", "--no-start")
