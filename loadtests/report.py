@@ -64,12 +64,12 @@ def table(figures: Iterable[Figure]) -> str:
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
-def write(figures: Sequence[Figure], facts: dict[str, Any], directory: Path = RESULTS) -> Path:
-    """Keep a run as JSON, with what must be known to read it; returns the file."""
+def write(figures: Sequence[Figure], facts: dict[str, Any], directory: Path = RESULTS, name: str = "bench") -> Path:
+    """Keep a run as JSON, with what must be known to read it; returns the file, whose name begins with `name`."""
     directory.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC)
     content = {"at": now.isoformat(timespec="seconds"), **facts, "figures": [figure.as_json() for figure in figures]}
-    path = directory / f"bench-{now:%Y%m%dT%H%M%S}.json"
+    path = directory / f"{name}-{now:%Y%m%dT%H%M%S}.json"
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return path
 

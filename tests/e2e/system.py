@@ -37,11 +37,19 @@ _NO_PROXY = [("grpc.enable_http_proxy", 0)]
 class System:
     """What a test does with one system; `environment` is added to that of `empla up` and of the commands.
 
-    `patience` is how many seconds it may take for each single thing.
+    `patience` is how many seconds it may take for each single thing, `program` is what is run as `empla`.
     """
 
-    def __init__(self, directory: Path, *, patience: float = PATIENCE, **environment: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        patience: float = PATIENCE,
+        program: Sequence[str | Path] | None = None,
+        **environment: str,
+    ) -> None:
         self.home, self._patience = directory / "home", patience
+        self._program = program or [Path(sys.executable).with_name("empla")]
         self.grpc_address, self.http_address = (f"127.0.0.1:{_free_port()}" for _ in range(2))
         self._output = directory / "output"
         self._environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ} | {
@@ -59,7 +67,7 @@ class System:
         """`empla up`, until it says that it is ready; returns what it printed."""
         with self._output.open("wb") as output:
             self._up = subprocess.Popen(
-                [_program(), "up", "--no-chat"],
+                [*self._program, "up", "--no-chat"],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -154,7 +162,7 @@ class System:
     def run(self, *arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
         """`empla …` as a person types it; `stdin` is piped in."""
         return subprocess.run(
-            [_program(), *arguments],
+            [*self._program, *arguments],
             capture_output=True,
             text=True,
             input=stdin,
@@ -289,10 +297,6 @@ def authorized(token: str) -> tuple[tuple[str, str | bytes], ...]:
 def signature(secret: str, timestamp: str, body: bytes) -> str:
     """As docs and `empla channel create` tell senders to make it."""
     return "v1=" + hmac.new(secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
-
-
-def _program() -> str:
-    return str(Path(sys.executable).with_name("empla"))
 
 
 def _parent_of(pid: int) -> int:
