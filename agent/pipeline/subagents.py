@@ -159,8 +159,8 @@ class _SubAgentLoop(ToolLoop):
         super().__init__(
             means, work, team.step, [told], worker_id=team.worker_id, sub_agent_id=row["sub_agent_id"], led=team.led
         )
-        number, short = row["task_index"] + 1, task.instruction[:MAX_TOLD_CHARACTERS]
-        self.sub_agent = {"sub_agent_id": str(self.sub_agent_id), "number": number, "instruction": short}
+        self.number, short = row["task_index"] + 1, task.instruction[:MAX_TOLD_CHARACTERS]
+        self.sub_agent = {"sub_agent_id": str(self.sub_agent_id), "number": self.number, "instruction": short}
         self._team, self._task, self._row = team, task, row
         self._began, self._before_ms = team.clock(), float(row["worked_ms"])
         self._words: list[str] = []

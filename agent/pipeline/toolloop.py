@@ -48,6 +48,7 @@ class ToolLoop(ABC):
     ask_for_words: ClassVar[str]
     own_tools: ClassVar[tuple[Tool, ...]] = ()
     sub_agent: dict[str, JsonValue] | None = None
+    number: int = 0
 
     def __init__(
         self,
@@ -147,7 +148,7 @@ class ToolLoop(ABC):
             self._seen = Counter({same: self._seen[same]})
         self.calls += 1
         self._used.add(self._means.capabilities.owner_of(call.name))
-        with self._means.progress.tool_call(self._work.message, asked.call) as outcome:
+        with self._means.progress.tool_call(self._work.message, asked.call, self.number) as outcome:
             try:
                 result = await self._execute(call, self._key(asked.place, allowed))
             except CapabilityError as error:
