@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from agent.capabilities.policy import Risk, Risky
 from agent.capabilities.workspace import WorkspaceCapability
 from agent.models.interface import ModelRefused, ModelRequest, ModelResponse, ModelUnavailable, ToolCall, Usage
+from agent.models.offline import OfflineModel
 from agent.models.scripted import ScriptedModel, Step, echo
 from agent.pipeline import retrying
 from agent.pipeline.background import INTERACTIVE_SECONDS
@@ -203,7 +204,10 @@ async def test_each_knows_its_task_alone_and_has_no_tools_of_the_worker(office: 
     [("append_file", "which this task may not use"), ("delegate", "which this task may not use")],
 )
 async def test_what_a_task_may_not_use_is_refused_though_its_model_asks_for_it(office: Office, action: str, why: str):
-    arguments = {"append_file": {"path": "a.txt", "content": "x"}, "delegate": {"tasks": [{"instruction": "deeper"}]}}
+    arguments: dict[str, dict[str, Any]] = {
+        "append_file": {"path": "a.txt", "content": "x"},
+        "delegate": {"tasks": [{"instruction": "deeper"}]},
+    }
 
     def script(request: ModelRequest) -> Step:
         return result_in(request) or call(action, **arguments[action])
@@ -235,7 +239,7 @@ async def test_one_that_fails_is_told_beside_one_that_ends_well(office: Office):
 
 async def test_a_model_that_is_overloaded_is_asked_again(office: Office, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(retrying, "BACKOFF_SECONDS", 0.0)
-    overloaded = iter([ModelUnavailable("overloaded"), ModelUnavailable("overloaded"), "at last"])
+    overloaded: Iterator[Step] = iter([ModelUnavailable("overloaded"), ModelUnavailable("overloaded"), "at last"])
     model = Team(
         delegating("one", "two"), {"one": lambda _: next(overloaded), "two": lambda _: ModelUnavailable("down")}
     )
@@ -512,6 +516,10 @@ async def test_what_it_took_stands_in_the_trace_below_the_call_and_in_the_costs_
     assert planning.cost_micros >= 4000
 
 
+def _parent(span: ReadableSpan, spans: Mapping[int, ReadableSpan]) -> ReadableSpan | None:
+    return spans.get(span.parent.span_id) if span.parent else None
+
+
 async def test_its_spans_stand_below_the_call(office: Office, spans: InMemorySpanExporter):
     await reply_to(office, Team(delegating("one", "two"), {"one": noting("one"), "two": noting("two")}))
     found = {span.context.span_id: span for span in spans.get_finished_spans() if span.context}
@@ -519,9 +527,10 @@ async def test_its_spans_stand_below_the_call(office: Office, spans: InMemorySpa
     ways = []
     for span in writes:
         names = []
-        above: ReadableSpan | None = span
-        while above := found.get(above.parent.span_id) if above.parent else None:
+        above = _parent(span, found)
+        while above is not None:
             names.append(above.name)
+            above = _parent(above, found)
         ways.append(names[:3])
     assert sorted(ways) == [[f"sub-agent {n}", "capability delegate", "step action_planning"] for n in (1, 2)]
 
@@ -574,3 +583,15 @@ async def test_a_drain_leaves_them_where_they_are_for_the_next_launch(office: Of
         await asyncio.wait_for(gateway.handed_over(message_id), 20)
     assert second.asked == {"": 1, "one": 1, "two": 1}
     assert sorted((office.workspace / "notes.txt").read_text().split()) == ["one", "two"]
+
+
+async def test_the_shipped_rules_delegate_what_they_are_asked_to_do_side_by_side(office: Office):
+    (office.workspace / "notes.md").write_text("# Deals\n\n- Acme - open\n- Brandt - closed\n- Corte - open\n")
+    async with office.employee(OfflineModel()) as gateway:
+        text = "In parallel: how many open deals does notes.md list?; write hello to greeting.txt"
+        message_id, _ = await answered(office, gateway, text)
+    [reply] = await office.replies(message_id)
+    assert reply.startswith("1. ")
+    assert "2" in reply.partition("\n\n")[0]
+    assert (office.workspace / "greeting.txt").read_text().strip() == "hello"
+    assert [row["outcome"] for row in await rows(office)] == ["answered", "answered"]
