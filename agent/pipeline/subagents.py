@@ -19,7 +19,7 @@ from pydantic import JsonValue
 from agent.capabilities.agents import AgentsCapability, Ended, Outcome, Task
 from agent.capabilities.base import CapabilityRegistry, EffectKey
 from agent.capabilities.narrowed import NarrowedRegistry
-from agent.errors import ActionFailed, Cancelled, Superseded
+from agent.errors import ActionFailed, ApprovalNeeded, Cancelled, StepFailed, Superseded
 from agent.identity import Identity
 from agent.models.interface import ChatMessage, ModelError, ModelResponse, storable
 from agent.pipeline.asking import Waits
@@ -131,6 +131,9 @@ class SubAgents:
                         return await self._worked(task, names, row)
                     except (Pauses, Waits, Cancelled) as stopped:
                         return stopped
+                    except ApprovalNeeded as error:
+                        # After it was approved: it is not the worker's call that wants to be.
+                        raise StepFailed(str(error)) from error
         except Exception as error:  # noqa: BLE001 - the boundary of a task: raised once the others have ended
             log.warning("a sub-agent was stopped by %s: %s", type(error).__name__, error, extra=ids)
             return error

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from agent.capabilities.policy import Risk, Risky
 from agent.capabilities.workspace import WorkspaceCapability
+from agent.errors import ApprovalNeeded
 from agent.models.interface import ModelRefused, ModelRequest, ModelResponse, ModelUnavailable, ToolCall, Usage
 from agent.models.offline import OfflineModel
 from agent.models.scripted import ScriptedModel, Step, echo
@@ -462,6 +463,20 @@ async def test_two_that_want_approval_are_decided_about_each_for_itself(office: 
     assert [review["payload"]["sub_agent"]["number"] for review in reviews] == [1, 2]
     assert answers[0].startswith("it was not done: a person refused it")
     assert (office.workspace / "notes.txt").read_text() == "two\n"
+
+
+async def test_what_leads_elsewhere_than_was_approved_is_for_a_person_to_look_at(
+    office: Office, desk: Desk, monkeypatch: pytest.MonkeyPatch
+):
+    async def held_back(*_: Any) -> Any:
+        raise ApprovalNeeded("it leads elsewhere")
+
+    monkeypatch.setattr(WorkspaceCapability, "_execute_action_impl", held_back)
+    async with office.employee(Team(delegating("one"), {"one": noting("one")})) as gateway:
+        await answered(office, gateway, TEXT)
+        await desk.decide("approval", "approve", gateway)
+        review = await desk.review("needs_manual_intervention")
+    assert review["payload"]["error_class"] == "StepFailed"
 
 
 @pytest.mark.usefixtures("risky")
