@@ -13,6 +13,8 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from agent.capabilities.base import EffectKey
+from agent.capabilities.browser import BrowserCapability
 from agent.capabilities.policy import Risk, Risky
 from agent.capabilities.workspace import WorkspaceCapability
 from agent.errors import ApprovalNeeded
@@ -194,6 +196,7 @@ async def test_each_knows_its_task_alone_and_has_no_tools_of_the_worker(office: 
     assert [len(one.messages), len(two.messages)] == [1, 1]
     assert TEXT not in one.messages[0].text
     assert one.system.startswith("You are sales-ae")
+    assert "nobody can\nanswer questions" in one.system
     tools = {tool.name for tool in one.tools}
     assert {"read_file", "remember"} <= tools
     assert not tools & {"delegate", "ask_sender", "work_in_background"}
@@ -392,21 +395,26 @@ async def test_nothing_more_begins_once_somebody_wants_it_stopped(office: Office
     assert [row["outcome"] for row in await rows(office)] == ["cancelled"]
 
 
+def long(name: str, clock: Clock, action: str = "append_file") -> Script:
+    """A sub-agent that writes to its file four times, in as much time as somebody waits for a reply."""
+
+    def script(request: ModelRequest) -> Step:
+        clock.now += INTERACTIVE_SECONDS / 4
+        done = sum(len(turn.results) for turn in request.messages)
+        return f"{name} done" if done == 4 else call(action, path=f"{name}.txt", content=f"{done}\n")
+
+    return script
+
+
 async def test_when_it_takes_long_they_go_on_in_the_background(office: Office, desk: Desk, clock: Clock):
-    def long(name: str) -> Script:
-        def script(request: ModelRequest) -> Step:
-            clock.now += INTERACTIVE_SECONDS / 4
-            done = sum(len(turn.results) for turn in request.messages)
-            return f"{name} done" if done == 4 else call("append_file", path=f"{name}.txt", content=f"{done}\n")
-
-        return script
-
-    tasks = {"one": long("one"), "two": long("two")}
+    tasks = {"one": long("one", clock), "two": long("two", clock)}
     model = Team(delegating(*tasks), tasks)
     async with office.employee(model) as gateway:
         message_id, _ = await answered(office, gateway, TEXT)
         told = await desk.told_more(message_id, 2)
     assert (told[0][0], told[0][2]) == ("reply", notices.TAKES_LONGER)
+    planned = "SELECT output FROM step_attempts WHERE step = 'action_planning'"
+    assert (await office.pool.fetchval(planned))["responses"] == 0  # it stopped while they worked
     assert results(told[1][2])[1] == ["one done", "two done"]
     for name in tasks:
         assert (office.workspace / f"{name}.txt").read_text() == "0\n1\n2\n3\n"
@@ -451,6 +459,18 @@ async def test_an_approval_is_waited_for_by_the_worker_while_the_others_come_to_
     assert answers == ["noted one", "two"]
     assert (office.workspace / "notes.txt").read_text() == "one\n"
     assert model.asked == {"": 2, "one": 2, "two": 1}
+
+
+@pytest.mark.usefixtures("risky")
+async def test_nobody_is_asked_while_another_may_go_on_in_the_background(office: Office, desk: Desk, clock: Clock):
+    def careful(request: ModelRequest) -> Step:
+        return result_in(request) or call("append_file", path="notes.txt", content="one\n")
+
+    tasks = {"one": careful, "two": long("two", clock, "write_file")}
+    async with office.employee(Team(delegating(*tasks), tasks)) as gateway:
+        await answered(office, gateway, TEXT)
+        await desk.review("approval")
+        assert [row["outcome"] for row in await rows(office)] == [None, "answered"]
 
 
 @pytest.mark.usefixtures("risky")
@@ -505,6 +525,34 @@ async def test_what_one_has_read_makes_its_worker_careful(office: Office, desk: 
         review = await desk.review("approval")
     assert review["payload"]["call"]["name"] == "create_schedule"
     assert "after reading text of others" in review["reason"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "led"),
+    [("open_page", "delegate", [False, True]), ("delegate", "open_page", [False, True])],
+)
+async def test_what_a_page_said_leads_whoever_comes_after(
+    office: Office, monkeypatch: pytest.MonkeyPatch, before: str, after: str, led: list[bool]
+):
+    """A page that is opened once somebody has read one for the same message is none that the message named."""
+    office.record.profile.policy["submit"] = "deny"
+    office.record.profile.capabilities.append("browser")
+    seen: list[bool] = []
+
+    async def risks(_: Any, __: str, ___: Any, key: EffectKey) -> tuple[Risky, ...]:
+        seen.append(key.led)
+        return (Risky(Risk.SUBMIT, "open it"),)
+
+    monkeypatch.setattr(BrowserCapability, "risks", risks)
+    opening = call("open_page", page="p", url="http://example.com/")
+    calls = {"open_page": opening, "delegate": call("delegate", tasks=[{"instruction": "open"}])}
+
+    def worker(request: ModelRequest) -> Step:
+        done = sum(len(turn.results) for turn in request.messages)
+        return [calls[before], calls[after], "done"][done]
+
+    await reply_to(office, Team(worker, {"open": lambda request: result_in(request) or opening}))
+    assert seen == led
 
 
 async def test_what_it_took_stands_in_the_trace_below_the_call_and_in_the_costs_of_the_step(office: Office):
