@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -35,7 +37,7 @@ from tests.integration.agent.conftest import Office
 from tests.integration.agent.deciding import Desk, Script, call, result_in
 from tests.integration.agent.test_background import Clock
 from tests.integration.agent.test_pipeline import answered
-from tests.integration.agent.test_stopping import came_to, cancel
+from tests.integration.agent.test_stopping import came_to, cancel, running
 
 TEXT = "find out about both"
 MAKES_A_SCHEDULE = ModelResponse(
@@ -393,6 +395,24 @@ async def test_nothing_more_begins_once_somebody_wants_it_stopped(office: Office
         await came_to(office, message_id, "withheld")
     assert not (office.workspace / "notes.txt").exists()
     assert [row["outcome"] for row in await rows(office)] == ["cancelled"]
+
+
+async def test_a_program_of_one_is_ended_with_the_message(office: Office, jailable_workspace: Path):
+    office.workspace = jailable_workspace
+    office.record.profile.capabilities.append("compute")
+    program = f"sleep 300.{random.randrange(10**9):09}"
+    model = Team(delegating("one"), {"one": lambda _: call("run_command", command=f"{program}; true")})
+    async with office.employee(model) as gateway:
+        message_id = await office.store(TEXT)
+        await office.deliver_all(gateway)
+        async with asyncio.timeout(20):
+            while not await asyncio.to_thread(running, program):
+                await asyncio.sleep(0.02)
+        await cancel(office, message_id, gateway)
+        await came_to(office, message_id, "withheld")
+        assert not await asyncio.to_thread(running, program)
+    states = await office.pool.fetch("SELECT action, state FROM effects ORDER BY action")
+    assert [tuple(row) for row in states] == [("delegate", "failed"), ("run_command", "ambiguous")]
 
 
 def long(name: str, clock: Clock, action: str = "append_file") -> Script:
