@@ -14,6 +14,7 @@ from uuid import UUID
 
 from google.protobuf.json_format import MessageToDict
 
+from agent.capabilities.agents import AgentsCapability
 from agent.capabilities.base import CapabilityRegistry
 from agent.capabilities.browser import BrowserCapability
 from agent.capabilities.compute import ComputeCapability
@@ -177,6 +178,7 @@ class DigitalEmployee:
                     browser,
                     MemoryCapability(memories),
                     SchedulesCapability(Schedules(pool, self.identity)),
+                    AgentsCapability(),
                 ]
             )
             beliefs = Beliefs(pool, self.identity)

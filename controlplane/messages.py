@@ -1,7 +1,7 @@
 """Messages as operators read them: where each stands, what was answered, and its way through the steps."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -99,10 +99,11 @@ class Messages:
                 into, why, replies = await _answering(connection, message_id, row)
                 attempts = await connection.fetch(SQL.attempts, message_id)
                 effects = await connection.fetch(SQL.effects, message_id)
+                sub_agents = await connection.fetch(SQL.sub_agents, message_id)
                 reviews = await connection.fetch(SQL.reviews, message_id)
         message = _message(row, replies, into)
         message.reason = why
-        return _traced(message, attempts, effects, reviews)
+        return _traced(message, attempts, _Acted(effects, sub_agents), reviews)
 
     async def page(
         self, tenant_id: UUID | None, employee_id: UUID | None, *, state: str = "", size: int = 50, token: str = ""
@@ -216,7 +217,7 @@ def _message(row: Any, replies: Iterable[Any], collected_into: UUID | None = Non
 
 
 def _traced(
-    message: control_pb2.Message, attempts: list[Any], effects: list[Any], reviews: list[Any]
+    message: control_pb2.Message, attempts: list[Any], acted: "_Acted", reviews: list[Any]
 ) -> control_pb2.Message:
     room = Room()
     for reply in message.replies:
@@ -224,7 +225,7 @@ def _traced(
             reply.text = reply.text[:LISTED_CHARACTERS]
     message.reviews.extend(_in_room(review(r), room) for r in reviews)
     message.attempts.extend(_attempt(a, room) for a in attempts)
-    message.effects.extend(_effect(e, room) for e in effects)
+    message.effects.extend(acted.shown(room))
     message.stages.extend(_stages(attempts))
     for attempt in attempts:
         if attempt["outcome"] == "succeeded":
@@ -276,6 +277,49 @@ def _attempt(row: Any, room: Room) -> control_pb2.Attempt:
         cost_micros=row["cost_micros"],
         output=_output(row["output"], room),
         intent_index=-1 if row["intent_index"] is None else row["intent_index"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Acted:
+    """The actions of a message, and who of its sub-agents did them."""
+
+    effects: list[Any]
+    sub_agents: list[Any]
+
+    def shown(self, room: Room) -> Iterator[control_pb2.Effect]:
+        """The actions of its workers, each with the sub-agents that it began and theirs."""
+        ids = {row["sub_agent_id"] for row in self.sub_agents}
+        for row in self.effects:
+            if row["unit_id"] not in ids:
+                effect = _effect(row, room)
+                place = (row["unit_id"], row["response_index"], row["call_index"])
+                effect.sub_agents.extend(self._began(place, room))
+                yield effect
+
+    def _began(self, place: tuple[UUID, int, int], room: Room) -> Iterator[control_pb2.SubAgent]:
+        for row in self.sub_agents:
+            if (row["worker_id"], row["response_index"], row["call_index"]) == place:
+                shown = _sub_agent(row, room)
+                shown.effects.extend(_effect(e, room) for e in self.effects if e["unit_id"] == row["sub_agent_id"])
+                yield shown
+
+
+def _sub_agent(row: Any, room: Room) -> control_pb2.SubAgent:
+    answer = row["answer"][:MAX_RESULT]
+    return control_pb2.SubAgent(
+        instruction=row["instruction"][:LISTED_CHARACTERS],
+        outcome=row["outcome"] or "",
+        reason=row["reason"],
+        answer=answer if room.takes(len(answer.encode())) else "(omitted)",
+        model=row["model"],
+        model_calls=row["responses"],
+        tokens_in=row["tokens_in"],
+        tokens_out=row["tokens_out"],
+        cost_micros=row["cost_micros"],
+        started_at=_time(row["started_at"]),
+        duration_ms=row["duration_ms"],
+        worked_ms=row["worked_ms"],
     )
 
 

@@ -68,9 +68,14 @@ WHERE m.message_id = $1 ORDER BY a.finished_at, a.started_at, a.step;
 
 -- name: effects
 -- Every action that was begun for a message.
-SELECT capability, action, arguments, state, result, error, places, started_at,
+SELECT unit_id, response_index, call_index, capability, action, arguments, state, result, error, places, started_at,
   coalesce(extract(epoch FROM finished_at - started_at) * 1000, 0)::float8 AS duration_ms
 FROM effects WHERE message_id = $1 ORDER BY started_at, response_index, call_index;
+
+-- name: sub_agents
+-- Every sub-agent that worked for a message.
+SELECT s.*, coalesce(extract(epoch FROM finished_at - started_at) * 1000, 0)::float8 AS duration_ms
+FROM sub_agents s WHERE message_id = $1 ORDER BY started_at, response_index, call_index, task_index;
 
 -- name: reviews
 -- The reviews of a message, and one of many messages that names it.

@@ -105,6 +105,9 @@ class EffectKey:
     `approved`: a person has allowed it, and with it `held`, what it led to before and was held back. `anew_since` is when a
     person said that it be done after all: a record from before that, of a refusal or of a run that nobody knows the end of,
     does not stand in the way.
+
+    `worker_id`: the unit is a sub-agent, which works for this worker and is stopped with it. `led`: text of others may have
+    led to the call, though its unit has not read any itself.
     """
 
     unit_id: UUID
@@ -114,6 +117,13 @@ class EffectKey:
     approved: bool = field(default=False, compare=False)
     held: Risky | None = field(default=None, compare=False)
     anew_since: datetime | None = field(default=None, compare=False)
+    worker_id: UUID | None = field(default=None, compare=False)
+    led: bool = field(default=False, compare=False)
+
+    @property
+    def works_for(self) -> UUID:
+        """The worker that the call is made for."""
+        return self.worker_id or self.unit_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +310,10 @@ class CapabilityRegistry:
     def tools(self) -> tuple[Tool, ...]:
         """Every granted action, as a model sees it."""
         return tuple(tool for owner, tools in self._tools.items() if owner in self.granted for tool in tools)
+
+    def owner_of(self, name: str) -> str:
+        """The name of the capability that the action belongs to; '' where there is no such action."""
+        return self._actions[name][0].name if name in self._actions else ""
 
     def changes(self, name: str) -> bool:
         """Whether after the action `name` the same look may show something else."""

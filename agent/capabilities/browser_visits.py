@@ -47,9 +47,9 @@ class Visits:
         self._visits: OrderedDict[UUID, _Visit] = OrderedDict()
 
     def opened(self, key: EffectKey, url: str) -> None:
-        """A page was opened at an address: trusted, unless a page was read before."""
+        """A page was opened at an address: trusted, unless a page was read before, by whoever it may be."""
         visit = self._visit(key)
-        if key.response_index <= visit.first and (host := host_of(url)):
+        if not key.led and key.response_index <= visit.first and (host := host_of(url)):
             bare = host.removeprefix("www.")
             visit.hosts.add(bare if "." in bare else host)
 

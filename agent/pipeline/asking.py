@@ -39,14 +39,18 @@ class Waits(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A call that needs a person: which one it is, and what the model said with it and did before it."""
+    """A call that needs a person: which one it is, and what the model said with it and did before it.
 
-    unit_id: UUID
+    `worker_id` is the worker that waits; of a call of one of its sub-agents, `sub_agent` says which, and what its task is.
+    """
+
+    worker_id: UUID
     step: str
     place: tuple[int, int]  # index of the response, and of the call in it
     call: ToolCall
     said: ModelResponse
     done: tuple[str, ...]
+    sub_agent: dict[str, JsonValue] | None = None
 
     def waits(self, kind: str, reason: str, held: JsonValue = None) -> Waits:
         """The review of it; `held` is what an approval lets through besides the call itself."""
@@ -58,6 +62,8 @@ class Asked:
             "said": self.said.text[:MAX_QUESTION_CHARACTERS],
             "done": list(self.done),
         }
+        if self.sub_agent is not None:
+            payload["sub_agent"] = self.sub_agent
         if held is not None:
             payload["held"] = held
         if kind == "question":
@@ -65,7 +71,7 @@ class Asked:
         return Waits(
             {
                 "review_id": str(new_id()),
-                "worker_id": str(self.unit_id),
+                "worker_id": str(self.worker_id),
                 "kind": kind,
                 "reason": reason,
                 "payload": payload,

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from agent.patience import patiently
 from agent.pipeline.ending import Interruptions
 from agent.pipeline.merge import failure_notice
 from agent.pipeline.progress import Progress
+from agent.pipeline.retrying import wait_before_retry
 from agent.pipeline.step import Done, Step, Work
 from agent.pipeline.units import BACKGROUND, Move, Outcome, Place, Record, Unit
 from empla import telemetry
@@ -23,9 +23,6 @@ from empla.store.ids import new_id
 from empla.v1 import control_pb2
 
 log = logging.getLogger(__name__)
-
-BACKOFF_SECONDS = 0.5
-MAX_BACKOFF_SECONDS = 30.0
 
 
 async def attempt(step: Step, work: Work, unit: Unit, progress: Progress, running: Interruptions) -> Move:
@@ -74,11 +71,8 @@ def _after_error(step: Step, work: Work, unit: Unit, error: Exception, record: R
     final = isinstance(error, StepFailed) or (isinstance(error, ModelError) and not error.retryable)
     if final or unit.failures >= step.retries:
         return gave_up(step, work, unit, error, record)
-    delay = random.uniform(0, min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 2**unit.failures))  # noqa: S311 - jitter
-    asked = getattr(error, "retry_after", None)
-    wait = min(MAX_BACKOFF_SECONDS, max(delay, asked or 0))
     move = Move(unit=unit, to=unit.place, begins=False, record=record)
-    return replace(move, next_at=move.at + wait)
+    return replace(move, next_at=move.at + wait_before_retry(error, unit.failures))
 
 
 def unstorable(step: Step, work: Work, unit: Unit, error: Exception) -> Move:

@@ -49,6 +49,7 @@ class StoredEffects:
             action.repeatable,
             begun,
             key.anew_since,
+            key.works_for,
         )
         del self._unrecorded.begun[key]
         if row["mine"]:
@@ -76,7 +77,7 @@ class StoredEffects:
 
     async def cut_short(self, unit_id: UUID) -> None:
         """Record what is known of the actions of a unit that is stopped: of one that was begun and cut short, that."""
-        for key in [key for key in self._unrecorded.ended if key.unit_id == unit_id]:
+        for key in [key for key in self._unrecorded.ended if key.works_for == unit_id]:
             await self._record(key)
         with translated():
             await self._pool.execute(SQL.cut_short, unit_id, self._identity.employee_id, self._identity.epoch)
@@ -101,7 +102,7 @@ class StoredEffects:
         try:
             return await self._write(statement, *_place_of(key), *arguments)
         except Superseded:
-            await go_on_unless_stopped(self._pool, key.unit_id)
+            await go_on_unless_stopped(self._pool, key.works_for)
             raise
 
     async def _write(self, statement: str, *arguments: Any) -> Any:

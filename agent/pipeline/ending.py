@@ -13,6 +13,7 @@ from agent.pipeline.effects import StoredEffects
 from agent.pipeline.merge import notice_of_part
 from agent.pipeline.step import Work
 from agent.pipeline.stopping import Stop, stop_of
+from agent.pipeline.subagents import cancel_those_of, of_worker
 from agent.pipeline.transitions import SQL
 from agent.pipeline.units import Move, Place, Record, Unit
 from empla import notices
@@ -71,8 +72,10 @@ class Ending:
         if stop is None:
             return None
         if unit.machine == "worker":
-            await self._abandon(unit.unit_id)
+            for unit_id in (unit.unit_id, *await of_worker(self._pool, self._identity, unit.unit_id)):
+                await self._abandon(unit_id)
             await StoredEffects(self._pool, self._identity, work.unrecorded).cut_short(unit.unit_id)
+            await cancel_those_of(self._pool, self._identity, unit.unit_id, stop.why)
         return _stopped(work, unit, stop, record)
 
 

@@ -45,11 +45,12 @@ class Progress:
         return sink
 
     @contextmanager
-    def tool_call(self, message: Incoming, call: ToolCall) -> Iterator[CallOutcome]:
-        """A tool call begins and, with the block, ends."""
+    def tool_call(self, message: Incoming, call: ToolCall, sub_agent: int = 0) -> Iterator[CallOutcome]:
+        """A tool call begins and, with the block, ends; `sub_agent`: the number of the one that makes it."""
         arguments = json_excerpt(call.arguments, MAX_ARGUMENTS)
         started, outcome = time.perf_counter(), CallOutcome()
-        self._tool(message, control_pb2.ToolCallEvent(action=call.name, arguments_json=arguments))
+        begins = control_pb2.ToolCallEvent(action=call.name, arguments_json=arguments, sub_agent=sub_agent)
+        self._tool(message, begins)
         try:
             yield outcome
         except BaseException:
@@ -61,6 +62,7 @@ class Progress:
                 arguments_json=arguments,
                 outcome="failed" if outcome.failed else "succeeded",
                 duration_ms=(time.perf_counter() - started) * 1000,
+                sub_agent=sub_agent,
             )
             self._tool(message, ended)
 

@@ -262,7 +262,7 @@ WHERE m.message_id = ANY ($1::uuid[]);
 -- What was answered to units of some messages, in order, and where the question stood.
 SELECT u.unit_id, u.message_id, u.question_key, u.answer, u.answered_by, u.answered_at, r.kind,
   (r.payload ->> 'response_index')::int AS response_index, (r.payload ->> 'call_index')::int AS call_index,
-  r.payload -> 'held' AS held
+  r.payload -> 'held' AS held, (r.payload -> 'sub_agent' ->> 'sub_agent_id')::uuid AS sub_agent_id
 FROM unit_answers u JOIN reviews r ON r.review_id = u.question_key::uuid
 WHERE u.message_id = ANY ($1::uuid[]) ORDER BY u.answered_at;
 
@@ -386,11 +386,13 @@ SELECT action, arguments, state, result FROM effects WHERE message_id = $1 AND e
 ORDER BY started_at LIMIT $3;
 
 -- name: cut_short
--- What a stopped unit had begun and has no end of: nobody knows how far it came, save where it changes nothing.
+-- What a stopped unit, or a sub-agent of it, had begun and has no end of: nobody knows how far it came, save where it changes
+-- nothing.
 UPDATE effects e SET state = CASE WHEN repeatable THEN 'failed' ELSE 'ambiguous' END, error_class = 'Cancelled',
   error = 'it was cut short when the work was stopped', finished_at = now()
 FROM (SELECT employee_id FROM employee_epochs WHERE employee_id = $2 AND epoch = $3 FOR KEY SHARE) fence
-WHERE e.employee_id = fence.employee_id AND e.unit_id = $1 AND e.state = 'intended';
+WHERE e.employee_id = fence.employee_id AND e.state = 'intended'
+  AND e.unit_id IN (SELECT $1 UNION ALL SELECT s.sub_agent_id FROM sub_agents s WHERE s.worker_id = $1 AND s.employee_id = $2);
 
 -- name: commit_response
 -- Makes a response durable before its calls run; fenced.
@@ -403,11 +405,11 @@ RETURNING response_index;
 -- Records the intent to act, once for each (unit, response, call); an earlier record of the same call is returned instead, and
 -- whether it is this very attempt's, by the time it was begun: the answer to a statement may be lost. What was not done for want
 -- of a person, or of which nobody knew what it did, is begun anew if that was before $12, when a person said so. Nothing: the
--- launch is over, or somebody wants the worker stopped.
+-- launch is over, or somebody wants the worker $13 stopped, which the call is made for.
 WITH fence AS MATERIALIZED (
   SELECT employee_id, tenant_id, epoch FROM employee_epochs WHERE employee_id = $5 AND epoch = $6
     AND NOT EXISTS (SELECT FROM message_workers w JOIN inbound_messages m USING (message_id)
-      WHERE w.worker_id = $1 AND (w.cancelled_by IS NOT NULL OR m.collected_into IS NOT NULL))
+      WHERE w.worker_id = $13 AND (w.cancelled_by IS NOT NULL OR m.collected_into IS NOT NULL))
   FOR KEY SHARE
 ), intended AS (
   INSERT INTO effects (unit_id, response_index, call_index, message_id, tenant_id, employee_id, epoch, capability, action,

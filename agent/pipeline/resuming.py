@@ -24,6 +24,7 @@ def answer_of(row: Any) -> Answer:
         classification=answer.get("classification"),
         call=(row["response_index"], row["call_index"]),
         held=row["held"],
+        sub_agent_id=row["sub_agent_id"],
     )
 
 

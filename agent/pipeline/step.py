@@ -62,7 +62,10 @@ type Verb = Literal["approve", "answer", "reject", "classify", "expired"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What somebody decided about a unit that waited, and the call that it waited at, if it was one."""
+    """What somebody decided about a unit that waited, and the call that it waited at, if it was one.
+
+    `sub_agent_id`: it is a call of this sub-agent of the unit's.
+    """
 
     key: str
     kind: str  # of the review
@@ -74,6 +77,7 @@ class Answer:
     classification: Any = None
     call: tuple[int | None, int | None] = (None, None)  # index of the response, and of the call in it
     held: JsonValue = None  # what an approval lets through besides the call
+    sub_agent_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,8 @@ def _stage(message: control_pb2.Message, name: str, attempts: list[dict[str, Any
 
 def _effect(effect: dict[str, Any]) -> dict[str, Any]:
     parsed = {"arguments": _parsed(effect["arguments_json"]), "result": _parsed(effect["result_json"])}
+    for one in effect["sub_agents"]:
+        one["effects"] = [_effect(below) for below in one["effects"]]
     return _without(effect, "arguments_json", "result_json") | parsed
 
 

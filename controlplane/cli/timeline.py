@@ -76,7 +76,7 @@ def _between(earlier: Timestamp, later: Timestamp) -> float:
     return max(0.0, (later.ToNanoseconds() - earlier.ToNanoseconds()) / 1e6)
 
 
-def _cost(attempt: control_pb2.Attempt) -> str:
+def _cost(attempt: control_pb2.Attempt | control_pb2.SubAgent) -> str:
     if not attempt.model:
         return ""
     cost = _dollars(attempt.cost_micros) if attempt.HasField("cost_micros") else "of unknown cost"
@@ -108,11 +108,31 @@ def _effects(message: control_pb2.Message) -> Iterator[str]:
     if message.effects:
         yield "\neffects"
     for effect in message.effects:
-        name = f"{effect.capability}.{effect.action}"
-        yield f"  {name}  {effect.state}  {milliseconds(effect.duration_ms)}  {dim(one_line(effect.arguments_json))}"
-        yield from (dim(f"    {_place(place)}") for place in effect.places)
-        if effect.error:
-            yield f"    {one_line(effect.error, 160)}"
+        yield from _effect(effect, "  ")
+
+
+def _effect(effect: control_pb2.Effect, indent: str) -> Iterator[str]:
+    name, took = f"{effect.capability}.{effect.action}", milliseconds(effect.duration_ms)
+    # What the tasks are stands with those who worked on them.
+    arguments = "" if effect.sub_agents else dim(one_line(effect.arguments_json))
+    yield f"{indent}{name}  {effect.state}  {took}  {arguments}".rstrip()
+    yield from (dim(f"{indent}  {_place(place)}") for place in effect.places)
+    if effect.error:
+        yield f"{indent}  {one_line(effect.error, 160)}"
+    for number, one in enumerate(effect.sub_agents, 1):
+        yield from _sub_agent(number, one, f"{indent}  ")
+
+
+def _sub_agent(number: int, one: control_pb2.SubAgent, indent: str) -> Iterator[str]:
+    """How one of those that worked side by side ended, what it took, and what it did."""
+    calls = f"{one.model_calls} model call{'s' if one.model_calls != 1 else ''}"
+    took = milliseconds(one.duration_ms) if one.outcome else "-"
+    line = f"{indent}sub-agent {number}  {one.outcome or 'not ended'}  {took}  {calls}  {_cost(one)}".rstrip()
+    yield f"{line}  {dim(one_line(one.instruction, 80))}"
+    if one.reason:
+        yield f"{indent}  {one_line(one.reason, 160)}"
+    for effect in one.effects:
+        yield from _effect(effect, f"{indent}  ")
 
 
 def _place(place: control_pb2.Place) -> str:

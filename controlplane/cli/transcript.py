@@ -54,7 +54,8 @@ class Transcript:
 
     def _tool_call(self, call: control_pb2.ToolCallEvent) -> None:
         ended = f"{call.outcome} {milliseconds(call.duration_ms)}" if call.outcome else one_line(call.arguments_json)
-        self._aside(f"{call.action} {ended}")
+        who = f"sub-agent {call.sub_agent}: " if call.sub_agent else ""
+        self._aside(f"{who}{call.action} {ended}")
 
     def _text_delta(self, delta: control_pb2.TextDelta) -> None:
         if delta.restart:

@@ -1,6 +1,6 @@
 """What employees implement and profiles name: capabilities, the risks that a policy decides about, places for work."""
 
-SHIPPED_CAPABILITIES = ("workspace", "compute", "browser", "memory", "schedules")
+SHIPPED_CAPABILITIES = ("workspace", "compute", "browser", "memory", "schedules", "agents")
 
 RISKS = ("submit", "download", "upload", "schedule")
 DECISIONS = ("allow", "ask", "deny")

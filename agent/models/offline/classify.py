@@ -4,6 +4,7 @@ import re
 
 from agent.models.offline.asks import ask
 from agent.models.offline.clauses import Clause, clauses, is_courtesy
+from agent.models.offline.delegating import side_by_side
 from agent.models.offline.language import language
 from agent.models.offline.scheduling import later
 from agent.models.offline.words import word_set, words
@@ -105,6 +106,8 @@ def _intents(message: str) -> list[Intent]:
     """One intent for each clause that can be answered by itself; one that cannot belongs to what it depends on."""
     if later(message):  # all of it is to be done then
         return [Intent(summary=_summary(message, "scheduling"), category="scheduling", start=0, end=len(message))]
+    if side_by_side(message):  # by one worker, with the help of others
+        return [Intent(summary=_summary(message, "request"), category="request", start=0, end=len(message))]
     merged: list[list[Clause]] = []
     for clause in clauses(message):
         first = next((index for index, run in enumerate(merged) if _depends(clause, run)), None)

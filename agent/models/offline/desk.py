@@ -23,6 +23,7 @@ _EFFECTS = frozenset(
     (
         "write_file",
         "append_file",
+        "delegate",
         "edit_file",
         "move_file",
         "remove_file",

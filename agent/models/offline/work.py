@@ -12,6 +12,7 @@ from agent.models.offline.calendar import about_days
 from agent.models.offline.charts import Charts, chart_clauses
 from agent.models.offline.clauses import Clause, clauses, spread
 from agent.models.offline.commands import Command, asks_for_output, command_in, output_of, program, unmarked
+from agent.models.offline.delegating import delegated, numbered, side_by_side
 from agent.models.offline.desk import Desk, ToolFailed
 from agent.models.offline.files import file_names, leads_out, resolved, similar
 from agent.models.offline.followups import goes_on, questions_before
@@ -74,6 +75,8 @@ class Worker:
             return self._run_command(command)
         if told := scheduled(self._situation.message, self._desk):
             return told
+        if tasks := side_by_side(self._situation.message):
+            return delegated(tasks, self._desk) if self._desk.has("delegate") else self._one_by_one(tasks)
         asked = clauses(self._situation.message)
         found, left = asked[:_MOST_CLAUSES], [not_done(clause.text) for clause in asked[_MOST_CLAUSES:]]
         self._pointed = self._pointed_at(found)
@@ -88,6 +91,9 @@ class Worker:
                 self._answers.append(self._context(clause) if chart else self._one(clause))
         cut = [f"Of {path} I read only the first {size:,} characters." for path, size in self._desk.cut.items()]
         return "\n\n".join(dict.fromkeys(filter(None, [*self._answers, *self._remarks, *left, *cut]))) or unable()
+
+    def _one_by_one(self, tasks: Sequence[str]) -> str:
+        return numbered(Worker(replace(self._situation, message=task), self._desk).answer() for task in tasks)
 
     def _one(self, clause: Clause) -> str:
         if self._ran and asks_for_output(clause.text):

@@ -1101,12 +1101,15 @@ class ToolCallEvent(_message.Message):
     ARGUMENTS_JSON_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     DURATION_MS_FIELD_NUMBER: _builtins.int
+    SUB_AGENT_FIELD_NUMBER: _builtins.int
     action: _builtins.str
     arguments_json: _builtins.str
     """at most 2000 characters: what is long in it is cut"""
     outcome: _builtins.str
     """empty: it starts"""
     duration_ms: _builtins.float
+    sub_agent: _builtins.int
+    """which of the sub-agents of a call of `delegate` makes it, from 1; 0: none"""
     def __init__(
         self,
         *,
@@ -1114,10 +1117,11 @@ class ToolCallEvent(_message.Message):
         arguments_json: _builtins.str = ...,
         outcome: _builtins.str = ...,
         duration_ms: _builtins.float = ...,
+        sub_agent: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "arguments_json", b"arguments_json", "duration_ms", b"duration_ms", "outcome", b"outcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "arguments_json", b"arguments_json", "duration_ms", b"duration_ms", "outcome", b"outcome", "sub_agent", b"sub_agent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1242,7 +1246,9 @@ class Message(_message.Message):
         """in the order they ended"""
 
     @_builtins.property
-    def effects(self) -> _containers.RepeatedCompositeFieldContainer[Global___Effect]: ...
+    def effects(self) -> _containers.RepeatedCompositeFieldContainer[Global___Effect]:
+        """those of its sub-agents stand below the action that began them"""
+
     @_builtins.property
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Stage]:
         """the five stages, in order, those that were reached"""
@@ -1442,6 +1448,7 @@ class Effect(_message.Message):
     STARTED_AT_FIELD_NUMBER: _builtins.int
     DURATION_MS_FIELD_NUMBER: _builtins.int
     PLACES_FIELD_NUMBER: _builtins.int
+    SUB_AGENTS_FIELD_NUMBER: _builtins.int
     capability: _builtins.str
     action: _builtins.str
     arguments_json: _builtins.str
@@ -1458,6 +1465,10 @@ class Effect(_message.Message):
     def places(self) -> _containers.RepeatedCompositeFieldContainer[Global___Place]:
         """where its programs or pages were; none: it had none"""
 
+    @_builtins.property
+    def sub_agents(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubAgent]:
+        """of the action `delegate`, in the order of its tasks"""
+
     def __init__(
         self,
         *,
@@ -1470,14 +1481,83 @@ class Effect(_message.Message):
         started_at: _timestamp_pb2.Timestamp | None = ...,
         duration_ms: _builtins.float = ...,
         places: _abc.Iterable[Global___Place] | None = ...,
+        sub_agents: _abc.Iterable[Global___SubAgent] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "arguments_json", b"arguments_json", "capability", b"capability", "duration_ms", b"duration_ms", "error", b"error", "places", b"places", "result_json", b"result_json", "started_at", b"started_at", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "arguments_json", b"arguments_json", "capability", b"capability", "duration_ms", b"duration_ms", "error", b"error", "places", b"places", "result_json", b"result_json", "started_at", b"started_at", "state", b"state", "sub_agents", b"sub_agents"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Effect: _TypeAlias = Effect  # noqa: Y015
+
+@_typing.final
+class SubAgent(_message.Message):
+    """What worked on one task of a call of `delegate`. Its tokens and its cost are part of those of the attempt that made the call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTRUCTION_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    MODEL_CALLS_FIELD_NUMBER: _builtins.int
+    TOKENS_IN_FIELD_NUMBER: _builtins.int
+    TOKENS_OUT_FIELD_NUMBER: _builtins.int
+    COST_MICROS_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    DURATION_MS_FIELD_NUMBER: _builtins.int
+    WORKED_MS_FIELD_NUMBER: _builtins.int
+    EFFECTS_FIELD_NUMBER: _builtins.int
+    instruction: _builtins.str
+    """at most 2000 characters"""
+    outcome: _builtins.str
+    """answered, out_of_budget, out_of_time, failed, cancelled; empty: it has not ended"""
+    reason: _builtins.str
+    """why it has not answered"""
+    answer: _builtins.str
+    """what there is of it, whatever the outcome; at most 4000 characters"""
+    model: _builtins.str
+    model_calls: _builtins.int
+    tokens_in: _builtins.int
+    tokens_out: _builtins.int
+    cost_micros: _builtins.int
+    """absent: of a model without a price"""
+    duration_ms: _builtins.float
+    """until it ended; 0: it has not"""
+    worked_ms: _builtins.float
+    """of that, what it did not wait for a person or a launch"""
+    @_builtins.property
+    def started_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def effects(self) -> _containers.RepeatedCompositeFieldContainer[Global___Effect]: ...
+    def __init__(
+        self,
+        *,
+        instruction: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        answer: _builtins.str = ...,
+        model: _builtins.str = ...,
+        model_calls: _builtins.int = ...,
+        tokens_in: _builtins.int = ...,
+        tokens_out: _builtins.int = ...,
+        cost_micros: _builtins.int | None = ...,
+        started_at: _timestamp_pb2.Timestamp | None = ...,
+        duration_ms: _builtins.float = ...,
+        worked_ms: _builtins.float = ...,
+        effects: _abc.Iterable[Global___Effect] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_micros", b"_cost_micros", "cost_micros", b"cost_micros", "started_at", b"started_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_micros", b"_cost_micros", "answer", b"answer", "cost_micros", b"cost_micros", "duration_ms", b"duration_ms", "effects", b"effects", "instruction", b"instruction", "model", b"model", "model_calls", b"model_calls", "outcome", b"outcome", "reason", b"reason", "started_at", b"started_at", "tokens_in", b"tokens_in", "tokens_out", b"tokens_out", "worked_ms", b"worked_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cost_micros: _TypeAlias = _typing.Literal["cost_micros"]  # noqa: Y015
+    _WhichOneofArgType__cost_micros: _TypeAlias = _typing.Literal["_cost_micros", b"_cost_micros"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cost_micros) -> _WhichOneofReturnType__cost_micros | None: ...
+
+Global___SubAgent: _TypeAlias = SubAgent  # noqa: Y015
 
 @_typing.final
 class Place(_message.Message):

@@ -50,6 +50,8 @@ async def _fill(pool: Pool, tenant_id: UUID, employee_id: UUID, channel_id: UUID
         ("INSERT INTO model_responses VALUES ($1, 0, $1, $2, $3, 1, '{}')",),
         ("INSERT INTO effects (unit_id, response_index, call_index, message_id, tenant_id, employee_id, epoch, capability, "
          "action, arguments, repeatable) VALUES ($1, 0, 0, $1, $2, $3, 1, 'c', 'a', '{}', true)",),
+        ("INSERT INTO sub_agents (sub_agent_id, worker_id, response_index, call_index, task_index, message_id, tenant_id, "
+         "employee_id, epoch, instruction) VALUES ($4, $1, 0, 0, 0, $1, $2, $3, 1, 'x')", new_id()),
         ("INSERT INTO outbox (outbox_id, message_id, tenant_id, employee_id, kind, body, epoch) "
          "VALUES ($4, $1, $2, $3, 'reply', 'text', 1)", ids["outbox"]),
         ("INSERT INTO reviews (review_id, message_id, tenant_id, employee_id, kind) "

@@ -1,5 +1,6 @@
 """Which sites an employee was sent to, what is risky where, and what its profile and autonomy decide about it."""
 
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -46,6 +47,12 @@ def test_what_is_opened_after_a_page_said_something_is_not_trusted():
     visits.read(key(1))  # of a page that another message opened
     visits.opened(key(2), "http://evil.example/")
     assert not visits.trusts(key(3), "http://evil.example/")
+
+
+def test_what_is_opened_after_somebody_else_has_read_for_it_is_not_trusted():
+    visits = Visits()
+    visits.opened(replace(key(1), led=True), "http://evil.example/")
+    assert not visits.trusts(key(1), "http://evil.example/")
 
 
 @pytest.mark.parametrize(

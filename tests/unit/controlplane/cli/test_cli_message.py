@@ -44,6 +44,39 @@ def test_show_is_a_timeline(peer: Any, empla: Fixture, message: Fixture) -> None
     assert "  r-1  approval  open  it is risky" in lines
 
 
+def test_what_sub_agents_did_stands_below_the_call_that_began_them(peer: Any, empla: Fixture, message: Fixture) -> None:
+    shown = message()
+    [read] = shown.effects
+    one = control_pb2.SubAgent(
+        instruction="Read the notes", outcome="answered", model="a-model", model_calls=2, tokens_in=12, tokens_out=7,
+        cost_micros=4_200, duration_ms=1500, effects=[read],
+    )  # fmt: skip
+    two = control_pb2.SubAgent(
+        instruction="Read all", outcome="out_of_time", reason="its 60 s were over", model_calls=1
+    )
+    three = control_pb2.SubAgent(instruction="Wait")
+    del shown.effects[:]
+    shown.effects.append(
+        control_pb2.Effect(
+            capability="agents", action="delegate", state="intended", arguments_json="{}", sub_agents=[one, two, three]
+        )
+    )
+    peer.answers["GetMessage"] = shown
+    lines = empla("message", "show", "m-1").stdout.splitlines()
+    first = lines.index("  agents.delegate  intended  0.0 ms")
+    below = [" ".join(line.split()) for line in lines[first + 1 :] if line.startswith("    ")]
+    assert below[:6] == [
+        "sub-agent 1 answered 1.50 s 2 model calls a-model 12→7 tokens $0.0042 Read the notes",
+        'workspace.read succeeded 0.0 ms {"path": "notes.md"}',
+        "at sidecar 7, waited 40 ms, 2048 MiB × 1.50 s = 3.00 GiB s",
+        "sub-agent 2 out_of_time 0.0 ms 1 model call Read all",
+        "its 60 s were over",
+        "sub-agent 3 not ended - 0 model calls Wait",
+    ]
+    [document] = json.loads(empla("message", "show", "m-1", "--json").stdout)["effects"]
+    assert document["sub_agents"][0]["effects"][0]["arguments"] == {"path": "notes.md"}
+
+
 def test_what_a_model_without_a_price_cost_is_said_to_be_unknown(peer: Any, empla: Fixture, message: Fixture) -> None:
     shown = message()
     shown.attempts[1].ClearField("cost_micros")
