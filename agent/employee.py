@@ -103,13 +103,13 @@ class DigitalEmployee:
                 case "cancel":
                     parts.coordinator.stop(UUID(frame.cancel.message_id))
                 case "wake":
-                    parts.beliefs.reread()
+                    parts.reread()
                     parts.loop.wake()
                 case "drain":
                     return frame.drain
                 case "welcome":
                     log.info("attached again")
-                    parts.beliefs.reread()
+                    parts.reread()
                     parts.configure(frame.welcome.configuration)
                     parts.memories.meaning.look_again()
                     parts.coordinator.resume()  # what was answered meanwhile was told nobody
@@ -178,6 +178,7 @@ class DigitalEmployee:
                 on_handled=loop.wake,
                 abandon=capabilities.abandon,
             )
+            loop.consolidation.idle = lambda: not coordinator.in_flight
             parts = _Parts(self, pool, memories, beliefs, capabilities, egress, sidecars, coordinator, loop, warm)
             parts.configure(configuration)
             async with capabilities:
@@ -218,6 +219,11 @@ class _Parts:
     warm: WarmContext
     placement: Placement = field(default_factory=Placement)
     draining: bool = False
+
+    def reread(self) -> None:
+        """What is kept warm may have been forgotten."""
+        self.beliefs.reread()
+        self.memories.procedures.reread()
 
     def configure(self, configuration: pb.EmployeeConfiguration) -> None:
         """Go on by this configuration; steps that run end by the one before."""

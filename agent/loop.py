@@ -13,6 +13,7 @@ from agent.errors import Superseded
 from agent.identity import Identity
 from agent.memory import Memories
 from agent.mind.beliefs import Beliefs
+from agent.mind.consolidation import Consolidation
 from agent.mind.extraction import Extracted, Happened, extracted
 from agent.mind.revision import Change, Revised
 from agent.models.interface import Model, ModelError
@@ -76,6 +77,7 @@ class ProactiveLoop:
 
     def __init__(self, pool: Pool, identity: Identity, memories: Memories, beliefs: Beliefs, times: LoopTimes) -> None:
         self._pool, self._identity, self._memories, self._beliefs = pool, identity, memories, beliefs
+        self.consolidation = Consolidation(pool, identity, memories)
         self.times = times
         self.model: Model | None = None
         self._woken = asyncio.Event()
@@ -101,6 +103,7 @@ class ProactiveLoop:
                         raise
                     if await self._memories.tend():
                         self.wake()
+                    await self.consolidation.tend(self.model)
                 self._outage.over()
             except StoreUnavailable as error:
                 self._outage.lasts(error)

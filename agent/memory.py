@@ -11,6 +11,7 @@ from uuid import UUID
 from agent.errors import Superseded
 from agent.identity import Identity
 from agent.meaning import Embedder, Meaning
+from agent.mind.procedures import Procedures
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
 from empla.store.ids import new_id
 
@@ -37,11 +38,12 @@ class Memory:
 
 
 class Memories:
-    """The memories of one employee."""
+    """The memories of one employee; `procedures` is what it knows of how to do things."""
 
     def __init__(self, pool: Pool, identity: Identity, embedder: Embedder) -> None:
         self._pool, self._identity = pool, identity
         self.meaning = Meaning(pool, identity, embedder)
+        self.procedures = Procedures(pool, identity)
         self._recalled: Counter[UUID] = Counter()
         self._reinforced_at = time.monotonic()
 

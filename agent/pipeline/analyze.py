@@ -8,6 +8,7 @@ from uuid import UUID
 from agent.identity import Identity
 from agent.memory import Memories
 from agent.mind.beliefs import Beliefs
+from agent.mind.know_how import Procedure
 from agent.models.interface import ChatMessage, Model, ModelRequest
 from agent.pipeline.busy import MAX_DONE, done_in_words
 from agent.pipeline.parts import forks
@@ -51,7 +52,7 @@ class Analyzer:
         )
 
     async def context_retrieval(self, work: Work, _: UUID) -> Done:
-        """The conversation so far, and the memories and beliefs that fit the message, all bounded."""
+        """The conversation so far, and the memories, beliefs and procedures that fit the message, all bounded."""
         turns = self.warm.turns(work)
         if turns is None:
             asked = await self._open_questions(work)
@@ -68,7 +69,12 @@ class Analyzer:
             {"text": f"{belief.in_words()} (confidence {confidence:.2f})", "kind": "belief", "source": ""}
             for belief, confidence in await self.beliefs.about(text, MAX_BELIEFS)
         ]
-        output = {"turns": list(turns), "memories": memories, "interrupted": await self._interrupted(work)}
+        output = {
+            "turns": list(turns),
+            "memories": memories,
+            "interrupted": await self._interrupted(work),
+            "procedures": [_as_told(one) for one in await self.memories.procedures.fitting(text)],
+        }
         return Done(Place("analyzing", "classification"), output)
 
     async def _interrupted(self, work: Work) -> list[dict[str, str]]:
@@ -112,6 +118,11 @@ class Analyzer:
         return Done(Place("working"), found.model_dump(mode="json"), workers=forks(found, text))
 
 
+def _as_told(known: Procedure) -> dict[str, str]:
+    went_well = f"{known.successes} of {known.runs}"
+    return {"procedure_id": str(known.procedure_id), "text": known.in_words(), "went_well": went_well}
+
+
 def _answer(work: Work, asked: Sequence[Any]) -> Done | None:
     """A message of a sender who has been asked exactly one thing in this conversation answers that, whatever it says."""
     if len(asked) != 1:
@@ -128,7 +139,7 @@ def _answer(work: Work, asked: Sequence[Any]) -> Done | None:
     return Done(Place("collected"), {"answers": answer["unit_id"]}, reason=reason, ends=True, answers=[answer])
 
 
-NO_CONTEXT: dict[str, list[dict[str, str]]] = {"turns": [], "memories": [], "interrupted": []}
+NO_CONTEXT: dict[str, list[dict[str, str]]] = {"turns": [], "memories": [], "interrupted": [], "procedures": []}
 """Of a message whose context could not be had, when a person has sorted it."""
 
 

@@ -156,7 +156,8 @@ def opening(work: Work, unit_id: UUID) -> list[ChatMessage]:
         mark("interrupted", f"{one['text']}\n\n{one['done']}", sender=one["sender"])
         for one in context.get("interrupted", ())
     ]
-    told = [*remembered, *before, message, *filter(None, [own_part(work, unit_id)])]
+    known = [mark("procedure", one["text"], went_well=one["went_well"]) for one in context.get("procedures", ())]
+    told = [*remembered, *known, *before, message, *filter(None, [own_part(work, unit_id)])]
     return [*conversation_turns(context), ChatMessage(role="user", text="\n".join(told))]
 
 
