@@ -15,6 +15,7 @@ from agent.memory import Memories
 from agent.mind.beliefs import Beliefs
 from agent.mind.consolidation import Consolidation
 from agent.mind.extraction import Extracted, Happened, extracted
+from agent.mind.importance import importances
 from agent.mind.revision import Change, Revised
 from agent.models.interface import Model, ModelError
 from agent.models.metered import metering
@@ -221,8 +222,14 @@ class ProactiveLoop:
     async def _act(self, events: Sequence[Event]) -> None:
         with translated():
             async with self._pool.acquire() as connection, connection.transaction():
-                for episode, source in _episodes(await self._still_there(connection, events)):
-                    await self._memories.remember(episode, kind="episodic", source=source, connection=connection)
+                there = [one for one in await self._still_there(connection, events) if one.kind == "message_handled"]
+                asked = {_episode(event)[1]: _tells(event) for event in there}
+                important = await importances(connection, self._identity.employee_id, asked)
+                for episode, source in _episodes(there):
+                    weight = important[source]
+                    await self._memories.remember(
+                        episode, kind="episodic", source=source, importance=weight, connection=connection
+                    )
 
     async def _keep(
         self, statement: str, cycle_id: UUID, *values: Any, connection: AnyConnection | None = None
