@@ -1,11 +1,13 @@
-"""What an employee makes of its memories when it has nothing else to do: it learns from its work, and lets episodes fade."""
+"""What an employee makes of its memories when it has nothing else to do: procedures, facts; and it lets episodes fade."""
 
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
+from uuid import UUID
 
 from agent.errors import Superseded
 from agent.identity import Identity
+from agent.mind.facts import Facts, Look, Remembers
 from agent.mind.procedures import Lesson, Procedures
 from agent.models.interface import Model, ModelResponse
 from agent.models.metered import metering, taken
@@ -15,12 +17,13 @@ from empla.store.ids import new_id
 SQL = load_queries("agent.mind", "consolidation.sql")
 LEARN_SECONDS = 60.0
 """Between two looks at what was done; a look without news asks no model."""
+GENERALISE_SECONDS = 600.0
 FADE_SECONDS = 3600.0
 MAX_FADED = 500
 """Episodes that fade at once; what is left then follows with the next cycle."""
 
 
-class Remembering(Protocol):
+class Remembering(Remembers, Protocol):
     """What consolidation has of `Memories`."""
 
     procedures: Procedures
@@ -50,7 +53,8 @@ class Consolidation:
 
     def __init__(self, pool: Pool, identity: Identity, memories: Remembering) -> None:
         self._pool, self._identity, self._memories = pool, identity, memories
-        self._fading, self._learning = Pace(), Pace()
+        self._facts = Facts(pool, identity)
+        self._fading, self._learning, self._generalising = Pace(), Pace(), Pace()
         self._unlearnt = True  # there may be work from before the start
         self.idle: Callable[[], bool] = lambda: True
 
@@ -60,6 +64,8 @@ class Consolidation:
             await self._fade()
         if self.idle() and self._learning.due(LEARN_SECONDS):
             await self._learn(model)
+        if model is not None and self.idle() and self._generalising.due(GENERALISE_SECONDS):
+            await self._generalise(model)
 
     async def _fade(self) -> None:
         with translated():
@@ -97,13 +103,32 @@ class Consolidation:
         finally:
             procedures.reread()
 
+    async def _generalise(self, model: Model) -> None:
+        with metering() as spent:
+            look = await self._facts.look(model)
+        if look is not None:
+            await self._keep(look, spent)
+
+    async def _keep(self, look: Look, spent: Sequence[ModelResponse]) -> None:
+        cycle_id = new_id()
+        with translated():
+            async with self._pool.acquire() as connection, connection.transaction():
+                facts, refused = await self._facts.write(connection, look, f"consolidation:{cycle_id}", self._memories)
+                found = [{"fact": fact.text, "rests_on": list(fact.sources)} for fact in facts]
+                what = {"generalise": found, "read": len(look.episodes), "refused": refused}
+                await self._record(connection, what, spent, cycle_id)
+
     async def _record(
-        self, connection: AnyConnection, what: dict[str, Any], spent: Sequence[ModelResponse] = ()
+        self,
+        connection: AnyConnection,
+        what: dict[str, Any],
+        spent: Sequence[ModelResponse] = (),
+        cycle_id: UUID | None = None,
     ) -> None:
         told = {name: value for name, value in what.items() if value}
         if not (told or spent):
             return
-        if await connection.fetchval(SQL.record, new_id(), told, *taken(spent), *self._us) is None:
+        if await connection.fetchval(SQL.record, cycle_id or new_id(), told, *taken(spent), *self._us) is None:
             raise Superseded("a newer launch owns this employee")
 
     @property

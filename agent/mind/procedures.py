@@ -11,6 +11,7 @@ from agent.identity import Identity
 from agent.mind.know_how import Procedure, Run, Step, common, counted, repeats, words_of
 from agent.mind.wording import MAX_WORDED, Repeated, Worded, worded
 from agent.models.interface import Model, ModelError
+from empla.memories import LEARNT_FROM
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
 from empla.store.ids import new_id
 
@@ -18,8 +19,6 @@ SQL = load_queries("agent.mind", "procedures.sql")
 MAX_PROCEDURES = 100
 MAX_TOLD = 2
 """With one message."""
-LOOKED_BACK = 1_000
-"""Messages, of which runs are kept."""
 MAX_NOTED = 200
 """Runs that are noted at once."""
 MAX_LOOSE = 500
@@ -65,7 +64,7 @@ class Procedures:
         """Note how the messages that are over were done; how many parts of them are new. Raises `Superseded`."""
         with translated():
             noted: int | None = await self._pool.fetchval(
-                SQL.note_runs, self._identity.employee_id, self._identity.epoch, LOOKED_BACK, MAX_NOTED
+                SQL.note_runs, self._identity.employee_id, self._identity.epoch, LEARNT_FROM, MAX_NOTED
             )
         return _owned(noted)
 
@@ -139,11 +138,19 @@ class Procedures:
         us, units = (self._identity.employee_id, self._identity.epoch), [run.unit_id for run in runs]
         words, actions = common(runs), runs[0].actions
         learnt = Procedure(new_id(), trigger, steps, actions, words, 0, 0, "learnt").after(runs)
-        sources = sorted({f"message:{run.message_id}" for run in runs[-MAX_SOURCES:]})
+        learnt_in = sorted({run.message_id for run in runs[-MAX_SOURCES:]})
         told = (trigger, [asdict(step) for step in steps], list(actions), sorted(words))
         _owned(
             await connection.fetchval(
-                SQL.learn, *us, learnt.procedure_id, units, *told, learnt.runs, learnt.successes, learnt.state, sources
+                SQL.learn,
+                *us,
+                learnt.procedure_id,
+                units,
+                *told,
+                learnt.runs,
+                learnt.successes,
+                learnt.state,
+                learnt_in,
             )
         )
         await connection.execute(SQL.drop_procedures, *us, MAX_PROCEDURES)

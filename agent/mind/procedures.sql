@@ -92,7 +92,7 @@ WITH fence AS MATERIALIZED (
 ), noted AS (
   UPDATE procedure_runs r SET procedure_id = $3 FROM fence WHERE r.employee_id = fence.employee_id AND r.unit_id = ANY ($4::uuid[])
 ), learnt AS (
-  INSERT INTO procedures (procedure_id, tenant_id, employee_id, trigger, steps, actions, words, runs, successes, state, sources)
+  INSERT INTO procedures (procedure_id, tenant_id, employee_id, trigger, steps, actions, words, runs, successes, state, learnt_in)
   SELECT $3, tenant_id, employee_id, $5, $6, $7, $8, $9, $10, $11, $12 FROM fence
 )
 SELECT employee_id FROM fence;

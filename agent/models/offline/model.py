@@ -6,12 +6,13 @@ import re
 from pydantic import BaseModel, ValidationError
 
 from agent.mind.extraction import Proposal
+from agent.mind.generalisation import ProposedFacts
 from agent.mind.wording import ProposedProcedures
 from agent.models.estimate import estimate_request, estimate_text
 from agent.models.interface import ModelRefused, ModelRequest, ModelResponse, TextSink, ToolCall, Usage
 from agent.models.offline.classify import classify
 from agent.models.offline.desk import Desk, Wanted
-from agent.models.offline.learning import learnt
+from agent.models.offline.learning import learnt, shown
 from agent.models.offline.situation import situation
 from agent.models.offline.telling import told
 from agent.models.offline.work import Worker
@@ -67,6 +68,8 @@ def _filled(output: type[BaseModel], request: ModelRequest) -> str:
         return told(request.messages[-1].text).model_dump_json()
     if output is ProposedProcedures:
         return learnt(request.messages[-1].text).model_dump_json()
+    if output is ProposedFacts:
+        return shown(request.messages[-1].text).model_dump_json()
     try:
         return emptiest(output)
     except ValidationError:

@@ -25,6 +25,7 @@ from tests.integration.agent.learning import (
     resting,
     sent,
 )
+from tests.integration.agent.test_beliefs import forget
 
 STEPS = [
     {"action": "read_file", "how": "Read deals.md."},
@@ -97,7 +98,7 @@ async def test_the_words_are_found_in_one_call_and_what_came_of_it_is_recorded(o
     assert lesson == {
         "learn": [{"procedure": told.in_words(), "state": "promoted", "runs": 3, "successes": 3}],
     }
-    assert set((await procedures(office))[0]["sources"]) == {f"message:{one}" for one in messages}
+    assert set((await procedures(office))[0]["learnt_in"]) == set(messages)
 
 
 async def test_what_is_different_or_was_done_twice_only_is_not_learnt(office: Office):
@@ -250,7 +251,7 @@ async def test_runs_are_kept_of_the_last_messages_only_and_counted_once(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ):
     await learnt(office)
-    monkeypatch.setattr("agent.mind.procedures.LOOKED_BACK", 2)
+    monkeypatch.setattr("agent.mind.procedures.LEARNT_FROM", 2)
     await handled(office, Clerk(), request_for("Dahl"))
     async with resting(office) as (_, mind):
         await mind.tend(None)
@@ -268,3 +269,38 @@ async def test_of_many_procedures_those_stay_that_are_used(office: Office, monke
         await mind.tend(ScriptedModel([worded("The sum of open invoices")]))
     [known] = await procedures(office)
     assert known["procedure_id"] != old
+
+
+@pytest.mark.parametrize(
+    "what",
+    [{"person": "ada@example.com"}, {"subject": "weekly report"}, {"conversation": ""}, {"memory_id": ""}],
+    ids=lambda what: next(iter(what)),
+)
+async def test_a_procedure_is_forgotten_with_what_it_was_learnt_from_and_not_learnt_again(
+    office: Office, what: dict[str, str]
+):
+    await learnt(office)
+    [known] = await procedures(office)
+    [conversations] = await office.pool.fetch("SELECT array_agg(conversation_id::text) AS ids FROM conversations")
+    match what:
+        case {"conversation": _}:
+            for one in conversations["ids"]:
+                assert await procedures(office)
+                await forget(office, conversation=one)
+        case {"memory_id": _}:
+            await forget(office, memory_id=str(known["procedure_id"]))
+        case _:
+            await forget(office, **what)
+    assert await procedures(office) == []
+    async with resting(office) as (memories, mind):
+        await mind.tend(ScriptedModel([]))
+        assert await memories.procedures.fitting(request_for("Zorn")) == []
+    assert {row["request"] for row in await office.pool.fetch("SELECT request FROM procedure_runs")} == {""}
+
+
+async def test_what_was_forgotten_before_it_was_looked_at_is_not_learnt_from(office: Office):
+    await handled(office, Clerk(), *map(request_for, CUSTOMERS[:3]))
+    await forget(office, person="ada@example.com")
+    async with resting(office) as (_, mind):
+        await mind.tend(ScriptedModel([]))
+    assert await procedures(office) == []

@@ -48,7 +48,7 @@ async def context(plane: Plane, message: pb.Message) -> str:
         "SELECT output FROM step_attempts WHERE message_id = $1 AND step = 'context_retrieval' AND outcome = 'succeeded'",
         UUID(message.message_id),
     )
-    return str(output["memories"])
+    return str([memory["text"] for memory in output["memories"]])
 
 
 async def test_what_was_forgotten_is_neither_recalled_nor_in_the_context_of_a_later_message(plane: Plane):

@@ -100,7 +100,7 @@ async def _fill(pool: Pool, tenant_id: UUID, employee_id: UUID, channel_id: UUID
     )
     await pool.execute("INSERT INTO memory_evidence VALUES ($3, 'message:x', $1, $2)", *me, ids["memory"])
     await pool.execute(
-        "INSERT INTO procedures (procedure_id, tenant_id, employee_id, trigger, steps, actions, words, state, sources) "
+        "INSERT INTO procedures (procedure_id, tenant_id, employee_id, trigger, steps, actions, words, state, learnt_in) "
         "VALUES ($3, $1, $2, 'x', '[]', '{}', '{}', 'learnt', '{}')",
         *me, new_id(),
     )  # fmt: skip

@@ -41,7 +41,7 @@ CREATE TABLE procedures (
   runs         integer NOT NULL DEFAULT 0,
   successes    integer NOT NULL DEFAULT 0 CHECK (successes BETWEEN 0 AND runs),
   state        text NOT NULL CHECK (state IN ('learnt', 'promoted', 'demoted')),
-  sources      text[] NOT NULL,          -- the messages that it was learnt from, such as message:<id>
+  learnt_in    uuid[] NOT NULL,          -- the messages that it was learnt from, of the latest of them
   created_at   timestamptz NOT NULL DEFAULT now(),
   changed_at   timestamptz NOT NULL DEFAULT now(), -- when it came into its state
   last_run_at  timestamptz NOT NULL DEFAULT now(),
