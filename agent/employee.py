@@ -223,7 +223,7 @@ class _Parts:
     def reread(self) -> None:
         """What is kept warm may have been forgotten."""
         self.beliefs.reread()
-        self.memories.procedures.reread()
+        self.memories.reread()
 
     def configure(self, configuration: pb.EmployeeConfiguration) -> None:
         """Go on by this configuration; steps that run end by the one before."""

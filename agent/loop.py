@@ -205,7 +205,8 @@ class ProactiveLoop:
         if not unread:
             return Extracted()
         try:
-            return await extracted(self.model, unread, await self._beliefs.latest(MAX_KNOWN))
+            notes = [note.content for note in await self._memories.working.all()]
+            return await extracted(self.model, unread, await self._beliefs.latest(MAX_KNOWN), notes)
         except ModelError as error:
             if error.retryable:
                 raise

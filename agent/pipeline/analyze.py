@@ -19,6 +19,7 @@ from agent.pipeline.transitions import SQL
 from agent.pipeline.units import Place
 from agent.pipeline.warm import MAX_TURN_CHARACTERS, MAX_TURNS, Turns, WarmContext, as_turn
 from agent.prompts import mark
+from agent.working import Note
 from empla.classification import Classification
 from empla.store.connect import Pool, translated
 
@@ -73,6 +74,7 @@ class Analyzer:
             "turns": list(turns),
             "memories": memories,
             "interrupted": await self._interrupted(work),
+            "notes": [_as_noted(note) for note in await self.memories.working.of(work.message.conversation_id)],
             "procedures": [_as_told(one) for one in await self.memories.procedures.fitting(text)],
         }
         return Done(Place("analyzing", "classification"), output)
@@ -123,6 +125,10 @@ def _as_told(known: Procedure) -> dict[str, str]:
     return {"procedure_id": str(known.procedure_id), "text": known.in_words(), "went_well": went_well}
 
 
+def _as_noted(note: Note) -> dict[str, str]:
+    return {"note_id": str(note.note_id), "text": note.content, "until": note.expires_at.isoformat(timespec="minutes")}
+
+
 def _answer(work: Work, asked: Sequence[Any]) -> Done | None:
     """A message of a sender who has been asked exactly one thing in this conversation answers that, whatever it says."""
     if len(asked) != 1:
@@ -139,7 +145,7 @@ def _answer(work: Work, asked: Sequence[Any]) -> Done | None:
     return Done(Place("collected"), {"answers": answer["unit_id"]}, reason=reason, ends=True, answers=[answer])
 
 
-NO_CONTEXT: dict[str, list[dict[str, str]]] = {"turns": [], "memories": [], "interrupted": [], "procedures": []}
+NO_CONTEXT: dict[str, list[dict[str, str]]] = {"turns": [], "memories": [], "interrupted": []}
 """Of a message whose context could not be had, when a person has sorted it."""
 
 

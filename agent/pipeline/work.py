@@ -157,7 +157,8 @@ def opening(work: Work, unit_id: UUID) -> list[ChatMessage]:
         for one in context.get("interrupted", ())
     ]
     known = [mark("procedure", one["text"], went_well=one["went_well"]) for one in context.get("procedures", ())]
-    told = [*remembered, *known, *before, message, *filter(None, [own_part(work, unit_id)])]
+    noted = [mark("note", one["text"], id=one["note_id"], until=one["until"]) for one in context.get("notes", ())]
+    told = [*remembered, *known, *noted, *before, message, *filter(None, [own_part(work, unit_id)])]
     return [*conversation_turns(context), ChatMessage(role="user", text="\n".join(told))]
 
 
