@@ -6,7 +6,7 @@ from collections import defaultdict
 from agent.mind.generalisation import MAX_FACTS, MIN_EVIDENCE, ProposedFact, ProposedFacts
 from agent.mind.revision import compared
 from agent.mind.wording import MAX_STEPS, MAX_WORDED, ProposedProcedure, ProposedProcedures, ProposedStep
-from agent.models.offline.facts import is_instruction, said_to
+from agent.models.offline.facts import is_instruction
 from agent.models.offline.sentences import sentences
 from agent.prompts import DataBlock, blocks
 
@@ -57,5 +57,5 @@ def _is_statement(sentence: str) -> bool:
 
 
 def _fact(saying: dict[int, str]) -> ProposedFact:
-    text = said_to(next(iter(saying.values())))[:500]
+    text = next(iter(saying.values())).strip()[:500]
     return ProposedFact(fact=text, episodes=tuple(saying)[:50], importance=_IMPORTANCE)
