@@ -7,6 +7,7 @@ from uuid import UUID
 
 from agent.errors import Superseded
 from agent.identity import Identity
+from agent.kept import Kept
 from empla.store.connect import Pool, load_queries, translated
 from empla.store.ids import new_id
 
@@ -33,11 +34,11 @@ class Working:
 
     def __init__(self, pool: Pool, identity: Identity) -> None:
         self._pool, self._identity = pool, identity
-        self._held: Sequence[Note] | None = None
+        self._kept = Kept(self._read)
 
     def reread(self) -> None:
         """The table may have changed otherwise: read it anew before it is next used."""
-        self._held = None
+        self._kept.reread()
 
     async def of(self, conversation_id: UUID) -> list[Note]:
         """The notes of a conversation that hold now, oldest first."""
@@ -45,12 +46,13 @@ class Working:
 
     async def all(self) -> list[Note]:
         """The notes of all conversations that hold now, oldest first."""
-        if self._held is None:
-            with translated():
-                rows = await self._pool.fetch(SQL.notes, self._identity.employee_id)
-            self._held = [Note(**row) for row in rows]
-        now = datetime.now(UTC)
-        return [note for note in self._held if note.expires_at > now]
+        held, now = await self._kept.get(), datetime.now(UTC)
+        return [note for note in held if note.expires_at > now]
+
+    async def _read(self) -> Sequence[Note]:
+        with translated():
+            rows = await self._pool.fetch(SQL.notes, self._identity.employee_id)
+        return [Note(**row) for row in rows]
 
     async def note(self, message_id: UUID, content: str, hours: int) -> UUID:
         """Note something for the conversation of a message, the same once. Raises `Superseded`."""

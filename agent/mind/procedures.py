@@ -8,6 +8,7 @@ from uuid import UUID
 
 from agent.errors import Superseded
 from agent.identity import Identity
+from agent.kept import Kept
 from agent.mind.know_how import Procedure, Run, Step, common, counted, repeats, words_of
 from agent.mind.wording import MAX_WORDED, Repeated, Worded, worded
 from agent.models.interface import Model, ModelError
@@ -23,6 +24,8 @@ MAX_NOTED = 200
 """Runs that are noted at once."""
 MAX_LOOSE = 500
 MAX_SOURCES = 50
+MAX_ASKED = 2_000
+"""Characters of a message that say what it asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +47,19 @@ class Procedures:
 
     def __init__(self, pool: Pool, identity: Identity) -> None:
         self._pool, self._identity = pool, identity
-        self._known: dict[UUID, Procedure] | None = None
+        self._known = Kept(self._read)
 
     def reread(self) -> None:
         """The table may have changed otherwise: read it anew before it is next used."""
-        self._known = None
+        self._known.reread()
 
     async def fitting(self, text: str) -> list[Procedure]:
         """At most two promoted procedures for what `text` asks for, the best first."""
-        known = await self._loaded()
+        known = await self._known.get()
         promoted = [one for one in known.values() if one.state == "promoted"]
         if not promoted:
             return []
-        words = words_of(text)
+        words = words_of(text[:MAX_ASKED])
         ranked = sorted(promoted, key=lambda one: (one.fit(words), one.successes / one.runs), reverse=True)
         return [one for one in ranked if one.fit(words)][:MAX_TOLD]
 
@@ -70,7 +73,7 @@ class Procedures:
 
     async def lesson(self, model: Model | None) -> Lesson:
         """What there is to learn from the runs that count for nothing yet. It asks the model once, or not at all."""
-        known = await self._loaded()
+        known = await self._known.get()
         of, loose = counted(known.values(), await self._loose())
         counts = tuple((known[procedure_id].after(runs), tuple(runs)) for procedure_id, runs in of.items())
         work = tuple([Repeated(runs, await self._example(runs)) for runs in repeats(loose)[:MAX_WORDED]])
@@ -102,12 +105,10 @@ class Procedures:
                 await self._tried(connection, still)
         return changed
 
-    async def _loaded(self) -> Mapping[UUID, Procedure]:
-        if self._known is None:
-            with translated():
-                rows = await self._pool.fetch(SQL.procedures, self._identity.employee_id)
-            self._known = {row["procedure_id"]: _procedure(row) for row in rows}
-        return self._known
+    async def _read(self) -> Mapping[UUID, Procedure]:
+        with translated():
+            rows = await self._pool.fetch(SQL.procedures, self._identity.employee_id)
+        return {row["procedure_id"]: _procedure(row) for row in rows}
 
     async def _loose(self) -> list[Run]:
         with translated():
