@@ -14,10 +14,13 @@ WITH fence AS MATERIALIZED (
   DELETE FROM procedure_runs r USING fence
   WHERE r.employee_id = fence.employee_id AND r.sequence < (SELECT min(sequence) FROM recent)
 ), fresh AS MATERIALIZED (
-  SELECT r.*, w.worker_id, w.state, (w.intent ->> 'start')::int AS starts, (w.intent ->> 'end')::int AS ends,
+  SELECT r.*, w.worker_id, w.state, w.starts, w.ends,
     EXISTS (SELECT FROM reviews v WHERE v.message_id = r.message_id AND (v.worker_id IS NULL OR v.worker_id = w.worker_id)
       AND (v.kind = 'needs_manual_intervention' OR v.decision ->> 'decision' = 'reject')) AS objected
-  FROM recent r JOIN message_workers w USING (message_id)
+  FROM recent r CROSS JOIN LATERAL (
+    SELECT worker_id, state, (intent ->> 'start')::int AS starts, (intent ->> 'end')::int AS ends
+    FROM message_workers WHERE message_id = r.message_id OFFSET 0 -- by the index, however the planner counts
+  ) w
   WHERE r.ended_at IS NOT NULL AND w.state NOT IN ('running', 'waiting_for_input')
     AND NOT EXISTS (SELECT FROM procedure_runs p WHERE p.employee_id = $1 AND p.unit_id = w.worker_id)
   ORDER BY r.sequence LIMIT $4
