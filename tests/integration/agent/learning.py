@@ -8,7 +8,7 @@ from uuid import UUID
 from agent.local import LocalGateway
 from agent.memory import Memories
 from agent.mind.consolidation import Consolidation
-from agent.models.interface import ModelError, ModelRequest
+from agent.models.interface import ModelError, ModelRequest, ModelResponse, TextSink
 from agent.models.scripted import ScriptedModel, Step, echo
 from empla.store.connect import connect
 from empla.store.roles import employee_dsn
@@ -48,6 +48,13 @@ class Clerk(ScriptedModel):
     def asked(self) -> list[str]:
         """What the worker was asked, in the first request of each message."""
         return [one.messages[-1].text for one in self.requests if one.output is None and not one.messages[-1].results]
+
+
+class Nobody(ScriptedModel):
+    """Is not to be asked; what a script that is over says is an error like that of any model."""
+
+    async def generate(self, request: ModelRequest, on_text: TextSink | None = None) -> ModelResponse:
+        raise AssertionError(f"asked: {request.messages[-1].text}")
 
 
 async def handled(office: Office, model: ScriptedModel, *texts: str, state: str = "answered") -> list[UUID]:

@@ -14,7 +14,7 @@ from agent.models.interface import ModelRefused, ModelRequest, ModelResponse, Mo
 from agent.models.offline import OfflineModel
 from agent.models.scripted import ScriptedModel
 from tests.integration.agent.conftest import Office
-from tests.integration.agent.learning import Clerk, lessons, resting
+from tests.integration.agent.learning import Clerk, Nobody, lessons, resting
 from tests.integration.agent.test_beliefs import Forgetful, forget
 
 FACT = "Ada always wants figures in euros."
@@ -54,10 +54,10 @@ async def test_what_several_episodes_show_is_a_fact_that_names_them(office: Offi
     model = ScriptedModel([showing((FACT, (1, 2)))])
     async with resting(office) as (memories, mind):
         await happened(memories, *EURO[:2])
-        await mind.tend(ScriptedModel([]))  # too little has happened
+        await mind.tend(Nobody())  # too little has happened
         await happened(memories, EURO[2], start=3)
         await mind.tend(model)
-        await mind.tend(ScriptedModel([]))  # nothing new
+        await mind.tend(Nobody())  # nothing new
         [fact] = [one for one in await memories.recall("euros", deadline=0) if one.kind == "semantic"]
     assert len(model.requests) == 1
     assert await known(office) == {FACT: {"message:1", "message:2"}}
@@ -110,7 +110,7 @@ async def test_a_model_that_is_away_is_asked_again_and_one_in_work_waits(office:
     async with resting(office) as (memories, mind):
         await happened(memories, *EURO)
         mind.idle = lambda: False
-        await mind.tend(ScriptedModel([]))
+        await mind.tend(Nobody())
         mind.idle = lambda: True
         await mind.tend(model)
         assert await known(office) == {}
@@ -147,7 +147,7 @@ async def test_a_death_between_the_models_answer_and_the_commit_stores_nothing_t
             with pytest.raises(asyncio.CancelledError):
                 await mind.tend(ScriptedModel([showing((FACT, (1, 2)))]))
     async with resting(office) as (_, mind):
-        await mind.tend(ScriptedModel([]))
+        await mind.tend(Nobody())
     assert await known(office) == {FACT: {"message:1", "message:2"}}
     assert len(await lessons(office)) == 1
 
@@ -250,7 +250,7 @@ async def test_the_runs_of_schedules_show_nothing(office: Office):
             while await office.pool.fetchval("SELECT count(*) FROM memories WHERE kind = 'episodic'") < 3:
                 await asyncio.sleep(0.05)
     async with resting(office) as (_, mind):
-        await mind.tend(ScriptedModel([]))
+        await mind.tend(Nobody())
     assert await known(office) == {}
 
 
