@@ -262,3 +262,21 @@ async def test_how_it_does_things_and_what_it_has_in_mind_are_found_as_well(plan
     await plane.pool.execute("UPDATE working_notes SET expires_at = now()")
     assert {one.kind for one in await found(plane)} == {"semantic", "procedural"}
     assert await forget(plane, memory_id=str(procedure_id)) == [str(procedure_id)]
+
+
+async def test_what_is_done_again_and_again_is_learnt_from_what_was_sent_and_told_the_next_time(plane: Plane):
+    await plane.attached()
+    await said(plane, "Write '- Zorn: open' to deals.md", "thread")
+    for number, name in enumerate(("one", "two", "three")):
+        await said(plane, f"Write a summary of deals.md to {name}.md", f"thread {number}")
+    await plane.stub.RestartEmployee(pb.RestartEmployeeRequest(employee="sales-ae"), timeout=30)
+    await until(plane, "SELECT count(*) FROM procedures", 1)
+    request = pb.SearchMemoryRequest(employee="sales-ae", kind="procedural")
+    [known] = (await plane.stub.SearchMemory(request, timeout=10)).memories
+    assert (known.state, known.uses, known.successes) == ("promoted", 3, 3)
+    asked = await said(plane, "Write a summary of deals.md to four.md", "thread 4")
+    told = await plane.pool.fetchval(
+        "SELECT output -> 'procedures' FROM step_attempts WHERE message_id = $1 AND step = 'context_retrieval'",
+        UUID(asked.message_id),
+    )
+    assert [one["procedure_id"] for one in told] == [known.memory_id]
