@@ -115,14 +115,14 @@ class DigitalEmployee:
                 case "cancel":
                     parts.coordinator.stop(UUID(frame.cancel.message_id))
                 case "wake":
-                    parts.loop.reread()
+                    parts.reread()
                     parts.loop.wake()
                 case "drain":
                     return frame.drain
                 case "welcome":
                     log.info("attached again")
                     tell_health("gateway")
-                    parts.loop.reread()
+                    parts.reread()
                     parts.configure(frame.welcome.configuration)
                     parts.memories.meaning.look_again()
                     parts.coordinator.resume()  # what was answered meanwhile was told nobody
@@ -193,6 +193,7 @@ class DigitalEmployee:
                 on_handled=loop.wake,
                 abandon=capabilities.abandon,
             )
+            loop.consolidation.idle = lambda: not coordinator.in_flight
             parts = _Parts(self, pool, memories, beliefs, capabilities, egress, sidecars, coordinator, loop, warm)
             parts.configure(configuration)
             async with capabilities:
@@ -233,6 +234,11 @@ class _Parts:
     warm: WarmContext
     placement: Placement = field(default_factory=Placement)
     draining: bool = False
+
+    def reread(self) -> None:
+        """What is kept warm may have been forgotten, or changed by others."""
+        self.loop.reread()
+        self.memories.reread()
 
     def configure(self, configuration: pb.EmployeeConfiguration) -> None:
         """Go on by this configuration; steps that run end by the one before."""

@@ -14,12 +14,14 @@ from agent.identity import Identity
 from agent.memory import Memories
 from agent.mind.agenda import Agenda, EndedStep
 from agent.mind.beliefs import Beliefs
+from agent.mind.consolidation import Consolidation
 from agent.mind.extraction import Extracted, Happened, extracted
 from agent.mind.goals import Goal, GoalState
+from agent.mind.importance import importances
 from agent.mind.planning import Plan, planned
 from agent.mind.revision import Change, Revised
-from agent.models.interface import Model, ModelError, ModelResponse
-from agent.models.metered import metering
+from agent.models.interface import Model, ModelError
+from agent.models.metered import metering, taken
 from agent.moments import PerceptionEnded, PerceptionStarted, PlanningEnded, PlanningStarted, cycling, tell, tell_health
 from empla.hours import ActiveHours
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
@@ -99,6 +101,7 @@ class ProactiveLoop:
     def __init__(self, pool: Pool, identity: Identity, memories: Memories, beliefs: Beliefs, agenda: Agenda) -> None:
         self._pool, self._identity, self._memories = pool, identity, memories
         self._beliefs, self._agenda = beliefs, agenda
+        self.consolidation = Consolidation(pool, identity, memories)
         self.times = LoopTimes()
         self.model: Model | None = None
         self._woken = asyncio.Event()
@@ -123,12 +126,14 @@ class ProactiveLoop:
             try:
                 async with asyncio.timeout(self.times.max_cycle):
                     try:
-                        await cycling(self.cycle())
+                        if await cycling(self.cycle()) != "nothing_to_do":
+                            self.consolidation.happened()
                     except ModelError:
                         await self._memories.tend()  # which needs no such model; there is a pause before the next
                         raise
                     if await self._memories.tend():
                         self.wake()
+                    await self.consolidation.tend(self.model)
                 self._outage.over()
                 tell_health("database")
             except StoreUnavailable as error:
@@ -238,7 +243,7 @@ class ProactiveLoop:
                     if asks:
                         await self._agenda.want_plan(connection, "; ".join(asks))
                     thought = Thought(episodes, tuple(changes), found.refused)
-                    await self._keep(SQL.end_think, cycle_id, thought.as_json(), *_cost(spent), connection=connection)
+                    await self._keep(SQL.end_think, cycle_id, thought.as_json(), *taken(spent), connection=connection)
         except BaseException:
             self._beliefs.reread()  # whether it was committed is not known
             self._agenda.took(committed=False)
@@ -269,7 +274,7 @@ class ProactiveLoop:
                     await self._agenda.assess(connection, cycle_id, believed, plan.judged)
                     made = await self._agenda.intend(connection, cycle_id, plan, why)
                     record = {"plan": {"why": why, **plan.as_json(made)}}
-                    await self._keep(SQL.end_plan, cycle_id, record, *_cost(spent), connection=connection)
+                    await self._keep(SQL.end_plan, cycle_id, record, *taken(spent), connection=connection)
         except BaseException:
             self._agenda.took(committed=False)
             raise
@@ -293,7 +298,8 @@ class ProactiveLoop:
         if not unread:
             return Extracted()
         try:
-            return await extracted(self.model, unread, await self._beliefs.latest(MAX_KNOWN))
+            notes = [note.content for note in await self._memories.working.all()]
+            return await extracted(self.model, unread, await self._beliefs.latest(MAX_KNOWN), notes)
         except ModelError as error:
             if error.retryable:
                 raise
@@ -313,8 +319,7 @@ class ProactiveLoop:
         try:
             with translated():
                 async with self._pool.acquire() as connection, connection.transaction():
-                    for episode, source in _episodes(await self._still_there(connection, events)):
-                        await self._memories.remember(episode, kind="episodic", source=source, connection=connection)
+                    await self._remember(connection, events)
                     if self._works_at(datetime.now(UTC)):
                         begun = await self._agenda.begin(connection, self.times.at_once)
         except BaseException:
@@ -323,6 +328,16 @@ class ProactiveLoop:
         if begun:
             self._agenda.took()
         return [one.title for one in begun]
+
+    async def _remember(self, connection: AnyConnection, events: Sequence[Event]) -> None:
+        there = [one for one in await self._still_there(connection, events) if one.kind == "message_handled"]
+        asked = {_episode(event)[1]: _tells(event) for event in there}
+        important = await importances(connection, self._identity.employee_id, asked)
+        for episode, source in _episodes(there):
+            weight = important[source]
+            await self._memories.remember(
+                episode, kind="episodic", source=source, importance=weight, connection=connection
+            )
 
     async def _keep(
         self, statement: str, cycle_id: UUID, *values: Any, connection: AnyConnection | None = None
@@ -342,18 +357,6 @@ class ProactiveLoop:
                 await self._woken.wait()
         except TimeoutError:
             return
-
-
-def _cost(spent: Sequence[ModelResponse]) -> tuple[str, int, int, int]:
-    """The models that responded, their tokens in and out, and what these cost in millionths."""
-    usage = [response.usage for response in spent]
-    models = ", ".join(sorted({response.model for response in spent}))
-    return (
-        models,
-        sum(one.input for one in usage),
-        sum(one.output for one in usage),
-        sum(one.cost_micros or 0 for one in usage),
-    )
 
 
 def _fell(before: Goal, after: Goal) -> bool:

@@ -11,6 +11,8 @@ from uuid import UUID
 from agent.errors import Superseded
 from agent.identity import Identity
 from agent.meaning import Embedder, Meaning
+from agent.mind.procedures import Procedures
+from agent.working import Working
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
 from empla.store.ids import new_id
 
@@ -37,13 +39,20 @@ class Memory:
 
 
 class Memories:
-    """The memories of one employee."""
+    """The memories of one employee: `procedures` is how it does things, `working` what it has in mind now."""
 
     def __init__(self, pool: Pool, identity: Identity, embedder: Embedder) -> None:
         self._pool, self._identity = pool, identity
         self.meaning = Meaning(pool, identity, embedder)
+        self.procedures = Procedures(pool, identity)
+        self.working = Working(pool, identity)
         self._recalled: Counter[UUID] = Counter()
         self._reinforced_at = time.monotonic()
+
+    def reread(self) -> None:
+        """Read what is kept warm anew before it is next used: somebody may have had some of it forgotten."""
+        self.procedures.reread()
+        self.working.reread()
 
     async def remember(
         self,

@@ -224,13 +224,13 @@ class ControlPlane(Naming, control_pb2_grpc.ControlPlaneServicer):
 
     async def SearchMemory(self, request: pb.SearchMemoryRequest, context: Any) -> pb.SearchMemoryResponse:
         employee = await self._find(request.employee)
-        found = await self._parts.memories.search(employee.employee_id, request.query, request.limit)
+        found = await self._parts.memories.search(employee.employee_id, request.query, request.limit, request.kind)
         return pb.SearchMemoryResponse(memories=found)
 
     async def Forget(self, request: pb.ForgetRequest, context: Any) -> pb.ForgetResponse:
         employee = await self._find(request.employee)
         answer = await self._parts.memories.forget(employee, request, _operator())
-        if answer.belief_ids:
+        if answer.belief_ids or answer.memory_ids:
             # What it holds in memory is read anew; when it is not attached, with its next Welcome.
             self._parts.streams.wake(employee.employee_id, "forgotten")
         return answer

@@ -8,7 +8,8 @@ from controlplane.auth import Operator
 from controlplane.employees import EmployeeRecord
 from controlplane.errors import Invalid, Unknown
 from controlplane.messages import fitting
-from empla.store.connect import Pool, load_queries, translated
+from empla.memories import KINDS, LEARNT_FROM
+from empla.store.connect import AnyConnection, Pool, load_queries, translated
 from empla.v1 import control_pb2 as pb
 
 SQL = load_queries("controlplane", "memories.sql")
@@ -24,17 +25,19 @@ class Memories:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def search(self, employee_id: UUID, query: str, limit: int) -> list[pb.Memory]:
-        """At most `limit` (0: 20) memories that share words with `query`, the best first; without one the newest.
+    async def search(self, employee_id: UUID, query: str, limit: int, kind: str = "") -> list[pb.Memory]:
+        """At most `limit` (0: 20) memories of a kind ('': any) that share words with `query`, the best first.
 
-        As many as fit into one answer. Raises `Invalid`.
+        Without a query the newest; as many as fit into one answer. Raises `Invalid`.
         """
         if limit > MAX_FOUND:
             raise Invalid("that is too many", fields={"limit": f"at most {MAX_FOUND}"})
+        if kind not in ("", *KINDS):
+            raise Invalid("there is no such kind of memory", fields={"kind": f"one of {', '.join(KINDS)}"})
         if not _searchable(query):
             raise Invalid("that is no query", fields={"query": f"at most {MAX_QUERY} characters, none of them NUL"})
         with translated():
-            rows = await self._pool.fetch(SQL.search, employee_id, query.strip(), limit or DEFAULT_FOUND)
+            rows = await self._pool.fetch(SQL.search, employee_id, query.strip(), limit or DEFAULT_FOUND, kind)
         return fitting(_memories(rows))
 
     async def forget(
@@ -44,19 +47,24 @@ class Memories:
 
         What happened and is not remembered yet goes as well.
         """
-        by = request.WhichOneof("what")
+        by = request.WhichOneof("what") or ""
         value = getattr(request, by).strip() if by else ""
         if not value or not _searchable(value):
             wanted = f"a person, a conversation, a subject or a memory's id; at most {MAX_QUERY} characters, no NUL"
             raise Invalid("say what to forget", fields={by or "what": wanted})
         with translated():
             async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(SQL.one_at_a_time, employee.employee_id)
                 await connection.execute(SQL.forget_events, employee.employee_id, by, value)
                 await connection.execute(SQL.hold_beliefs, employee.employee_id)
                 believed = await connection.fetch(SQL.forget_beliefs, employee.employee_id, by, value)
-                rows = await connection.fetch(SQL.forget, employee.employee_id, by, value, MAX_FORGOTTEN)
+                rows = await connection.fetch(SQL.matching, employee.employee_id, by, value, MAX_FORGOTTEN)
+                learnt = await _unlearn(connection, employee.employee_id, by, value, rows)
+                await connection.execute(SQL.forget, employee.employee_id, [row["memory_id"] for row in rows])
                 answer = pb.ForgetResponse(
-                    memory_ids=[str(row["memory_id"]) for row in (*rows, *believed) if row["memory_id"] is not None],
+                    memory_ids=[
+                        str(row["memory_id"]) for row in (*rows, *learnt, *believed) if row["memory_id"] is not None
+                    ],
                     belief_ids=[str(row["belief_id"]) for row in believed if row["belief_id"] is not None],
                     more=len(rows) == MAX_FORGOTTEN,
                 )
@@ -68,6 +76,19 @@ class Memories:
         if by == "memory_id" and not any(gone.values()):
             raise Unknown(f"{employee.name} has no memory {value[:100]}")
         return answer
+
+
+async def _unlearn(
+    connection: AnyConnection, employee_id: UUID, by: str, value: str, episodes: Iterable[Any]
+) -> list[Any]:
+    """Remove what was made of what is forgotten: facts that rest on it, procedures, notes; which."""
+    sources = [row["source"] for row in episodes]
+    await connection.execute(SQL.forget_runs, employee_id, by, value, LEARNT_FROM)
+    return [
+        *await connection.fetch(SQL.forget_facts, employee_id, by, value, sources),
+        *await connection.fetch(SQL.forget_procedures, employee_id, by, value),
+        *await connection.fetch(SQL.forget_notes, employee_id, by, value),
+    ]
 
 
 def _searchable(text: str) -> bool:
@@ -83,6 +104,11 @@ def _memories(rows: Iterable[Any]) -> Iterable[pb.Memory]:
             source=row["source"],
             importance=row["importance"],
             score=row["score"],
+            uses=row["uses"],
+            successes=row["successes"] or 0,
+            state=row["state"],
         )
+        if row["ends_at"] is not None:
+            memory.ends_at.FromDatetime(row["ends_at"])
         memory.created_at.FromDatetime(row["created_at"])
         yield memory

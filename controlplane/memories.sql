@@ -1,25 +1,124 @@
 -- name: search
--- An employee's memories that share a word with the query, the best first; without one the newest.
-SELECT memory_id, kind, content, source, importance, created_at, ts_rank(words, q) * (0.5 + importance) AS score
-FROM memories, (SELECT replace(plainto_tsquery('english', $2)::text, '&', '|')::tsquery AS q) wanted
-WHERE employee_id = $1 AND ($2 = '' OR words @@ q)
-ORDER BY score DESC, created_at DESC LIMIT $3;
+-- What an employee remembers of a kind, '' of any, that shares a word with the query, the best first; without one the newest.
+-- Procedures and notes count among it.
+WITH wanted AS MATERIALIZED (SELECT replace(plainto_tsquery('english', $2)::text, '&', '|')::tsquery AS q), kept AS (
+  (SELECT memory_id, kind, content, source, importance, created_at, ts_rank(words, q) * (0.5 + importance) AS score,
+     recall_count AS uses, NULL::integer AS successes, '' AS state, fades_at AS ends_at
+   FROM memories, wanted WHERE employee_id = $1 AND ($2 = '' OR words @@ q) AND $4 IN ('', kind)
+   ORDER BY score DESC, created_at DESC LIMIT $3)
+  UNION ALL
+  SELECT procedure_id, 'procedural', content, 'message:' || learnt_in[cardinality(learnt_in)], rate, created_at,
+    ts_rank(to_tsvector('english', content), q) * (0.5 + rate), runs, successes, state, NULL
+  FROM wanted, procedures p
+  CROSS JOIN LATERAL (SELECT successes::real / greatest(runs, 1) AS rate, p.trigger || coalesce((
+    SELECT string_agg(E'\n' || place || '. ' || (step ->> 'how') || coalesce(' (' || nullif(step ->> 'action', '') || ')', ''), ''
+      ORDER BY place)
+    FROM jsonb_array_elements(steps) WITH ORDINALITY AS each (step, place)), '') AS content) told
+  WHERE employee_id = $1 AND ($2 = '' OR to_tsvector('english', content) @@ q) AND $4 IN ('', 'procedural')
+  UNION ALL
+  SELECT note_id, 'working', content, 'message:' || message_id, 0.5::real, noted_at, ts_rank(to_tsvector('english', content), q),
+    0, NULL, '', expires_at
+  FROM wanted, working_notes
+  WHERE employee_id = $1 AND expires_at > now() AND ($2 = '' OR to_tsvector('english', content) @@ q) AND $4 IN ('', 'working')
+)
+SELECT * FROM kept ORDER BY score DESC, created_at DESC LIMIT $3;
+
+-- name: one_at_a_time
+-- Waits for whoever has this employee forget something: of two at once each would take what a fact rests on to be still there.
+SELECT FROM employees WHERE employee_id = $1 FOR NO KEY UPDATE;
+
+-- name: matching
+-- Memories: one by its id, those of a person (learnt from a message of theirs, or naming them), those learnt in a conversation, or
+-- those with all words of a subject. Nothing is made of them any more before the transaction ends.
+SELECT memory_id, source FROM memories m WHERE employee_id = $1 AND CASE $2
+  WHEN 'memory_id' THEN memory_id::text = $3
+  WHEN 'person' THEN words @@ phraseto_tsquery('english', $3)
+    OR coalesce(m.message_id::text, substr(source, 9)) IN (
+      SELECT i.message_id::text FROM inbound_messages i WHERE i.employee_id = $1 AND lower(i.sender) = lower($3))
+  WHEN 'conversation' THEN coalesce(m.message_id::text, substr(source, 9)) IN (
+      SELECT i.message_id::text FROM inbound_messages i JOIN conversations c USING (conversation_id)
+      WHERE i.employee_id = $1 AND $3 IN (c.external_id, c.conversation_id::text))
+  WHEN 'subject' THEN words @@ plainto_tsquery('english', $3)
+END ORDER BY memory_id LIMIT $4 FOR UPDATE;
 
 -- name: forget
--- Removes memories with their vectors: one by its id, those of a person (learnt from a message of theirs, or naming them), those
--- learnt in a conversation, or those with all words of a subject.
-DELETE FROM memories WHERE memory_id IN (
-  SELECT memory_id FROM memories m WHERE employee_id = $1 AND CASE $2
-    WHEN 'memory_id' THEN memory_id::text = $3
-    WHEN 'person' THEN words @@ phraseto_tsquery('english', $3)
-      OR coalesce(m.message_id::text, substr(source, 9)) IN (
-        SELECT i.message_id::text FROM inbound_messages i WHERE i.employee_id = $1 AND lower(i.sender) = lower($3))
-    WHEN 'conversation' THEN coalesce(m.message_id::text, substr(source, 9)) IN (
-        SELECT i.message_id::text FROM inbound_messages i JOIN conversations c USING (conversation_id)
-        WHERE i.employee_id = $1 AND $3 IN (c.external_id, c.conversation_id::text))
-    WHEN 'subject' THEN words @@ plainto_tsquery('english', $3)
-  END LIMIT $4
-) RETURNING memory_id;
+-- Removes memories with their vectors.
+DELETE FROM memories WHERE employee_id = $1 AND memory_id = ANY ($2::uuid[]);
+
+-- name: forget_facts
+-- Takes from facts what they rest on, which is the episodes with these sources, and those that have faded, by the same measure.
+-- Facts that rest on nothing else go; which.
+WITH matched AS MATERIALIZED (
+  SELECT memory_id, source FROM memory_evidence WHERE employee_id = $1 AND (source = ANY ($4::text[]) OR CASE $2
+    WHEN 'person' THEN substr(source, 9) IN (
+      SELECT i.message_id::text FROM inbound_messages i WHERE i.employee_id = $1 AND lower(i.sender) = lower($3))
+    WHEN 'conversation' THEN substr(source, 9) IN (
+      SELECT i.message_id::text FROM inbound_messages i JOIN conversations c USING (conversation_id)
+      WHERE i.employee_id = $1 AND $3 IN (c.external_id, c.conversation_id::text))
+    ELSE false
+  END)
+), weakened AS (
+  DELETE FROM memory_evidence e USING matched WHERE e.memory_id = matched.memory_id AND e.source = matched.source
+)
+DELETE FROM memories m WHERE m.employee_id = $1 AND m.memory_id IN (SELECT memory_id FROM matched) AND NOT EXISTS (
+  SELECT FROM memory_evidence e WHERE e.memory_id = m.memory_id
+    AND NOT EXISTS (SELECT FROM matched WHERE matched.memory_id = e.memory_id AND matched.source = e.source))
+RETURNING m.memory_id;
+
+-- name: forget_runs
+-- Has nothing learnt any more from work on the last $4 messages, by the same measure, whether it is noted yet or not.
+INSERT INTO procedure_runs (unit_id, message_id, sequence, tenant_id, employee_id, request, actions, told, ended_at)
+SELECT w.worker_id, i.message_id, i.sequence, i.tenant_id, i.employee_id, '', '{}', '{}', now()
+FROM (SELECT * FROM inbound_messages WHERE employee_id = $1 ORDER BY sequence DESC LIMIT $4) i
+JOIN message_workers w USING (message_id) JOIN message_bodies b USING (message_id) JOIN conversations c USING (conversation_id)
+WHERE CASE $2
+  WHEN 'memory_id' THEN EXISTS (
+    SELECT FROM procedure_runs r WHERE r.employee_id = $1 AND r.unit_id = w.worker_id AND r.procedure_id::text = $3)
+  WHEN 'person' THEN lower(i.sender) = lower($3) OR to_tsvector('english', b.body) @@ phraseto_tsquery('english', $3)
+  WHEN 'conversation' THEN $3 IN (c.external_id, c.conversation_id::text)
+  WHEN 'subject' THEN to_tsvector('english', b.body) @@ plainto_tsquery('english', $3)
+END
+ON CONFLICT (employee_id, unit_id) DO UPDATE SET request = '', actions = '{}', told = '{}';
+
+-- name: forget_procedures
+-- Removes procedures by the same measure: by id, by their words, or because they were learnt from nothing else; which.
+WITH told AS MATERIALIZED (
+  SELECT p.procedure_id, source.message_id, coalesce(CASE $2
+    WHEN 'person' THEN lower(i.sender) = lower($3)
+    WHEN 'conversation' THEN $3 IN (c.external_id, c.conversation_id::text)
+    WHEN 'subject' THEN to_tsvector('english', b.body) @@ plainto_tsquery('english', $3)
+  END, false) AS forgotten
+  FROM procedures p CROSS JOIN unnest(p.learnt_in) source (message_id)
+  LEFT JOIN inbound_messages i ON i.message_id = source.message_id AND i.employee_id = $1
+  LEFT JOIN message_bodies b ON b.message_id = i.message_id LEFT JOIN conversations c ON c.conversation_id = i.conversation_id
+  WHERE p.employee_id = $1
+), matched AS MATERIALIZED (
+  SELECT procedure_id, array_agg(message_id) FILTER (WHERE NOT forgotten) AS rest FROM told
+  GROUP BY procedure_id HAVING bool_or(forgotten)
+), worded AS MATERIALIZED (
+  SELECT procedure_id, to_tsvector('english', concat_ws(' ', trigger, steps::text, array_to_string(words, ' '))) AS words
+  FROM procedures WHERE employee_id = $1
+), weakened AS (
+  UPDATE procedures p SET learnt_in = rest FROM matched WHERE p.procedure_id = matched.procedure_id AND rest IS NOT NULL
+)
+DELETE FROM procedures p USING worded WHERE p.procedure_id = worded.procedure_id AND (CASE $2
+  WHEN 'memory_id' THEN p.procedure_id::text = $3
+  WHEN 'person' THEN worded.words @@ phraseto_tsquery('english', $3)
+  WHEN 'subject' THEN worded.words @@ plainto_tsquery('english', $3)
+  ELSE false
+END OR EXISTS (SELECT FROM matched WHERE matched.procedure_id = p.procedure_id AND rest IS NULL))
+RETURNING p.procedure_id AS memory_id;
+
+-- name: forget_notes
+-- Removes what an employee has noted for now, by the same measure; which.
+DELETE FROM working_notes n USING inbound_messages i, conversations c
+WHERE n.employee_id = $1 AND i.message_id = n.message_id AND c.conversation_id = i.conversation_id AND CASE $2
+  WHEN 'memory_id' THEN n.note_id::text = $3
+  WHEN 'person' THEN lower(i.sender) = lower($3) OR to_tsvector('english', n.content) @@ phraseto_tsquery('english', $3)
+  WHEN 'conversation' THEN $3 IN (c.external_id, c.conversation_id::text)
+  WHEN 'subject' THEN to_tsvector('english', n.content) @@ plainto_tsquery('english', $3)
+END
+RETURNING n.note_id AS memory_id;
 
 -- name: forget_beliefs
 -- Removes beliefs, with their changes and the facts that they have become, by the same measure; what went.

@@ -1,11 +1,14 @@
-"""The Memory capability: keep a fact, find it again."""
+"""The Memory capability: keep a fact, find it again, and note what one is at."""
 
 from typing import Any, ClassVar
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent.capabilities.base import Action, BaseCapability, EffectKey
+from agent.errors import ActionFailed
 from agent.memory import Memories
+from agent.working import HOURS, MAX_HOURS, MAX_NOTE
 
 ASKED_SECONDS = 2.0
 """What a model that looks for a memory may wait for its meaning."""
@@ -47,6 +50,31 @@ class Recalled(BaseModel):
     memories: list[RecalledMemory]
 
 
+class NoteDown(_Closed):
+    """What to have in mind."""
+
+    text: str = Field(min_length=1, max_length=MAX_NOTE, description="Such as what is to be done next, or waited for.")
+    hours: int = Field(default=HOURS, ge=1, le=MAX_HOURS, description="How long it holds.")
+
+
+class NotedDown(BaseModel):
+    """The note's id."""
+
+    note_id: str
+
+
+class ClearNotes(_Closed):
+    """Which note."""
+
+    note_id: str = Field(default="", max_length=36, description="Absent: all of this conversation.")
+
+
+class ClearedNotes(BaseModel):
+    """How many notes went."""
+
+    cleared: int
+
+
 class MemoryCapability(BaseCapability):
     """Facts that people ask the employee to keep."""
 
@@ -54,6 +82,8 @@ class MemoryCapability(BaseCapability):
     actions: ClassVar[tuple[Action, ...]] = (
         Action("remember", "Keep a fact for later conversations.", Remember, Remembered, repeatable=True),
         Action("recall", "Find facts kept earlier, by words or meaning.", Recall, Recalled, repeatable=True),
+        Action("note_down", "Keep in mind for this conversation.", NoteDown, NotedDown, repeatable=True),
+        Action("clear_notes", "Forget notes of this conversation.", ClearNotes, ClearedNotes, repeatable=True),
     )
 
     def __init__(self, memories: Memories) -> None:
@@ -65,6 +95,12 @@ class MemoryCapability(BaseCapability):
                 arguments.text, kind="semantic", source="told", importance=0.8, message_id=key.message_id
             )
             return Remembered(memory_id=str(kept or ""))
+        if action == "note_down":
+            noted = await self._memories.working.note(_message(key), arguments.text, arguments.hours)
+            return NotedDown(note_id=str(noted))
+        if action == "clear_notes":
+            cleared = await self._memories.working.clear(_message(key), arguments.note_id)
+            return ClearedNotes(cleared=cleared)
         found = await self._memories.recall(arguments.query, deadline=ASKED_SECONDS, meaning=True)
         return Recalled(
             memories=[
@@ -72,3 +108,10 @@ class MemoryCapability(BaseCapability):
                 for m in found
             ]
         )
+
+
+def _message(key: EffectKey) -> UUID:
+    """The message that a call is for; notes belong to its conversation."""
+    if key.message_id is None:
+        raise ActionFailed("notes are of a conversation, and this is none")
+    return key.message_id

@@ -59,11 +59,16 @@ class Extracted:
     refused: tuple[str, ...] = ()
 
 
-async def extracted(model: Model, events: Sequence[Happened], known: Sequence[Belief]) -> Extracted:
-    """Ask the model what these events tell; raises `ModelError`, but not for an answer that does not fit."""
+async def extracted(
+    model: Model, events: Sequence[Happened], known: Sequence[Belief], notes: Sequence[str] = ()
+) -> Extracted:
+    """Ask the model what these events tell, given what is believed and what the employee has in mind.
+
+    Raises `ModelError`, but not for an answer that does not fit.
+    """
     most = MAX_CHARACTERS // len(events)
     told = [mark("event", one.text[:most], number=str(number)) for number, one in enumerate(events, 1)]
-    held = [mark("belief", one.in_words()) for one in known]
+    held = [*(mark("belief", one.in_words()) for one in known), *(mark("note", one) for one in notes)]
     question = ChatMessage(role="user", text="\n".join([*held, *told]))
     request = ModelRequest(system=_SYSTEM, messages=(question,), output=Proposal, max_tokens=2048, deadline=DEADLINE)
     try:

@@ -1,6 +1,6 @@
 """What models cost: each response with its price, and all of those that an attempt was given."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -20,6 +20,17 @@ def metering() -> Iterator[list[ModelResponse]]:
         yield spent
     finally:
         _spent.reset(token)
+
+
+def taken(spent: Sequence[ModelResponse]) -> tuple[str, int, int, int]:
+    """What responses took together: the models' names, tokens in and out, and millionths of a US dollar."""
+    usage = [response.usage for response in spent]
+    return (
+        ", ".join(sorted({response.model for response in spent})),
+        sum(one.input for one in usage),
+        sum(one.output for one in usage),
+        sum(one.cost_micros or 0 for one in usage),
+    )
 
 
 class MeteredModel:

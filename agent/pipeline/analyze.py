@@ -8,6 +8,7 @@ from uuid import UUID
 from agent.identity import Identity
 from agent.memory import Memories
 from agent.mind.beliefs import Beliefs
+from agent.mind.know_how import Procedure
 from agent.models.interface import ChatMessage, Model, ModelRequest
 from agent.pipeline.busy import MAX_DONE, done_in_words
 from agent.pipeline.parts import forks
@@ -18,6 +19,7 @@ from agent.pipeline.transitions import SQL
 from agent.pipeline.units import Place
 from agent.pipeline.warm import MAX_TURN_CHARACTERS, MAX_TURNS, Turns, WarmContext, as_turn
 from agent.prompts import mark
+from agent.working import Note
 from empla.classification import Classification
 from empla.store.connect import Pool, translated
 
@@ -51,7 +53,7 @@ class Analyzer:
         )
 
     async def context_retrieval(self, work: Work, _: UUID) -> Done:
-        """The conversation so far, and the memories and beliefs that fit the message, all bounded."""
+        """The conversation so far, and the memories, beliefs and procedures that fit the message, all bounded."""
         turns = self.warm.turns(work)
         if turns is None:
             asked = await self._open_questions(work)
@@ -68,7 +70,13 @@ class Analyzer:
             {"text": f"{belief.in_words()} (confidence {confidence:.2f})", "kind": "belief", "source": ""}
             for belief, confidence in await self.beliefs.about(text, MAX_BELIEFS)
         ]
-        output = {"turns": list(turns), "memories": memories, "interrupted": await self._interrupted(work)}
+        output = {
+            "turns": list(turns),
+            "memories": memories,
+            "interrupted": await self._interrupted(work),
+            "notes": [_as_noted(note) for note in await self.memories.working.of(work.message.conversation_id)],
+            "procedures": [_as_told(one) for one in await self.memories.procedures.fitting(text)],
+        }
         return Done(Place("analyzing", "classification"), output)
 
     async def _interrupted(self, work: Work) -> list[dict[str, str]]:
@@ -111,6 +119,15 @@ class Analyzer:
         if found.category == "spam" and found.confidence >= 0.9 and anybody:
             return Done(Place("withheld"), found.model_dump(mode="json"), reason="spam", ends=True)
         return Done(Place("working"), found.model_dump(mode="json"), workers=forks(found, text))
+
+
+def _as_told(known: Procedure) -> dict[str, str]:
+    went_well = f"{known.successes} of {known.runs}"
+    return {"procedure_id": str(known.procedure_id), "text": known.in_words(), "went_well": went_well}
+
+
+def _as_noted(note: Note) -> dict[str, str]:
+    return {"note_id": str(note.note_id), "text": note.content, "until": note.expires_at.isoformat(timespec="minutes")}
 
 
 def _answer(work: Work, asked: Sequence[Any]) -> Done | None:

@@ -152,7 +152,9 @@ def opening(work: Work, unit_id: UUID) -> list[ChatMessage]:
         mark("interrupted", f"{one['text']}\n\n{one['done']}", sender=one["sender"])
         for one in context.get("interrupted", ())
     ]
-    told = [*remembered, *before, *_goal(work), message, *filter(None, [own_part(work, unit_id)])]
+    known = [mark("procedure", one["text"], went_well=one["went_well"]) for one in context.get("procedures", ())]
+    noted = [mark("note", one["text"], id=one["note_id"], until=one["until"]) for one in context.get("notes", ())]
+    told = [*remembered, *known, *noted, *before, *_goal(work), message, *filter(None, [own_part(work, unit_id)])]
     return [*conversation_turns(context), ChatMessage(role="user", text="\n".join(told))]
 
 

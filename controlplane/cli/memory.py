@@ -6,6 +6,7 @@ from controlplane.cli.client import connected
 from controlplane.cli.document import as_document
 from controlplane.cli.errors import InvalidInput
 from controlplane.cli.output import age, json_option, print_json, print_table
+from empla.memories import KINDS
 from empla.v1 import control_pb2
 
 
@@ -18,16 +19,17 @@ def memory() -> None:
 @click.argument("employee", metavar="NAME")
 @click.argument("query", default="", metavar="[WORDS]")
 @click.option("-n", "--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="How many.")
+@click.option("--kind", type=click.Choice(KINDS), help="Only of this kind; procedural is how to do things.")
 @json_option
-def search(employee: str, query: str, limit: int, as_json: bool) -> None:
+def search(employee: str, query: str, limit: int, kind: str | None, as_json: bool) -> None:
     """List memories of the employee NAME that share one of WORDS, the best first; without WORDS the newest."""
-    request = control_pb2.SearchMemoryRequest(employee=employee, query=query, limit=limit)
+    request = control_pb2.SearchMemoryRequest(employee=employee, query=query, limit=limit, kind=kind or "")
     with connected() as control_plane:
         found = control_plane.SearchMemory(request).memories
     if as_json:
         print_json([as_document(item) for item in found])
         return
-    rows = [(item.memory_id, age(item.created_at), item.kind, item.source, item.content) for item in found]
+    rows = [(item.memory_id, age(item.created_at), _kind(item), item.source, item.content) for item in found]
     print_table(("MEMORY", "AGE", "KIND", "SOURCE", "TEXT"), rows, nothing="no memory fits")
 
 
@@ -58,3 +60,10 @@ def forget(employee: str, as_json: bool, **what: str | None) -> None:
     for one in gone:
         click.echo(one)
     click.echo(f"{len(gone)} forgotten" if gone else "nothing to forget")
+
+
+def _kind(memory: control_pb2.Memory) -> str:
+    """The kind of a memory; of a procedure with what became of it."""
+    if memory.kind != "procedural":
+        return memory.kind
+    return f"{memory.kind} ({memory.state}, {memory.successes} of {memory.uses} went well)"

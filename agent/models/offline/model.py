@@ -6,11 +6,14 @@ import re
 from pydantic import BaseModel, ValidationError
 
 from agent.mind.extraction import Proposal
+from agent.mind.generalisation import ProposedFacts
 from agent.mind.planning import PlanProposal
+from agent.mind.wording import ProposedProcedures
 from agent.models.estimate import estimate_request, estimate_text
 from agent.models.interface import ModelRefused, ModelRequest, ModelResponse, TextSink, ToolCall, Usage
 from agent.models.offline.classify import classify
 from agent.models.offline.desk import Desk, Wanted
+from agent.models.offline.learning import learnt, shown
 from agent.models.offline.planning import proposed
 from agent.models.offline.situation import situation
 from agent.models.offline.telling import told
@@ -60,16 +63,17 @@ def _worked(request: ModelRequest) -> str | tuple[ToolCall, ...]:
 
 
 def _filled(output: type[BaseModel], request: ModelRequest) -> str:
-    """A classification, what events tell, what to do for goals; for any other type its emptiest value.
-
-    Rules have nothing else to propose.
-    """
+    """What the rules have to propose, or for any other type its emptiest value."""
     if output is Classification:
         return classify(situation(request).message).model_dump_json()
     if output is Proposal:
         return told(request.messages[-1].text).model_dump_json()
     if output is PlanProposal:
         return proposed(request.messages[-1].text).model_dump_json()
+    if output is ProposedProcedures:
+        return learnt(request.messages[-1].text).model_dump_json()
+    if output is ProposedFacts:
+        return shown(request.messages[-1].text).model_dump_json()
     try:
         return emptiest(output)
     except ValidationError:

@@ -3653,16 +3653,31 @@ class Memory(_message.Message):
     IMPORTANCE_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
+    USES_FIELD_NUMBER: _builtins.int
+    SUCCESSES_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ENDS_AT_FIELD_NUMBER: _builtins.int
     memory_id: _builtins.str
     kind: _builtins.str
     """episodic, semantic, procedural, working"""
     content: _builtins.str
     source: _builtins.str
     importance: _builtins.float
+    """of a procedure, how often it went well"""
     score: _builtins.float
     """of this search"""
+    uses: _builtins.int
+    """how often it was recalled; of a procedure, how often it was done"""
+    successes: _builtins.int
+    """of a procedure, how often that went well"""
+    state: _builtins.str
+    """of a procedure: learnt, promoted (it is told with messages that it fits) or demoted"""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def ends_at(self) -> _timestamp_pb2.Timestamp:
+        """when an episode fades unless it is recalled, and a note expires"""
+
     def __init__(
         self,
         *,
@@ -3673,10 +3688,14 @@ class Memory(_message.Message):
         importance: _builtins.float = ...,
         score: _builtins.float = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
+        uses: _builtins.int = ...,
+        successes: _builtins.int = ...,
+        state: _builtins.str = ...,
+        ends_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "ends_at", b"ends_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "created_at", b"created_at", "importance", b"importance", "kind", b"kind", "memory_id", b"memory_id", "score", b"score", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "created_at", b"created_at", "ends_at", b"ends_at", "importance", b"importance", "kind", b"kind", "memory_id", b"memory_id", "score", b"score", "source", b"source", "state", b"state", "successes", b"successes", "uses", b"uses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3689,21 +3708,25 @@ class SearchMemoryRequest(_message.Message):
     EMPLOYEE_FIELD_NUMBER: _builtins.int
     QUERY_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     employee: _builtins.str
     query: _builtins.str
     """words, one of which is enough; '': the newest"""
     limit: _builtins.int
     """0: 20; at most 200"""
+    kind: _builtins.str
+    """episodic, semantic, procedural or working; '': any"""
     def __init__(
         self,
         *,
         employee: _builtins.str = ...,
         query: _builtins.str = ...,
         limit: _builtins.int = ...,
+        kind: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["employee", b"employee", "limit", b"limit", "query", b"query"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["employee", b"employee", "kind", b"kind", "limit", b"limit", "query", b"query"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -48,7 +48,7 @@ async def context(plane: Plane, message: pb.Message) -> str:
         "SELECT output FROM step_attempts WHERE message_id = $1 AND step = 'context_retrieval' AND outcome = 'succeeded'",
         UUID(message.message_id),
     )
-    return str(output["memories"])
+    return str([memory["text"] for memory in output["memories"]])
 
 
 async def test_what_was_forgotten_is_neither_recalled_nor_in_the_context_of_a_later_message(plane: Plane):
@@ -223,8 +223,9 @@ async def test_much_is_forgotten_in_several_calls(plane: Plane, monkeypatch: pyt
         pb.ForgetRequest(employee="sales-ae", person="  "),
         pb.ForgetRequest(employee="sales-ae", subject="x" * 2001),
         pb.SearchMemoryRequest(employee="sales-ae", limit=201),
+        pb.SearchMemoryRequest(employee="sales-ae", kind="fond"),
     ],
-    ids=["nothing", "blank", "too long", "too many"],
+    ids=["nothing", "blank", "too long", "too many", "no kind"],
 )
 async def test_what_makes_no_sense_is_refused(plane: Plane, request_: pb.ForgetRequest | pb.SearchMemoryRequest):
     employee = await idle(plane)
@@ -234,3 +235,48 @@ async def test_what_makes_no_sense_is_refused(plane: Plane, request_: pb.ForgetR
         await call(request_, timeout=10)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert [memory.memory_id for memory in await found(plane)] == [kept]
+
+
+async def test_how_it_does_things_and_what_it_has_in_mind_are_found_as_well(plane: Plane):
+    employee = await idle(plane)
+    tenant_id = await plane.pool.fetchval("SELECT tenant_id FROM employees LIMIT 1")
+    await add(plane, employee, "Tea is green.")
+    message = await plane.stub.SendMessage(pb.SendMessageRequest(employee="sales-ae", text="hi"), timeout=10)
+    procedure_id, note_id, us = new_id(), new_id(), (tenant_id, UUID(employee.employee_id))
+    await plane.pool.execute(
+        "INSERT INTO procedures (procedure_id, tenant_id, employee_id, trigger, steps, actions, words, runs, successes, "
+        "state, learnt_in) VALUES ($3, $1, $2, 'Making tea', $4, '{a,b}', '{tea}', 5, 4, 'promoted', $5)",
+        *us, procedure_id, [{"action": "boil", "how": "Boil water."}, {"action": "", "how": "Wait."}], [new_id()],
+    )  # fmt: skip
+    await plane.pool.execute(
+        "INSERT INTO working_notes SELECT $1, tenant_id, employee_id, conversation_id, message_id, 'The tea is on.', now(), "
+        "now() + interval '1 hour' FROM inbound_messages WHERE message_id = $2",
+        note_id, UUID(message.message_id),
+    )  # fmt: skip
+    assert {one.kind for one in await found(plane, "tea")} == {"semantic", "procedural", "working"}
+    assert {one.kind for one in await found(plane)} == {"semantic", "procedural", "working"}
+    request = pb.SearchMemoryRequest(employee="sales-ae", query="water", kind="procedural")
+    [known] = (await plane.stub.SearchMemory(request, timeout=10)).memories
+    assert known.content == "Making tea\n1. Boil water. (boil)\n2. Wait."
+    assert (known.memory_id, known.state, known.uses, known.successes) == (str(procedure_id), "promoted", 5, 4)
+    await plane.pool.execute("UPDATE working_notes SET expires_at = now()")
+    assert {one.kind for one in await found(plane)} == {"semantic", "procedural"}
+    assert await forget(plane, memory_id=str(procedure_id)) == [str(procedure_id)]
+
+
+async def test_what_is_done_again_and_again_is_learnt_from_what_was_sent_and_told_the_next_time(plane: Plane):
+    await plane.attached()
+    await said(plane, "Write '- Zorn: open' to deals.md", "thread")
+    for number, name in enumerate(("one", "two", "three")):
+        await said(plane, f"Write a summary of deals.md to {name}.md", f"thread {number}")
+    await plane.stub.RestartEmployee(pb.RestartEmployeeRequest(employee="sales-ae"), timeout=30)
+    await until(plane, "SELECT count(*) FROM procedures", 1)
+    request = pb.SearchMemoryRequest(employee="sales-ae", kind="procedural")
+    [known] = (await plane.stub.SearchMemory(request, timeout=10)).memories
+    assert (known.state, known.uses, known.successes) == ("promoted", 3, 3)
+    asked = await said(plane, "Write a summary of deals.md to four.md", "thread 4")
+    told = await plane.pool.fetchval(
+        "SELECT output -> 'procedures' FROM step_attempts WHERE message_id = $1 AND step = 'context_retrieval'",
+        UUID(asked.message_id),
+    )
+    assert [one["procedure_id"] for one in told] == [known.memory_id]

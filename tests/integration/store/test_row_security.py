@@ -108,6 +108,20 @@ async def _fill(pool: Pool, tenant_id: UUID, employee_id: UUID, channel_id: UUID
         *me,
         ids["memory"],
     )
+    await pool.execute("INSERT INTO memory_evidence VALUES ($3, 'message:x', $1, $2)", *me, ids["memory"])
+    await pool.execute(
+        "INSERT INTO procedures (procedure_id, tenant_id, employee_id, trigger, steps, actions, words, state, learnt_in) "
+        "VALUES ($3, $1, $2, 'x', '[]', '{}', '{}', 'learnt', '{}')",
+        *me, new_id(),
+    )  # fmt: skip
+    await pool.execute(
+        "INSERT INTO procedure_runs VALUES ($3, $4, 1, $1, $2, 'x', '{}', '{}', true, now())",
+        *me, ids["worker"], ids["message"],
+    )  # fmt: skip
+    await pool.execute(
+        "INSERT INTO working_notes VALUES ($3, $1, $2, $4, $5, 'x', now(), now() + interval '1 day')",
+        *me, new_id(), ids["conversation"], ids["message"],
+    )  # fmt: skip
 
 
 @pytest.fixture

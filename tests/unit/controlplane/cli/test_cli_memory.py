@@ -23,6 +23,15 @@ def test_search_lists_what_is_remembered(peer: Any, empla: Fixture) -> None:
     assert json.loads(empla("memory", "search", "ada", "--json").stdout)[0]["memory_id"] == "m1"
 
 
+def test_search_tells_how_a_procedure_goes(peer: Any, empla: Fixture) -> None:
+    known = control_pb2.Memory(memory_id="p1", kind="procedural", content="Tea", state="promoted", uses=5, successes=4)
+    known.created_at.GetCurrentTime()
+    peer.answers["SearchMemory"] = control_pb2.SearchMemoryResponse(memories=[known])
+    result = empla("memory", "search", "ada", "--kind", "procedural")
+    assert "procedural (promoted, 4 of 5 went well)" in result.stdout
+    assert peer.last.request.kind == "procedural"
+
+
 @pytest.mark.parametrize(
     ("option", "field"),
     [("--id", "memory_id"), ("--person", "person"), ("--conversation", "conversation"), ("--subject", "subject")],
