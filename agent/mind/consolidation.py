@@ -74,8 +74,8 @@ class Consolidation:
             self._looks = max(0, self._looks - 1)
             await self._learn(model)
         if model is not None and self._unread and self.idle() and self._generalising.due(GENERALISE_SECONDS):
-            self._unread = False
             await self._generalise(model)
+            self._unread = self._facts.away
 
     async def _fade(self) -> None:
         with translated():

@@ -45,9 +45,11 @@ class Facts:
 
     def __init__(self, pool: Pool, identity: Identity) -> None:
         self._pool, self._identity = pool, identity
+        self.away = False
 
     async def look(self, model: Model) -> Look | None:
-        """Read the new episodes; None when there are too few, or while the model is away."""
+        """Read the new episodes; None when there are too few, or while the model is `away`."""
+        self.away = False
         with translated():
             rows = await self._pool.fetch(SQL.new_episodes, self._identity.employee_id, MAX_READ)
             if len(rows) < MIN_NEW:
@@ -58,6 +60,7 @@ class Facts:
             found = await generalised(model, episodes, [row["content"] for row in known])
         except ModelError as error:
             if error.retryable:
+                self.away = True
                 return None
             found = Generalised(refused=(f"{type(error).__name__}: {error}"[:500],))
         return Look(rows[0]["created_at"], episodes, found)

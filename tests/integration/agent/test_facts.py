@@ -56,7 +56,9 @@ async def test_what_several_episodes_show_is_a_fact_that_names_them(office: Offi
         await happened(memories, *EURO[:2])
         await mind.tend(Nobody())  # too little has happened
         await happened(memories, EURO[2], start=3)
+        mind.happened()
         await mind.tend(model)
+        mind.happened()
         await mind.tend(Nobody())  # nothing new
         [fact] = [one for one in await memories.recall("euros", deadline=0) if one.kind == "semantic"]
     assert len(model.requests) == 1
