@@ -16,7 +16,7 @@ from agent.capabilities.policy import Risky
 from agent.errors import ApprovalNeeded, CapabilityError, StepFailed, Superseded
 from agent.identity import Identity
 from agent.models.interface import ChatMessage, Model, ModelRequest, ModelResponse, ToolCall, ToolResult
-from agent.pipeline.analyze import NO_CONTEXT, conversation_turns
+from agent.pipeline.analyze import NO_CONTEXT, conversation_turns, remembered
 from agent.pipeline.asking import ASK_SENDER, MAX_QUESTION_CHARACTERS, Asked, Waits, answered, question_of, refused
 from agent.pipeline.background import (
     GONE_ON,
@@ -151,13 +151,13 @@ def opening(work: Work, unit_id: UUID) -> list[ChatMessage]:
     Everything from outside is marked as data.
     """
     context = work.outputs.get((work.message.message_id, "context_retrieval"), NO_CONTEXT)
-    remembered = [mark("memory", m["text"], source=m["source"] or m["kind"]) for m in context["memories"]]
+    memories = [mark("memory", m["text"], source=m["source"] or m["kind"]) for m in remembered(work)]
     message = mark("message", work.output("security_filter")["text"], sender=work.message.sender)
     before = [
         mark("interrupted", f"{one['text']}\n\n{one['done']}", sender=one["sender"])
         for one in context.get("interrupted", ())
     ]
-    told = [*remembered, *before, *_goal(work), message, *filter(None, [own_part(work, unit_id)])]
+    told = [*memories, *before, *_goal(work), message, *filter(None, [own_part(work, unit_id)])]
     return [*conversation_turns(context), ChatMessage(role="user", text="\n".join(told))]
 
 
