@@ -1,16 +1,16 @@
-"""Memories found by what they mean: their vectors, made in the background, and the search through them."""
+"""Memories found by what they mean: their vectors, made in the background, and those of questions."""
 
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID
 
 from agent.errors import EmbeddingUnavailable, NoEmbeddingModel, Superseded
 from agent.identity import Identity
 from empla import telemetry
 from empla.store.connect import Pool, load_queries, translated
-from empla.store.errors import StoreUnavailable
 from empla.v1 import gateway_pb2 as pb
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,15 @@ MAX_EMBEDDED = 2000
 """Characters of a memory: more than the local model reads, and never over what the gateway takes."""
 MAX_ASKED = 500
 """Characters of a question: the time that a vector takes grows with its text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question's vector as pgvector reads it, the model that made it, and how near any two texts are for that model."""
+
+    vector: str
+    model: str
+    unrelated: float
 
 
 class Embedder(Protocol):
@@ -77,34 +86,39 @@ class Meaning:
                 self._scan = True
         return more
 
-    async def near(self, query: str, limit: int, deadline: float) -> list[Any]:
-        """At most `limit` rows of memories whose meaning is near the question's, the best first.
+    @property
+    def may_help(self) -> bool:
+        """Whether there are vectors to compare with, as far as is known."""
+        return self._any or not self._known.is_set()
 
-        None when they cannot be had within `deadline` seconds; the log and the span then say why.
+    async def asked(self, query: str, deadline: float) -> Asked | None:
+        """What a question means; None when it cannot be had within `deadline` seconds: the log and the span then say why.
+
+        None without a word when there is nothing to compare it with.
         """
-        if self._known.is_set() and not self._any:
-            return []
+        if not self.may_help:
+            return None
         try:
             async with asyncio.timeout(deadline):
                 await self._known.wait()
-                return await self._search(query, limit, deadline) if self._any else []
+                return await self._asked(query, deadline) if self._any else None
         except TimeoutError:
             why = f"not within {deadline:g} s"
-        except (EmbeddingUnavailable, StoreUnavailable) as error:
+        except EmbeddingUnavailable as error:
             why = str(error)
+        self.missed(why)
+        return None
+
+    def missed(self, why: str) -> None:
+        """Say that a question is not looked up by its meaning, though it might be."""
         log.warning("a question is looked up by its words only: %s", why)
         telemetry.annotate(recall_by_words_only=why)
-        return []
 
-    async def _search(self, query: str, limit: int, deadline: float) -> list[Any]:
+    async def _asked(self, query: str, deadline: float) -> Asked:
         answer = await self._embedder.embed([query[:MAX_ASKED]], query=True, deadline=deadline)
         if answer.model != self._model:
             self.look_again()
-        vector, unrelated = _text(answer.vectors[0]), answer.unrelated
-        with translated():
-            return await self._pool.fetch(
-                SQL.recall_by_meaning, self._identity.employee_id, vector, answer.model, unrelated, limit
-            )
+        return Asked(_text(answer.vectors[0]), answer.model, answer.unrelated)
 
     async def _make(self) -> bool:
         if self._scan:

@@ -23,19 +23,3 @@ WITH fence AS MATERIALIZED (
   RETURNING memory_id
 )
 SELECT (SELECT count(*) FROM kept) AS kept FROM fence;
-
--- name: recall_by_meaning
--- Of the memories nearest to a question those that have to do with it ($4: how near any two texts are), scored by how near, how
--- recent and how important they are, facts before episodes. The question is read once: a cast in place would be done for each row.
-WITH asked AS MATERIALIZED (SELECT $2::text::vector AS question)
-SELECT memory_id, kind, content, source, created_at,
-  (similarity - $4) / (1 - $4) * (0.5 + 0.5 * exp(-extract(epoch FROM now() - created_at) / (90 * 86400)))
-    * (0.5 + importance) * CASE kind WHEN 'episodic' THEN 0.5 ELSE 1 END AS score
-FROM (
-  SELECT memory_id, 1 - distance AS similarity FROM (
-    SELECT memory_id, embedding <=> (SELECT question FROM asked) AS distance
-    FROM memory_vectors WHERE employee_id = $1 AND model = $3 ORDER BY distance LIMIT 4 * $5
-  ) nearest
-) near JOIN memories USING (memory_id)
-WHERE similarity > $4
-ORDER BY score DESC, created_at DESC LIMIT $5;

@@ -1,8 +1,8 @@
 """What the employee remembers, and finds again by the words of a question and by what it means."""
 
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,10 +10,11 @@ from uuid import UUID
 
 from agent.errors import Superseded
 from agent.identity import Identity
-from agent.meaning import Embedder, Meaning
+from agent.meaning import Asked, Embedder, Meaning
 from agent.mind.procedures import Procedures
 from agent.working import Working
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
+from empla.store.errors import StoreUnavailable
 from empla.store.ids import new_id
 
 SQL = load_queries("agent", "memory.sql")
@@ -23,8 +24,8 @@ MAX_CHARACTERS = MAX_CONTENT
 """Of all that is recalled at once, which is about 5,000 tokens."""
 REINFORCE_AT, REINFORCE_SECONDS = 64, 60.0
 """Recalled memories that are counted together, and how long they wait at most for the next cycle that does it."""
-FUSION = 60
-"""The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""
+ALL_WORDS = 0.999
+"""The share of a question's words that a memory has which has them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,14 @@ class Memory:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What words find, and whether it is `enough`: whether what they mean could add nothing."""
+
+    memories: tuple[Memory, ...]
+    enough: bool
+
+
 class Memories:
     """The memories of one employee: `procedures` is how it does things, `working` what it has in mind now."""
 
@@ -46,6 +55,7 @@ class Memories:
         self.meaning = Meaning(pool, identity, embedder)
         self.procedures = Procedures(pool, identity)
         self.working = Working(pool, identity)
+        self._many = False
         self._recalled: Counter[UUID] = Counter()
         self._reinforced_at = time.monotonic()
 
@@ -107,17 +117,67 @@ class Memories:
     async def recall(self, query: str, limit: int = 8, *, deadline: float, meaning: bool = False) -> list[Memory]:
         """At most `limit` memories that fit `query`, the best first, and no more than fit into 20,000 characters.
 
-        Its words are looked up; where they find too few, or `meaning` is asked for, so is its meaning, if that takes no
-        longer than `deadline` seconds.
+        Its words are looked up; where these find too little, or `meaning` is asked for, so is what it means, if a
+        vector of it can be had within `deadline` seconds.
         """
+        found = await self.recall_by_words(query, limit)
+        if found.enough and not meaning:
+            return list(found.memories)
+        better = await self.recall_by_meaning(query, limit, deadline=deadline)
+        return list(found.memories) if better is None else better
+
+    async def recall_by_words(self, query: str, limit: int) -> Found:
+        """What is found without a look at what the query means, which takes a few milliseconds.
+
+        It is enough where all there is fits, where `limit` memories have all words of the query, or nothing has a vector.
+        """
+        if found := await self._everything(limit):
+            return found
+        rows = await self._rows(query, limit, None)
+        memories = tuple(_fitting(map(_memory, rows)))
+        covered = sum(row["coverage"] > ALL_WORDS for row in rows)
+        found = Found(memories, covered >= limit or not self.meaning.may_help)
+        if found.enough:
+            self._count(memories)
+        return found
+
+    async def recall_by_meaning(self, query: str, limit: int, *, deadline: float) -> list[Memory] | None:
+        """What words and meaning find together; None when it cannot be had: the log and the span then say why.
+
+        The vector of the query is waited for `deadline` seconds at most.
+        """
+        asked = await self.meaning.asked(query, deadline)
+        if asked is None:
+            return None
+        try:
+            memories = list(_fitting(map(_memory, await self._rows(query, limit, asked))))
+        except StoreUnavailable as error:
+            self.meaning.missed(str(error))
+            return None
+        self._count(memories)
+        return memories
+
+    async def _everything(self, limit: int) -> Found | None:
+        """All memories, where these are few: whatever is asked, none of them is missing."""
+        if self._many:
+            return None
         with translated():
-            found = await self._pool.fetch(SQL.recall, self._identity.employee_id, query[:MAX_QUERY], limit)
-        if (meaning or len(found) < limit) and (near := await self.meaning.near(query, limit, deadline)):
-            found = _fused(found, near)[:limit]
-        memories = list(_fitting(map(_memory, found)))
+            rows = await self._pool.fetch(SQL.newest, self._identity.employee_id, limit + 1)
+        self._many = len(rows) > limit
+        memories = tuple(_fitting(map(_memory, rows)))
+        if self._many or len(memories) < len(rows):
+            return None
+        self._count(memories)
+        return Found(memories, enough=True)
+
+    async def _rows(self, query: str, limit: int, asked: Asked | None) -> list[Any]:
+        means = (asked.vector, asked.model, asked.unrelated) if asked else (None, "", 0.0)
+        with translated():
+            return await self._pool.fetch(SQL.recall, self._identity.employee_id, query[:MAX_QUERY], *means, limit)
+
+    def _count(self, memories: Iterable[Memory]) -> None:
         if len(self._recalled) < REINFORCE_AT:
             self._recalled.update(memory.memory_id for memory in memories)
-        return memories
 
     async def tend(self) -> bool:
         """Do what memories need and no reply waits for; whether there is more. Raises `Superseded`, `StoreUnavailable`."""
@@ -140,17 +200,6 @@ class Memories:
 
 def _memory(row: Any) -> Memory:
     return Memory(row["memory_id"], row["kind"], row["content"], row["source"], row["created_at"])
-
-
-def _fused(*rankings: Sequence[Any]) -> list[Any]:
-    """One ranking of several whose scores cannot be compared."""
-    rows: dict[UUID, Any] = {}
-    scores: defaultdict[UUID, float] = defaultdict(float)
-    for ranking in rankings:
-        for place, row in enumerate(ranking, 1):
-            rows[row["memory_id"]] = row
-            scores[row["memory_id"]] += 1 / (FUSION + place)
-    return sorted(rows.values(), key=lambda row: -scores[row["memory_id"]])
 
 
 def _fitting(memories: Iterable[Memory]) -> Iterable[Memory]:

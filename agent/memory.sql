@@ -20,13 +20,36 @@ WITH fence AS MATERIALIZED (
 )
 SELECT employee_id FROM fence;
 
+-- name: newest
+-- The newest memories.
+SELECT memory_id, kind, content, source, created_at FROM memories WHERE employee_id = $1 ORDER BY created_at DESC LIMIT $2;
+
 -- name: recall
--- Memories that share a word with the query, facts before episodes, the best first.
-SELECT memory_id, kind, content, source, importance, created_at,
-  ts_rank(words, q) * (0.5 + importance) * CASE kind WHEN 'episodic' THEN 0.5 ELSE 1 END AS score
-FROM memories, (SELECT replace(plainto_tsquery('english', $2)::text, '&', '|')::tsquery AS q) wanted
-WHERE employee_id = $1 AND words @@ q
-ORDER BY score DESC, created_at DESC LIMIT $3;
+-- Memories that share words with the query or, where there is a vector of it ($3, of model $4), mean something near to it ($5: how
+-- near any two texts are); scored by how much of both, how recent and how important they are, facts before episodes. Of the vectors
+-- all signs are compared, then those 512 in full whose signs fit best. The vector is read once: a cast in place would be done
+-- for each row. What was found is looked up row by row, for which a limit stands: how many rows that is the planner cannot know.
+WITH asked AS MATERIALIZED (
+  SELECT $3::text::vector AS question, binary_quantize($3::text::vector)::bit(384) AS signs
+), near AS MATERIALIZED (
+  SELECT memory_id FROM (
+    SELECT memory_id FROM memory_vectors WHERE employee_id = $1 AND model = $4 AND $3::text IS NOT NULL
+    ORDER BY signs <~> (SELECT signs FROM asked) LIMIT 512
+  ) alike, LATERAL (SELECT embedding FROM memory_vectors v WHERE v.memory_id = alike.memory_id LIMIT 1) v
+  ORDER BY embedding <=> (SELECT question FROM asked) LIMIT 64
+), found AS (
+  SELECT w.memory_id, coverage, coalesce(1 - (embedding <=> (SELECT question FROM asked)), 0) AS similarity
+  FROM own_memories_by_words($2, ARRAY(SELECT memory_id FROM near), 64) w LEFT JOIN LATERAL (
+    SELECT embedding FROM memory_vectors v WHERE v.memory_id = w.memory_id AND v.model = $4 LIMIT 1
+  ) v ON true
+)
+SELECT m.memory_id, kind, content, source, created_at, coverage,
+  (coverage + 2 * greatest(0, similarity - $5) / (1 - $5))
+    * (0.8 + 0.2 * exp(-extract(epoch FROM now() - created_at) / (90 * 86400)))
+    * (0.5 + importance) * CASE kind WHEN 'episodic' THEN 0.5 ELSE 1 END AS score
+FROM found, LATERAL (SELECT * FROM memories WHERE memory_id = found.memory_id LIMIT 1) m
+WHERE coverage > 0 OR similarity > $5
+ORDER BY score DESC, created_at DESC LIMIT $6;
 
 -- name: reinforce
 -- Counts that memories were recalled; fenced. No row when a newer launch owns the employee.

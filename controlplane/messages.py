@@ -233,6 +233,7 @@ def _traced(
     found = next((a for a in reversed(message.attempts) if a.step == "classification" and a.HasField("output")), None)
     if found is not None and room.takes(found.output.ByteSize()):
         message.classification.CopyFrom(found.output.struct_value)
+        message.classification.fields.pop("memories", None)  # what was remembered meanwhile is no part of it
     return message
 
 

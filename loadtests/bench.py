@@ -10,6 +10,7 @@ from loadtests import (
     containers,
     fairness,
     growth,
+    recall,
     report,
     sidecars,
     transitions,
@@ -26,6 +27,7 @@ ROWS = (
     "webhook-growth",
     "slow-model",
     "fairness",
+    "recall",
     "workstation",
     "browser",
     "sidecars",
@@ -64,6 +66,8 @@ def _measure(row: str, facts: dict[str, Any], *, quick: bool) -> list[Figure]:
             return webhook_growth.measure(webhook_growth.QUICK if quick else webhook_growth.FULL)
         case "fairness":
             return fairness.measure(fairness.QUICK if quick else fairness.FULL)
+        case "recall":
+            return asyncio.run(recall.measure(recall.QUICK if quick else recall.FULL))
         case "workstation":
             return asyncio.run(workstation.measure(workstation.QUICK if quick else workstation.FULL))
         case "browser":

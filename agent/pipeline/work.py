@@ -13,7 +13,7 @@ from agent.capabilities.base import CapabilityRegistry, EffectKey
 from agent.errors import StepFailed
 from agent.identity import Identity
 from agent.models.interface import ChatMessage, Model, ModelResponse, ToolCall, ToolResult
-from agent.pipeline.analyze import NO_CONTEXT, conversation_turns
+from agent.pipeline.analyze import NO_CONTEXT, conversation_turns, remembered
 from agent.pipeline.asking import ASK_SENDER, MAX_QUESTION_CHARACTERS, Asked, Waits, answered, question_of
 from agent.pipeline.background import (
     GONE_ON,
@@ -146,7 +146,7 @@ def opening(work: Work, unit_id: UUID) -> list[ChatMessage]:
     Everything from outside is marked as data.
     """
     context = work.outputs.get((work.message.message_id, "context_retrieval"), NO_CONTEXT)
-    remembered = [mark("memory", m["text"], source=m["source"] or m["kind"]) for m in context["memories"]]
+    memories = [mark("memory", m["text"], source=m["source"] or m["kind"]) for m in remembered(work)]
     message = mark("message", work.output("security_filter")["text"], sender=work.message.sender)
     before = [
         mark("interrupted", f"{one['text']}\n\n{one['done']}", sender=one["sender"])
@@ -154,7 +154,7 @@ def opening(work: Work, unit_id: UUID) -> list[ChatMessage]:
     ]
     known = [mark("procedure", one["text"], went_well=one["went_well"]) for one in context.get("procedures", ())]
     noted = [mark("note", one["text"], id=one["note_id"], until=one["until"]) for one in context.get("notes", ())]
-    told = [*remembered, *known, *noted, *before, *_goal(work), message, *filter(None, [own_part(work, unit_id)])]
+    told = [*memories, *known, *noted, *before, *_goal(work), message, *filter(None, [own_part(work, unit_id)])]
     return [*conversation_turns(context), ChatMessage(role="user", text="\n".join(told))]
 
 

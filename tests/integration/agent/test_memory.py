@@ -61,13 +61,22 @@ async def until_embedded(office: Office, count: int) -> None:
 async def test_what_no_word_finds_its_meaning_does(memories: Memories):
     await told(memories, PARIS, PEANUTS)
     assert await memories.tend() is False
-    assert (await texts(memories, SNACKS))[0] == PEANUTS
+    assert await texts(memories, SNACKS, limit=1) == [PEANUTS]
+
+
+async def test_few_memories_are_all_recalled_and_nothing_is_asked(memories: Memories, embedder: RealEmbedder):
+    await told(memories, PARIS, PEANUTS)
+    await memories.tend()
+    assert set(await texts(memories, SNACKS)) == {PARIS, PEANUTS}
+    assert embedder.questions == []
 
 
 async def test_a_conversation_gets_a_fact_of_three_conversations_ago_in_other_words(
     office: Office, embedder: RealEmbedder, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(analyze, "RECALL_SECONDS", PATIENT)
+    monkeypatch.setattr(analyze, "MEANING_SECONDS", PATIENT)
+    monkeypatch.setattr(analyze, "MAX_MEMORIES", 2)
     model = ScriptedModel()
     async with office.employee(model, embedder=embedder) as gateway:
         for number, text in enumerate((PEANUTS, PARIS, "What is 17 * 3?"), 1):
@@ -77,13 +86,34 @@ async def test_a_conversation_gets_a_fact_of_three_conversations_ago_in_other_wo
     assert "peanuts" in model.requests[-1].messages[-1].text
 
 
+async def test_a_question_whose_meaning_cannot_be_had_is_answered_all_the_same(
+    office: Office, embedder: RealEmbedder, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(analyze, "RECALL_SECONDS", 0.01)
+    monkeypatch.setattr(analyze, "MAX_MEMORIES", 1)
+    model = ScriptedModel()
+    async with office.employee(model, embedder=embedder) as gateway:
+        for number, text in enumerate((PEANUTS, PARIS), 1):
+            await answered(office, gateway, text, conversation=f"thread {number}")
+            await until_embedded(office, number)
+        embedder.stuck = True
+        await answered(office, gateway, "Any peanuts or snacks left?", conversation="thread 3")
+    assert "peanuts" in model.requests[-1].messages[-1].text
+
+
 async def test_words_that_find_enough_ask_for_no_meaning(memories: Memories, embedder: RealEmbedder):
-    await told(memories, PEANUTS, "Peanuts are sold out.")
+    await told(memories, PEANUTS, "Peanuts are sold out.", PARIS)
     await memories.tend()
-    assert len(await texts(memories, "peanuts", limit=2)) == 2
+    assert len(await texts(memories, "peanuts 4711x", limit=2)) == 2
     assert embedder.questions == []
     await texts(memories, "peanuts", limit=2, meaning=True)
     assert embedder.questions == ["peanuts"]
+
+
+async def test_some_of_the_words_are_not_enough(memories: Memories, embedder: RealEmbedder):
+    await told(memories, "Bo likes tea.", "Bo sits upstairs.", "Bo plays chess.", PEANUTS)
+    await memories.tend()
+    assert (await texts(memories, "Which snacks are dangerous for Bo?", limit=3))[0] == PEANUTS
 
 
 async def test_without_vectors_nothing_is_asked(memories: Memories, embedder: RealEmbedder):
@@ -96,10 +126,10 @@ async def test_a_question_right_after_the_start_waits_for_the_vectors_that_there
     office: Office, embedder: RealEmbedder
 ):
     async with memories_of(office, embedder) as before:
-        await told(before, PEANUTS)
+        await told(before, PEANUTS, PARIS)
         await before.tend()
     async with memories_of(office, embedder) as memories:
-        asked = asyncio.create_task(texts(memories, SNACKS))
+        asked = asyncio.create_task(texts(memories, SNACKS, limit=1))
         await asyncio.sleep(0.05)
         await memories.tend()
         assert await asked == [PEANUTS]
@@ -109,11 +139,12 @@ async def test_a_question_right_after_the_start_waits_for_the_vectors_that_there
 async def test_a_model_that_does_not_answer_leaves_what_the_words_find_and_says_so(
     memories: Memories, embedder: RealEmbedder, caplog: pytest.LogCaptureFixture, trouble: str
 ):
-    await told(memories, PEANUTS)
+    await told(memories, PEANUTS, PARIS)
     await memories.tend()
     setattr(embedder, trouble, True)
+    patience = 0.2 if trouble == "stuck" else PATIENT
     with caplog.at_level(logging.WARNING, "agent.meaning"):
-        assert await texts(memories, "any peanuts left?", deadline=0.2 if trouble == "stuck" else PATIENT) == [PEANUTS]
+        assert await texts(memories, "any peanuts left?", limit=1, deadline=patience) == [PEANUTS]
     assert "by its words only" in caplog.text
 
 
@@ -123,11 +154,11 @@ async def test_what_could_not_be_embedded_is_embedded_later(memories: Memories, 
     embedder.broken = True
     await told(memories, PEANUTS)
     assert await memories.tend() is False
-    assert SNACKS not in await texts(memories, SNACKS)
+    assert await texts(memories, SNACKS, limit=1) == []
     embedder.broken = False
     await memories.tend()
     assert embedder.kept == [PARIS, PEANUTS]
-    assert PEANUTS in await texts(memories, SNACKS)
+    assert await texts(memories, SNACKS, limit=1) == [PEANUTS]
 
 
 async def test_many_are_embedded_in_turns_each_once(
@@ -161,13 +192,13 @@ async def test_another_model_makes_its_own_vectors(office: Office, memories: Mem
 async def test_when_there_is_no_model_any_more_none_is_asked(
     memories: Memories, embedder: RealEmbedder, caplog: pytest.LogCaptureFixture
 ):
-    await told(memories, PEANUTS)
+    await told(memories, PEANUTS, PARIS)
     await memories.tend()
     embedder.gone = True
     memories.meaning.look_again()
     with caplog.at_level(logging.INFO, "agent.meaning"):
         await memories.tend()
-        assert await texts(memories, SNACKS) == []
+        assert await texts(memories, SNACKS, limit=1) == []
     assert [record.getMessage() for record in caplog.records if record.name == "agent.meaning"] == [
         "memories are found by their words only: there is no model"
     ]
@@ -214,8 +245,9 @@ async def test_facts_that_are_important_and_recent_come_first(office: Office, me
     await memories.remember(same, kind="semantic", source="old", importance=0.9)
     await office.pool.execute("UPDATE memories SET created_at = now() - interval '2 years' WHERE source = 'old'")
     await memories.tend()
-    found = await memories.recall(SNACKS, deadline=PATIENT)
-    assert [memory.source for memory in found] == ["b", "old", "a", "c"]
+    for query in (SNACKS, "nuts"):
+        found = await memories.recall(query, 3, deadline=PATIENT, meaning=True)
+        assert [memory.source for memory in found] == ["b", "old", "a"]
 
 
 async def test_what_is_recalled_fits_into_its_budget(memories: Memories):

