@@ -59,9 +59,7 @@ class Account:
                 for name in self.days[0].memory
             ),
             _flat("database for 1,000 messages", "MB", _stored(first), _stored(last)),
-            _flat(
-                "message p50 by the machine's pace", "", *(_elapsed(month) / _pace(month) for month in (first, last))
-            ),
+            _flat("message by the machine's pace, p50", "", _paced(first), _paced(last)),
             Figure("message p50", _elapsed(last), "ms", peer="first month", peer_value=_elapsed(first)),
             Figure("the machine's pace", _pace(last), "ms", peer="first month", peer_value=_pace(first)),
         ]
