@@ -22,7 +22,7 @@ NOTIFY empla_schedules;
 
 -- name: runs
 -- Every run of every schedule, as it was noted.
-SELECT e.name AS employee, s.instruction, r.due_at, r.state, r.reason, o.body AS answer
+SELECT e.name AS employee, s.instruction, s.of_profile, r.due_at, r.state, r.reason, o.body AS answer
 FROM schedule_runs r JOIN schedules s USING (schedule_id) JOIN employees e ON e.employee_id = r.employee_id
 LEFT JOIN outbox o ON o.message_id = r.message_id AND o.state = 'sent' ORDER BY r.due_at;
 
