@@ -62,6 +62,11 @@ SELECT uuidv7(), tenant_id, employee_id, $2, 'achieve', $3, $4::text, CASE WHEN 
   CASE WHEN $4 IS NOT NULL THEN 0 END, $5, 'operator'
 FROM employees WHERE name = $1;
 
+-- name: told_how
+-- With how many messages an employee was told how such work is done.
+SELECT count(*) FROM step_attempts a JOIN employees e USING (employee_id)
+WHERE e.name = $1 AND a.step = 'context_retrieval' AND jsonb_array_length(a.output -> 'procedures') > 0;
+
 -- name: goals
 -- How far the goals of an employee are, and how the plans for each ended.
 SELECT g.text, g.state, g.progress, g.reason, g.ended_at,

@@ -11,6 +11,7 @@ from typing import Any
 from empla.v1 import control_pb2 as pb
 from loadtests.quarter.account import Account, Day
 from loadtests.quarter.checks import check_answers, check_faded, check_runs
+from loadtests.quarter.chores import Chore
 from loadtests.quarter.clock import Clock
 from loadtests.quarter.database import SQL, Database
 from loadtests.quarter.goals import SUBJECT, Goals, goals_of
@@ -40,7 +41,7 @@ class Simulation:
     ) -> None:
         self.system, self.clock, self.database, self._chance = system, clock, database, chance
         self.staff, self.account = staff(employees), Account()
-        self._words = Words(chance)
+        self._words, self._chore = Words(chance), Chore(self.staff[1])
 
     def run(self, days: int, told: Callable[[int], object] = lambda _: None) -> Account:
         """Live through so many days; `told` is called with the number of each, from 1, when it is over."""
@@ -61,6 +62,7 @@ class Simulation:
         check_answers(self.account, self.database)
         check_runs(self.account, self.database, asked, self.clock.now)
         check_faded(self.account, self.database, self.staff, self.clock.now)
+        self._chore.check(self.account, self.database, self.system)
         for goal in goals:
             goal.check(self.account, self.database, self.system, self.clock.now)
         return self.account
@@ -95,6 +97,7 @@ class Simulation:
         self.until(midnight + timedelta(hours=14, minutes=5))
         for one in self.staff:
             self._ask(one)
+        self._send(self._chore.one, self._chore.next_said(), sender=PEOPLE[-1])
         self.until(midnight + timedelta(hours=20, minutes=35))
         week = number // 7
         match midnight.weekday():
@@ -156,6 +159,8 @@ class Simulation:
             self.system.call("RestartEmployee", pb.RestartEmployeeRequest(employee=one.name, drain_seconds=5))
         self.system.attached(one.name, after=before.epoch)
         self.account.expect("employees restarted")
+        if one is self._chore.one:
+            self._chore.started_again()
 
     def _restart_control_plane(self) -> None:
         """While something is in work; then once more, for two hours in which a schedule may be missed."""

@@ -19,6 +19,8 @@ HAPPENS = {
     "facts recalled",
     "goals",
     "messages",
+    "procedures learnt",
+    "procedures told",
     "schedule runs",
 }
 
