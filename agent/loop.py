@@ -19,7 +19,7 @@ from agent.mind.extraction import Extracted, Happened, extracted
 from agent.mind.goals import Goal, GoalState
 from agent.mind.importance import importances
 from agent.mind.planning import Plan, planned
-from agent.mind.revision import Change, Revised
+from agent.mind.revision import Change, Revised, shifts
 from agent.models.interface import Model, ModelError
 from agent.models.metered import metering, taken
 from agent.moments import PerceptionEnded, PerceptionStarted, PlanningEnded, PlanningStarted, cycling, tell, tell_health
@@ -124,13 +124,14 @@ class ProactiveLoop:
             self._woken.clear()
             pause = self.times.cycle
             try:
-                async with asyncio.timeout(self.times.max_cycle):
-                    try:
+                try:
+                    async with asyncio.timeout(self.times.max_cycle):
                         if await cycling(self.cycle()) != "nothing_to_do":
                             self.consolidation.happened()
-                    except ModelError:
-                        await self._memories.tend()  # which needs no such model; there is a pause before the next
-                        raise
+                except ModelError:
+                    await self._memories.tend()  # which needs no such model; there is a pause before the next
+                    raise
+                async with asyncio.timeout(self.times.max_cycle):
                     if await self._memories.tend():
                         self.wake()
                     await self.consolidation.tend(self.model)
@@ -160,10 +161,12 @@ class ProactiveLoop:
             return "nothing_to_do"
         cycle_id = await self._begin()
         event_ids = [event.event_id for event in seen.events]
+        dealt_with: list[int] = []
         try:
             await self._keep(SQL.end_perceive, cycle_id, event_ids)
             self.phase = "think"
             thought = await self._think(cycle_id, seen)
+            dealt_with = event_ids  # what was read is not read again, whatever becomes of the plan
             self.phase = "plan"
             decided = await self._plan(cycle_id)
             self.phase = "act"
@@ -178,7 +181,8 @@ class ProactiveLoop:
             # The next cycle closes what stays open. A cancellation must not turn into another error.
             quiet = (StoreUnavailable,) if isinstance(error, Exception) else (StoreUnavailable, Superseded)
             with suppress(*quiet):
-                await self._keep(SQL.fail_cycle, cycle_id, f"{type(error).__name__}: {error}"[:1000])
+                why = f"{type(error).__name__}: {error}"[:1000]
+                await self._keep(SQL.fail_cycle, cycle_id, why, dealt_with if isinstance(error, ModelError) else [])
             raise
         return outcome
 
@@ -225,6 +229,7 @@ class ProactiveLoop:
                 async with self._pool.acquire() as connection, connection.transaction():
                     episodes = _episodes(await self._still_there(connection, seen.events))
                     told = {source for _, source in episodes}
+                    before = await self._beliefs.after(connection, ())
                     wanted = await self._beliefs.revisions(
                         connection, [one for one in found.seen if one.source in told]
                     )
@@ -232,7 +237,7 @@ class ProactiveLoop:
                     for one in changes:
                         await self._follow(connection, one)
                     believed = await self._beliefs.after(connection, changes)
-                    asks = await self._beliefs.shifts(changes)
+                    asks = shifts(before, changes, datetime.now(UTC))
                     asks += await self._agenda.settle(connection, seen.ended)
                     moved = await self._agenda.assess(connection, cycle_id, believed)
                     asks += [
@@ -266,7 +271,7 @@ class ProactiveLoop:
             except ModelError as error:
                 if error.retryable:
                     raise
-                plan = Plan(refused=(f"{type(error).__name__}: {error}"[:500],))
+                plan = Plan(refused=(f"{type(error).__name__}: {error}"[:500],), answered=False)
         try:
             with translated():
                 async with self._pool.acquire() as connection, connection.transaction():
@@ -331,7 +336,7 @@ class ProactiveLoop:
 
     async def _remember(self, connection: AnyConnection, events: Sequence[Event]) -> None:
         there = [one for one in await self._still_there(connection, events) if one.kind == "message_handled"]
-        asked = {_episode(event)[1]: _tells(event) for event in there}
+        asked = {_episode(event)[1]: not event.payload.get("is_run", False) for event in there}
         important = await importances(connection, self._identity.employee_id, asked)
         for episode, source in _episodes(there):
             weight = important[source]

@@ -63,10 +63,14 @@ WITH fence AS MATERIALIZED (
 SELECT cycle_id FROM closed;
 
 -- name: fail_cycle
--- Closes the cycle and leaves its events for the next one; fenced. Nothing: as above.
+-- Closes the cycle with those of its events that were dealt with, and leaves the others for the next one; fenced. Nothing: as above.
 WITH fence AS MATERIALIZED (
-  SELECT employee_id FROM employee_epochs WHERE employee_id = $3 AND epoch = $4 FOR KEY SHARE
+  SELECT employee_id FROM employee_epochs WHERE employee_id = $4 AND epoch = $5 FOR KEY SHARE
+), closed AS (
+  UPDATE cycles c SET phase = 'done', outcome = 'failed', error = $2, finished_at = now() FROM fence
+  WHERE c.cycle_id = $1 AND c.employee_id = fence.employee_id AND c.phase <> 'done'
+  RETURNING c.cycle_id
+), dealt_with AS (
+  UPDATE employee_events e SET cycle_id = closed.cycle_id FROM closed WHERE e.event_id = ANY ($3::bigint[])
 )
-UPDATE cycles c SET phase = 'done', outcome = 'failed', error = $2, finished_at = now() FROM fence
-WHERE c.cycle_id = $1 AND c.employee_id = fence.employee_id AND c.phase <> 'done'
-RETURNING c.cycle_id;
+SELECT cycle_id FROM closed;

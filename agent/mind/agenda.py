@@ -105,14 +105,15 @@ class Agenda:
         held, employee_id = await self._loaded(), self._identity.employee_id
         with translated():
             lately = await self._pool.fetch(SQL.ended_intentions, employee_id, MAX_LATELY)
-            failed = await self._pool.fetch(SQL.failed_lately, employee_id)
+            counts = await self._pool.fetch(SQL.ended_within_a_day, employee_id)
         return Outlook(
             why=why,
             goals=list(held.goals.values()),
             beliefs=beliefs,
             open=[one for one in held.intentions if one.state in OPEN],
             lately=list(map(_intention, lately)),
-            failed={row["goal_id"]: row["plans"] for row in failed},
+            failed={row["goal_id"]: row["failed"] for row in counts},
+            ended={row["goal_id"]: row["ended"] for row in counts},
             now=datetime.now(UTC),
         )
 
@@ -190,7 +191,8 @@ class Agenda:
                 await connection.execute(
                     SQL.add_step, one.intention_id, step.step, identity.tenant_id, identity.employee_id, *what
                 )
-        await connection.execute(SQL.note_planned, identity.employee_id, identity.tenant_id, why)
+        us = (identity.employee_id, identity.tenant_id)
+        await connection.execute(SQL.note_planned, *us, why, plan.answered)
         return kept
 
     async def want_plan(self, connection: AnyConnection, why: str) -> None:
@@ -215,7 +217,8 @@ class Agenda:
         return begun
 
     async def _end(self, connection: AnyConnection, intention: Intention, state: str, reason: str) -> None:
-        await connection.execute(SQL.end_intention, intention.intention_id, state, reason)
+        if not await connection.fetchval(SQL.end_intention, intention.intention_id, state, reason):
+            return  # in this transaction already, or by an operator
         await connection.execute(SQL.skip_steps, intention.intention_id)
         self._news.append(partial(tell, IntentionEnded, **_named(intention), outcome=state, why=reason))
 

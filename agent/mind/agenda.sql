@@ -15,8 +15,9 @@ SELECT i.intention_id, i.goal_id, i.title, i.why, i.state, i.reason, i.created_a
         m.processing_state = 'waiting' OR EXISTS (
           SELECT FROM message_workers w WHERE w.message_id = s.message_id AND w.state = 'waiting_for_input'))) ORDER BY s.step)
     FROM intention_steps s LEFT JOIN inbound_messages m USING (message_id) WHERE s.intention_id = i.intention_id) AS steps
-FROM intentions i WHERE i.employee_id = $1 AND (i.ended_at IS NULL OR i.intention_id IN (
-  SELECT intention_id FROM intention_steps WHERE employee_id = $1 AND state IN ('ready', 'running')))
+FROM intentions i WHERE i.intention_id IN (
+  SELECT intention_id FROM intentions WHERE employee_id = $1 AND ended_at IS NULL
+  UNION SELECT intention_id FROM intention_steps WHERE employee_id = $1 AND state IN ('ready', 'running'))
 ORDER BY i.created_at, i.intention_id;
 
 -- name: ended_intentions
@@ -28,10 +29,10 @@ SELECT i.intention_id, i.goal_id, i.title, i.why, i.state, i.reason, i.created_a
 FROM intentions i JOIN goals g USING (goal_id)
 WHERE i.employee_id = $1 AND i.ended_at IS NOT NULL AND g.state = 'active' ORDER BY i.ended_at DESC LIMIT $2;
 
--- name: failed_lately
--- How many plans of each goal failed within a day.
-SELECT goal_id, count(*)::int AS plans FROM intentions
-WHERE employee_id = $1 AND state = 'failed' AND ended_at > now() - interval '1 day' GROUP BY goal_id;
+-- name: ended_within_a_day
+-- How many plans of each goal ended within a day, and how many of them failed.
+SELECT goal_id, count(*)::int AS ended, count(*) FILTER (WHERE state = 'failed')::int AS failed FROM intentions
+WHERE employee_id = $1 AND ended_at > now() - interval '1 day' GROUP BY goal_id;
 
 -- name: planning
 -- When a plan was made last, and why there has to be another.
@@ -45,12 +46,15 @@ SELECT s.intention_id, s.step, s.name, s.message_id, s.state = 'failed' OR m.pro
   CASE WHEN s.state = 'failed' THEN s.outcome WHEN m.processing_state IN ('failed', 'withheld') THEN m.reason ELSE coalesce((
     SELECT string_agg(o.body, E'\n\n' ORDER BY o.queued_at, o.part) FROM outbox o
     WHERE o.message_id = s.message_id AND o.kind IN ('reply', 'follow_up')), '') END AS outcome
-FROM intentions i JOIN intention_steps s USING (intention_id) LEFT JOIN inbound_messages m USING (message_id)
-WHERE i.employee_id = $1 AND (
-  (s.state = 'failed' AND i.ended_at IS NULL)
-  OR (s.state = 'running' AND (m.ended_at IS NOT NULL OR m.processing_state = 'sending')
-    AND NOT EXISTS (SELECT FROM message_workers w WHERE w.message_id = s.message_id AND w.state IN ('running', 'waiting_for_input')))
-) ORDER BY i.created_at, s.step LIMIT 100;
+FROM (
+  SELECT s.* FROM intention_steps s WHERE s.employee_id = $1 AND s.state = 'running'
+  UNION ALL
+  SELECT s.* FROM intention_steps s JOIN intentions i USING (intention_id)
+  WHERE i.employee_id = $1 AND i.ended_at IS NULL AND s.state = 'failed'
+) s LEFT JOIN inbound_messages m USING (message_id)
+WHERE s.state = 'failed' OR ((m.ended_at IS NOT NULL OR m.processing_state = 'sending')
+  AND NOT EXISTS (SELECT FROM message_workers w WHERE w.message_id = s.message_id AND w.state IN ('running', 'waiting_for_input')))
+ORDER BY s.intention_id, s.step LIMIT 100;
 
 -- name: end_step
 -- Keeps what came out of a step.
@@ -71,8 +75,8 @@ UPDATE intention_steps s SET state = 'ready', ready_at = now() FROM intentions i
 WHERE i.intention_id = s.intention_id AND i.state = 'running' AND s.intention_id = $1 AND s.step = ANY ($2::int[]) AND s.state = 'planned';
 
 -- name: end_intention
--- Ends a plan, and says why.
-UPDATE intentions SET state = $2, reason = left($3, 1000), ended_at = now() WHERE intention_id = $1 AND ended_at IS NULL;
+-- Ends a plan, and says why. Whether it was still open.
+UPDATE intentions SET state = $2, reason = left($3, 1000), ended_at = now() WHERE intention_id = $1 AND ended_at IS NULL RETURNING true;
 
 -- name: assess
 -- Keeps how far a goal is, or that it has ended, and that it is so from now on. Nothing: an operator has ended it meanwhile.
@@ -101,6 +105,6 @@ INSERT INTO planning (employee_id, tenant_id, wanted) VALUES ($1, $2, left($3, 1
 ON CONFLICT (employee_id) DO UPDATE SET wanted = excluded.wanted;
 
 -- name: note_planned
--- Notes that a plan was made for that reason. What has asked for another since, goes on to do so.
-INSERT INTO planning (employee_id, tenant_id, planned_at) VALUES ($1, $2, now())
-ON CONFLICT (employee_id) DO UPDATE SET wanted = '', planned_at = now() WHERE planning.wanted IN ('', $3);
+-- Notes that a plan was made for that reason, or ($4) that it still has to be. What has asked for another since, goes on to do so.
+INSERT INTO planning (employee_id, tenant_id, planned_at, wanted) VALUES ($1, $2, now(), CASE WHEN $4 THEN '' ELSE $3 END)
+ON CONFLICT (employee_id) DO UPDATE SET wanted = excluded.wanted, planned_at = now() WHERE planning.wanted IN ('', $3);

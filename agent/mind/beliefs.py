@@ -7,8 +7,6 @@ from uuid import UUID
 from agent.errors import Superseded
 from agent.identity import Identity
 from agent.mind.revision import (
-    IMPORTANT,
-    SHIFTED,
     WORD,
     Belief,
     Change,
@@ -18,7 +16,6 @@ from agent.mind.revision import (
     compared,
     revised,
     settled,
-    shift,
 )
 from agent.moments import BeliefUpdated, tell
 from empla.beliefs import DROPPED_BELOW
@@ -95,15 +92,6 @@ class Beliefs:
         held = dict(await self._loaded(connection))
         _take(held, changes)
         return held
-
-    async def shifts(self, changes: Iterable[Revised]) -> list[str]:
-        """Which of these changes, not taken yet, move what matters by so much that plans may no longer hold."""
-        held, now = await self._loaded(), datetime.now(UTC)
-        return [
-            f"it is believed now: {one.belief.in_words()}"[:300]
-            for one in changes
-            if one.belief.importance > IMPORTANT and shift(held.get(one.belief.key), one, now) > SHIFTED
-        ]
 
     def took(self, changes: Collection[Revised]) -> None:
         """Hold what is on record now, and tell it."""

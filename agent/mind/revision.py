@@ -135,6 +135,15 @@ def revised(held: Belief | None, seen: Observation, now: datetime) -> Revised:
     return Revised(change=Change.DOUBTED, belief=belief, why=why, source=seen.source)
 
 
+def shifts(before: Mapping[Key, Belief], changes: Iterable[Revised], now: datetime) -> list[str]:
+    """In words, which changes of what was held `before` move what matters by so much that plans may no longer hold."""
+    return [
+        f"it is believed now: {one.belief.in_words()}"[:300]
+        for one in changes
+        if one.belief.importance > IMPORTANT and shift(before.get(one.belief.key), one, now) > SHIFTED
+    ]
+
+
 def shift(before: Belief | None, change: Revised, now: datetime) -> float:
     """By how much a change moves what is believed, from 0 to 1: where the object is another, by all of its confidence."""
     left = 0.0 if before is None else before.confidence_at(now)

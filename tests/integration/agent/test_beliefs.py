@@ -214,7 +214,8 @@ async def test_what_thinking_costs_is_kept_with_the_cycle(office: Office):
         await mind.perceives(proposing())
     [cycle] = await mind.cycles()
     assert cycle["model"] == ""  # the script is not metered
-    async with office.employee(ScriptedModel(), mind=ScriptedModel([proposing(("Acme", "12k", 0.6))])) as gateway:
+    model = ScriptedModel(lambda one: proposing(("Acme", "12k", 0.6)) if one.output is Proposal else "{}")
+    async with office.employee(ScriptedModel(), mind=model) as gateway:
         await told(office, gateway, "The budget of Acme is 12k.")
         await until_held(office, 1)
     cycle = (await mind.cycles())[-1]

@@ -279,7 +279,7 @@ async def test_a_shift_of_what_matters_asks_for_a_plan(office: Office):
         mind.loop.reread()
         await mind.happens()
         await mind.cycle(bad_mood(0.8), a_plan())
-        assert "mood of Acme: bad" in mind.asked[-1].messages[-1].text.splitlines()[0]
+        assert '<data kind="why_now">\nit is believed now: mood of Acme: bad' in mind.asked[-1].messages[-1].text
 
 
 async def test_a_goal_ends_at_its_deadline_and_its_plan_with_it(office: Office):
@@ -325,6 +325,7 @@ async def test_a_plan_that_cannot_be_is_refused_and_the_loop_goes_on(office: Off
         await mind.cycle(answer)
         [record] = await mind.records()
         assert why in record["plan"]["refused"][0]
+        mind.loop.times = LoopTimes()
         assert await mind.cycle() == "nothing_to_do"  # it is not asked again at once
         assert await mind.plans() == []
 
@@ -332,8 +333,21 @@ async def test_a_plan_that_cannot_be_is_refused_and_the_loop_goes_on(office: Off
 async def test_a_model_that_is_away_is_asked_again(office: Office):
     await set_goal(office, "Publish the prices")
     async with thinking(office) as mind:
+        await mind.happens()
         with pytest.raises(ModelUnavailable):
-            await mind.cycle(ModelUnavailable("away"))
+            await mind.cycle(json.dumps({"beliefs": []}), ModelUnavailable("away"))
+        assert await mind.cycle(a_plan("a")) == "acted"  # and what happened is not read again
+        assert await office.pool.fetchval("SELECT count(*) FROM memories WHERE kind = 'episodic'") == 1
+
+
+async def test_a_model_that_refuses_is_asked_again_later(office: Office):
+    await set_goal(office, "Publish the prices")
+    async with thinking(office) as mind:
+        await mind.cycle(ModelRefused("the key is gone"))
+        mind.loop.times = LoopTimes()
+        assert await mind.cycle() == "nothing_to_do"
+        await office.pool.execute("UPDATE planning SET planned_at = now() - interval '11 minutes'")
+        mind.loop.reread()
         assert await mind.cycle(a_plan("a")) == "acted"
 
 

@@ -72,6 +72,7 @@ CREATE TABLE intentions (
   FOREIGN KEY (employee_id, tenant_id) REFERENCES employees (employee_id, tenant_id)
 );
 CREATE INDEX intentions_open ON intentions (employee_id, created_at) WHERE ended_at IS NULL;
+CREATE INDEX intentions_ended ON intentions (employee_id, ended_at DESC);
 CREATE INDEX intentions_by_goal ON intentions (goal_id, created_at DESC);
 
 CREATE TABLE intention_steps (

@@ -10,7 +10,7 @@ import pytest
 
 from agent.mind.goals import Goal, Kind, Measure
 from agent.mind.intentions import Intention, PlanRefused, PlanStep, chosen, in_order
-from agent.mind.planning import MAX_FAILED, MAX_OPEN, Outlook, Plan, PlanProposal, checked, in_words
+from agent.mind.planning import MAX_ENDED, MAX_FAILED, MAX_OPEN, Outlook, Plan, PlanProposal, checked, in_words
 from agent.models.offline.planning import proposed
 from empla.store.ids import new_id
 
@@ -44,7 +44,10 @@ def intention(of: Goal, state: str = "planned", steps: Sequence[PlanStep] = (), 
 
 
 def outlook(goals: Sequence[Goal], opened: Sequence[Intention] = (), failed: dict[UUID, int] | None = None) -> Outlook:
-    return Outlook(why="it is time", goals=goals, beliefs=(), open=opened, lately=(), failed=failed or {}, now=NOW)
+    counts = failed or {}
+    return Outlook(
+        why="it is time", goals=goals, beliefs=(), open=opened, lately=(), failed=counts, ended=counts, now=NOW
+    )
 
 
 def plan(goal: int = 1, steps: Sequence[dict[str, Any]] = ({"name": "a", "instruction": "do a"},)) -> dict[str, Any]:
@@ -116,6 +119,10 @@ def test_plans_are_bounded():
     often = goal()
     decided = taken(outlook([often], failed={often.goal_id: MAX_FAILED}), plans=[plan()])
     assert decided.refused == ("plan 'a plan': 3 plans for goal 1 failed within a day",)
+    ended = replace(outlook([often]), ended={often.goal_id: MAX_ENDED})
+    assert checked(PlanProposal.model_validate({"plans": [plan()]}), ended).refused == (
+        "plan 'a plan': 8 plans for goal 1 ended within a day",
+    )
     full = outlook([goal()], [intention(goal()) for _ in range(MAX_OPEN)])
     assert taken(full, plans=[plan()]).made == ()
 
