@@ -268,6 +268,7 @@ class _Parts:
             instructions=employee_instructions(configuration.name, profile),
             supervised=configuration.autonomy == control_pb2.AUTONOMY_SUPERVISED,
             draining=lambda: self.draining,
+            caps=self.coordinator.caps,
             steers=profile.when_busy == "steer",
             clock=employee.clock,
         )

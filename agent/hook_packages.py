@@ -28,7 +28,9 @@ async def installed(names: Sequence[str]) -> Hooks:
                 hooks.include(await thread.call(partial(_load, name)))
         except TimeoutError:
             hooks.missing(name, f"it was not imported within {LOAD_SECONDS:g} s")
-        except (Exception, SystemExit) as error:
+        except (KeyboardInterrupt, GeneratorExit, asyncio.CancelledError):
+            raise
+        except BaseException as error:
             log.exception("hooks %s cannot be loaded, the employee goes on without them", name)
             hooks.missing(name, in_words(error))
         finally:

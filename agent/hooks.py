@@ -182,7 +182,9 @@ class Running:
             if (task := asyncio.current_task()) is None or task.cancelling():
                 raise
             self._failed(error)  # of something that it had begun itself
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to code of others
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - the boundary to code of others, which may have errors of any kind
             if limit.expired():
                 self.counts.timed_out += 1
                 self._failed(TimeoutError(f"{type(moment).__name__} took it more than {self.hook.deadline:g} s"))

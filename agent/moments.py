@@ -309,7 +309,11 @@ def in_words(error: BaseException) -> str:
     """Type and message of an error, at most 500 characters; the first of a group speaks for all."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}".removesuffix(": ")[:500]
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - of code of others
+        said = "it cannot say what it is"
+    return f"{type(error).__name__}: {said}".removesuffix(": ").encode("utf-8", "replace").decode()[:500]
 
 
 def _since(started: float) -> float:

@@ -19,14 +19,16 @@ SELECT count(*) FROM (
 ) live JOIN schedule_runs r USING (message_id) WHERE r.schedule_id = $1;
 
 -- name: note_fired
--- A run, and the message that it is.
+-- A run, and the message that it is. It was noted before if the database's clock has gone back since.
 INSERT INTO schedule_runs (schedule_id, due_at, tenant_id, employee_id, state, message_id, fired_at)
-VALUES ($1, $2, $3, $4, 'fired', $5, $6);
+VALUES ($1, $2, $3, $4, 'fired', $5, $6)
+ON CONFLICT (schedule_id, due_at) DO UPDATE SET state = 'fired', message_id = excluded.message_id, reason = '';
 
 -- name: note_missed
 -- Runs that are not done, and why.
 INSERT INTO schedule_runs (schedule_id, due_at, tenant_id, employee_id, state, reason, fired_at)
-SELECT $1, due_at, $3, $4, 'missed', $5, $6 FROM unnest($2::timestamptz[]) AS due_at;
+SELECT $1, due_at, $3, $4, 'missed', $5, $6 FROM unnest($2::timestamptz[]) AS due_at
+ON CONFLICT DO NOTHING;
 
 -- name: advance
 -- Sets the next run.

@@ -1,6 +1,6 @@
 """Retention: what employees leave behind at every cycle and run is removed once it is old, and nothing that is still needed.
 
-Messages with all that was done for them, the audit log, beliefs and memories are kept.
+Messages with all that was done for them and the audit log are kept; beliefs and memories fade by rules of their own.
 """
 
 import asyncio

@@ -91,7 +91,7 @@ class Agenda:
             return ""
         if held.planned_at is None:
             return held.wanted or "nothing has been planned yet"
-        if held.wanted and now - held.planned_at >= again:
+        if held.wanted and now - held.planned_at >= min(again, every):
             return held.wanted
         return "the last plan is old" if now - held.planned_at >= every else ""
 

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from agent.identity import Identity
+from agent.pipeline.caps import RateCaps
 from agent.pipeline.receive import injection_score, is_run, normalized, visible_text, withheld_because
 from agent.pipeline.step import Incoming
 from agent.pipeline.transitions import SQL
@@ -31,6 +32,7 @@ class Waiting:
 
     pool: Pool
     identity: Identity
+    caps: RateCaps
 
     async def collect(self, message: Incoming) -> None:
         """Have `message`, which is claimed, answer what waits behind it, unless it is one that stands by itself."""
@@ -72,11 +74,15 @@ class Waiting:
         found = []
         for row in rows:
             text = visible_text(row["body"])[0]
-            if (
-                is_run(row["metadata"])
-                or withheld_because(row["metadata"], text)
-                or (strictly and injection_score(normalized(text)))
-            ):
+            one = Incoming(
+                row["message_id"],
+                row["conversation_id"],
+                row["sender"],
+                row["body"],
+                row["metadata"],
+                received_at=row["received_at"],
+            )
+            if _by_itself(one) or (strictly and injection_score(normalized(text))) or self.caps.judged(one).over_cap:
                 break
             found.append(row)
         return found

@@ -80,12 +80,12 @@ class RateCaps:
         return opens
 
     def _minute(self, received_at: float) -> _Minute:
+        """The one of that time; the one that was asked for the longest ago makes room: a flood may be judged for long."""
         at = _minute_of(received_at)
-        if at not in self._minutes:
-            self._minutes[at] = _Minute()
-            if len(self._minutes) > MAX_MINUTES:
-                del self._minutes[min(self._minutes, key=lambda known: (known == at, known))]
-        return self._minutes[at]
+        minute = self._minutes[at] = self._minutes.pop(at, _Minute())
+        if len(self._minutes) > MAX_MINUTES:
+            del self._minutes[next(iter(self._minutes))]
+        return minute
 
     @staticmethod
     def _take(message_id: UUID, sender: str, minute: _Minute) -> None:

@@ -65,10 +65,10 @@ class Coordinator:
     ) -> None:
         self._pool, self._identity, self._transitions = pool, identity, transitions
         self._send, self._on_handled = send, on_handled
-        self._ending, self._waiting = Ending(pool, identity, abandon), Waiting(pool, identity)
+        self.caps = RateCaps()
+        self._ending, self._waiting = Ending(pool, identity, abandon), Waiting(pool, identity, self.caps)
         self._taking = Taking(pool, identity)
         self.when_busy = "enqueue"
-        self.caps = RateCaps()
         self._stepper = Stepper(transitions, self._ending, Progress(send), warm)
         self._live: set[UUID] = set()
         self._claimed: set[UUID] = set()

@@ -327,7 +327,7 @@ WHERE message_id = $1 AND (w.cancelled_by IS NOT NULL OR m.collected_into IS NOT
 
 -- name: waiting_behind
 -- What waits in the conversation of a message, behind it, oldest first.
-SELECT w.message_id, w.sender, b.body, b.metadata
+SELECT w.message_id, w.conversation_id, w.sender, w.received_at, b.body, b.metadata
 FROM inbound_messages m JOIN inbound_messages w ON w.conversation_id = m.conversation_id JOIN message_bodies b ON b.message_id = w.message_id
 WHERE m.message_id = $1 AND w.employee_id = m.employee_id AND w.ended_at IS NULL AND w.sequence > m.sequence
   AND w.processing_state = 'received' AND w.epoch IS NULL

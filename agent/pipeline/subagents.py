@@ -181,7 +181,7 @@ class _SubAgentLoop(ToolLoop):
             if over := self._over():
                 return over
             last = self._is_last()
-            if last and self.index:
+            if last:
                 self._messages.append(ChatMessage(role="user", text=_LAST))
             try:
                 response = await self._ask_patiently()
@@ -235,6 +235,7 @@ class _SubAgentLoop(ToolLoop):
                 if not error.retryable or failures == MODEL_RETRIES or wait >= self._left():
                     raise
             failures += 1
+            await self._team.pace.before(0, long=False)
             await asyncio.sleep(wait)
 
     # Limits

@@ -28,6 +28,7 @@ from agent.pipeline.background import (
     sent_to_background,
 )
 from agent.pipeline.busy import Waiting
+from agent.pipeline.caps import RateCaps
 from agent.pipeline.parts import own_part
 from agent.pipeline.progress import Progress
 from agent.pipeline.step import Answer, Done, Step, Work
@@ -55,6 +56,7 @@ class Worker:
     instructions: str
     supervised: bool
     draining: Callable[[], bool]
+    caps: RateCaps
     steers: bool = False
     clock: Callable[[], float] = time.time
 
@@ -179,7 +181,7 @@ class _WorkerLoop(ToolLoop):
         )
         super().__init__(means, work, step, opening(work, unit_id), worker_id=unit_id)
         self._worker, self._pace = worker, pace
-        self._waiting = Waiting(worker.pool, worker.identity)
+        self._waiting = Waiting(worker.pool, worker.identity, worker.caps)
         # Parts of a message are worked on side by side: what comes meanwhile would be for one of them only.
         self._steers = worker.steers and len(work.parts) < 2 and step == "action_planning"
         self._long = False

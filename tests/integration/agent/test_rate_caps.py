@@ -12,7 +12,7 @@ from agent.models.interface import ModelRequest, ModelResponse, TextSink
 from agent.models.scripted import ScriptedModel, Step, echo
 from agent.pipeline.caps import MAX_MINUTES, RateCaps
 from agent.pipeline.step import Incoming
-from controlplane.gateway import configuration
+from controlplane.gateway import as_deliver, configuration
 from controlplane.receiver import Arrival, Receiver
 from empla.store.ids import new_id
 from tests.integration.agent.conftest import Office
@@ -167,6 +167,17 @@ async def test_the_caps_of_a_changed_profile_hold_at_once(capped: Office):
         capped.record.profile.rate_caps.sender_per_minute = 3
         gateway.configure(configuration(capped.record))
         assert await ends(capped, gateway, await received(capped)) == [""]
+
+
+async def test_what_is_over_a_cap_is_not_taken_along(office: Office):
+    office.record.profile.rate_caps.sender_per_minute = 1
+    office.record.profile.when_busy = "collect"
+    async with office.employee(ScriptedModel(echo)) as gateway:
+        messages = [await received(office, conversation="thread") for _ in range(2)]
+        [row] = await office.undelivered()  # of a conversation one message is delivered at a time
+        gateway.deliver(as_deliver(row))
+        await gateway.handed_over(messages[0])
+        assert await ends(office, gateway, *messages) == ["", SENDER.replace("2 messages", "1 messages")]
 
 
 @pytest.mark.parametrize("when_busy", ["collect", "interrupt"])

@@ -314,11 +314,12 @@ async def test_after_a_death_each_goes_on_where_it_was_and_nothing_is_done_twice
     first = Team(delegating(*tasks), tasks, stands=in_the_middle)
 
     class Late(Team):
-        """Three is over before the others come to stand."""
+        """The others are over before two comes to stand."""
 
         async def generate(self, request: ModelRequest, *arguments: Any) -> ModelResponse:
-            while task_of(request) == "two" and result_in(request) and not await _over(office, "three"):
-                await asyncio.sleep(0.02)
+            if task_of(request) == "two" and result_in(request):
+                while not (await _over(office, "one") and await _over(office, "three")):
+                    await asyncio.sleep(0.02)
             return await super().generate(request, *arguments)
 
     first = Late(delegating(*tasks), tasks, stands=lambda task, r: task == "two" and in_the_middle(task, r))
