@@ -33,7 +33,8 @@ log = logging.getLogger(__name__)
 
 SQL = load_queries("agent", "loop.sql")
 ALWAYS = ActiveHours()
-MAX_EVENTS = 100
+MAX_EVENTS = 25
+"""Of one cycle, so that what they tell fits into one answer; what is left is for the next, which then follows at once."""
 MAX_KNOWN = 40
 """Beliefs that a model is shown beside the events, so that it speaks of the same things by the same names."""
 
@@ -184,6 +185,8 @@ class ProactiveLoop:
                 why = f"{type(error).__name__}: {error}"[:1000]
                 await self._keep(SQL.fail_cycle, cycle_id, why, dealt_with if isinstance(error, ModelError) else [])
             raise
+        if len(event_ids) == MAX_EVENTS:
+            self.wake()
         return outcome
 
     async def _perceive(self) -> Seen | None:

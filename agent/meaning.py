@@ -132,7 +132,7 @@ class Meaning:
             await self._keep(list(batch), answer)
             if answer.model != self._model:
                 self.look_again()
-                return True
+                return False  # at the next cycle: two control planes with a model each would keep this one busy
         return self._scan or bool(self._fresh)
 
     async def _look(self) -> None:

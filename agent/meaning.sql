@@ -14,7 +14,8 @@ ORDER BY m.created_at DESC LIMIT $3;
 WITH fence AS MATERIALIZED (
   SELECT employee_id, tenant_id FROM employee_epochs WHERE employee_id = $4 AND epoch = $5 FOR KEY SHARE
 ), there AS MATERIALIZED (
-  SELECT memory_id FROM memories WHERE employee_id = $4 AND memory_id = ANY ($1::uuid[]) FOR KEY SHARE
+  SELECT memory_id FROM memories WHERE employee_id = $4 AND memory_id = ANY ($1::uuid[])
+  ORDER BY memory_id FOR KEY SHARE
 ), kept AS (
   INSERT INTO memory_vectors (memory_id, tenant_id, employee_id, model, embedding)
   SELECT memory_id, tenant_id, employee_id, $3, made.embedding::vector

@@ -124,12 +124,15 @@ class Memories:
         if found.enough and not meaning:
             return list(found.memories)
         better = await self.recall_by_meaning(query, limit, deadline=deadline)
+        if better is None and not found.enough:
+            self.count(memory.memory_id for memory in found.memories)
         return list(found.memories) if better is None else better
 
     async def recall_by_words(self, query: str, limit: int) -> Found:
         """What is found without a look at what the query means, which takes a few milliseconds.
 
         It is enough where all there is fits, where `limit` memories have all words of the query, or nothing has a vector.
+        Only then it counts as recalled; else the caller counts what it uses in the end.
         """
         if found := await self._everything(limit):
             return found
@@ -138,7 +141,7 @@ class Memories:
         covered = sum(row["coverage"] > ALL_WORDS for row in rows)
         found = Found(memories, covered >= limit or not self.meaning.may_help)
         if found.enough:
-            self._count(memories)
+            self.count(memory.memory_id for memory in memories)
         return found
 
     async def recall_by_meaning(self, query: str, limit: int, *, deadline: float) -> list[Memory] | None:
@@ -154,7 +157,7 @@ class Memories:
         except StoreUnavailable as error:
             self.meaning.missed(str(error))
             return None
-        self._count(memories)
+        self.count(memory.memory_id for memory in memories)
         return memories
 
     async def _everything(self, limit: int) -> Found | None:
@@ -167,7 +170,7 @@ class Memories:
         memories = tuple(_fitting(map(_memory, rows)))
         if self._many or len(memories) < len(rows):
             return None
-        self._count(memories)
+        self.count(memory.memory_id for memory in memories)
         return Found(memories, enough=True)
 
     async def _rows(self, query: str, limit: int, asked: Asked | None) -> list[Any]:
@@ -175,9 +178,10 @@ class Memories:
         with translated():
             return await self._pool.fetch(SQL.recall, self._identity.employee_id, query[:MAX_QUERY], *means, limit)
 
-    def _count(self, memories: Iterable[Memory]) -> None:
+    def count(self, memory_ids: Iterable[UUID]) -> None:
+        """These were recalled: they fade later. It is written with the next `tend`."""
         if len(self._recalled) < REINFORCE_AT:
-            self._recalled.update(memory.memory_id for memory in memories)
+            self._recalled.update(memory_ids)
 
     async def tend(self) -> bool:
         """Do what memories need and no reply waits for; whether there is more. Raises `Superseded`, `StoreUnavailable`."""

@@ -55,9 +55,12 @@ ORDER BY score DESC, created_at DESC LIMIT $6;
 -- Counts that memories were recalled; fenced. No row when a newer launch owns the employee.
 WITH fence AS MATERIALIZED (
   SELECT employee_id FROM employee_epochs WHERE employee_id = $3 AND epoch = $4 FOR KEY SHARE
+), held AS MATERIALIZED ( -- in the order in which whoever forgets some locks them
+  SELECT m.memory_id FROM memories m, fence WHERE m.memory_id = ANY ($1::uuid[]) AND m.employee_id = fence.employee_id
+  ORDER BY m.memory_id FOR UPDATE OF m
 ), counted AS (
   UPDATE memories m SET recall_count = m.recall_count + recalled.times, last_recalled_at = now()
-  FROM fence, unnest($1::uuid[], $2::integer[]) recalled (memory_id, times)
-  WHERE m.memory_id = recalled.memory_id AND m.employee_id = fence.employee_id
+  FROM held, unnest($1::uuid[], $2::integer[]) recalled (memory_id, times)
+  WHERE m.memory_id = held.memory_id AND m.memory_id = recalled.memory_id
 )
 SELECT employee_id FROM fence;

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from agent.errors import Superseded
+from agent.errors import ActionFailed, Superseded
 from agent.identity import Identity
 from agent.kept import Kept
 from empla.store.connect import Pool, load_queries, translated
@@ -55,16 +55,19 @@ class Working:
         return [Note(**row) for row in rows]
 
     async def note(self, message_id: UUID, content: str, hours: int) -> UUID:
-        """Note something for the conversation of a message, the same once. Raises `Superseded`."""
+        """Note something for the conversation of a message, the same once. Raises `ActionFailed`, `Superseded`."""
         try:
             with translated():
-                noted: UUID | None = await self._pool.fetchval(
+                row = await self._pool.fetchrow(
                     SQL.note, *self._us, new_id(), message_id, content, hours, MAX_OF_CONVERSATION, MAX_NOTES
                 )
         finally:
             self.reread()
-        if noted is None:
+        if row is None:
             raise Superseded("a newer launch owns this employee")
+        noted: UUID | None = row["note_id"]
+        if noted is None:
+            raise ActionFailed("the message that this was noted for is no longer there")
         return noted
 
     async def clear(self, message_id: UUID, note_id: str) -> int:

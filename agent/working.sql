@@ -4,15 +4,16 @@ SELECT note_id, conversation_id, content, expires_at FROM working_notes WHERE em
 ORDER BY noted_at, note_id;
 
 -- name: note
--- Notes something for the conversation of a message, or that it holds for longer; fenced. At most $7 notes of a conversation and $8
--- of all stay, the latest; what has expired goes. Its id; no row when a newer launch owns the employee.
+-- Notes something for the conversation of a message, or notes it anew; fenced. At most $7 notes of a conversation and $8 of all
+-- stay, the latest; what has expired goes. Its id, NULL when there is no such message; no row when a newer launch owns the employee.
 WITH fence AS MATERIALIZED (
   SELECT employee_id, tenant_id FROM employee_epochs WHERE employee_id = $1 AND epoch = $2 FOR KEY SHARE
 ), noted AS (
   INSERT INTO working_notes (note_id, tenant_id, employee_id, conversation_id, message_id, content, expires_at)
   SELECT $3, fence.tenant_id, fence.employee_id, m.conversation_id, m.message_id, $5, now() + make_interval(hours => $6)
   FROM fence JOIN inbound_messages m ON m.message_id = $4 AND m.employee_id = fence.employee_id
-  ON CONFLICT (employee_id, conversation_id, md5(content)) DO UPDATE SET expires_at = excluded.expires_at
+  ON CONFLICT (employee_id, conversation_id, md5(content)) DO UPDATE SET noted_at = now(),
+    expires_at = excluded.expires_at
   RETURNING note_id, conversation_id
 ), ranked AS (
   SELECT n.note_id, n.expires_at, row_number() OVER latest AS place,
@@ -24,7 +25,7 @@ WITH fence AS MATERIALIZED (
   WHERE n.note_id = ranked.note_id AND (ranked.expires_at <= now() OR ranked.place >= $8
     OR ranked.place_here >= $7 AND n.conversation_id = (SELECT conversation_id FROM noted))
 )
-SELECT note_id FROM fence, noted;
+SELECT noted.note_id FROM fence LEFT JOIN noted ON true;
 
 -- name: clear
 -- Removes a note of the conversation of a message, or all of them without an id; fenced. How many; no row when a newer launch owns the

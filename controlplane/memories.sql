@@ -77,7 +77,7 @@ WHERE CASE $2
   WHEN 'person' THEN lower(i.sender) = lower($3) OR to_tsvector('english', b.body) @@ phraseto_tsquery('english', $3)
   WHEN 'conversation' THEN $3 IN (c.external_id, c.conversation_id::text)
   WHEN 'subject' THEN to_tsvector('english', b.body) @@ plainto_tsquery('english', $3)
-END
+END ORDER BY w.worker_id
 ON CONFLICT (employee_id, unit_id) DO UPDATE SET request = '', actions = '{}', told = '{}';
 
 -- name: forget_procedures

@@ -13,9 +13,12 @@ WITH fence AS MATERIALIZED (
   SELECT employee_id FROM employee_epochs WHERE employee_id = $1 AND epoch = $2 FOR KEY SHARE
 ), faded AS MATERIALIZED (
   SELECT memory_id FROM memories WHERE employee_id = $1 AND kind = 'episodic' AND fades_at < now() ORDER BY fades_at LIMIT $3
+), held AS MATERIALIZED ( -- in the order in which whoever forgets some locks them
+  SELECT m.memory_id FROM memories m, fence WHERE m.employee_id = fence.employee_id
+    AND m.memory_id IN (SELECT memory_id FROM faded) AND m.fades_at < now()
+  ORDER BY m.memory_id FOR UPDATE OF m
 ), gone AS (
-  DELETE FROM memories m USING fence, faded
-  WHERE m.employee_id = fence.employee_id AND m.memory_id = faded.memory_id AND m.fades_at < now()
+  DELETE FROM memories m USING held WHERE m.memory_id = held.memory_id AND m.fades_at < now()
   RETURNING m.memory_id
 )
 SELECT (SELECT count(*) FROM gone) AS gone FROM fence;

@@ -40,7 +40,7 @@ class Proposal(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    beliefs: tuple[ProposedBelief, ...] = Field(max_length=MAX_PROPOSED)
+    beliefs: tuple[ProposedBelief, ...] = Field(json_schema_extra={"maxItems": MAX_PROPOSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,12 @@ async def extracted(
 
 
 def _checked(proposal: Proposal, events: Sequence[Happened]) -> Extracted:
-    seen, refused = [], []
-    for one in proposal.beliefs:
+    seen = []
+    refused = [
+        storable(f"{one.subject} / {one.predicate}: {MAX_PROPOSED} are before it"[:500])
+        for one in proposal.beliefs[MAX_PROPOSED:]
+    ]
+    for one in proposal.beliefs[:MAX_PROPOSED]:
         if one.event > len(events):
             refused.append(storable(f"{one.subject} / {one.predicate}: there is no event {one.event}"[:500]))
         elif not WORD.search(compared(one.subject)) or not compared(one.predicate):

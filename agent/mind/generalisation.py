@@ -92,9 +92,9 @@ async def generalised(model: Model, episodes: Sequence[Episode], known: Sequence
 
 
 def says_the_same(fact: str, others: Sequence[str]) -> bool:
-    """Whether one of the others says what the fact says, by their words."""
-    words = words_of(fact)
-    return any(alike(words, words_of(other)) >= SAME for other in others)
+    """Whether one of the others says what the fact says, by their words and numbers."""
+    words, numbers = words_of(fact), set(_NUMBER.findall(fact))
+    return any(alike(words, words_of(other)) >= SAME and numbers <= set(_NUMBER.findall(other)) for other in others)
 
 
 def _checked(proposal: ProposedFacts, episodes: Sequence[Episode]) -> Generalised:

@@ -50,6 +50,7 @@ WITH fence AS MATERIALIZED (
     SELECT a.output FROM step_attempts a WHERE a.employee_id = $1 AND a.unit_id = f.message_id
       AND a.step = 'context_retrieval' AND a.outcome = 'succeeded' ORDER BY a.attempt DESC LIMIT 1
   ) context ON true
+  ORDER BY f.worker_id -- as whoever forgets them does
   ON CONFLICT DO NOTHING
   RETURNING unit_id
 )

@@ -154,14 +154,15 @@ def shift(before: Belief | None, change: Revised, now: datetime) -> float:
 
 
 def settled(beliefs: Mapping[Key, Belief], now: datetime) -> list[Revised]:
-    """What time and room do to beliefs: the weak are dropped, the certain become facts.
+    """What time and room do to beliefs: the weak are dropped, the certain become facts, which stay until they are revised.
 
-    Of more than `MAX_HELD` the weakest are dropped as well.
+    Of more than `MAX_HELD` the weakest are dropped as well, be they facts.
     """
     alive = sorted(beliefs.values(), key=lambda belief: belief.confidence_at(now), reverse=True)
-    kept = [belief for belief in alive if belief.confidence_at(now) >= DROPPED_BELOW]
+    kept = [belief for belief in alive if belief.promoted or belief.confidence_at(now) >= DROPPED_BELOW]
+    weak = [belief for belief in alive if not belief.promoted and belief.confidence_at(now) < DROPPED_BELOW]
     return [
-        *_dropped(alive[len(kept) :], f"less than {DROPPED_BELOW} is left of it"),
+        *_dropped(weak, f"less than {DROPPED_BELOW} is left of it"),
         *_dropped(kept[MAX_HELD:], f"{MAX_HELD} that are surer are held"),
         *(
             Revised(change=Change.PROMOTED, belief=replace(belief, promoted=True), why=f"at least {CERTAIN_FROM}")

@@ -1,6 +1,7 @@
 """The analyzer: gather what is known, then classify."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -26,6 +27,8 @@ from agent.working import Note
 from empla import telemetry
 from empla.classification import Classification
 from empla.store.connect import Pool, translated
+
+log = logging.getLogger(__name__)
 
 MAX_MEMORIES = 8
 MAX_BELIEFS = 8
@@ -141,8 +144,7 @@ class Analyzer:
         until = time.monotonic() + RECALL_SECONDS
         try:
             async with asyncio.TaskGroup() as beside:
-                wanted = self.memories.recall_by_meaning(text, MAX_MEMORIES, deadline=MEANING_SECONDS)
-                looking = beside.create_task(wanted)
+                looking = beside.create_task(self._meant(text))
                 yield found
                 await asyncio.wait((looking,), timeout=max(0.0, until - time.monotonic()))
                 if not looking.done():
@@ -152,10 +154,23 @@ class Analyzer:
                     found["memories"] = list(map(_told, memories))
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None  # the model's own
+        if not found:
+            by_words = work.output("context_retrieval")["memories"]
+            self.memories.count(UUID(one["memory_id"]) for one in by_words if "memory_id" in one)
+
+    async def _meant(self, text: str) -> list[Memory] | None:
+        """What words and meaning find; None when that cannot be had: a message does not fail for it."""
+        try:
+            return await self.memories.recall_by_meaning(text, MAX_MEMORIES, deadline=MEANING_SECONDS)
+        except Exception as error:
+            log.exception("what a message means could not be looked up")
+            telemetry.annotate(recall_by_words_only=f"{type(error).__name__}: {error}")
+            return None
 
 
 def _told(memory: Memory) -> dict[str, str]:
-    return {"text": memory.content, "kind": memory.kind, "source": memory.source}
+    source = {"kind": memory.kind, "source": memory.source, "memory_id": str(memory.memory_id)}
+    return {"text": memory.content, **source}
 
 
 def remembered(work: Work) -> list[dict[str, str]]:

@@ -187,7 +187,8 @@ WITH RECURSIVE since AS MATERIALIZED (
 )
 SELECT message_id, sender, extract(epoch FROM received_at)::float8 AS received_at FROM walk, since
 WHERE received_at >= since.minute AND processing_state <> 'received' AND attempt > 0
-  AND NOT (processing_state = 'withheld' AND starts_with(reason, $3)) AND NOT starts_with(event_id, 'schedule:');
+  AND NOT (processing_state = 'withheld' AND starts_with(reason, $3)) AND NOT starts_with(event_id, 'schedule:')
+  AND NOT starts_with(event_id, 'intention:');
 
 -- name: live_workers
 -- The workers of some messages, in the order of their intents.

@@ -9,8 +9,8 @@ QUARTER_HOUR = timedelta(minutes=15)
 DAILY = frozenset(range(7))
 WEEKDAYS = frozenset(range(5))
 MONDAYS = frozenset({0})
-SAID, FADES_A_DAY, GONE_BELOW = 0.6, 0.1, 0.1
-"""How sure the offline rules are of what somebody says, and how that ends."""
+SAID, FADES_A_DAY, GONE_BELOW, FACT_FROM = 0.6, 0.1, 0.1, 0.9
+"""How sure the offline rules are of what somebody says, how that ends, and what is a fact until something else is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,7 @@ class Held:
     object: str
     confidence: float
     since: datetime
+    fact: bool = False
 
     def left(self, now: datetime) -> float:
         """What is left of the confidence."""
@@ -74,7 +75,7 @@ class Held:
 
     @property
     def ends(self) -> datetime:
-        """When too little is left of it, unless it is said again."""
+        """When too little is left of it to be shown, unless it is said again; what is no fact is dropped then."""
         return self.since + timedelta(days=(self.confidence - GONE_BELOW) / FADES_A_DAY)
 
 
@@ -92,15 +93,20 @@ class Beliefs:
         if old is None or (old.object != said and old.left(now) <= SAID):
             self.held[subject] = Held(said, SAID, now)
         elif old.object == said:
-            self.held[subject] = Held(said, min(0.99, 1 - (1 - old.left(now)) * (1 - SAID)), now)
+            surer = min(0.99, 1 - (1 - max(0, old.left(now))) * (1 - SAID))
+            self.held[subject] = Held(said, surer, now, old.fact or surer >= FACT_FROM)
         else:
-            self.held[subject] = Held(old.object, old.left(now) * (1 - SAID), now)
+            self.held[subject] = Held(old.object, old.left(now) * (1 - SAID), now, old.fact)
 
     def fade(self, now: datetime) -> None:
         """Time has passed."""
-        for subject in [subject for subject, one in self.held.items() if one.ends <= now]:
+        for subject in [subject for subject, one in self.held.items() if one.ends <= now and not one.fact]:
             one = self.held.pop(subject)
             self.faded[subject, one.object] = one.ends
+
+    def shown(self, now: datetime) -> dict[str, Held]:
+        """Of what enough is left."""
+        return {subject: one for subject, one in self.held.items() if one.ends > now}
 
     def forget(self, subject: str) -> None:
         """Nothing of it is left, not even that it was believed."""

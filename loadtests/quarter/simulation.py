@@ -198,7 +198,7 @@ class Simulation:
         for one in self.staff:
             one.beliefs.fade(self.clock.now)
             found = {belief.subject: belief for belief in self._beliefs(one.name)}
-            for subject, held in one.beliefs.held.items():
+            for subject, held in one.beliefs.shown(self.clock.now).items():
                 belief, left = found.pop(subject, None), held.left(self.clock.now)
                 said = (belief.object, belief.confidence) if belief else None
                 right = said is not None and said[0] == held.object and abs(said[1] - left) < ROUNDED
@@ -217,7 +217,7 @@ class Simulation:
         day = self.account.days[-1]
         day.memory = {one.name: _memory(self.system.employee(one.name).pid) for one in self.staff}
         day.stored, day.messages = self.database.value(SQL.size), self.database.value(SQL.messages)
-        day.beliefs = sum(len(one.beliefs.held) for one in self.staff)
+        day.beliefs = sum(len(one.beliefs.shown(self.clock.now)) for one in self.staff)
         day.facts = sum(len(one.known()) for one in self.staff)
 
     # What it takes

@@ -17,13 +17,15 @@ class RealEmbedder:
         self.name = model.name
         self.questions: list[str] = []
         self.kept: list[str] = []
-        self.broken, self.stuck, self.gone = False, False, False
+        self.broken, self.stuck, self.gone, self.unheard_of = False, False, False, False
 
     async def embed(self, texts: Sequence[str], *, query: bool, deadline: float) -> pb.EmbedResponse:
         if self.gone:
             raise NoEmbeddingModel("there is no model")
         if self.broken:
             raise EmbeddingUnavailable("the model is broken")
+        if self.unheard_of:
+            raise ValueError("nobody has thought of this")
         if self.stuck:
             await asyncio.Event().wait()
         (self.questions if query else self.kept).extend(texts)

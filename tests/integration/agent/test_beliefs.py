@@ -14,7 +14,7 @@ from agent.loop import LoopTimes, ProactiveLoop
 from agent.memory import Memories
 from agent.mind.agenda import Agenda
 from agent.mind.beliefs import Beliefs
-from agent.mind.extraction import Proposal
+from agent.mind.extraction import MAX_PROPOSED, Proposal
 from agent.models.interface import ModelError, ModelRefused, ModelRequest, ModelResponse, ModelUnavailable, TextSink
 from agent.models.offline import OfflineModel
 from agent.models.scripted import ScriptedModel
@@ -171,6 +171,31 @@ async def test_a_proposal_that_does_not_fit_is_told_and_the_loop_goes_on(
         assert len(await mind.memories.recall("news", deadline=0)) == 1
     [cycle] = await mind.cycles()
     assert why in cycle["intention"]["refused"][0]
+
+
+async def test_of_too_many_proposals_the_first_are_taken(office: Office):
+    async with thinking(office) as mind:
+        await mind.perceives(proposing(*((f"S{number:02}", "12k", 0.5) for number in range(MAX_PROPOSED + 1))))
+        assert len(await mind.held()) == MAX_PROPOSED
+    [cycle] = await mind.cycles()
+    assert cycle["intention"]["refused"] == [f"S{MAX_PROPOSED} / budget: {MAX_PROPOSED} are before it"]
+
+
+async def test_what_a_cycle_leaves_is_for_the_next_at_once(office: Office, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("agent.loop.MAX_EVENTS", 2)
+    async with thinking(office) as mind:
+        for _ in range(3):
+            await mind.office.pool.execute(
+                "INSERT INTO employee_events (tenant_id, employee_id, kind, payload) VALUES ($1, $2, 'operator', '{}')",
+                office.record.tenant_id, office.record.employee_id,
+            )  # fmt: skip
+        running = asyncio.create_task(mind.loop.run())
+        async with asyncio.timeout(60):
+            while await office.pool.fetchval("SELECT count(*) FROM employee_events WHERE cycle_id IS NULL"):
+                await asyncio.sleep(0.02)
+        running.cancel()
+        await asyncio.wait([running])
+    assert len(await mind.cycles()) == 2
 
 
 async def test_strange_characters_are_kept_as_what_they_can_be(office: Office):

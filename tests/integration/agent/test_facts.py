@@ -243,6 +243,19 @@ async def test_a_fact_is_forgotten_with_the_last_of_what_it_rests_on(
     assert await office.pool.fetchval("SELECT count(*) FROM memory_evidence") == 0
 
 
+async def test_what_says_another_number_is_another_fact(office: Office):
+    async with resting(office) as (memories, mind):
+        for fact, place in (
+            ("Acme pays a fee of 5 %.", 1),
+            ("Acme pays a fee of 7 %.", 4),
+            ("Acme pays a 7 % fee.", 7),
+        ):
+            await happened(memories, *[f"The fee that Acme pays is {n} %." for n in (5, 7, 7)], start=place)
+            mind.happened()
+            await mind.tend(ScriptedModel([showing((fact, (1, 2, 3)))]))
+    assert set(await known(office)) == {"Acme pays a fee of 5 %.", "Acme pays a fee of 7 %."}
+
+
 async def test_the_runs_of_schedules_show_nothing(office: Office):
     async with office.employee(Clerk()) as gateway:
         for _ in range(3):

@@ -54,7 +54,7 @@ async def test_what_is_recalled_stays(office: Office, monkeypatch: pytest.Monkey
         await episode(memories, "the door code was asked for")
         await episode(memories, "the weather was fine")
         await aged(office, 20)
-        await memories.recall("which door?", deadline=0)
+        await memories.recall("which door?", 1, deadline=0)
         await memories.tend()
         await office.pool.execute(
             "UPDATE memories SET created_at = created_at - interval '5 days', "

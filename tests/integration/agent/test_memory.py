@@ -86,9 +86,12 @@ async def test_a_conversation_gets_a_fact_of_three_conversations_ago_in_other_wo
     assert "peanuts" in model.requests[-1].messages[-1].text
 
 
+@pytest.mark.parametrize("trouble", ["stuck", "unheard_of"])
 async def test_a_question_whose_meaning_cannot_be_had_is_answered_all_the_same(
-    office: Office, embedder: RealEmbedder, monkeypatch: pytest.MonkeyPatch
+    office: Office, embedder: RealEmbedder, monkeypatch: pytest.MonkeyPatch, trouble: str
 ):
+    """From what its words find, which counts as recalled."""
+    monkeypatch.setattr("agent.memory.REINFORCE_SECONDS", 0.0)
     monkeypatch.setattr(analyze, "RECALL_SECONDS", 0.01)
     monkeypatch.setattr(analyze, "MAX_MEMORIES", 1)
     model = ScriptedModel()
@@ -96,9 +99,23 @@ async def test_a_question_whose_meaning_cannot_be_had_is_answered_all_the_same(
         for number, text in enumerate((PEANUTS, PARIS), 1):
             await answered(office, gateway, text, conversation=f"thread {number}")
             await until_embedded(office, number)
-        embedder.stuck = True
+        before = await recalled(office, PEANUTS)
+        setattr(embedder, trouble, True)
         await answered(office, gateway, "Any peanuts or snacks left?", conversation="thread 3")
+        async with asyncio.timeout(60):
+            while await recalled(office, PEANUTS) == before:
+                await asyncio.sleep(0.02)
     assert "peanuts" in model.requests[-1].messages[-1].text
+    attempts = await office.pool.fetch("SELECT outcome FROM step_attempts WHERE step = 'classification'")
+    assert {row["outcome"] for row in attempts} == {"succeeded"}
+
+
+async def recalled(office: Office, text: str) -> int:
+    """How often the memory with this text was recalled."""
+    count: int = await office.pool.fetchval(
+        "SELECT recall_count FROM memories WHERE content LIKE '%' || $1 || '%'", text
+    )
+    return count
 
 
 async def test_words_that_find_enough_ask_for_no_meaning(memories: Memories, embedder: RealEmbedder):
@@ -189,6 +206,15 @@ async def test_another_model_makes_its_own_vectors(office: Office, memories: Mem
     assert embedder.kept == [PEANUTS] * 2
 
 
+async def test_two_models_in_turn_do_not_keep_the_loop_busy(memories: Memories, embedder: RealEmbedder):
+    await memories.tend()
+    await told(memories, PEANUTS)
+    embedder.name = "another"
+    assert await memories.tend() is False
+    await memories.tend()
+    assert embedder.kept == [PEANUTS]
+
+
 async def test_when_there_is_no_model_any_more_none_is_asked(
     memories: Memories, embedder: RealEmbedder, caplog: pytest.LogCaptureFixture
 ):
@@ -227,6 +253,20 @@ async def test_what_is_recalled_is_counted_later_and_together(
     await memories.tend()
     await memories.tend()
     assert [tuple(row) for row in await office.pool.fetch(counts)] == [(3, True), (0, False)]
+
+
+async def test_what_only_words_could_find_is_counted_as_well(
+    office: Office, embedder: RealEmbedder, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("agent.memory.REINFORCE_SECONDS", 0.0)
+    async with memories_of(office, embedder) as memories:
+        await told(memories, PEANUTS, PARIS)
+        await memories.tend()
+        embedder.broken = True
+        await texts(memories, "any peanuts left?", limit=1)
+        await memories.tend()
+    recalled = await office.pool.fetch("SELECT content FROM memories WHERE recall_count = 1")
+    assert [row["content"] for row in recalled] == [PEANUTS]
 
 
 async def test_a_process_that_is_superseded_keeps_no_vectors(office: Office, memories: Memories):

@@ -160,6 +160,19 @@ async def test_runs_of_schedules_do_not_count(capped: Office):
         assert await ends(capped, gateway, *runs) == [""] * 5
 
 
+@pytest.mark.parametrize("event", ["schedule", "intention"])
+async def test_what_nobody_says_does_not_count_for_the_next_launch_either(capped: Office, event: str):
+    runs = [await capped.store_run("hello") for _ in range(3)]
+    await capped.pool.execute(
+        "UPDATE inbound_messages SET received_at = $1, event_id = $2 || ':' || message_id, sender = 'ada'", NOON, event
+    )
+    async with capped.employee(ScriptedModel(echo)) as gateway:
+        assert await ends(capped, gateway, *runs) == [""] * 3
+    last = [await received(capped) for _ in range(2)]
+    async with capped.employee(ScriptedModel(echo)) as gateway:
+        assert await ends(capped, gateway, *last) == [""] * 2
+
+
 async def test_the_caps_of_a_changed_profile_hold_at_once(capped: Office):
     async with capped.employee(ScriptedModel(echo)) as gateway:
         first = [await received(capped) for _ in range(3)]

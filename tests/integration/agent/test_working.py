@@ -11,7 +11,7 @@ import pytest
 from agent import working
 from agent.capabilities.base import EffectKey
 from agent.capabilities.memory import MemoryCapability
-from agent.errors import Superseded
+from agent.errors import ActionFailed, Superseded
 from agent.models.interface import ModelRequest
 from agent.models.scripted import ScriptedModel, Step, echo
 from empla.store.ids import new_id
@@ -122,6 +122,26 @@ async def test_what_has_expired_makes_room_and_the_same_again_holds_longer(offic
         await does(capability, one, "note_down", text="b")
         assert await texts(notes) == ["b"]
     assert await office.pool.fetchval("SELECT count(*) FROM working_notes") == 1
+
+
+async def test_the_same_noted_again_counts_from_now_whether_it_has_expired_or_not(office: Office):
+    """It was first noted 30 days ago, and no note may hold for more than 31."""
+    async with at_hand(office) as (capability, one, _, notes):
+        for left in (timedelta(hours=1), -timedelta(hours=1)):
+            await does(capability, one, "note_down", text="a", hours=720)
+            await office.pool.execute(
+                "UPDATE working_notes SET noted_at = now() - interval '30 days', expires_at = now() + $1", left
+            )
+            notes.reread()
+            await does(capability, one, "note_down", text="a", hours=720)
+            assert await texts(notes) == ["a"]
+
+
+async def test_nothing_is_noted_for_a_message_that_is_gone(office: Office):
+    async with at_hand(office) as (capability, _one, _two, notes):
+        with pytest.raises(ActionFailed, match="no longer there"):
+            await does(capability, new_id(), "note_down", text="a")
+        assert await texts(notes) == []
 
 
 async def test_one_note_is_cleared_of_its_own_conversation_only(office: Office):

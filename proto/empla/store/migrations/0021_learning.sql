@@ -97,4 +97,4 @@ END $$;
 GRANT SELECT, INSERT ON memory_evidence TO empla_employee;
 GRANT SELECT, INSERT, DELETE, UPDATE (runs, successes, state, changed_at, last_run_at) ON procedures TO empla_employee;
 GRANT SELECT, INSERT, DELETE, UPDATE (procedure_id, tried) ON procedure_runs TO empla_employee;
-GRANT SELECT, INSERT, DELETE, UPDATE (expires_at) ON working_notes TO empla_employee;
+GRANT SELECT, INSERT, DELETE, UPDATE (noted_at, expires_at) ON working_notes TO empla_employee;

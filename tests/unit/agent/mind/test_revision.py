@@ -84,6 +84,16 @@ def test_time_drops_what_is_weak_and_makes_facts_of_what_is_certain():
     ]
 
 
+def test_a_fact_is_held_until_something_else_is_said():
+    fact = belief(0.95, days=400, promoted=True)
+    assert settled({fact.key: fact}, NOW) == []
+    revision = revised(fact, seen("20k", 0.3), NOW)
+    assert (revision.change, revision.belief.promoted) == (Change.REVISED, False)
+    many = [belief(0.5, subject=f"s{number}") for number in range(MAX_HELD)]
+    [gone] = settled({one.key: one for one in (fact, *many)}, NOW)
+    assert (gone.change, gone.belief) == (Change.DROPPED, fact)
+
+
 def test_there_is_room_for_so_many_and_the_weakest_go():
     many = [belief(0.5 + number / 10_000, subject=f"s{number}") for number in range(MAX_HELD + 2)]
     changes = settled({one.key: one for one in many}, NOW)
