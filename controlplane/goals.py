@@ -129,6 +129,12 @@ async def follow_profile(
         await set_of_profile(connection, employee_id, added, "the goals of the profile have changed")
 
 
+async def end_all(connection: AnyConnection, employee_id: UUID, why: str) -> None:
+    """Give up every goal of an employee, with its plans; the caller holds the employee's launch."""
+    known = await connection.fetch(SQL.known, employee_id)
+    await _abandon(connection, [row["goal_id"] for row in known], why)
+
+
 def _texts(written: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(text.strip() for text in written))
 
