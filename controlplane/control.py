@@ -229,9 +229,8 @@ class ControlPlane(Naming, control_pb2_grpc.ControlPlaneServicer):
     async def Forget(self, request: pb.ForgetRequest, context: Any) -> pb.ForgetResponse:
         employee = await self._find(request.employee)
         answer = await self._parts.memories.forget(employee, request, _operator())
-        if answer.belief_ids or answer.memory_ids:
-            # What it holds in memory is read anew; when it is not attached, with its next Welcome.
-            self._parts.streams.wake(employee.employee_id, "forgotten")
+        # What it holds in memory is read anew, goals and plans too; when it is not attached, with its next Welcome.
+        self._parts.streams.wake(employee.employee_id, "forgotten")
         return answer
 
     # Sidecars, reviews, channels, overview
