@@ -191,7 +191,7 @@ async def test_what_plans_say_of_it_is_forgotten_as_well(plane: Plane, what: dic
     told, other = "Bo@example.com said: the budget of Acme is 12k", "nothing is known of the others"
     plans = []
     for text in (told, other):
-        goal_id = await add_goal(plane.pool, *row, text)
+        goal_id = await add_goal(plane.pool, row["tenant_id"], row["employee_id"], text)
         plans.append(await add_intention(plane.pool, *row, text, goal_id=goal_id, state="planned"))
         for change in (
             "UPDATE goals SET reason = text WHERE goal_id = $1",
