@@ -294,9 +294,9 @@ async def test_a_goal_ends_at_its_deadline_and_its_plan_with_it(office: Office):
         await mind.cycle()
         assert await mind.goal() == ("failed", 0.0)
         assert await mind.plans() == [("abandoned", ["running", "skipped"])]
-        await mind.end_step("late, but done")
+        assert await office.pool.fetchval("SELECT cancelled_by FROM inbound_messages") == "empla"
         await mind.cycle()
-        assert await mind.plans() == [("abandoned", ["done", "skipped"])]
+        assert await mind.plans() == [("abandoned", ["failed", "skipped"])]
         assert await mind.cycle() == "nothing_to_do"
 
 
