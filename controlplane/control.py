@@ -5,8 +5,7 @@ RPCs that this build does not serve are left to the generated base class and ans
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -108,13 +107,13 @@ class ControlPlane(Naming, control_pb2_grpc.ControlPlaneServicer):
     async def UpdateEmployee(self, request: pb.UpdateEmployeeRequest, context: Any) -> pb.Employee:
         record = await self._find(request.employee)
         profile = request.profile if request.HasField("profile") else None
-        begun = await self._parts.employees.update(record.employee_id, profile, request.autonomy, request.when_busy)
+        await self._parts.employees.update(record.employee_id, profile, request.autonomy, request.when_busy)
         updated = await self._parts.employees.by_id(record.employee_id)
         if stream := self._parts.streams.get(record.employee_id):
             changed = gateway_pb2.ConfigurationChanged(configuration=configuration(updated))
             stream.send(gateway_pb2.ControlFrame(configuration_changed=changed))
         if profile is not None:
-            await self._goals_changed(record.employee_id, begun)
+            self._parts.streams.wake(record.employee_id, "goals")
         return self._employee(updated)
 
     async def DeleteEmployee(self, request: pb.DeleteEmployeeRequest, context: Any) -> pb.DeleteEmployeeResponse:
@@ -230,9 +229,8 @@ class ControlPlane(Naming, control_pb2_grpc.ControlPlaneServicer):
     async def Forget(self, request: pb.ForgetRequest, context: Any) -> pb.ForgetResponse:
         employee = await self._find(request.employee)
         answer = await self._parts.memories.forget(employee, request, _operator())
-        if answer.belief_ids or answer.memory_ids:
-            # What it holds in memory is read anew; when it is not attached, with its next Welcome.
-            self._parts.streams.wake(employee.employee_id, "forgotten")
+        # What it holds in memory is read anew, goals and plans too; when it is not attached, with its next Welcome.
+        self._parts.streams.wake(employee.employee_id, "forgotten")
         return answer
 
     # Sidecars, reviews, channels, overview
@@ -318,7 +316,7 @@ class ControlPlane(Naming, control_pb2_grpc.ControlPlaneServicer):
     async def SetGoal(self, request: pb.SetGoalRequest, context: Any) -> pb.Goal:
         record = await self._find(request.goal.employee)
         goal = await self._parts.goals.set(record.employee_id, request.goal, _operator())
-        await self._goals_changed(record.employee_id)
+        self._parts.streams.wake(record.employee_id, "goals")
         return goal
 
     async def GetGoal(self, request: pb.GetGoalRequest, context: Any) -> pb.Goal:
@@ -336,16 +334,8 @@ class ControlPlane(Naming, control_pb2_grpc.ControlPlaneServicer):
 
     async def AbandonGoal(self, request: pb.AbandonGoalRequest, context: Any) -> pb.Goal:
         goal_id, operator, reason = _id(request.goal_id, "goal_id"), _operator(), reason_of(request.reason, "reason")
-        employee_id, begun = await self._parts.goals.abandon(goal_id, operator, reason)
-        await self._goals_changed(employee_id, begun)
+        self._parts.streams.wake(await self._parts.goals.abandon(goal_id, operator, reason), "goals")
         return await self._parts.goals.get(goal_id, operator)
-
-    async def _goals_changed(self, employee_id: UUID, begun: Sequence[UUID] = ()) -> None:
-        """The employee goes by its goals as they are now, and stops what it has begun for one that was given up."""
-        for message_id in begun:
-            with suppress(NotNow):  # it has come to its end meanwhile
-                await self._parts.stopping.cancel(message_id, _operator(), "its goal was given up")
-        self._parts.streams.wake(employee_id, "goals")
 
     async def GetOverview(self, request: pb.GetOverviewRequest, context: Any) -> pb.Overview:
         return await self.overview(_operator(), request.tenant)

@@ -28,6 +28,7 @@ from controlplane.receiver import Arrival, Receiver
 from controlplane.sender import Sender
 from controlplane.settings import LOOPBACK
 from controlplane.stepping import Stepping
+from controlplane.stopping import Stopping
 from controlplane.telling import Telling
 from empla.store.connect import Pool, connect, translated
 from empla.store.embedded import EmbeddedPostgres
@@ -134,8 +135,9 @@ class Office:
         return (await self._receiver.store(arrival)).message_id
 
     async def begin_steps(self) -> None:
-        """Make messages of the steps that employees have ready, until cancelled."""
-        await Stepping(self._pool, self._receiver).run(self._dsn)
+        """Make messages of the steps that employees have ready, and stop those of ended plans, until cancelled."""
+        stopping = Stopping(self._pool, changed=self._followers.changed, look=self._sender.look)
+        await Stepping(self._pool, self._receiver, stopping).run(self._dsn)
 
     async def deliver(self, to: EmployeeRecord, deliver: Callable[[gateway_pb2.Deliver], None]) -> None:
         """Hand over what is stored for an employee, be it by itself, until cancelled. One does so for each employee."""

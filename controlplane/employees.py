@@ -11,7 +11,7 @@ from uuid import UUID
 from google.protobuf.json_format import MessageToDict, ParseDict
 
 from controlplane.errors import AlreadyThere, Invalid, NotNow, Unknown
-from controlplane.goals import follow_profile, hold_launch, set_of_profile
+from controlplane.goals import end_all, follow_profile, hold_launch, set_of_profile
 from controlplane.profile_schedules import follow
 from controlplane.profiles import checked_profile
 from empla.capabilities import WHEN_BUSY
@@ -129,16 +129,15 @@ class Employees:
         profile: control_pb2.Profile | None,
         autonomy: control_pb2.Autonomy.ValueType,
         when_busy: str = "",
-    ) -> list[UUID]:
+    ) -> None:
         """Replace the profile with its goals and schedules, the autonomy, or what the profile says of further messages.
 
-        Returns the messages of steps in work for goals that are gone. Raises `Invalid`, `Unknown`, `TooLarge`, and
-        `AlreadyThere` when a schedule has the name of one that is none of the profile's.
+        Raises `Invalid`, `Unknown`, `TooLarge`, and `AlreadyThere` when a schedule has the name of one that is none of the
+        profile's.
         """
         if when_busy not in ("", *WHEN_BUSY):
             raise Invalid(f"{when_busy[:80]!r} is no policy", fields={"when_busy": f"one of {', '.join(WHEN_BUSY)}"})
         fields = None if profile is None else await _fields(profile)
-        begun: list[UUID] = []
         with translated():
             async with self._pool.acquire() as connection, connection.transaction():
                 await hold_launch(connection, employee_id)
@@ -148,12 +147,11 @@ class Employees:
                 await connection.execute(SQL.update, employee_id, fields, _AUTONOMY_NAMES.get(autonomy), when_busy)
                 if profile is not None:
                     before = _profile(held["profile"])
-                    begun = await follow_profile(connection, employee_id, before.goals, profile.goals)
+                    await follow_profile(connection, employee_id, before.goals, profile.goals)
                     await follow(connection, held["tenant_id"], employee_id, before, profile)
-        return begun
 
     async def delete(self, employee_id: UUID, *, force: bool) -> list[UUID]:
-        """Make the name free; raises `NotNow` while messages are in work, unless `force`.
+        """Make the name free and give up the employee's goals; raises `NotNow` while messages are in work, unless `force`.
 
         With `force` its process is superseded and its messages fail; they are returned, and an open review names them. What
         waits in the outbox is withheld, except notices; a reply on its way is left to the Sender, who ends its message.
@@ -161,6 +159,8 @@ class Employees:
         with translated():
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute(SQL.hold_launch, employee_id)
+                # Before the employee's row is held, for which whoever begins a step waits with the step in hand.
+                await end_all(connection, employee_id, DELETED)
                 await connection.execute(SQL.hold_outbox, employee_id)
                 if not await connection.fetchval(SQL.hold_employee, employee_id):
                     return []

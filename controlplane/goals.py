@@ -54,7 +54,7 @@ class Goals:
                     why = f"a goal was set: {text}"
                     if not await connection.fetch(SQL.set, employee_id, [goal_id], [text], *fields, operator.name, why):
                         raise Unknown("the employee has been deleted")
-                    await _record(connection, operator, "set", await _hold(connection, goal_id, operator))
+                    await _record(connection, operator, "set", await _found(connection, goal_id, operator))
         except asyncpg.UniqueViolationError as error:
             raise AlreadyThere("the employee has this goal already", fields={"text": "in use"}) from error
         return await self.get(goal_id, operator)
@@ -77,23 +77,24 @@ class Goals:
         page = fitting(map(_goal, rows))
         return page, page[-1].goal_id if len(page) < len(rows) or len(rows) == size else ""
 
-    async def abandon(self, goal_id: UUID, operator: Operator, reason: str) -> tuple[UUID, list[UUID]]:
-        """Have a goal given up; whose it was, and the messages of its steps that are in work. Again is the same as once.
+    async def abandon(self, goal_id: UUID, operator: Operator, reason: str) -> UUID:
+        """Have a goal given up; whose it was. Again is the same as once.
 
         Raises `Unknown`, and `NotNow` when it was achieved or has failed.
         """
         with translated():
             async with self._pool.acquire() as connection, connection.transaction():
-                found = await _hold(connection, goal_id, operator)
+                found = await _found(connection, goal_id, operator)
                 await connection.execute(SQL.hold_launch, found["employee_id"])
-                goal = await _hold(connection, goal_id, operator)  # as it is now that its employee cannot move it
+                goal = await _found(connection, goal_id, operator)  # as it is now that its employee cannot move it
                 if goal["state"] not in ("active", "abandoned"):
                     raise NotNow(f"the goal is {goal['state']}: {goal['reason']}", reason="GOAL_ENDED")
                 if goal["state"] == "active":
                     why = f"abandoned by {operator.name}" + (f": {reason}" if reason else "")
                     await _abandon(connection, [goal_id], why)
                     await _record(connection, operator, "abandon", goal, reason=reason)
-                return goal["employee_id"], await _begun(connection, [goal_id])
+                employee_id: UUID = goal["employee_id"]
+                return employee_id
 
 
 async def hold_launch(connection: AnyConnection, employee_id: UUID) -> None:
@@ -112,11 +113,10 @@ async def set_of_profile(connection: AnyConnection, employee_id: UUID, texts: It
 
 async def follow_profile(
     connection: AnyConnection, employee_id: UUID, before: Iterable[str], now: Iterable[str]
-) -> list[UUID]:
+) -> None:
     """Set what is new in a profile's goals and give up what it names no more; the caller holds the employee's launch.
 
-    One that has ended stays so as long as the profile goes on to name it. Returns the messages of steps that are in work for
-    goals which were given up. Raises `TooLarge` when the employee may not have so many.
+    One that has ended stays so as long as the profile goes on to name it. Raises `TooLarge` when that are too many.
     """
     known, wanted, named = await connection.fetch(SQL.known, employee_id), _texts(now), set(_texts(before))
     active = {row["text"]: row for row in known if row["state"] == "active"}
@@ -127,7 +127,12 @@ async def follow_profile(
     await _abandon(connection, gone, "no longer in the profile")
     if added:
         await set_of_profile(connection, employee_id, added, "the goals of the profile have changed")
-    return await _begun(connection, gone)
+
+
+async def end_all(connection: AnyConnection, employee_id: UUID, why: str) -> None:
+    """Give up every goal of an employee, with its plans; the caller holds the employee's launch."""
+    known = await connection.fetch(SQL.known, employee_id)
+    await _abandon(connection, [row["goal_id"] for row in known], why)
 
 
 def _texts(written: Iterable[str]) -> list[str]:
@@ -139,8 +144,8 @@ def _bound(more: int, known: Iterable[Any]) -> None:
         raise TooLarge(f"an employee has {MOST_ACTIVE_GOALS} active goals at most", reason="TOO_MANY_GOALS")
 
 
-async def _hold(connection: AnyConnection, goal_id: UUID, operator: Operator) -> Any:
-    row = await connection.fetchrow(SQL.hold, goal_id, operator.tenant_id)
+async def _found(connection: AnyConnection, goal_id: UUID, operator: Operator) -> Any:
+    row = await connection.fetchrow(SQL.found, goal_id, operator.tenant_id)
     if row is None:
         raise _unknown(goal_id)
     return row
@@ -150,10 +155,6 @@ async def _abandon(connection: AnyConnection, goal_ids: Sequence[UUID], why: str
     await connection.execute(SQL.abandon, goal_ids, why)
     await connection.execute(SQL.abandon_plans, goal_ids)
     await connection.execute(SQL.skip_steps, goal_ids)
-
-
-async def _begun(connection: AnyConnection, goal_ids: Sequence[UUID]) -> list[UUID]:
-    return [row["message_id"] for row in await connection.fetch(SQL.begun, goal_ids)]
 
 
 async def _record(connection: AnyConnection, operator: Operator, verb: str, row: Any, **detail: str) -> None:

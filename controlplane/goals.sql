@@ -25,7 +25,7 @@ WITH live AS (
 )
 SELECT goal_id FROM made;
 
--- name: hold
+-- name: found
 -- A goal of an operator's tenant.
 SELECT goal_id, tenant_id, employee_id, text, state, reason FROM goals
 WHERE goal_id = $1 AND ($2::uuid IS NULL OR tenant_id = $2);
@@ -48,11 +48,6 @@ WHERE goal_id = ANY ($1::uuid[]) AND ended_at IS NULL;
 -- Leaves out what has not begun of the plans for some goals.
 UPDATE intention_steps s SET state = 'skipped', outcome = 'its goal was abandoned', ended_at = now()
 FROM intentions i WHERE i.intention_id = s.intention_id AND i.goal_id = ANY ($1::uuid[]) AND s.state IN ('planned', 'ready');
-
--- name: begun
--- The messages of those steps for some goals that are in work.
-SELECT s.message_id FROM intentions i JOIN intention_steps s USING (intention_id)
-WHERE i.goal_id = ANY ($1::uuid[]) AND s.state = 'running' ORDER BY s.ready_at, s.step;
 
 -- name: page
 -- Goals of a tenant or of one employee or one alone, in the order in which they were set, those after one, each with its last

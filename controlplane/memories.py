@@ -7,6 +7,7 @@ from uuid import UUID
 from controlplane.auth import Operator
 from controlplane.employees import EmployeeRecord
 from controlplane.errors import Invalid, Unknown
+from controlplane.goals import hold_launch
 from controlplane.messages import fitting
 from empla.memories import KINDS, LEARNT_FROM
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
@@ -17,6 +18,7 @@ DEFAULT_FOUND, MAX_FOUND = 20, 200
 MAX_QUERY = 2_000
 MAX_FORGOTTEN = 1_000
 """With one call, so that the answer and the record can name each."""
+BLANK = "something was forgotten"
 
 
 class Memories:
@@ -45,7 +47,8 @@ class Memories:
     ) -> pb.ForgetResponse:
         """Remove at most 1,000 memories, and beliefs, for good, on the record; which ones. Raises `Invalid` and `Unknown`.
 
-        What happened and is not remembered yet goes as well.
+        What happened and is not remembered yet goes as well, and so does what came of plans and why goals and plans stand as
+        they do: that reads `BLANK` instead.
         """
         by = request.WhichOneof("what") or ""
         value = getattr(request, by).strip() if by else ""
@@ -54,11 +57,13 @@ class Memories:
             raise Invalid("say what to forget", fields={by or "what": wanted})
         with translated():
             async with self._pool.acquire() as connection, connection.transaction():
+                await hold_launch(connection, employee.employee_id)
                 await connection.execute(SQL.one_at_a_time, employee.employee_id)
                 await connection.execute(SQL.forget_events, employee.employee_id, by, value)
                 await connection.execute(SQL.hold_beliefs, employee.employee_id)
                 believed = await connection.fetch(SQL.forget_beliefs, employee.employee_id, by, value)
                 rows = await connection.fetch(SQL.matching, employee.employee_id, by, value, MAX_FORGOTTEN)
+                await _blank(connection, employee.employee_id, by, value)
                 learnt = await _unlearn(connection, employee.employee_id, by, value, rows)
                 await connection.execute(SQL.forget, employee.employee_id, [row["memory_id"] for row in rows])
                 answer = pb.ForgetResponse(
@@ -89,6 +94,15 @@ async def _unlearn(
         *await connection.fetch(SQL.forget_procedures, employee_id, by, value),
         *await connection.fetch(SQL.forget_notes, employee_id, by, value),
     ]
+
+
+async def _blank(connection: AnyConnection, employee_id: UUID, by: str, value: str) -> None:
+    """Have what goals and plans say of what is forgotten say `BLANK` instead."""
+    words = await connection.fetchval(SQL.words_of, by, value)
+    for blank in (SQL.blank_goals, SQL.blank_changes, SQL.blank_planning, SQL.blank_plans, SQL.blank_steps):
+        await connection.execute(blank, employee_id, words, BLANK)
+    if by == "conversation":
+        await connection.execute(SQL.blank_conversation, employee_id, value, BLANK)
 
 
 def _searchable(text: str) -> bool:

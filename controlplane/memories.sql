@@ -159,6 +159,39 @@ DELETE FROM employee_events WHERE employee_id = $1 AND cycle_id IS NULL AND kind
   ELSE false
 END;
 
+-- name: words_of
+-- What a text is asked for, by the same measure; NULL where that is not about words.
+SELECT CASE $1::text WHEN 'person' THEN phraseto_tsquery('english', $2) WHEN 'subject' THEN plainto_tsquery('english', $2) END::text;
+
+-- name: blank_goals
+-- Has the reasons of goals that have these words say $3 instead; what a goal is stays, for somebody has set it.
+UPDATE goals SET reason = $3
+WHERE employee_id = $1 AND reason <> '' AND to_tsvector('english', concat_ws(' ', text, reason)) @@ $2::text::tsquery;
+
+-- name: blank_changes
+-- Does so with the reasons of their changes.
+UPDATE goal_changes c SET reason = $3 FROM goals g
+WHERE g.goal_id = c.goal_id AND c.employee_id = $1 AND to_tsvector('english', concat_ws(' ', g.text, c.reason)) @@ $2::text::tsquery;
+
+-- name: blank_planning
+-- Does so with why there has to be a plan.
+UPDATE planning SET wanted = $3 WHERE employee_id = $1 AND to_tsvector('english', wanted) @@ $2::text::tsquery;
+
+-- name: blank_plans
+-- Does so with why a plan was made and why it ended; its title stays.
+UPDATE intentions SET why = CASE WHEN why = '' THEN '' ELSE $3 END, reason = CASE WHEN reason = '' THEN '' ELSE $3 END
+WHERE employee_id = $1 AND to_tsvector('english', concat_ws(' ', title, why, reason)) @@ $2::text::tsquery;
+
+-- name: blank_steps
+-- Does so with what came of steps; what was to be done stays.
+UPDATE intention_steps SET outcome = $3
+WHERE employee_id = $1 AND outcome <> '' AND to_tsvector('english', concat_ws(' ', name, instruction, outcome)) @@ $2::text::tsquery;
+
+-- name: blank_conversation
+-- Has what came of the steps in a conversation say $3 instead.
+UPDATE intention_steps s SET outcome = $3 FROM inbound_messages i JOIN conversations c USING (conversation_id)
+WHERE s.employee_id = $1 AND s.outcome <> '' AND i.message_id = s.message_id AND $2 IN (c.external_id, c.conversation_id::text);
+
 -- name: hold_beliefs
 -- Waits for a cycle that changes beliefs, so that the statements from here on see its changes.
 SELECT FROM beliefs WHERE employee_id = $1 ORDER BY belief_id FOR UPDATE;

@@ -13,7 +13,16 @@ from empla.store.outage import Outage
 log = logging.getLogger(__name__)
 
 SQL = load_queries("controlplane", "retention.sql")
-TABLES = ("cycles", "employee_events", "belief_changes", "schedule_runs", "schedules")
+TABLES = (
+    "cycles",
+    "employee_events",
+    "belief_changes",
+    "schedule_runs",
+    "schedules",
+    "intentions",
+    "goal_changes",
+    "goals",
+)
 """In this order: what the rows of one refer to goes after them."""
 AT_ONCE = 1_000
 """Rows of a table that one statement removes, so that nobody waits for it."""

@@ -57,3 +57,48 @@ WITH old AS (
   DELETE FROM schedules s USING old WHERE s.schedule_id = old.schedule_id RETURNING 1
 )
 SELECT count(*) FROM gone;
+
+-- name: intentions
+-- Removes plans that ended so many days ago, with their steps, once nothing of them goes on; of a goal that is worked on the last 20
+-- stay. Of a deleted employee nothing goes on.
+WITH old AS (
+  SELECT i.intention_id FROM intentions i JOIN goals g USING (goal_id) JOIN employees e ON e.employee_id = i.employee_id
+  WHERE i.ended_at < now() - make_interval(days => $1)
+    AND (e.deleted_at IS NOT NULL OR NOT EXISTS (
+      SELECT FROM intention_steps s WHERE s.intention_id = i.intention_id AND s.state IN ('planned', 'ready', 'running')))
+    AND (g.state <> 'active' OR (SELECT count(*) FROM (
+      SELECT FROM intentions l WHERE l.goal_id = i.goal_id AND (l.created_at, l.intention_id) > (i.created_at, i.intention_id)
+      LIMIT 20) later) = 20)
+  LIMIT $2
+), steps AS (
+  DELETE FROM intention_steps s USING old WHERE s.intention_id = old.intention_id
+), gone AS (
+  DELETE FROM intentions i USING old WHERE i.intention_id = old.intention_id RETURNING 1
+)
+SELECT count(*) FROM gone;
+
+-- name: goal_changes
+-- Removes changes that are as old; of a goal that has not ended for as long the last 100 stay.
+WITH old AS (
+  SELECT c.change_id FROM goals g CROSS JOIN LATERAL (
+    SELECT change_id, occurred_at FROM goal_changes WHERE goal_id = g.goal_id ORDER BY change_id DESC
+    OFFSET CASE WHEN g.ended_at < now() - make_interval(days => $1) THEN 0 ELSE 100 END
+  ) c WHERE c.occurred_at < now() - make_interval(days => $1) LIMIT $2
+), gone AS (
+  DELETE FROM goal_changes c USING old WHERE c.change_id = old.change_id RETURNING 1
+)
+SELECT count(*) FROM gone;
+
+-- name: goals
+-- Removes goals that ended so many days ago, once their plans and changes are gone. Those that a profile still names stay: by them
+-- it is known that they are not to be set again.
+WITH old AS (
+  SELECT g.goal_id FROM goals g JOIN employees e USING (employee_id) WHERE g.ended_at < now() - make_interval(days => $1)
+    AND NOT EXISTS (SELECT FROM intentions i WHERE i.goal_id = g.goal_id)
+    AND NOT EXISTS (SELECT FROM goal_changes c WHERE c.goal_id = g.goal_id)
+    AND (g.origin <> 'profile' OR e.deleted_at IS NOT NULL OR NOT EXISTS (
+      SELECT FROM jsonb_array_elements_text(e.profile -> 'goals') named WHERE strpos(named, g.text) > 0)) LIMIT $2
+), gone AS (
+  DELETE FROM goals g USING old WHERE g.goal_id = old.goal_id RETURNING 1
+)
+SELECT count(*) FROM gone;

@@ -154,7 +154,9 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 gateway.sweep(),
                 reviews.sweep(),
                 Firing(pool, parts.receiver).run(dsn),
-                Stepping(pool, parts.receiver, partial(parts.streams.wake, reason="step failed")).run(dsn),
+                Stepping(pool, parts.receiver, parts.stopping, partial(parts.streams.wake, reason="step failed")).run(
+                    dsn
+                ),
                 Retention(pool, settings.retention_days).run(),
                 sidecars.run(),
                 _prepared(sidecar_launcher, settings.sidecars_warm),

@@ -1,7 +1,8 @@
 """Stepping: a step of an employee's intention that is ready becomes a message of the employee to itself.
 
 The step's row is locked while its message is stored and the step moves on, all in one transaction. So several control planes
-share the work, and whatever kills one leaves each step one message or none yet.
+share the work, and whatever kills one leaves each step one message or none yet. What goes on for a plan that has ended,
+whoever ended it, is stopped.
 """
 
 import logging
@@ -12,9 +13,10 @@ from uuid import UUID
 import asyncpg
 
 from controlplane.channels import own_channel
-from controlplane.errors import ControlError
+from controlplane.errors import ControlError, NotNow
 from controlplane.receiver import Arrival, Receiver, Written
 from controlplane.rounds import RETRY_SECONDS, rounds
+from controlplane.stopping import Stopping, Wish
 from empla.goals import STEP, step_event
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
 from empla.store.errors import StoreUnavailable
@@ -24,6 +26,9 @@ log = logging.getLogger(__name__)
 
 SQL = load_queries("controlplane", "stepping.sql")
 CHANNEL = "empla_steps"
+MOST_STOPPED = 100
+"""In one round; the next follows soon."""
+PLAN_ENDED = Wish("empla", "its plan has ended")
 LOOK_SECONDS = 30.0
 """The longest sleep: news may be lost with the connection that brings them."""
 _UNSTORABLE = (ControlError, asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
@@ -34,24 +39,44 @@ type _Steps = list[tuple[UUID, int]]
 class Stepping:
     """Begins what is ready; `wake` is told of each employee with a step that failed before it began."""
 
-    def __init__(self, pool: Pool, receiver: Receiver, wake: Callable[[UUID], None] = lambda _: None) -> None:
-        self._pool, self._receiver, self._wake = pool, receiver, wake
+    def __init__(
+        self, pool: Pool, receiver: Receiver, stopping: Stopping, wake: Callable[[UUID], None] = lambda _: None
+    ) -> None:
+        self._pool, self._receiver, self._stopping, self._wake = pool, receiver, stopping, wake
 
     async def run(self, dsn: str) -> None:
         """Begin steps until cancelled: asleep until the database at `dsn` tells that one is ready."""
         await rounds(dsn, CHANNEL, self.begin_ready, name="empla steps", outage=Outage(log, "beginning steps"))
 
     async def begin_ready(self) -> float:
-        """Begin all that is ready; returns the seconds until there may be more. One that cannot be begun stops no other.
+        """Begin all that is ready, and stop what was begun for plans that have ended.
 
-        Raises `StoreUnavailable`.
+        One step with which that cannot be done hinders no other. Returns the seconds until there may be more; raises
+        `StoreUnavailable`.
         """
+        more_to_stop = await self._stop_ended()
         aside: _Steps = []
         while await self._begin_one(aside):
             pass
         with translated():
             more = await self._pool.fetchval(SQL.more, *_columns(aside))
-        return RETRY_SECONDS if more else LOOK_SECONDS  # what is left, another control plane has in hand
+        # What is left of the ready ones, another control plane has in hand.
+        return RETRY_SECONDS if more or more_to_stop else LOOK_SECONDS
+
+    async def _stop_ended(self) -> bool:
+        """Whether there may be more."""
+        with translated():
+            rows = await self._pool.fetch(SQL.of_ended_plans, MOST_STOPPED)
+        for row in rows:
+            try:
+                await self._stopping.stop(row["message_id"], PLAN_ENDED)
+            except NotNow:
+                pass  # it has come to its end meanwhile
+            except StoreUnavailable:
+                raise
+            except Exception:
+                log.exception("the message %s of a plan that has ended cannot be stopped now", row["message_id"])
+        return len(rows) == MOST_STOPPED
 
     async def _begin_one(self, aside: _Steps) -> bool:
         row, begun = None, None

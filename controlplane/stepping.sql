@@ -18,3 +18,13 @@ UPDATE intention_steps SET state = 'running', message_id = $3 WHERE intention_id
 -- name: end
 -- Ends a step that is no message, and says why.
 UPDATE intention_steps SET state = $3, outcome = left($4, 4000), ended_at = now() WHERE intention_id = $1 AND step = $2;
+
+-- name: of_ended_plans
+-- Messages of steps that go on though their plan has ended, and that nobody has stopped; with what they wait for, or have not sent.
+SELECT s.message_id FROM intention_steps s JOIN intentions i USING (intention_id)
+JOIN inbound_messages m USING (message_id) JOIN employees e ON e.employee_id = s.employee_id
+WHERE s.state = 'running' AND i.ended_at IS NOT NULL AND e.deleted_at IS NULL AND m.cancelled_by IS NULL AND (
+  (m.ended_at IS NULL AND m.step <> 'send')
+  OR EXISTS (SELECT FROM message_workers w WHERE w.message_id = s.message_id AND w.state IN ('running', 'waiting_for_input'))
+  OR EXISTS (SELECT FROM outbox o WHERE o.message_id = s.message_id AND o.state IN ('queued', 'held') AND o.kind <> 'notice'))
+ORDER BY s.ready_at LIMIT $1;

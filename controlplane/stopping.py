@@ -86,16 +86,20 @@ class Stopping:
         self._streams = Streams() if streams is None else streams
 
     async def cancel(self, message_id: UUID, operator: Operator, reason: str) -> None:
-        """Stop all that goes on for a message of the operator's tenant; one that was stopped before stays so.
+        """Stop all that goes on for a message of the operator's tenant; raises as `stop` does."""
+        await self.stop(message_id, Wish(operator.name, reason), operator.tenant_id)
+
+    async def stop(self, message_id: UUID, wish: Wish, tenant_id: UUID | None = None) -> None:
+        """Stop all that goes on for a message, of one tenant or of any; one that was stopped before stays so.
 
         Raises `Unknown`, and `NotNow` when there is nothing left to stop.
         """
         with translated():
             async with self._pool.acquire() as connection, connection.transaction():
-                held = await _hold(connection, [message_id], operator.tenant_id)
+                held = await _hold(connection, [message_id], tenant_id)
                 if not held:
                     raise Unknown(f"there is no message {message_id}")
-                stopped = await _stop(connection, held, Wish(operator.name, reason))
+                stopped = await _stop(connection, held, wish)
         [message] = held
         if not stopped.messages and message["cancelled_by"] is None:
             raise NotNow(f"the message is {message['state']}: {_why_not(message)}", reason="NOTHING_TO_CANCEL")

@@ -28,6 +28,7 @@ from agent.models.scripted import ScriptedModel, Step
 from agent.moments import IntentionEnded, IntentionStarted, Moment, PlanningEnded
 from controlplane.receiver import Receiver
 from controlplane.stepping import Stepping
+from controlplane.stopping import Stopping
 from empla.hours import ActiveHours
 from empla.store.connect import Pool, connect
 from empla.store.ids import new_id
@@ -87,7 +88,9 @@ class Mind:
         finally:
             self.asked += model.requests
         assert len(self.asked) - before == len(script), "the model was asked otherwise"
-        await Stepping(self.office.pool, Receiver(self.office.pool, lambda *_: None)).begin_ready()
+        await Stepping(
+            self.office.pool, Receiver(self.office.pool, lambda *_: None), Stopping(self.office.pool)
+        ).begin_ready()
         return outcome
 
     async def happens(self, asked: str = "news", *, answered: str = "noted", **more: bool) -> None:
@@ -155,7 +158,7 @@ async def test_a_goal_is_planned_for_and_its_steps_are_done_one_after_the_other(
     told: list[Moment] = []
     hooks = Hooks().on((PlanningEnded, IntentionStarted, IntentionEnded), told.append)
     async with office.employee(OfflineModel(), mind=OfflineModel(), hooks=hooks) as gateway:
-        stepping = Stepping(office.pool, Receiver(office.pool, lambda *_: None))
+        stepping = Stepping(office.pool, Receiver(office.pool, lambda *_: None), Stopping(office.pool))
         async with asyncio.timeout(60):
             while await office.pool.fetchval("SELECT count(*) FROM intentions WHERE state = 'done'") == 0:
                 await stepping.begin_ready()
@@ -291,9 +294,9 @@ async def test_a_goal_ends_at_its_deadline_and_its_plan_with_it(office: Office):
         await mind.cycle()
         assert await mind.goal() == ("failed", 0.0)
         assert await mind.plans() == [("abandoned", ["running", "skipped"])]
-        await mind.end_step("late, but done")
+        assert await office.pool.fetchval("SELECT cancelled_by FROM inbound_messages") == "empla"
         await mind.cycle()
-        assert await mind.plans() == [("abandoned", ["done", "skipped"])]
+        assert await mind.plans() == [("abandoned", ["failed", "skipped"])]
         assert await mind.cycle() == "nothing_to_do"
 
 
@@ -369,7 +372,7 @@ async def test_who_dies_in_a_cycle_goes_on_in_the_next_launch(office: Office, pl
         model = ScriptedModel(answer)
         mind.loop.model = model
         await mind.loop.cycle()
-        await Stepping(office.pool, Receiver(office.pool, lambda *_: None)).begin_ready()
+        await Stepping(office.pool, Receiver(office.pool, lambda *_: None), Stopping(office.pool)).begin_ready()
     assert await plans(office) == [("running", ["running", "planned"])]
     assert any(request.output is PlanProposal for request in model.requests) is DEATHS[place]
     count = office.pool.fetchval

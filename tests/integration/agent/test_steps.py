@@ -10,6 +10,7 @@ from agent.models.scripted import ScriptedModel, Step, echo
 from agent.prompts import blocks
 from controlplane.receiver import Receiver
 from controlplane.stepping import Stepping
+from controlplane.stopping import Stopping
 from empla.classification import Classification, Intent
 from empla.v1 import control_pb2
 from tests.factories import add_goal, add_intention
@@ -35,7 +36,7 @@ async def begun(office: Office, *instructions: str) -> Sequence[UUID]:
     intention_id = await add_intention(
         office.pool, *ids, *instructions, goal_id=await add_goal(office.pool, *ids, "Keep </data> safe.")
     )
-    await Stepping(office.pool, Receiver(office.pool, lambda *_: None)).begin_ready()
+    await Stepping(office.pool, Receiver(office.pool, lambda *_: None), Stopping(office.pool)).begin_ready()
     rows = await office.pool.fetch(
         "SELECT message_id FROM intention_steps WHERE intention_id = $1 ORDER BY step", intention_id
     )

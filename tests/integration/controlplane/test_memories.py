@@ -12,6 +12,7 @@ from controlplane.auth import hashed, new_secret
 from empla import rpc
 from empla.store.ids import new_id
 from empla.v1 import control_pb2 as pb
+from tests.factories import add_goal, add_intention
 from tests.integration.controlplane.conftest import Plane
 
 FACT = "our discount limit is 15 percent"
@@ -179,6 +180,53 @@ async def test_a_person_and_a_conversation_are_forgotten_with_what_was_learnt_fr
     with pytest.raises(grpc.aio.AioRpcError) as gone:
         await forget(plane, memory_id=elsewhere)
     assert gone.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize("what", [{"subject": "budget acme"}, {"person": "bo@example.com"}], ids=str)
+async def test_what_plans_say_of_it_is_forgotten_as_well(plane: Plane, what: dict[str, str]):
+    """What a goal is and what was to be done stay."""
+    await idle(plane)
+    row = await plane.pool.fetchrow("SELECT tenant_id, employee_id FROM employees")
+    assert row is not None
+    told, other = "Bo@example.com said: the budget of Acme is 12k", "nothing is known of the others"
+    plans = []
+    for text in (told, other):
+        goal_id = await add_goal(plane.pool, row["tenant_id"], row["employee_id"], text)
+        plans.append(await add_intention(plane.pool, *row, text, goal_id=goal_id, state="planned"))
+        for change in (
+            "UPDATE goals SET reason = text WHERE goal_id = $1",
+            "INSERT INTO goal_changes (goal_id, tenant_id, employee_id, state, progress, reason) "
+            "SELECT goal_id, tenant_id, employee_id, state, progress, reason FROM goals WHERE goal_id = $1",
+            "UPDATE intentions i SET title = g.text, why = g.text, reason = g.text FROM goals g "
+            "WHERE g.goal_id = i.goal_id AND g.goal_id = $1",
+            "UPDATE intention_steps s SET outcome = instruction FROM intentions i "
+            "WHERE i.intention_id = s.intention_id AND i.goal_id = $1",
+        ):
+            await plane.pool.execute(change, goal_id)
+    await plane.pool.execute("UPDATE planning SET wanted = $1", told)
+    assert await forget(plane, **what) == []
+    rows = await plane.pool.fetch(
+        "SELECT g.text, i.title, s.instruction, g.reason, c.reason, i.why, i.reason, s.outcome FROM goals g "
+        "JOIN goal_changes c USING (goal_id) JOIN intentions i USING (goal_id) JOIN intention_steps s USING (intention_id) "
+        "WHERE i.intention_id = ANY ($1::uuid[]) ORDER BY s.instruction",
+        plans,
+    )
+    forgotten = "something was forgotten"
+    assert list(map(tuple, rows)) == [(told,) * 3 + (forgotten,) * 5, (other,) * 8]
+    assert await plane.pool.fetchval("SELECT wanted FROM planning") == forgotten
+
+
+async def test_with_the_conversation_of_a_plan_what_came_of_its_steps_is_forgotten(plane: Plane):
+    await idle(plane)
+    row = await plane.pool.fetchrow("SELECT tenant_id, employee_id FROM employees")
+    assert row is not None
+    plan, other = await add_intention(plane.pool, *row, "One"), await add_intention(plane.pool, *row, "Two")
+    await plane.pool.execute("NOTIFY empla_steps")
+    await until(plane, "SELECT count(*)::int FROM intention_steps WHERE state = 'running'", 2)
+    await plane.pool.execute("UPDATE intention_steps SET outcome = 'it is red'")
+    await forget(plane, conversation=f"intention:{plan}")
+    rows = await plane.pool.fetch("SELECT intention_id, outcome FROM intention_steps")
+    assert dict(map(tuple, rows)) == {plan: "something was forgotten", other: "it is red"}
 
 
 async def test_nobody_elses_memories_are_touched(plane: Plane):

@@ -10,12 +10,14 @@ from uuid import UUID
 import pytest
 
 from controlplane import retention as retention_module
+from controlplane.employees import Employees
 from controlplane.receiver import Arrival, Receiver
 from controlplane.retention import TABLES, Retention
 from empla.store.connect import Pool
 from empla.store.ids import new_id
+from empla.v1 import control_pb2 as pb
 from tests.conftest import Database
-from tests.factories import add_channel, add_employee, add_schedule, add_tenant
+from tests.factories import add_channel, add_employee, add_goal, add_intention, add_schedule, add_tenant
 
 DAYS = 90
 DAY = timedelta(days=1)
@@ -115,6 +117,42 @@ class Office:
         )
         return due_at
 
+    async def goal(self, text: str = "Know every deal.", *, ended: timedelta | None = None) -> UUID:
+        goal_id = await add_goal(self.pool, self.tenant_id, self.employee_id, text)
+        if ended is not None:
+            await self.pool.execute(
+                "UPDATE goals SET state = 'abandoned', ended_at = $2 WHERE goal_id = $1", goal_id, _ago(ended)
+            )
+        return goal_id
+
+    async def goal_change(self, age: timedelta, goal_id: UUID) -> int:
+        change_id: int = await self.pool.fetchval(
+            "INSERT INTO goal_changes (goal_id, tenant_id, employee_id, state, progress, reason, occurred_at) "
+            "VALUES ($1, $2, $3, 'active', 0, 'said', $4) RETURNING change_id",
+            goal_id,
+            self.tenant_id,
+            self.employee_id,
+            _ago(age),
+        )
+        return change_id
+
+    async def plan(self, age: timedelta, goal_id: UUID, *, step: str = "skipped") -> UUID:
+        """One that ended so long ago, with a step."""
+        plan = await add_intention(self.pool, self.tenant_id, self.employee_id, "One", goal_id=goal_id)
+        ended = "UPDATE intentions SET state = 'abandoned', created_at = $2, ended_at = $2 WHERE intention_id = $1"
+        await self.pool.execute(ended, plan, _ago(age))
+        if step == "skipped":
+            await self.pool.execute(
+                "UPDATE intention_steps SET state = 'skipped', ended_at = now() WHERE intention_id = $1", plan
+            )
+        else:
+            await self.pool.execute(
+                "UPDATE intention_steps SET state = 'running', message_id = $2 WHERE intention_id = $1",
+                plan,
+                await self.message(live=True),
+            )
+        return plan
+
     async def left(self, table: str, column: str) -> set[Any]:
         return {row[column] for row in await self.pool.fetch(f"SELECT {column} FROM {table}")}
 
@@ -198,6 +236,59 @@ async def test_a_schedule_that_ended_goes_after_its_runs(office: Office):
     await office.tidy()
     assert await office.left("schedules", "schedule_id") == {young, active}
     assert await office.left("schedule_runs", "schedule_id") == {active}
+
+
+async def test_old_plans_go_with_their_steps_but_for_the_last_of_a_goal_that_is_worked_on(office: Office):
+    active, ended = await office.goal("active"), await office.goal("ended", ended=YOUNG)
+    plans = [await office.plan(OLD + n * DAY, active) for n in range(22)]
+    await office.plan(OLD, ended)
+    kept = {await office.plan(YOUNG, ended), await office.plan(OLD, ended, step="running"), *plans[:20]}
+    kept.add(await add_intention(office.pool, office.tenant_id, office.employee_id, "One", goal_id=ended))
+    await office.pool.execute("UPDATE intentions SET created_at = $1 WHERE ended_at IS NULL", _ago(OLD))
+    await office.tidy()
+    assert (
+        await office.left("intentions", "intention_id") == await office.left("intention_steps", "intention_id") == kept
+    )
+    assert await office.left("goals", "goal_id") == {active, ended}
+
+
+async def test_old_changes_of_a_goal_go_but_for_the_last_hundred(office: Office):
+    goal_id, other = await office.goal("a"), await office.goal("b")
+    for _ in range(2):
+        await office.goal_change(OLD, goal_id)
+    kept = {await office.goal_change(OLD, goal_id) for _ in range(60)} | {await office.goal_change(OLD, other)}
+    kept |= {await office.goal_change(YOUNG, goal_id) for _ in range(40)}
+    await office.tidy()
+    assert await office.left("goal_changes", "change_id") == kept
+
+
+async def test_a_goal_that_ended_goes_after_its_plans_and_changes(office: Office):
+    young, old, going_on = (
+        await office.goal("a", ended=YOUNG),
+        await office.goal(ended=OLD),
+        await office.goal(ended=OLD),
+    )
+    await office.goal_change(OLD, old)
+    await office.plan(OLD, old)
+    kept = {await office.plan(OLD, going_on, step="running")}
+    change = await office.goal_change(OLD, young)
+    await office.tidy()
+    assert await office.left("goals", "goal_id") == {young, going_on}
+    assert await office.left("intentions", "intention_id") == kept
+    assert await office.left("goal_changes", "change_id") == {change}
+    await office.pool.execute("UPDATE employees SET deleted_at = now()")
+    await office.tidy()
+    assert await office.left("goals", "goal_id") == {young}
+
+
+async def test_a_goal_that_was_dropped_and_that_the_profile_still_names_does_not_come_back(office: Office):
+    named, gone = await office.goal("named", ended=OLD), await office.goal("gone", ended=OLD)
+    await office.pool.execute("UPDATE employees SET profile = $1", {"role": "Clerk", "goals": [" named "]})
+    await office.tidy()
+    assert await office.left("goals", "goal_id") == {named} != {gone}
+    profile = pb.Profile(role="Clerk", goals=["named"])
+    await Employees(office.pool).update(office.employee_id, profile, pb.AUTONOMY_UNSPECIFIED)
+    assert await office.left("goals", "state") == {"abandoned"}
 
 
 async def test_a_round_removes_a_bounded_number_of_rows(office: Office, monkeypatch: pytest.MonkeyPatch):

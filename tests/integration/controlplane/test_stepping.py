@@ -12,6 +12,7 @@ from controlplane import stepping as stepping_module
 from controlplane.receiver import Arrival, Receiver
 from controlplane.rounds import RETRY_SECONDS
 from controlplane.stepping import Stepping
+from controlplane.stopping import Stopping
 from empla.goals import STEP, step_event
 from empla.store.connect import Pool, connect
 from empla.store.errors import StoreUnavailable
@@ -35,7 +36,7 @@ class Office:
 
     def stepping(self, pool: Pool | None = None) -> Stepping:
         receiver = Receiver(pool or self.pool, on_stored=lambda _, message_id: self.told.append(message_id))
-        return Stepping(pool or self.pool, receiver, self.woken.append)
+        return Stepping(pool or self.pool, receiver, Stopping(pool or self.pool), self.woken.append)
 
     async def intend(self, *instructions: str, **fields: Any) -> UUID:
         return await add_intention(self.pool, *self.ids, *instructions, **fields)
@@ -237,6 +238,67 @@ async def test_steps_of_a_deleted_employee_or_an_ended_plan_are_left_out(office:
     assert await office.messages() == []
 
 
+async def test_what_goes_on_for_a_plan_that_has_ended_is_stopped(office: Office):
+    """As when one of two steps that run side by side fails, or its deadline passes."""
+    ended, kept = await office.intend("One", "Two"), await office.intend("Three")
+    await office.stepping().begin_ready()
+    done = "UPDATE intention_steps SET state = 'done', ended_at = now() WHERE intention_id = $1 AND step = 1"
+    for table in ("intentions", "intention_steps"):  # what their employee does
+        await office.pool.execute(f"ALTER TABLE {table} DISABLE TRIGGER legal_edge")
+    await office.pool.execute(done, ended)
+    await office.pool.execute("UPDATE intentions SET state = 'failed', ended_at = now() WHERE intention_id = $1", ended)
+    for _ in range(2):
+        await office.stepping().begin_ready()
+    assert [(m["body"], m["processing_state"], m["cancelled_by"]) for m in await office.messages()] == [
+        ("One", "received", None),
+        ("Two", "withheld", "empla"),
+        ("Three", "received", None),
+    ]
+    assert await office.states(kept) == ["running"]
+    assert await office.pool.fetchval("SELECT count(*) FROM audit_log WHERE action = 'message.cancel'") == 1
+
+
+async def test_of_a_plan_that_has_ended_what_is_in_work_or_waits_is_stopped_as_well(office: Office):
+    """A message that was answered may have a part that goes on, and one that nobody can stop now hinders no other."""
+    ended = await office.intend("One", "Two", "Three")
+    await office.stepping().begin_ready()
+    one, two, _ = [m["message_id"] for m in await office.messages()]
+    await office.pool.execute("ALTER TABLE inbound_messages DISABLE TRIGGER legal_edge")
+    await office.pool.execute(
+        "UPDATE inbound_messages SET processing_state = 'working', epoch = 1 WHERE message_id = $1", one
+    )
+    await office.pool.execute(
+        "UPDATE inbound_messages SET processing_state = 'answered', step = '', ended_at = now() WHERE message_id = $1",
+        two,
+    )
+    await office.pool.execute(
+        "INSERT INTO message_workers (worker_id, message_id, tenant_id, employee_id, intent_index, intent) "
+        "SELECT message_id, message_id, tenant_id, employee_id, 0, '{}' FROM inbound_messages "
+        "WHERE message_id = $1",
+        two,
+    )
+    await office.pool.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'poison'; END $$"
+    )
+    await office.pool.execute(
+        "CREATE TRIGGER refuse BEFORE UPDATE ON inbound_messages FOR EACH ROW "
+        f"WHEN (OLD.message_id = '{one}') EXECUTE FUNCTION refuse()"
+    )
+    await office.pool.execute(
+        "UPDATE intentions SET state = 'abandoned', ended_at = now() WHERE intention_id = $1", ended
+    )
+    await office.stepping().begin_ready()
+    assert [m["cancelled_by"] for m in await office.messages()] == [None, "empla", "empla"]
+    assert await office.pool.fetchval("SELECT cancelled_by FROM message_workers") == "empla"
+    await office.pool.execute("DROP FUNCTION refuse() CASCADE")
+    await office.stepping().begin_ready()
+    assert [(m["processing_state"], m["cancelled_by"]) for m in await office.messages()] == [
+        ("working", "empla"),  # which its employee reads, and ends
+        ("answered", "empla"),
+        ("withheld", "empla"),
+    ]
+
+
 async def test_a_step_that_reads_stop_stops_nothing(office: Office):
     await office.intend("Count to a million", "/stop")
     await office.stepping().begin_ready()
@@ -265,7 +327,7 @@ async def test_a_step_of_which_nobody_was_told_is_done_all_the_same(plane: Plane
     row = await plane.pool.fetchrow("SELECT tenant_id, employee_id FROM employees")
     assert row is not None
     intention_id = await add_intention(plane.pool, row["tenant_id"], row["employee_id"], "What is 17 * 23?")
-    await Stepping(plane.pool, Receiver(plane.pool, lambda *_: None)).begin_ready()
+    await Stepping(plane.pool, Receiver(plane.pool, lambda *_: None), Stopping(plane.pool)).begin_ready()
     query = "SELECT message_id FROM intention_steps WHERE intention_id = $1"
     request = pb.GetMessageRequest(message_id=str(await plane.pool.fetchval(query, intention_id)))
     async with asyncio.timeout(PATIENCE):

@@ -141,7 +141,7 @@ CREATE TRIGGER legal_edge BEFORE UPDATE OF state ON intentions FOR EACH ROW
 CREATE TRIGGER legal_edge BEFORE UPDATE OF state ON intention_steps FOR EACH ROW
   WHEN (NOT is_legal_edge('intention_step', OLD.state, '', NEW.state, '')) EXECUTE FUNCTION refuse_edge('intention_step');
 
--- The control plane begins a step when it hears of it. Beginning it tells nobody.
+-- The control plane begins a step when it hears of it, and stops what goes on for a plan that was given up. That tells nobody.
 CREATE FUNCTION tell_of_steps() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   NOTIFY empla_steps;
@@ -149,6 +149,8 @@ BEGIN
 END $$;
 CREATE TRIGGER told AFTER UPDATE OF state ON intention_steps FOR EACH ROW
   WHEN (NEW.state = 'ready') EXECUTE FUNCTION tell_of_steps();
+CREATE TRIGGER told AFTER UPDATE OF state ON intentions FOR EACH ROW
+  WHEN (NEW.state IN ('failed', 'abandoned')) EXECUTE FUNCTION tell_of_steps();
 
 GRANT SELECT ON goals, goal_changes, intentions, intention_steps, planning TO empla_employee;
 GRANT UPDATE (state, progress, reason, assessed_at, ended_at) ON goals TO empla_employee;
