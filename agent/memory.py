@@ -1,7 +1,8 @@
 """What the employee remembers, and finds again by the words of a question and by what it means."""
 
+import re
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,7 @@ from empla.store.ids import new_id
 SQL = load_queries("agent", "memory.sql")
 MAX_CONTENT = 20_000
 MAX_QUERY = 2_000
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 MAX_CHARACTERS = MAX_CONTENT
 """Of all that is recalled at once, which is about 5,000 tokens."""
 REINFORCE_AT, REINFORCE_SECONDS = 64, 60.0
@@ -137,7 +139,7 @@ class Memories:
         if found := await self._everything(limit):
             return found
         rows = await self._rows(query, limit, None)
-        memories = tuple(_fitting(map(_memory, rows)))
+        memories = tuple(_fitting(_newest_first(rows)))
         covered = sum(row["coverage"] > ALL_WORDS for row in rows)
         found = Found(memories, covered >= limit or not self.meaning.may_help)
         if found.enough:
@@ -153,7 +155,7 @@ class Memories:
         if asked is None:
             return None
         try:
-            memories = list(_fitting(map(_memory, await self._rows(query, limit, asked))))
+            memories = list(_fitting(_newest_first(await self._rows(query, limit, asked))))
         except StoreUnavailable as error:
             self.meaning.missed(str(error))
             return None
@@ -204,6 +206,21 @@ class Memories:
 
 def _memory(row: Any) -> Memory:
     return Memory(row["memory_id"], row["kind"], row["content"], row["source"], row["created_at"])
+
+
+def _newest_first(rows: Iterable[Any]) -> list[Memory]:
+    """The memories in their order, but of those that say the same with other numbers the newest first: it holds now."""
+    memories = list(map(_memory, rows))
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for place, memory in enumerate(memories):
+        if (said := _NUMBER.sub("#", memory.content)) != memory.content:
+            places[said].append(place)
+    ordered = list(memories)
+    for same in places.values():
+        newest = sorted((memories[place] for place in same), key=lambda one: one.created_at, reverse=True)
+        for place, memory in zip(same, newest, strict=True):
+            ordered[place] = memory
+    return ordered
 
 
 def _fitting(memories: Iterable[Memory]) -> Iterable[Memory]:

@@ -118,6 +118,14 @@ async def recalled(office: Office, text: str) -> int:
     return count
 
 
+async def test_of_what_says_the_same_with_other_numbers_the_newest_comes_first(memories: Memories):
+    limits = [f"Our discount limit is {limit} %." for limit in (55, 71, 12, 89, 30)]
+    await told(memories, *limits, *(f"Room {number} is on the first floor." for number in range(6)))
+    await memories.tend()
+    found = await texts(memories, "What is our discount limit?", meaning=True)
+    assert [text for text in found if text in limits] == limits[::-1]
+
+
 async def test_words_that_find_enough_ask_for_no_meaning(memories: Memories, embedder: RealEmbedder):
     await told(memories, PEANUTS, "Peanuts are sold out.", PARIS)
     await memories.tend()
