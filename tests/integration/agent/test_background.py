@@ -56,7 +56,8 @@ class Researcher(ScriptedModel):
     def _noted(self, request: ModelRequest) -> int:
         """How many results it has for the task; -1 when it is asked something else."""
         results = sum(len(turn.results) for turn in request.messages)
-        return results if results or (request.output is None and TASK in request.messages[-1].text) else -1
+        said = request.messages[-1].text.rpartition('<data kind="message"')[2]  # memories of the task stand before it
+        return results if results or (request.output is None and TASK in said) else -1
 
     def _step(self, request: ModelRequest) -> Step:
         if (noted := self._noted(request)) < 0:
