@@ -67,7 +67,7 @@ class Parts(ScriptedModel):
 
     def _step(self, request: ModelRequest) -> Step:
         if request.output is not None:
-            whole = self._text in request.messages[-1].text
+            whole = self._text in request.messages[-1].text.rpartition('<data kind="message"')[2]
             return sorted_as(self._text, *self._scripts) if whole and any(self._scripts) else echo(request)
         return self._scripts[part_in(request)](request)
 

@@ -17,7 +17,7 @@ class HeldModel(ScriptedModel):
         self.asked, self.released = asyncio.Event(), asyncio.Event()
 
     async def generate(self, request: ModelRequest, on_text: TextSink | None = None) -> ModelResponse:
-        if self._word in request.messages[-1].text:
+        if self._word in request.messages[-1].text.rpartition('<data kind="message"')[2]:
             self.asked.set()
             await self.released.wait()
         return await super().generate(request, on_text)
@@ -107,7 +107,7 @@ class DeadlyModel(ScriptedModel):
         self.died = asyncio.Event()
 
     async def generate(self, request: ModelRequest, on_text: TextSink | None = None) -> ModelResponse:
-        if request.output is None and "poison" in request.messages[-1].text:
+        if request.output is None and "poison" in request.messages[-1].text.rpartition('<data kind="message"')[2]:
             self.died.set()
             await asyncio.Event().wait()
         return await super().generate(request, on_text)
