@@ -12,8 +12,9 @@ from typing import Any
 
 from controlplane.auth import Tokens
 from controlplane.callbacks import Callbacks
+from controlplane.calls.calls import Parts
 from controlplane.channels import Channels
-from controlplane.control import ControlPlane, Parts
+from controlplane.control import ControlPlane
 from controlplane.egress import Egress
 from controlplane.embedding import embedding
 from controlplane.employees import DEFAULT_TENANT, Employees
@@ -51,6 +52,7 @@ from controlplane.sidecars.room import Bounds, Room
 from controlplane.sidecars.table import Table
 from controlplane.stepping import Stepping
 from controlplane.stopping import Stopping
+from controlplane.telling import Telling
 from empla import rpc
 from empla.store.connect import Pool, connect
 from empla.store.ids import new_id
@@ -115,9 +117,8 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
         tokens = Tokens(pool)
         await tokens.ensure("local operator", token, "admin")
         await parts.employees.ensure_tenant(DEFAULT_TENANT)
-        reviews = Reviews(pool, parts.followers.changed, sender.look, parts.streams)
         # What this build leaves out is abstract to the type checker and UNIMPLEMENTED on the wire.
-        control = ControlPlane(parts, reviews)  # type: ignore[abstract]
+        control = ControlPlane(parts)  # type: ignore[abstract]
         gateway = EmployeeGateway(
             pool=pool,
             employees=parts.employees,
@@ -152,7 +153,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 parts.streams,
                 sender.run(),
                 gateway.sweep(),
-                reviews.sweep(),
+                parts.reviews.sweep(),
                 Firing(pool, parts.receiver).run(dsn),
                 Stepping(pool, parts.receiver, parts.stopping, partial(parts.streams.wake, reason="step failed")).run(
                     dsn
@@ -247,13 +248,13 @@ def _parts(
     sidecars: Sidecars,
     embedding: str,
 ) -> Parts:
-    employees, streams = Employees(pool), Streams()
+    employees, streams, messages = Employees(pool), Streams(), Messages(pool)
     stopping = Stopping(pool, streams, followers.changed, sender.look)
     return Parts(
         employees=employees,
         channels=Channels(pool, Egress(settings.callback_networks)),
         receiver=Receiver(pool, on_stored=lambda employee_id, _: streams.look(employee_id), on_stopped=stopping.tell),
-        messages=Messages(pool),
+        messages=messages,
         minds=Minds(pool),
         memories=Memories(pool),
         followers=followers,
@@ -272,6 +273,8 @@ def _parts(
         stopping=stopping,
         schedules=Schedules(pool),
         goals=Goals(pool),
+        reviews=Reviews(pool, followers.changed, sender.look, streams),
+        telling=Telling(messages, followers),
         model=settings.model,
         embedding=embedding,
     )

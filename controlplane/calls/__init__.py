@@ -1,0 +1,1 @@
+"""What the ControlPlane service answers, a module for each kind of thing that is asked for."""

@@ -1,0 +1,60 @@
+"""What all calls have: the owners of what is asked for, and the names that requests use."""
+
+from dataclasses import dataclass
+
+from controlplane.channels import Channels
+from controlplane.employees import EmployeeRecord, Employees
+from controlplane.followers import Followers
+from controlplane.gateway import Streams
+from controlplane.goals import Goals
+from controlplane.lifecycle import Lifecycle
+from controlplane.logs import Logs
+from controlplane.memories import Memories
+from controlplane.messages import Messages
+from controlplane.minds import Minds
+from controlplane.naming import Naming
+from controlplane.receiver import Receiver
+from controlplane.reviews import Reviews
+from controlplane.schedules import Schedules
+from controlplane.shown import shown_employee
+from controlplane.sidecars.keeper import Sidecars
+from controlplane.stopping import Stopping
+from controlplane.telling import Telling
+from empla.v1 import control_pb2 as pb
+from empla.v1 import control_pb2_grpc
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The owners of what this service tells of."""
+
+    employees: Employees
+    channels: Channels
+    receiver: Receiver
+    messages: Messages
+    minds: Minds
+    memories: Memories
+    followers: Followers
+    streams: Streams
+    lifecycle: Lifecycle
+    logs: Logs
+    sidecars: Sidecars
+    stopping: Stopping
+    schedules: Schedules
+    goals: Goals
+    reviews: Reviews
+    telling: Telling
+    model: str
+    embedding: str
+
+
+class Calls(Naming, control_pb2_grpc.ControlPlaneServicer):
+    """See control.proto for what each RPC promises."""
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__(parts.employees)
+        self._parts = parts
+        self.http_address = ""  # known once it is bound
+
+    def _employee(self, record: EmployeeRecord) -> pb.Employee:
+        return shown_employee(record, self._parts.lifecycle, self._parts.streams)
