@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from http.client import HTTPException
 from random import Random
 from typing import Any
@@ -22,9 +23,10 @@ import grpc
 
 from empla.v1 import control_pb2 as pb
 from tests.e2e.callback_server import CallbackServer
+from tests.e2e.door import Door, FarDatabase
 from tests.e2e.late_writer import LateWriter
 from tests.e2e.model_server import NOTES
-from tests.e2e.system import ENDED, System, kill, until
+from tests.e2e.system import ENDED, System, database_url, kill, until
 
 SENDERS = 8
 REDELIVERY_SECONDS = 0.3
@@ -79,22 +81,34 @@ class Account:
 
 
 class Chaos:
-    """One run against a system with a model that may not be held."""
+    """One run against a system with a model that may not be held.
 
-    def __init__(self, system: System, desks: Sequence[Desk], callbacks: CallbackServer, seed: int) -> None:
+    With `far` its database is there, and the network falls silent instead of the database.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        desks: Sequence[Desk],
+        callbacks: CallbackServer,
+        seed: int,
+        far: FarDatabase | None = None,
+    ) -> None:
         self._system, self._desks, self._callbacks = system, desks, callbacks
         self._random = Random(seed)
         self._over, self._settled = threading.Event(), threading.Event()
-        self._late = LateWriter(system.home, seed)
-        self._blows: dict[str, Callable[[], None]] = {
+        self._late = LateWriter((lambda: far.dsn) if far else (lambda: database_url(system.home)), seed)
+        self._blows: dict[str, Callable[[], object]] = {
             "employee killed": self._kill_employee,
             "employee frozen": self._freeze_employee,
             "warm parent killed": system.kill_warm_parent,
             "control plane killed": self._kill_control_plane,
-            "database killed": system.kill_database,
-            "database frozen": self._freeze_database,
             "everything killed": self._kill_everything,
         }
+        if far is None:
+            self._blows |= {"database killed": system.kill_database, "database frozen": self._freeze_database}
+        else:
+            self._blows |= {"answers lost": far.door.lose_answers, "network silent": partial(self._silence, far.door)}
 
     def run(self, *, messages: int, rate: float, conversations: int = 4) -> Account:
         """Send so many messages, so many a second, under blows; returns what became of all of them."""
@@ -186,6 +200,10 @@ class Chaos:
 
     def _freeze_database(self) -> None:
         with self._system.frozen_database():
+            time.sleep(FROZEN_SECONDS)
+
+    def _silence(self, door: Door) -> None:
+        with door.shut():
             time.sleep(FROZEN_SECONDS)
 
     def _kill_control_plane(self) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections import Counter
-from pathlib import Path
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -13,7 +13,6 @@ from agent.pipeline.transitions import Transitions
 from agent.pipeline.units import Machine, Move, Place, Record, Unit
 from empla.store.connect import Pool, connect, translated
 from empla.store.errors import StoreUnavailable
-from tests.e2e.system import database_url
 
 PAUSE_SECONDS = 0.1
 WRITE_SECONDS = 5.0
@@ -30,14 +29,15 @@ FROM message_workers WHERE state = 'running' AND epoch IS NOT NULL
 
 
 class LateWriter:
-    """Writes from another thread until it is told to end; `refused` counts what it could not, `wrongs` tells what it could.
+    """Writes from another thread to the database at `dsn` until it is told to end.
 
+    `refused` counts what it could not write, `wrongs` tells what it could.
     It tries what an earlier launch would write of a unit in work, which the fence must refuse, and what this launch would
     write of another attempt, which the compare-and-set must refuse.
     """
 
-    def __init__(self, home: Path, seed: int) -> None:
-        self._home, self._random = home, Random(seed)
+    def __init__(self, dsn: Callable[[], str], seed: int) -> None:
+        self._dsn, self._random = dsn, Random(seed)
         self.refused: Counter[str] = Counter()
         self.wrongs: list[str] = []
 
@@ -48,7 +48,7 @@ class LateWriter:
     async def _run(self, over: threading.Event) -> None:
         while not over.is_set():
             try:
-                dsn = await asyncio.to_thread(database_url, self._home)
+                dsn = await asyncio.to_thread(self._dsn)
                 async with connect(dsn, application_name="late") as pool:
                     while not over.is_set():
                         async with asyncio.timeout(WRITE_SECONDS):

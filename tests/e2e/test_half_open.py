@@ -1,7 +1,5 @@
 """A database behind a network that falls silent: nothing is lost, nothing comes twice, and nobody is restarted."""
 
-import asyncio
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,12 +10,10 @@ from uuid import uuid4
 
 import pytest
 
-from empla.store.embedded import EmbeddedPostgres
 from empla.v1 import control_pb2 as pb
-from tests.cable import Cable, cabled_over_tcp
-from tests.conftest import Database
 from tests.e2e.callback_server import CallbackServer
-from tests.e2e.conftest import Inbox, connected, one_system, temporary_directory
+from tests.e2e.conftest import Inbox, connected, one_system
+from tests.e2e.door import Door, far_database
 from tests.e2e.system import System, until
 
 MESSAGES = 24
@@ -26,51 +22,6 @@ SHUT_SECONDS = 28.0
 """Longer than any statement is waited for."""
 SILENT_SECONDS = 120.0
 """Many times what it may take until all goes on."""
-
-
-class Door(NamedTuple):
-    """A cable in a thread of its own."""
-
-    cable: Cable
-    loop: asyncio.AbstractEventLoop
-
-    def lose_answers(self) -> int:
-        """See `Cable.lose_answers`; how many connections that were."""
-
-        async def lose() -> int:
-            self.cable.lose_answers()
-            return self.cable.silent
-
-        return asyncio.run_coroutine_threadsafe(lose(), self.loop).result(10)
-
-    @contextmanager
-    def shut(self) -> Iterator[None]:
-        """What is said in the block arrives after it, if whoever said it has not been told otherwise."""
-        self.loop.call_soon_threadsafe(self.cable.freeze)
-        try:
-            yield
-        finally:
-            self.loop.call_soon_threadsafe(self.cable.thaw)
-
-
-@contextmanager
-def door_before(database: Database) -> Iterator[Door]:
-    opened: Future[Door] = Future()
-    over = asyncio.Event()
-
-    async def stand() -> None:
-        async with cabled_over_tcp(database.socket) as cable:
-            opened.set_result(Door(cable, asyncio.get_running_loop()))
-            await over.wait()
-
-    thread = threading.Thread(target=asyncio.run, args=(stand(),))
-    thread.start()
-    door = opened.result(10)
-    try:
-        yield door
-    finally:
-        door.loop.call_soon_threadsafe(over.set)
-        thread.join()
 
 
 class Far(NamedTuple):
@@ -83,15 +34,10 @@ class Far(NamedTuple):
 
 @pytest.fixture(scope="module")
 def far(callbacks: CallbackServer) -> Iterator[Far]:
-    with temporary_directory() as directory, EmbeddedPostgres(directory / "database") as server:
-        database = Database(server.dsn, server.superuser_dsn)
-        with (
-            door_before(database) as door,
-            one_system(EMPLA_DATABASE_URL=database.over(door.cable), EMPLA_DRAIN_SECONDS="1") as system,
-        ):
-            system.start()
-            system.attached()
-            yield Far(system, door, connected(system, callbacks))
+    with far_database() as database, one_system(EMPLA_DATABASE_URL=database.url, EMPLA_DRAIN_SECONDS="1") as system:
+        system.start()
+        system.attached()
+        yield Far(system, database.door, connected(system, callbacks))
 
 
 @pytest.mark.timeout(400)
