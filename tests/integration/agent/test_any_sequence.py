@@ -110,6 +110,7 @@ class Sequences(RuleBasedStateMachine):
             message_id = await self.office.store(f"{kind} {word}", conversation=conversation, event_id=event)
             self._sent[message_id] = (kind, word, conversation, event)
         await self.office.deliver_all(self.gateway)
+        await self._write_late(self._identities[-1], message_id)  # while it is in work, or all but surely
 
     @precondition(lambda self: self._sent)
     @rule(data=st.data())
