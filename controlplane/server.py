@@ -5,12 +5,13 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from controlplane.auth import Tokens
+from controlplane.audit import Audit
+from controlplane.auth import Operator, Tokens
 from controlplane.callbacks import Callbacks
 from controlplane.calls.calls import Parts
 from controlplane.channels import Channels
@@ -53,6 +54,8 @@ from controlplane.sidecars.table import Table
 from controlplane.stepping import Stepping
 from controlplane.stopping import Stopping
 from controlplane.telling import Telling
+from controlplane.tenants import Tenants
+from controlplane.tokens import IssuedTokens
 from empla import rpc
 from empla.store.connect import Pool, connect
 from empla.store.ids import new_id
@@ -102,19 +105,20 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
         sidecars = _sidecars(settings, pool, sidecar_launcher, workspaces)
         followers = Followers()
         instance = f"{os.uname().nodename}:{os.getpid()}:{new_id()}"
+        tokens = Tokens(pool)
         sender = Sender(pool, callbacks, followers.changed, instance=instance)
         parts = _parts(
             settings,
             dsn,
             pool,
             launcher,
+            tokens=tokens,
             sender=sender,
             followers=followers,
             workspaces=workspaces,
             sidecars=sidecars,
             embedding=embeds.said,
         )
-        tokens = Tokens(pool)
         await tokens.ensure("local operator", token, "admin")
         await parts.employees.ensure_tenant(DEFAULT_TENANT)
         # What this build leaves out is abstract to the type checker and UNIMPLEMENTED on the wire.
@@ -136,7 +140,11 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
         }
         async with (
             rpc.serving(
-                settings.grpc_address, services, authenticate=_authenticate(pool, tokens), translate=to_status
+                settings.grpc_address,
+                services,
+                authenticate=_authenticate(pool, tokens),
+                translate=to_status,
+                while_valid=partial(_while_valid, tokens),
             ) as grpc_address,
             serving_http(
                 settings.http_address,
@@ -151,6 +159,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
             ) as http_address,
             _at_work(
                 parts.streams,
+                tokens.run(),
                 sender.run(),
                 gateway.sweep(),
                 parts.reviews.sweep(),
@@ -242,6 +251,7 @@ def _parts(
     pool: Pool,
     launcher: Launcher,
     *,
+    tokens: Tokens,
     sender: Sender,
     followers: Followers,
     workspaces: Workspaces,
@@ -275,6 +285,10 @@ def _parts(
         goals=Goals(pool),
         reviews=Reviews(pool, followers.changed, sender.look, streams),
         telling=Telling(messages, followers),
+        tenants=Tenants(pool),
+        tokens=tokens,
+        issued_tokens=IssuedTokens(pool),
+        audit=Audit(pool),
         model=settings.model,
         embedding=embedding,
     )
@@ -301,6 +315,11 @@ def _authenticate(pool: Pool, tokens: Tokens) -> rpc.Authenticate:
         return await tokens.authenticate_call(method, metadata)
 
     return caller
+
+
+def _while_valid(tokens: Tokens, caller: object) -> AbstractAsyncContextManager[object]:
+    """An operator's call ends with its token; an employee's stream with its successor."""
+    return tokens.while_valid(caller) if isinstance(caller, Operator) else nullcontext()
 
 
 def _make_directories(settings: Settings) -> None:

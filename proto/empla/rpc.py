@@ -9,7 +9,7 @@ import inspect
 import ipaddress
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -173,6 +173,9 @@ def fields_of(error: grpc.RpcError) -> dict[str, str]:
 Authenticate = Callable[[str, Any], Awaitable[object]]
 """Takes the full method name and the call's metadata; returns who calls, or raises `StatusError`."""
 
+WhileValid = Callable[[object], AbstractAsyncContextManager[object]]
+"""Takes who calls; a block that ends with an error once the caller may no longer do what it began."""
+
 Translate = Callable[[Exception], StatusError | None]
 """Turns a service's own error into a `StatusError`; None for one that nobody foresaw."""
 
@@ -195,8 +198,8 @@ def _arity(streams: bool) -> str:
 class Guard(grpc.aio.ServerInterceptor):
     """Stands before every handler: authenticates, opens a span, and answers errors as statuses."""
 
-    def __init__(self, authenticate: Authenticate, translate: Translate) -> None:
-        self._authenticate, self._translate = authenticate, translate
+    def __init__(self, authenticate: Authenticate, translate: Translate, while_valid: WhileValid) -> None:
+        self._authenticate, self._translate, self._while_valid = authenticate, translate, while_valid
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         """Wrap the handler that `continuation` finds."""
@@ -242,9 +245,11 @@ class Guard(grpc.aio.ServerInterceptor):
         metadata = context.invocation_metadata()
         parent = next((str(v) for k, v in metadata or () if k == "traceparent"), "")
         try:
-            _caller.set(await self._authenticate(method, metadata))
+            caller = await self._authenticate(method, metadata)
+            _caller.set(caller)
             with telemetry.span(method, parent):
-                yield
+                async with self._while_valid(caller):
+                    yield
         except (StatusError, grpc.aio.AbortError) as error:
             await self._abort(context, error)
         except NotImplementedError:  # what the generated base class raises for an RPC that a service leaves out
@@ -287,6 +292,7 @@ async def serving(
     *,
     authenticate: Authenticate,
     translate: Translate,
+    while_valid: WhileValid = nullcontext,
     grace: float = 5.0,
     credentials: grpc.ServerCredentials | None = None,
     max_message_bytes: int = MAX_FRAME_BYTES,
@@ -300,7 +306,7 @@ async def serving(
     if credentials is None and not is_local(address):
         raise NotLocal(address)
     options = [*_SERVER_OPTIONS, *_message_limits(max_message_bytes)]
-    server = grpc.aio.server(interceptors=[Guard(authenticate, translate)], options=options)
+    server = grpc.aio.server(interceptors=[Guard(authenticate, translate, while_valid)], options=options)
     status = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(status, server)
     for name, register in services.items():
