@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from controlplane.attempts import Attempts
 from controlplane.errors import Forbidden, Unauthenticated
 from empla import rpc
 from empla.store.connect import Pool, load_queries, translated
@@ -50,8 +51,9 @@ def hashed(secret: str) -> bytes:
 class Tokens:
     """Operator tokens in the table `operator_tokens`."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, attempts: Attempts | None = None) -> None:
         self._pool = pool
+        self._attempts = attempts or Attempts()
         self._open: defaultdict[UUID, set[asyncio.Timeout]] = defaultdict(set)
 
     async def ensure(self, name: str, secret: str, scope: str) -> None:
@@ -71,11 +73,14 @@ class Tokens:
             )
 
     async def authenticate(self, secret: str) -> Operator:
-        """Whose token `secret` is; raises `Unauthenticated`. The look-up by hash leaks nothing of the secret by its time."""
+        """Whose token `secret` is; raises `Unauthenticated`, or `Exhausted` when its sender had too many wrong ones.
+
+        The look-up by hash leaks nothing of the secret by its time.
+        """
         with translated():
             row = await self._pool.fetchrow(SQL.token, hashed(secret))
         if row is None:
-            raise _invalid()
+            raise self._attempts.refusal(_invalid())
         ends_at = None if row["seconds"] is None else asyncio.get_running_loop().time() + row["seconds"]
         return Operator(row["name"], SCOPES[row["scope"]], row["tenant_id"], row["token_id"], ends_at)
 

@@ -14,6 +14,7 @@ from pydantic_settings import SettingsError
 from controlplane.cli.errors import Failure, InvalidInput, NotFound, NotPermitted, Unreachable
 from controlplane.settings import Settings
 from empla import rpc
+from empla.transport import Transport
 from empla.v1 import control_pb2_grpc
 
 DEADLINE = 30.0
@@ -87,14 +88,23 @@ def _token_in_file(settings: Settings) -> str:
 def connected(settings: Settings | None = None) -> Iterator[control_pb2_grpc.ControlPlaneStub]:
     """A stub whose calls carry the token and a deadline; gRPC's errors leave the block as a `Failure`."""
     settings = settings or load_settings()
-    address, outgoing = settings.grpc_address, _Outgoing(read_token(settings))
-    if not rpc.is_local(address):
-        raise Failure(str(rpc.NotLocal(address)))
-    with grpc.insecure_channel(address, options=_options(address)) as channel:
+    address, outgoing = settings.dialled_address, _Outgoing(read_token(settings))
+    with _channel(address, settings.transport) as channel:
         try:
             yield control_pb2_grpc.ControlPlaneStub(grpc.intercept_channel(channel, outgoing))
         except grpc.RpcError as error:
             raise failure_of(error, address) from error
+
+
+def _channel(address: str, transport: Transport) -> grpc.Channel:
+    try:
+        credentials = transport.credentials()
+    except OSError as error:
+        raise Failure(f"a file that TLS needs cannot be read: {error}") from error
+    options = [*_options(address), *transport.options]
+    if credentials is not None:
+        return grpc.secure_channel(address, credentials, options=options)
+    return grpc.insecure_channel(address, options=options)
 
 
 def _options(address: str) -> list[tuple[str, Any]]:

@@ -5,6 +5,7 @@ Handlers raise it (or an error that the service's `translate` turns into one); a
 INTERNAL.
 """
 
+import asyncio
 import inspect
 import ipaddress
 import logging
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 import grpc
 import grpc.aio
@@ -23,6 +25,7 @@ from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from empla import telemetry
+from empla.transport import Transport
 
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 MAX_METADATA_BYTES = 64 * 1024
@@ -180,6 +183,7 @@ Translate = Callable[[Exception], StatusError | None]
 """Turns a service's own error into a `StatusError`; None for one that nobody foresaw."""
 
 _caller: ContextVar[object] = ContextVar("empla_rpc_caller")
+_context: ContextVar[Any] = ContextVar("empla_rpc_context")
 _KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 """Of calls, by the names of a channel's methods."""
 OPEN_SERVICES = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
@@ -189,6 +193,12 @@ OPEN_SERVICES = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerRefl
 def caller() -> Any:
     """Who makes the RPC that is being handled, as the service's `authenticate` returned it."""
     return _caller.get()
+
+
+def peer() -> str:
+    """The address from which the RPC comes that is being handled; '' when it comes through a socket of this machine."""
+    kind, _, place = unquote(_context.get().peer()).partition(":")
+    return place.rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else ""
 
 
 def _arity(streams: bool) -> str:
@@ -244,6 +254,7 @@ class Guard(grpc.aio.ServerInterceptor):
     async def _boundary(self, method: str, context: Any) -> AsyncIterator[None]:
         metadata = context.invocation_metadata()
         parent = next((str(v) for k, v in metadata or () if k == "traceparent"), "")
+        _context.set(context)
         try:
             caller = await self._authenticate(method, metadata)
             _caller.set(caller)
@@ -295,15 +306,16 @@ async def serving(
     while_valid: WhileValid = nullcontext,
     grace: float = 5.0,
     credentials: grpc.ServerCredentials | None = None,
+    insecure: bool = False,
     max_message_bytes: int = MAX_FRAME_BYTES,
 ) -> AsyncIterator[str]:
     """Serve `services` (full name → how to register) with health and reflection; yields the address that is bound.
 
     `address` is `host:port` (port 0: any) or `unix:/path`. Raises OSError when it is taken, `NotLocal` when it can be
-    reached from elsewhere and there are no `credentials` for TLS. Leaving the block stops taking calls and gives the
-    running ones `grace` seconds.
+    reached from elsewhere and there are no `credentials` for TLS, unless `insecure`. Leaving the block stops taking calls
+    and gives the running ones `grace` seconds.
     """
-    if credentials is None and not is_local(address):
+    if credentials is None and not insecure and not is_local(address):
         raise NotLocal(address)
     options = [*_SERVER_OPTIONS, *_message_limits(max_message_bytes)]
     server = grpc.aio.server(interceptors=[Guard(authenticate, translate, while_valid)], options=options)
@@ -364,16 +376,20 @@ async def dialing(
     token: str | Callable[[], str],
     *,
     credentials: grpc.ChannelCredentials | None = None,
+    transport: Transport | None = None,
     max_message_bytes: int = MAX_FRAME_BYTES,
 ) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to `target` whose calls carry `token`, or what that gives then.
 
     It connects when it is first used, and reconnects by itself.
-    Raises `NotLocal` rather than show the token to a network without `credentials` for TLS.
+    Raises `NotLocal` rather than show the token to a network without `credentials` for TLS, or a `transport` that has
+    them or does without; `OSError` when that cannot read its files.
     """
-    if credentials is None and not is_local(target):
+    transport = transport or Transport()
+    credentials = credentials or await asyncio.to_thread(transport.credentials)
+    if credentials is None and not transport.insecure and not is_local(target):
         raise NotLocal(target)
-    options = [*_CHANNEL_OPTIONS, *_message_limits(max_message_bytes)]
+    options = [*_CHANNEL_OPTIONS, *_message_limits(max_message_bytes), *transport.options]
     channel = (
         grpc.aio.secure_channel(target, credentials, options=options)
         if credentials
