@@ -211,6 +211,11 @@ class Settings(BaseSettings):
         return f"localhost:{port}" if host in EVERY_ADDRESS else self.grpc_address
 
     @property
+    def http_scheme(self) -> str:
+        """How the HTTP port speaks."""
+        return "https" if self.transport.tls else "http"
+
+    @property
     def transport(self) -> Transport:
         """How they reach it: in clear on this machine only, unless that is allowed and nothing is set for TLS."""
         wanted = any((self.tls_certificate, self.tls_ca, self.tls_client_certificate, self.tls_server_name))

@@ -151,6 +151,9 @@ def failure_of(error: grpc.RpcError, address: str) -> Failure:
     assert isinstance(error, grpc.Call)
     code, reason = error.code(), rpc.reason_of(error)
     if code is grpc.StatusCode.UNAVAILABLE and not reason:
+        if "handshake failed" in (details := error.details() or ""):
+            hint = "EMPLA_TLS_CA says who vouches for it, EMPLA_TLS_SERVER_NAME which name its certificate has"
+            return Failure(f"{address} is not trusted, or does not trust: {details}; {hint}", reason="TLS_FAILED")
         return Unreachable(f"no control plane answers at {address}: {_START_HINT}", reason=UNREACHABLE)
     fields, retry_after = _details(error)
     parts = [" ".join((error.details() or code.name.lower()).split())]
