@@ -170,6 +170,13 @@ class Settings(BaseSettings):
             raise ValueError(f"a certificate needs its key: set EMPLA_{certificate.upper()} and this, or neither")
         return value
 
+    @field_validator("tls_client_ca")
+    @classmethod
+    def _mutual(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and info.data.get("tls_certificate") is None:
+            raise ValueError("nobody is asked for a certificate without TLS: set EMPLA_TLS_CERTIFICATE as well")
+        return value
+
     @field_validator("log_level")
     @classmethod
     def _level(cls, value: str) -> str:

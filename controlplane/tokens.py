@@ -8,6 +8,7 @@ import asyncpg
 from controlplane import audit
 from controlplane.auth import SCOPES, Operator, hashed, new_secret
 from controlplane.errors import AlreadyThere, Invalid, Unknown
+from controlplane.goals import PROFILE
 from empla.store.connect import Pool, load_queries, translated
 from empla.store.ids import new_id
 from empla.v1 import control_pb2 as pb
@@ -15,6 +16,7 @@ from empla.v1 import control_pb2 as pb
 SQL = load_queries("controlplane", "tokens.sql")
 MAX_NAME = 100
 MAX_DAYS = 36_500
+RESERVED = (audit.ITSELF, PROFILE)
 PREFIX = "empla_"
 """By which people, and programs that look for secrets, recognise a token."""
 _SCOPE_NAMES = {value: name for name, value in SCOPES.items()}
@@ -80,6 +82,8 @@ def _check(request: pb.CreateTokenRequest) -> None:
     wrong = {}
     if not (1 <= len(request.name) <= MAX_NAME and request.name.isprintable() and request.name.strip() == request.name):
         wrong["name"] = f"1 to {MAX_NAME} printable characters, no space before or after"
+    if request.name in RESERVED:
+        wrong["name"] = f"none of {', '.join(RESERVED)}, which the audit log calls others"
     if request.scope not in _SCOPE_NAMES:
         wrong["scope"] = f"one of {', '.join(SCOPES)}"
     if request.valid_days > MAX_DAYS:

@@ -20,7 +20,6 @@ from controlplane.errors import LaunchFailed
 from controlplane.server import control_plane
 from controlplane.settings import Settings
 from empla import rpc
-from empla.transport import Transport
 from empla.v1 import control_pb2 as pb
 from empla.v1 import control_pb2_grpc
 from tests.conftest import Database
@@ -206,14 +205,3 @@ async def test_files_that_are_no_certificate_and_its_key(authority: Authority):
             await asyncio.to_thread(Certificates, certificate, key)
     with pytest.raises(FileNotFoundError):
         await asyncio.to_thread(Certificates, certificate, authority.directory / "nowhere")
-
-
-def test_how_it_is_dialled() -> None:
-    def transport(**given: Any) -> Transport:
-        return Settings(**given).transport
-
-    assert not transport().tls
-    assert transport(grpc_address="empla.example.com:7400").tls
-    assert not transport(grpc_address="empla.example.com:7400", insecure=True).tls
-    assert transport(tls_ca=Path("ca.pem"), insecure=True).tls
-    assert Settings(grpc_address="0.0.0.0:7400").dialled_address == "localhost:7400"

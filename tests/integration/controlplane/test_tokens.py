@@ -69,6 +69,7 @@ async def test_what_a_token_may_not_be(plane: Plane):
         (good, grpc.StatusCode.ALREADY_EXISTS),
         (pb.CreateTokenRequest(name="x"), grpc.StatusCode.INVALID_ARGUMENT),
         (pb.CreateTokenRequest(name="", scope=READ), grpc.StatusCode.INVALID_ARGUMENT),
+        (pb.CreateTokenRequest(name="profile", scope=READ), grpc.StatusCode.INVALID_ARGUMENT),
         (pb.CreateTokenRequest(name="x" * 101, scope=READ), grpc.StatusCode.INVALID_ARGUMENT),
         (pb.CreateTokenRequest(name="a\nb", scope=READ), grpc.StatusCode.INVALID_ARGUMENT),
         (pb.CreateTokenRequest(name="x", scope=READ, valid_days=40_000), grpc.StatusCode.INVALID_ARGUMENT),

@@ -24,7 +24,7 @@ def peer() -> Iterator[None]:
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Lets seconds pass."""
     now = [1000.0]
-    monkeypatch.setattr(attempts.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("controlplane.attempts.time.monotonic", lambda: now[0])
 
     def pass_(seconds: float) -> None:
         now[0] += seconds
