@@ -78,6 +78,7 @@ async def _live(settings: AgentSettings) -> None:
         settings.identity,
         build=await asyncio.to_thread(version, "empla"),
         pid=os.getpid(),
+        transport=settings.transport,
     )
     employee = DigitalEmployee(
         settings.identity,

@@ -21,6 +21,7 @@ from agent.errors import (
 from agent.identity import Identity
 from agent.moments import tell_health
 from empla import rpc
+from empla.transport import Transport
 from empla.v1 import control_pb2, gateway_pb2_grpc
 from empla.v1 import gateway_pb2 as pb
 
@@ -78,8 +79,17 @@ class Gateway(Protocol):
 class GrpcGateway:
     """The gateway over `EmployeeGateway.Attach`, for one launch of one employee."""
 
-    def __init__(self, target: str, credential: str, identity: Identity, *, build: str, pid: int) -> None:
-        self._target, self._credential = target, credential
+    def __init__(
+        self,
+        target: str,
+        credential: str,
+        identity: Identity,
+        *,
+        build: str,
+        pid: int,
+        transport: Transport | None = None,
+    ) -> None:
+        self._target, self._credential, self._transport = target, credential, transport
         self._hello = pb.Hello(employee_id=str(identity.employee_id), epoch=identity.epoch, build=build, pid=pid)
         self._outgoing: deque[pb.AgentFrame] = deque(maxlen=MAX_WAITING_FRAMES)
         self._news = asyncio.Event()
@@ -114,7 +124,7 @@ class GrpcGateway:
 
     @asynccontextmanager
     async def _dialing(self) -> AsyncIterator[Any]:
-        async with rpc.dialing(self._target, self._credential) as channel:
+        async with rpc.dialing(self._target, self._credential, transport=self._transport) as channel:
             self._stub = gateway_pb2_grpc.EmployeeGatewayStub(channel)
             try:
                 yield self._stub

@@ -10,6 +10,7 @@ from agent.identity import Identity
 from agent.models.choose import Provider
 from empla.prices import Price
 from empla.telemetry import Collector
+from empla.transport import Transport
 
 
 class AgentSettings(BaseSettings):
@@ -25,6 +26,7 @@ class AgentSettings(BaseSettings):
     epoch: int
     credential: SecretStr
     gateway: str
+    transport: Transport = Transport()
     database_url: SecretStr
     workspace: Path
     quota_bytes: int | None = None

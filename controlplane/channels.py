@@ -9,6 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
+from controlplane import audit
 from controlplane.auth import new_secret
 from controlplane.egress import Egress, EgressRefused
 from controlplane.errors import AlreadyThere, Invalid, Unauthenticated, Unknown
@@ -73,9 +74,11 @@ class Channels:
         secret = secret or new_secret()
         try:
             with translated():
-                await self._pool.execute(
-                    SQL.create_channel, new_id(), tenant_id, employee_id, name, secret.encode(), callback_url or None
-                )
+                async with self._pool.acquire() as connection, connection.transaction():
+                    values = (tenant_id, employee_id, name, secret.encode(), callback_url or None)
+                    await connection.execute(SQL.create_channel, channel_id := new_id(), *values)
+                    detail = {"name": name, "kind": "webhook", "callback_url": callback_url}
+                    await audit.record(connection, tenant_id, "channel.create", channel_id, detail)
         except asyncpg.UniqueViolationError as error:
             raise AlreadyThere(f"there is a channel {name!r} already") from error
         except asyncpg.CheckViolationError as error:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from google.protobuf.json_format import MessageToDict, ParseDict
 
+from controlplane import audit
 from controlplane.errors import AlreadyThere, Invalid, NotNow, Unknown
 from controlplane.goals import end_all, follow_profile, hold_launch, set_of_profile
 from controlplane.profile_schedules import follow
@@ -89,6 +90,7 @@ class Employees:
                     raise AlreadyThere(f"there is an employee {name!r} already", fields={"name": "in use"})
                 await set_of_profile(connection, created, profile.goals, "")
                 await follow(connection, tenant_id, created, control_pb2.Profile(), profile)
+                await audit.record(connection, tenant_id, "employee.create", created, {"name": name})
         return await self.by_id(created)
 
     async def find(self, tenant_id: UUID, reference: str) -> EmployeeRecord:
@@ -118,10 +120,15 @@ class Employees:
         with translated():
             return [_record(row) for row in await self._pool.fetch(SQL.all, tenant_id, *after, limit)]
 
-    async def want(self, employee_id: UUID, state: str) -> None:
-        """Set the desired state: running or stopped."""
+    async def want(self, employee_id: UUID, state: str, action: str = "") -> None:
+        """Set the desired state, running or stopped; `action` is what the audit log calls that, if not start or stop."""
+        action = action or {"running": "start", "stopped": "stop"}[state]
         with translated():
-            await self._pool.execute(SQL.set_desired_state, employee_id, state)
+            async with self._pool.acquire() as connection, connection.transaction():
+                row = await connection.fetchrow(SQL.set_desired_state, employee_id, state)
+                if row is not None:
+                    about = row["tenant_id"], f"employee.{action}", employee_id, {"name": row["name"]}
+                    await audit.record(connection, *about)
 
     async def update(
         self,
@@ -144,7 +151,12 @@ class Employees:
                 held = await connection.fetchrow(SQL.hold_profile, employee_id)
                 if held is None:
                     raise Unknown(f"there is no employee {employee_id}", reason="EMPLOYEE_UNKNOWN")
-                await connection.execute(SQL.update, employee_id, fields, _AUTONOMY_NAMES.get(autonomy), when_busy)
+                row = await connection.fetchrow(
+                    SQL.update, employee_id, fields, _AUTONOMY_NAMES.get(autonomy), when_busy
+                )
+                assert row is not None  # it is held
+                detail = {"name": row["name"], "changed": _changed(held, row)}
+                await audit.record(connection, row["tenant_id"], "employee.update", employee_id, detail)
                 if profile is not None:
                     before = _profile(held["profile"])
                     await follow_profile(connection, employee_id, before.goals, profile.goals)
@@ -162,13 +174,16 @@ class Employees:
                 # Before the employee's row is held, for which whoever begins a step waits with the step in hand.
                 await end_all(connection, employee_id, DELETED)
                 await connection.execute(SQL.hold_outbox, employee_id)
-                if not await connection.fetchval(SQL.hold_employee, employee_id):
+                held = await connection.fetchrow(SQL.hold_employee, employee_id)
+                if held is None:
                     return []
                 live = await connection.fetchval(SQL.live_messages, employee_id)
                 if live and not force:
                     raise NotNow(f"{live} messages have not ended; use force to delete the employee all the same")
                 ended = await _end_work(connection, employee_id) if force else []
                 await connection.execute(SQL.delete, employee_id)
+                detail = {"name": held["name"], "force": force}
+                await audit.record(connection, held["tenant_id"], "employee.delete", employee_id, detail)
                 return ended
 
     async def left_roles(self) -> list[UUID]:
@@ -196,6 +211,13 @@ async def _end_work(connection: AnyConnection, employee_id: UUID) -> list[UUID]:
     for named in batched(ended, MAX_NAMED):
         await connection.execute(SQL.open_review, new_id(), list(named), DELETED)
     return ended
+
+
+def _changed(before: Any, after: Any) -> list[str]:
+    """The fields of the profile that an update changed, and `autonomy` if it did."""
+    old, new = before["profile"], after["profile"]
+    fields = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
+    return sorted(fields | ({"autonomy"} if before["autonomy"] != after["autonomy"] else set()))
 
 
 def is_id(reference: str) -> bool:

@@ -32,17 +32,18 @@ ORDER BY e.name, e.employee_id LIMIT $4;
 
 -- name: set_desired_state
 -- What the reconciler works towards.
-UPDATE employees SET desired_state = $2, updated_at = now() WHERE employee_id = $1 AND deleted_at IS NULL;
+UPDATE employees SET desired_state = $2, updated_at = now() WHERE employee_id = $1 AND deleted_at IS NULL
+RETURNING tenant_id, name;
 
 -- name: hold_profile
 -- The profile that is to be replaced; nobody else replaces it meanwhile. The epoch's lock was taken before: the order of everybody.
-SELECT tenant_id, profile FROM employees WHERE employee_id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE;
+SELECT tenant_id, profile, autonomy FROM employees WHERE employee_id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE;
 
 -- name: update
 -- Replaces profile and autonomy where given, and in the profile what further messages mean.
 UPDATE employees SET profile = coalesce($2, profile)
   || CASE WHEN $4 = '' THEN '{}'::jsonb ELSE jsonb_build_object('when_busy', $4::text) END, autonomy = coalesce($3, autonomy), updated_at = now()
-WHERE employee_id = $1 AND deleted_at IS NULL;
+WHERE employee_id = $1 AND deleted_at IS NULL RETURNING tenant_id, name, profile, autonomy;
 
 -- name: hold_launch
 -- First lock of a deletion: waits for writes of the employee's process and keeps out later ones. The order of the three is that
@@ -55,7 +56,7 @@ SELECT FROM outbox WHERE employee_id = $1 AND state IN ('queued', 'held', 'sendi
 
 -- name: hold_employee
 -- Third lock: waits for messages that are being stored and keeps out later ones. Nothing: the employee is deleted.
-SELECT true FROM employees WHERE employee_id = $1 AND deleted_at IS NULL FOR UPDATE;
+SELECT tenant_id, name FROM employees WHERE employee_id = $1 AND deleted_at IS NULL FOR UPDATE;
 
 -- name: live_messages
 -- How many messages of an employee have not ended.

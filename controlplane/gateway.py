@@ -20,6 +20,7 @@ from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import DecodeError, EncodeError
 from google.protobuf.struct_pb2 import Struct
 
+from controlplane.attempts import Attempts
 from controlplane.auth import hashed
 from controlplane.embedding import Embedding
 from controlplane.employees import AUTONOMY, EmployeeRecord, Employees
@@ -59,13 +60,17 @@ def credential(employee_id: UUID, epoch: int, secret: str) -> str:
     return f"{employee_id}:{epoch}:{secret}"
 
 
-async def authenticate(pool: Pool, metadata: Any) -> Launch:
-    """The launch behind a call; raises `Unauthenticated`, or FAILED_PRECONDITION SUPERSEDED for an older launch."""
+async def authenticate(pool: Pool, metadata: Any, attempts: Attempts | None = None) -> Launch:
+    """The launch behind a call; raises `Unauthenticated`, or FAILED_PRECONDITION SUPERSEDED for an older launch.
+
+    Raises `Exhausted` when its sender had too many wrong credentials.
+    """
+    attempts = attempts or Attempts()
     try:
         name, number, secret = rpc.bearer(metadata).split(":")
         employee_id, epoch = UUID(name), int(number)
     except ValueError as error:
-        raise Unauthenticated("this is no employee's credential") from error
+        raise attempts.refusal(Unauthenticated("this is no employee's credential")) from error
     with translated():
         row = await pool.fetchrow(EMPLOYEES_SQL.credential, employee_id)
     if row is not None and epoch < row["epoch"]:
@@ -74,7 +79,7 @@ async def authenticate(pool: Pool, metadata: Any) -> Launch:
         )
     expected = row["credential_hash"] if row is not None and epoch == row["epoch"] else None
     if expected is None or not hmac.compare_digest(expected, hashed(secret)):
-        raise Unauthenticated("the credential is wrong")
+        raise attempts.refusal(Unauthenticated("the credential is wrong"))
     return Launch(employee_id, epoch)
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 import asyncpg
 from google.protobuf.json_format import ParseDict
 
+from controlplane import audit
 from controlplane.auth import Operator
 from controlplane.errors import AlreadyThere, Invalid, NotNow, TooLarge, Unknown
 from controlplane.messages import fitting
@@ -158,8 +159,8 @@ async def _abandon(connection: AnyConnection, goal_ids: Sequence[UUID], why: str
 
 
 async def _record(connection: AnyConnection, operator: Operator, verb: str, row: Any, **detail: str) -> None:
-    about = row["tenant_id"], operator.name, f"goal.{verb}", row["goal_id"]
-    await connection.execute(SQL.record, *about, {"text": row["text"], **detail})
+    about = row["tenant_id"], f"goal.{verb}", row["goal_id"], {"text": row["text"], **detail}
+    await audit.record(connection, *about, actor=operator.name)
 
 
 def _unknown(goal_id: UUID) -> Unknown:

@@ -80,7 +80,3 @@ CROSS JOIN LATERAL (
 WHERE ($1::uuid IS NULL OR g.tenant_id = $1) AND ($2::uuid IS NULL OR g.employee_id = $2) AND ($3 OR g.state = 'active')
   AND ($4::uuid IS NULL OR g.goal_id > $4) AND ($6::uuid IS NULL OR g.goal_id = $6)
 ORDER BY g.goal_id LIMIT $5;
-
--- name: record
--- Who did what.
-INSERT INTO audit_log (tenant_id, actor, action, subject, detail) VALUES ($1, $2, $3, $4::uuid::text, $5);

@@ -1,7 +1,7 @@
 """The HTTP port: webhooks, probes, metrics and the status page."""
 
-import ipaddress
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from typing import Literal
 
 from aiohttp import web
 
+from controlplane.attempts import PEER
 from controlplane.auth import Operator, Tokens
 from controlplane.channels import Channels
 from controlplane.metrics import Metrics
@@ -16,6 +17,7 @@ from controlplane.problems import Boundary, Handler, problem, unavailable
 from controlplane.receiver import Receiver
 from controlplane.statuspage import StatusPage
 from controlplane.webhook import FindsEmployees, Webhook
+from empla.rpc import NotLocal, is_local
 from empla.store.connect import Pool, translated
 from empla.store.errors import StoreUnavailable
 from empla.v1 import control_pb2
@@ -74,32 +76,36 @@ async def serving_http(
     overview: Callable[[Operator], Awaitable[control_pb2.Overview]],
     metrics: Metrics,
     max_body_bytes: int,
+    tls: ssl.SSLContext | None = None,
+    insecure: bool = False,
 ) -> AsyncIterator[str]:
     """Serve on `address`, `host:port` (port 0: any); yields the address that is bound.
 
-    Raises OSError when it is taken. Leaving the block stops taking requests and gives the running ones 5 s. Bound to
-    loopback, it answers only requests whose Host header is a name of this machine: another site's name that was made
-    to point here reaches nothing.
+    Raises OSError when it is taken, `NotLocal` when it can be reached from elsewhere without `tls`, unless `insecure`.
+    Leaving the block stops taking requests and gives the running ones 5 s. Bound to loopback, it answers only requests
+    whose Host header is a name of this machine: another site's name that was made to point here reaches nothing.
     """
     webhook = Webhook(channels=channels, employees=employees, receiver=receiver, max_body_bytes=max_body_bytes)
     served = routes(webhook, StatusPage(tokens=tokens, overview=overview, metrics=metrics), pool)
     host, port = _parsed(address)
+    if tls is None and not insecure and not is_local(address):
+        raise NotLocal(address)
     runner = web.AppRunner(
-        _application(served, local=_is_loopback(host)),
+        _application(served, local=is_local(address)),
         access_log=None,  # it would keep the token of `/?token=`
         auto_decompress=False,  # signatures are over what was sent, and a small body stays small
         shutdown_timeout=DRAIN_SECONDS,
     )
     await runner.setup()
     try:
-        await _bind(runner, host, port, address)
+        await _bind(runner, host, port, address, tls)
         yield f"{address.rpartition(':')[0]}:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
 
 
 def _application(served: list[Route], *, local: bool) -> web.Application:
-    application = web.Application(middlewares=[Boundary().handle, *([_only_local_names] if local else [])])
+    application = web.Application(middlewares=[Boundary().handle, _known_peer, *([_only_local_names] if local else [])])
     application.on_response_prepare.append(_add_headers)
     for route in served:
         application.router.add_route(route.method, route.path, route.handler)
@@ -113,6 +119,12 @@ async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(_HEADERS)
     if own_policy is not None:
         response.headers["Content-Security-Policy"] = own_policy
+
+
+@web.middleware
+async def _known_peer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    PEER.set(request.remote or "")
+    return await handler(request)
 
 
 @web.middleware
@@ -137,9 +149,9 @@ async def _readiness(pool: Pool) -> web.StreamResponse:
     return web.json_response({"status": "ready"})
 
 
-async def _bind(runner: web.AppRunner, host: str, port: int, address: str) -> None:
+async def _bind(runner: web.AppRunner, host: str, port: int, address: str, tls: ssl.SSLContext | None) -> None:
     try:
-        await web.TCPSite(runner, host, port).start()
+        await web.TCPSite(runner, host, port, ssl_context=tls).start()
     except OSError as error:
         raise OSError(f"cannot listen on {address}: {error.strerror or error}") from error
 
@@ -149,10 +161,3 @@ def _parsed(address: str) -> tuple[str, int]:
     if not host or not (port.isascii() and port.isdigit()):
         raise OSError(f"cannot listen on {address!r}: not host:port")
     return host.strip("[]"), int(port)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -27,6 +27,7 @@ from empla.store.connect import Pool, translated
 from empla.store.errors import StoreUnavailable
 from empla.store.roles import create_employee_role, employee_dsn
 from empla.telemetry import Collector
+from empla.transport import Transport
 from empla.v1 import control_pb2
 from empla.v1 import gateway_pb2 as pb
 
@@ -104,6 +105,7 @@ class LaunchSettings:
     browsers: Path | None = None
     collector: Collector | None = None
     hooks: tuple[str, ...] = ()
+    transport: Transport = field(default_factory=Transport)
 
 
 class Companions(Protocol):
@@ -358,6 +360,7 @@ class Lifecycle:
             "epoch": epoch,
             "credential": credential(record.employee_id, epoch, secret),
             "gateway": self._settings.gateway,
+            "transport": self._settings.transport.model_dump(mode="json"),
             "database_url": employee_dsn(self._settings.database_url, record.employee_id, password),
             "workspace": str(workspace),
             "quota_bytes": self._settings.quota_bytes,

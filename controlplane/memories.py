@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
+from controlplane import audit
 from controlplane.auth import Operator
 from controlplane.employees import EmployeeRecord
 from controlplane.errors import Invalid, Unknown
@@ -75,9 +76,8 @@ class Memories:
                 )
                 gone = {"memory_ids": list(answer.memory_ids), "belief_ids": list(answer.belief_ids)}
                 if any(gone.values()):
-                    await connection.execute(
-                        SQL.record, employee.tenant_id, operator.name, employee.employee_id, {"by": by, **gone}
-                    )
+                    about = employee.tenant_id, "memory.forget", employee.employee_id, {"by": by, **gone}
+                    await audit.record(connection, *about, actor=operator.name)
         if by == "memory_id" and not any(gone.values()):
             raise Unknown(f"{employee.name} has no memory {value[:100]}")
         return answer

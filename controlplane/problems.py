@@ -2,13 +2,14 @@
 
 import json
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 from aiohttp import web
 
-from controlplane.errors import STORE_RETRY_SECONDS, ControlError
+from controlplane.errors import STORE_RETRY_SECONDS, ControlError, Exhausted
 from empla.store.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -85,6 +86,8 @@ def _refusal(error: ControlError) -> web.Response:
     if error.http_status == HTTPStatus.UNAUTHORIZED:
         scheme = "Empla-Signature" if error.reason.startswith("SIGNATURE") else "Bearer"
         headers = {"WWW-Authenticate": f'{scheme} realm="empla"'}
+    elif isinstance(error, Exhausted):
+        headers = {"Retry-After": str(math.ceil(error.retry_after))}
     elif error.http_status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers = _come_again()
     return problem(error.http_status, error.reason, str(error), fields=error.fields, headers=headers)

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
+from controlplane import audit
 from controlplane.auth import Operator
 from controlplane.decisions import EXPIRED, Decision, decisions
 from controlplane.errors import Invalid, NotNow, Unknown
@@ -128,8 +129,7 @@ async def _apply(connection: AnyConnection, review: Any, decision: Decision, act
     else:
         await _answer(connection, review, decision, actor)
     action = "review.expire" if decision is EXPIRED else "review.resolve"
-    about = str(review["review_id"])
-    await connection.execute(SQL.record, review["tenant_id"], actor, action, about, decision.as_json())
+    await audit.record(connection, review["tenant_id"], action, review["review_id"], decision.as_json(), actor=actor)
 
 
 async def _close(connection: AnyConnection, review: Any, decision: Decision, actor: str) -> None:

@@ -32,10 +32,6 @@ VALUES ($1, $2, $3, $4, $5, $6, $7);
 UPDATE reviews SET state = $2, decision = $3, resolved_by = $4, resolved_at = now()
 WHERE review_id = $1 AND state = 'open' RETURNING review_id;
 
--- name: record
--- Who decided what.
-INSERT INTO audit_log (tenant_id, actor, action, subject, detail) VALUES ($1, $2, $3, $4, $5);
-
 -- name: expired
 -- Open reviews whose time is over, the longest first. Whether an unknown sending arrived is never decided by time.
 SELECT review_id FROM reviews

@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from controlplane import audit
 from controlplane.auth import Operator
 from controlplane.errors import AlreadyThere, Invalid, NotNow, TooLarge, Unknown
 from empla.schedules import MOST_PER_EMPLOYEE, ImpossibleSchedule, check_wording, first_run, timing
@@ -144,8 +145,7 @@ async def _pause(connection: AnyConnection, row: Any, *, paused: bool) -> None:
 async def record(connection: AnyConnection, actor: str, verb: str, row: Any) -> None:
     """Write into the audit log who did what with a schedule."""
     detail = {name: row[name] for name in ("name", "kind", "expression", "time_zone", "instruction")}
-    about = row["tenant_id"], actor, f"schedule.{verb}", row["schedule_id"]
-    await connection.execute(SQL.record, *about, detail)
+    await audit.record(connection, row["tenant_id"], f"schedule.{verb}", row["schedule_id"], detail, actor=actor)
 
 
 def _invalid(error: ImpossibleSchedule) -> Invalid:

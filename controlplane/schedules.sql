@@ -58,7 +58,3 @@ UPDATE schedules SET state = 'active', next_at = $2 WHERE schedule_id = $1;
 -- name: delete
 -- Ends a schedule.
 UPDATE schedules SET state = 'ended', reason = left($2, 1000) WHERE schedule_id = $1;
-
--- name: record
--- Who did what.
-INSERT INTO audit_log (tenant_id, actor, action, subject, detail) VALUES ($1, $2, $3, $4::uuid::text, $5);

@@ -5,14 +5,20 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from controlplane.auth import Tokens
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from controlplane.attempts import PEER, Attempts
+from controlplane.audit import Audit
+from controlplane.auth import Operator, Tokens
 from controlplane.callbacks import Callbacks
 from controlplane.calls.calls import Parts
+from controlplane.certificates import Certificates
 from controlplane.channels import Channels
 from controlplane.control import ControlPlane
 from controlplane.egress import Egress
@@ -53,6 +59,8 @@ from controlplane.sidecars.table import Table
 from controlplane.stepping import Stepping
 from controlplane.stopping import Stopping
 from controlplane.telling import Telling
+from controlplane.tenants import Tenants
+from controlplane.tokens import IssuedTokens
 from empla import rpc
 from empla.store.connect import Pool, connect
 from empla.store.ids import new_id
@@ -62,6 +70,7 @@ from empla.v1 import control_pb2_grpc, gateway_pb2_grpc
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 20
+REACHED_SECONDS = 10.0
 GATEWAY = "empla.v1.EmployeeGateway"
 CONTROL = "empla.v1.ControlPlane"
 
@@ -86,6 +95,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
     in this process end with it. Raises `OSError` when an address is taken, `StoreError` when the database cannot be used,
     `LaunchFailed` when employees of an earlier start are left that cannot be reached.
     """
+    certificates = await asyncio.to_thread(_certificates, settings)
     await migrate(dsn)
     await asyncio.to_thread(_make_directories, settings)
     async with (
@@ -102,19 +112,21 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
         sidecars = _sidecars(settings, pool, sidecar_launcher, workspaces)
         followers = Followers()
         instance = f"{os.uname().nodename}:{os.getpid()}:{new_id()}"
+        attempts = Attempts(settings.wrong_tokens_per_minute)
+        tokens = Tokens(pool, attempts)
         sender = Sender(pool, callbacks, followers.changed, instance=instance)
         parts = _parts(
             settings,
             dsn,
             pool,
             launcher,
+            tokens=tokens,
             sender=sender,
             followers=followers,
             workspaces=workspaces,
             sidecars=sidecars,
             embedding=embeds.said,
         )
-        tokens = Tokens(pool)
         await tokens.ensure("local operator", token, "admin")
         await parts.employees.ensure_tenant(DEFAULT_TENANT)
         # What this build leaves out is abstract to the type checker and UNIMPLEMENTED on the wire.
@@ -136,7 +148,13 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
         }
         async with (
             rpc.serving(
-                settings.grpc_address, services, authenticate=_authenticate(pool, tokens), translate=to_status
+                settings.grpc_address,
+                services,
+                authenticate=_authenticate(pool, tokens, attempts),
+                translate=to_status,
+                while_valid=partial(_while_valid, tokens),
+                credentials=certificates.for_grpc() if certificates else None,
+                insecure=settings.insecure,
             ) as grpc_address,
             serving_http(
                 settings.http_address,
@@ -148,9 +166,13 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 overview=control.overview,
                 metrics=Metrics(pool, parts.messages),
                 max_body_bytes=settings.max_body_bytes,
+                tls=certificates.for_https() if certificates else None,
+                insecure=settings.insecure,
             ) as http_address,
             _at_work(
                 parts.streams,
+                tokens.run(),
+                *([certificates.run()] if certificates else []),
                 sender.run(),
                 gateway.sweep(),
                 parts.reviews.sweep(),
@@ -166,6 +188,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
             ),
         ):
             control.http_address = http_address
+            await _check_reachable(settings)
             yield Running(grpc_address, http_address, parts.employees, parts.lifecycle, embeds.said, launcher)
 
 
@@ -242,6 +265,7 @@ def _parts(
     pool: Pool,
     launcher: Launcher,
     *,
+    tokens: Tokens,
     sender: Sender,
     followers: Followers,
     workspaces: Workspaces,
@@ -275,6 +299,10 @@ def _parts(
         goals=Goals(pool),
         reviews=Reviews(pool, followers.changed, sender.look, streams),
         telling=Telling(messages, followers),
+        tenants=Tenants(pool),
+        tokens=tokens,
+        issued_tokens=IssuedTokens(pool),
+        audit=Audit(pool),
         model=settings.model,
         embedding=embedding,
     )
@@ -294,13 +322,48 @@ async def _at_work(streams: Streams, *work: Coroutine[Any, Any, None]) -> AsyncI
                 stream.closed.set()
 
 
-def _authenticate(pool: Pool, tokens: Tokens) -> rpc.Authenticate:
+def _certificates(settings: Settings) -> Certificates | None:
+    if settings.tls_certificate is not None and settings.tls_key is not None:
+        return Certificates(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+    for name in ("grpc_address", "http_address"):
+        if not (settings.insecure or rpc.is_local(getattr(settings, name))):
+            raise OSError(
+                f"EMPLA_{name.upper()} lets other machines in, and nothing would be encrypted: set EMPLA_TLS_CERTIFICATE "
+                "and EMPLA_TLS_KEY; or EMPLA_INSECURE=true, where something else encrypts or everybody may listen"
+            )
+    return None
+
+
+async def _check_reachable(settings: Settings) -> None:
+    """With TLS, employees reach this control plane; else each would try for ever."""
+    if not settings.transport.tls:
+        return
+    address = settings.dialled_address
+    async with rpc.dialing(address, "", transport=settings.transport) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        try:
+            await stub.Check(health_pb2.HealthCheckRequest(), timeout=REACHED_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise LaunchFailed(
+                f"no employee would reach {address} with TLS ({error.details()}): EMPLA_TLS_CA must vouch for "
+                "EMPLA_TLS_CERTIFICATE, which must name that host or what EMPLA_TLS_SERVER_NAME says; where "
+                "EMPLA_TLS_CLIENT_CA is set, it must vouch for EMPLA_TLS_CLIENT_CERTIFICATE"
+            ) from error
+
+
+def _authenticate(pool: Pool, tokens: Tokens, attempts: Attempts) -> rpc.Authenticate:
     async def caller(method: str, metadata: Any) -> object:
+        PEER.set(rpc.peer())
         if method.startswith(f"/{GATEWAY}/"):
-            return await authenticate(pool, metadata)
+            return await authenticate(pool, metadata, attempts)
         return await tokens.authenticate_call(method, metadata)
 
     return caller
+
+
+def _while_valid(tokens: Tokens, caller: object) -> AbstractAsyncContextManager[object]:
+    """An operator's call ends with its token; an employee's stream with its successor."""
+    return tokens.while_valid(caller) if isinstance(caller, Operator) else nullcontext()
 
 
 def _make_directories(settings: Settings) -> None:
@@ -339,7 +402,7 @@ def _launch_settings(settings: Settings, dsn: str) -> LaunchSettings:
         secret = getattr(settings, name)
         model[name] = secret.get_secret_value() if secret else None
     return LaunchSettings(
-        gateway=settings.grpc_address,
+        gateway=settings.dialled_address,
         database_url=dsn,
         logs=settings.log_directory,
         drain_seconds=settings.drain_seconds,
@@ -351,4 +414,5 @@ def _launch_settings(settings: Settings, dsn: str) -> LaunchSettings:
         browsers=settings.browsers.absolute(),
         collector=settings.collector,
         hooks=settings.hooks,
+        transport=settings.transport,
     )

@@ -10,16 +10,19 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from controlplane.attempts import PER_MINUTE
 from controlplane.launchers.volumes import SMALLEST_BYTES
 from empla.prices import Price
 from empla.rpc import is_local
 from empla.telemetry import Collector
+from empla.transport import Transport
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 """The networks of this machine itself, where an operator's own services listen."""
 
 
 OFFLINE = "offline rules"
+EVERY_ADDRESS = ("0.0.0.0", "[::]")  # noqa: S104 - compared, not bound
 
 
 def _default_home() -> Path:
@@ -56,6 +59,26 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(default=None, description="A PostgreSQL server; unset: the embedded one.")
     grpc_address: str = Field(default="127.0.0.1:7400", description="host:port, or unix:/path.")
     http_address: str = Field(default="127.0.0.1:7401", description="host:port of webhooks and the status page.")
+    tls_certificate: Path | None = Field(
+        default=None,
+        description="What both ports show, with the chain to who vouches for it; unset: nothing is encrypted.",
+    )
+    tls_key: Path | None = Field(default=None, description="Its private key.", validate_default=True)
+    tls_client_ca: Path | None = Field(
+        default=None, description="Who vouches for clients: the gRPC port then asks each for a certificate."
+    )
+    tls_ca: Path | None = Field(
+        default=None, description="Who vouches for the control plane, to the command line and employees."
+    )
+    tls_client_certificate: Path | None = Field(default=None, description="What these two show of themselves.")
+    tls_client_key: Path | None = Field(default=None, validate_default=True)
+    tls_server_name: str = Field(
+        default="", description="The name in the control plane's certificate, where these two dial another."
+    )
+    insecure: bool = Field(default=False, description="Let other machines in, and dial them, without TLS.")
+    wrong_tokens_per_minute: int = Field(
+        default=PER_MINUTE, ge=1, description="How many one address may show before it is told to wait."
+    )
     launcher: Literal["process", "inprocess"] = Field(
         default="process",
         description="Each employee as a process; or, for development, all of them in the control plane's own.",
@@ -139,6 +162,21 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("tls_key", "tls_client_key")
+    @classmethod
+    def _key(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        certificate = str(info.field_name).replace("key", "certificate")
+        if (value is None) != (info.data.get(certificate) is None):
+            raise ValueError(f"a certificate needs its key: set EMPLA_{certificate.upper()} and this, or neither")
+        return value
+
+    @field_validator("tls_client_ca")
+    @classmethod
+    def _mutual(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and info.data.get("tls_certificate") is None:
+            raise ValueError("nobody is asked for a certificate without TLS: set EMPLA_TLS_CERTIFICATE as well")
+        return value
+
     @field_validator("log_level")
     @classmethod
     def _level(cls, value: str) -> str:
@@ -172,6 +210,30 @@ class Settings(BaseSettings):
         if value != "http/protobuf" and (info.data.get("otlp_endpoint") or info.data.get("otlp_traces_endpoint")):
             raise ValueError("it or OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf: traces are sent by nothing else")
         return value
+
+    @property
+    def dialled_address(self) -> str:
+        """Where the command line and employees find the gRPC port: on this machine, if it listens at every address."""
+        host, _, port = self.grpc_address.rpartition(":")
+        return f"localhost:{port}" if host in EVERY_ADDRESS else self.grpc_address
+
+    @property
+    def http_scheme(self) -> str:
+        """How the HTTP port speaks."""
+        return "https" if self.transport.tls else "http"
+
+    @property
+    def transport(self) -> Transport:
+        """How they reach it: in clear on this machine only, unless that is allowed and nothing is set for TLS."""
+        wanted = any((self.tls_certificate, self.tls_ca, self.tls_client_certificate, self.tls_server_name))
+        return Transport(
+            tls=wanted or not (self.insecure or is_local(self.dialled_address)),
+            ca=self.tls_ca and self.tls_ca.absolute(),
+            certificate=self.tls_client_certificate and self.tls_client_certificate.absolute(),
+            key=self.tls_client_key and self.tls_client_key.absolute(),
+            server_name=self.tls_server_name,
+            insecure=self.insecure,
+        )
 
     @property
     def collector(self) -> Collector | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from controlplane import audit
 from controlplane.auth import Operator
 from controlplane.errors import NotNow, Unknown
 from controlplane.gateway import Streams
@@ -156,8 +157,8 @@ async def _stop(connection: AnyConnection, held: list[Any], wish: Wish) -> Stopp
     )
     for row in held:
         if row["message_id"] in stopped.messages:
-            detail = {"reason": wish.reason}
-            await connection.execute(SQL.record, row["tenant_id"], wish.by, row["message_id"], detail)
+            about = row["tenant_id"], "message.cancel", row["message_id"], {"reason": wish.reason}
+            await audit.record(connection, *about, actor=wish.by)
     return stopped
 
 

@@ -58,10 +58,6 @@ UPDATE inbound_messages SET cancelled_by = $2, cancel_reason = $3, cancelled_wit
   ended_at = CASE WHEN message_id = ANY ($5::uuid[]) THEN now() ELSE ended_at END
 WHERE message_id = ANY ($1::uuid[]);
 
--- name: record
--- Who stopped what.
-INSERT INTO audit_log (tenant_id, actor, action, subject, detail) VALUES ($1, $2, 'message.cancel', $3::uuid::text, $4);
-
 -- name: answer
 -- Answers a message that says /stop, which no employee has to do.
 WITH answered AS (

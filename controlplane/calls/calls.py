@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from controlplane.audit import Audit
+from controlplane.auth import Tokens
 from controlplane.channels import Channels
 from controlplane.employees import EmployeeRecord, Employees
 from controlplane.followers import Followers
@@ -20,6 +22,8 @@ from controlplane.shown import shown_employee
 from controlplane.sidecars.keeper import Sidecars
 from controlplane.stopping import Stopping
 from controlplane.telling import Telling
+from controlplane.tenants import Tenants
+from controlplane.tokens import IssuedTokens
 from empla.v1 import control_pb2 as pb
 from empla.v1 import control_pb2_grpc
 
@@ -44,6 +48,10 @@ class Parts:
     goals: Goals
     reviews: Reviews
     telling: Telling
+    tenants: Tenants
+    tokens: Tokens
+    issued_tokens: IssuedTokens
+    audit: Audit
     model: str
     embedding: str
 

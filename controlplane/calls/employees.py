@@ -80,7 +80,7 @@ class EmployeeCalls(Calls):
 
     async def RestartEmployee(self, request: pb.RestartEmployeeRequest, context: Any) -> pb.Employee:
         record = await self._find(request.employee)
-        await self._parts.employees.want(record.employee_id, "running")
+        await self._parts.employees.want(record.employee_id, "running", "restart")
         await self._parts.lifecycle.stop(record.employee_id, _drain_seconds(request.drain_seconds))
         self._parts.lifecycle.look()
         return await self._attached(record)

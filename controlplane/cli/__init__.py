@@ -29,6 +29,9 @@ _COMMANDS = {
     "channel": "Connect the places that messages come from.",
     "egress": "Say which places on the network an employee may reach.",
     "sidecars": "See and stop the workstations that employees have for a while.",
+    "tenants": "Keep the employees of several companies or teams apart.",
+    "tokens": "Say who may use the control plane, and for what.",
+    "audit": "See who changed what.",
     "compute": "See to what the employees' sandboxed programs find.",
 }
 """Each command, which is the attribute of that name in the module of that name, with its line of help."""

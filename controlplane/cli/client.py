@@ -14,6 +14,7 @@ from pydantic_settings import SettingsError
 from controlplane.cli.errors import Failure, InvalidInput, NotFound, NotPermitted, Unreachable
 from controlplane.settings import Settings
 from empla import rpc
+from empla.transport import Transport
 from empla.v1 import control_pb2_grpc
 
 DEADLINE = 30.0
@@ -87,14 +88,23 @@ def _token_in_file(settings: Settings) -> str:
 def connected(settings: Settings | None = None) -> Iterator[control_pb2_grpc.ControlPlaneStub]:
     """A stub whose calls carry the token and a deadline; gRPC's errors leave the block as a `Failure`."""
     settings = settings or load_settings()
-    address, outgoing = settings.grpc_address, _Outgoing(read_token(settings))
-    if not rpc.is_local(address):
-        raise Failure(str(rpc.NotLocal(address)))
-    with grpc.insecure_channel(address, options=_options(address)) as channel:
+    address, outgoing = settings.dialled_address, _Outgoing(read_token(settings))
+    with _channel(address, settings.transport) as channel:
         try:
             yield control_pb2_grpc.ControlPlaneStub(grpc.intercept_channel(channel, outgoing))
         except grpc.RpcError as error:
             raise failure_of(error, address) from error
+
+
+def _channel(address: str, transport: Transport) -> grpc.Channel:
+    try:
+        credentials = transport.credentials()
+    except OSError as error:
+        raise Failure(f"a file that TLS needs cannot be read: {error}") from error
+    options = [*_options(address), *transport.options]
+    if credentials is not None:
+        return grpc.secure_channel(address, credentials, options=options)
+    return grpc.insecure_channel(address, options=options)
 
 
 def _options(address: str) -> list[tuple[str, Any]]:
@@ -141,6 +151,9 @@ def failure_of(error: grpc.RpcError, address: str) -> Failure:
     assert isinstance(error, grpc.Call)
     code, reason = error.code(), rpc.reason_of(error)
     if code is grpc.StatusCode.UNAVAILABLE and not reason:
+        if "handshake failed" in (details := error.details() or ""):
+            hint = "EMPLA_TLS_CA says who vouches for it, EMPLA_TLS_SERVER_NAME which name its certificate has"
+            return Failure(f"{address} is not trusted, or does not trust: {details}; {hint}", reason="TLS_FAILED")
         return Unreachable(f"no control plane answers at {address}: {_START_HINT}", reason=UNREACHABLE)
     fields, retry_after = _details(error)
     parts = [" ".join((error.details() or code.name.lower()).split())]

@@ -45,7 +45,7 @@ def check_http(settings: Settings, answer: Answer) -> Finding:
     """Webhooks and the status page have their port."""
     served = answer.overview.http_address if answer.overview is not None else ""
     if served:
-        return ok("http", f"served at http://{served}")
+        return ok("http", f"served at {settings.http_scheme}://{served}")
     return _port("http", settings.http_address)
 
 

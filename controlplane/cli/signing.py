@@ -17,4 +17,6 @@ def curl_example(settings: Settings, receive_path: str, secret: str) -> str:
     """Shell lines that send a signed message to the control plane of this machine."""
     host, _, port = settings.http_address.rpartition(":")
     reachable = "127.0.0.1" if host in ("", "0.0.0.0", "[::]") else host  # noqa: S104 - compared, not bound
-    return _EXAMPLE.format(secret=quote(secret), url=quote(f"http://{reachable}:{port}{receive_path}"))
+    return _EXAMPLE.format(
+        secret=quote(secret), url=quote(f"{settings.http_scheme}://{reachable}:{port}{receive_path}")
+    )

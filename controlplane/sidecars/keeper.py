@@ -128,6 +128,7 @@ class Sidecars:
         held = self._held.get(sidecar_id)
         if held is None or tenant_id not in (None, held.sidecar.tenant_id):
             raise _unknown(sidecar_id)
+        await self._table.record_stop(held.sidecar)
         await self._end(held, "an operator stopped it")
 
     async def end_of(self, employee_id: UUID, epoch: int) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from controlplane import audit
 from controlplane.launchers.interface import BROWSER, COMPUTE, LaunchedProcess
 from empla.store.connect import Pool, load_queries, translated
 from empla.v1 import control_pb2
@@ -105,6 +106,13 @@ class Table:
         """Its process is gone for certain."""
         with translated():
             await self._pool.execute(SQL.gone, sidecar_id)
+
+    async def record_stop(self, sidecar: Sidecar) -> None:
+        """Somebody ends it: into the audit log, before it is done."""
+        about = sidecar.tenant_id, "sidecar.stop", sidecar.sidecar_id, {"employee_id": str(sidecar.employee_id)}
+        with translated():
+            async with self._pool.acquire() as connection:
+                await audit.record(connection, *about)
 
     async def all(self) -> dict[UUID, Row]:
         """Everything on record."""

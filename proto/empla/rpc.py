@@ -5,13 +5,15 @@ Handlers raise it (or an error that the service's `translate` turns into one); a
 INTERNAL.
 """
 
+import asyncio
 import inspect
 import ipaddress
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 import grpc
 import grpc.aio
@@ -23,6 +25,7 @@ from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from empla import telemetry
+from empla.transport import Transport
 
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 MAX_METADATA_BYTES = 64 * 1024
@@ -173,10 +176,14 @@ def fields_of(error: grpc.RpcError) -> dict[str, str]:
 Authenticate = Callable[[str, Any], Awaitable[object]]
 """Takes the full method name and the call's metadata; returns who calls, or raises `StatusError`."""
 
+WhileValid = Callable[[object], AbstractAsyncContextManager[object]]
+"""Takes who calls; a block that ends with an error once the caller may no longer do what it began."""
+
 Translate = Callable[[Exception], StatusError | None]
 """Turns a service's own error into a `StatusError`; None for one that nobody foresaw."""
 
 _caller: ContextVar[object] = ContextVar("empla_rpc_caller")
+_context: ContextVar[Any] = ContextVar("empla_rpc_context")
 _KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 """Of calls, by the names of a channel's methods."""
 OPEN_SERVICES = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
@@ -188,6 +195,12 @@ def caller() -> Any:
     return _caller.get()
 
 
+def peer() -> str:
+    """The address from which the RPC comes that is being handled; '' when it comes through a socket of this machine."""
+    kind, _, place = unquote(_context.get().peer()).partition(":")
+    return place.rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else ""
+
+
 def _arity(streams: bool) -> str:
     return "stream" if streams else "unary"
 
@@ -195,8 +208,8 @@ def _arity(streams: bool) -> str:
 class Guard(grpc.aio.ServerInterceptor):
     """Stands before every handler: authenticates, opens a span, and answers errors as statuses."""
 
-    def __init__(self, authenticate: Authenticate, translate: Translate) -> None:
-        self._authenticate, self._translate = authenticate, translate
+    def __init__(self, authenticate: Authenticate, translate: Translate, while_valid: WhileValid) -> None:
+        self._authenticate, self._translate, self._while_valid = authenticate, translate, while_valid
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         """Wrap the handler that `continuation` finds."""
@@ -241,10 +254,13 @@ class Guard(grpc.aio.ServerInterceptor):
     async def _boundary(self, method: str, context: Any) -> AsyncIterator[None]:
         metadata = context.invocation_metadata()
         parent = next((str(v) for k, v in metadata or () if k == "traceparent"), "")
+        _context.set(context)
         try:
-            _caller.set(await self._authenticate(method, metadata))
+            caller = await self._authenticate(method, metadata)
+            _caller.set(caller)
             with telemetry.span(method, parent):
-                yield
+                async with self._while_valid(caller):
+                    yield
         except (StatusError, grpc.aio.AbortError) as error:
             await self._abort(context, error)
         except NotImplementedError:  # what the generated base class raises for an RPC that a service leaves out
@@ -287,20 +303,22 @@ async def serving(
     *,
     authenticate: Authenticate,
     translate: Translate,
+    while_valid: WhileValid = nullcontext,
     grace: float = 5.0,
     credentials: grpc.ServerCredentials | None = None,
+    insecure: bool = False,
     max_message_bytes: int = MAX_FRAME_BYTES,
 ) -> AsyncIterator[str]:
     """Serve `services` (full name → how to register) with health and reflection; yields the address that is bound.
 
     `address` is `host:port` (port 0: any) or `unix:/path`. Raises OSError when it is taken, `NotLocal` when it can be
-    reached from elsewhere and there are no `credentials` for TLS. Leaving the block stops taking calls and gives the
-    running ones `grace` seconds.
+    reached from elsewhere and there are no `credentials` for TLS, unless `insecure`. Leaving the block stops taking calls
+    and gives the running ones `grace` seconds.
     """
-    if credentials is None and not is_local(address):
+    if credentials is None and not insecure and not is_local(address):
         raise NotLocal(address)
     options = [*_SERVER_OPTIONS, *_message_limits(max_message_bytes)]
-    server = grpc.aio.server(interceptors=[Guard(authenticate, translate)], options=options)
+    server = grpc.aio.server(interceptors=[Guard(authenticate, translate, while_valid)], options=options)
     status = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(status, server)
     for name, register in services.items():
@@ -358,16 +376,20 @@ async def dialing(
     token: str | Callable[[], str],
     *,
     credentials: grpc.ChannelCredentials | None = None,
+    transport: Transport | None = None,
     max_message_bytes: int = MAX_FRAME_BYTES,
 ) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to `target` whose calls carry `token`, or what that gives then.
 
     It connects when it is first used, and reconnects by itself.
-    Raises `NotLocal` rather than show the token to a network without `credentials` for TLS.
+    Raises `NotLocal` rather than show the token to a network without `credentials` for TLS, or a `transport` that has
+    them or does without; `OSError` when that cannot read its files.
     """
-    if credentials is None and not is_local(target):
+    transport = transport or Transport()
+    credentials = credentials or await asyncio.to_thread(transport.credentials)
+    if credentials is None and not transport.insecure and not is_local(target):
         raise NotLocal(target)
-    options = [*_CHANNEL_OPTIONS, *_message_limits(max_message_bytes)]
+    options = [*_CHANNEL_OPTIONS, *_message_limits(max_message_bytes), *transport.options]
     channel = (
         grpc.aio.secure_channel(target, credentials, options=options)
         if credentials

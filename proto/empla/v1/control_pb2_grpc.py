@@ -475,32 +475,39 @@ class ControlPlaneServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateTenant(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Needs a token of every tenant. ALREADY_EXISTS: the name is in use.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTenants(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Those of the token: a tenant's own, or all, by name.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateToken(self, request, context):
-        """The secret is in this answer only; the database keeps its hash.
+        """The secret is in this answer only; the database keeps its hash. No token makes one that reaches further than it does itself:
+        a tenant's makes its tenant's only (else PERMISSION_DENIED), and one that ends makes none that ends later.
+        ALREADY_EXISTS: a token of that tenant has the name and is not revoked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTokens(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """The oldest first, without secrets; a tenant's token sees its tenant's only.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RevokeToken(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Takes effect at once: calls and streams that the token has open end within seconds, UNAUTHENTICATED. To revoke twice is to
+        revoke once.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -629,7 +636,8 @@ class ControlPlaneServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListAudit(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Who changed what, newest first. A message is the record of itself and not told here.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

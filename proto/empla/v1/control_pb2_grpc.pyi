@@ -103,11 +103,20 @@ class ControlPlaneStub:
     """The kill switch: no new step starts for the employee, or for every employee of the tenant. Messages are still stored."""
     Resume: _grpc.UnaryUnaryMultiCallable[_control_pb2.ResumeRequest, _control_pb2.ResumeResponse]
     CreateTenant: _grpc.UnaryUnaryMultiCallable[_control_pb2.CreateTenantRequest, _control_pb2.Tenant]
+    """Needs a token of every tenant. ALREADY_EXISTS: the name is in use."""
     ListTenants: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListTenantsRequest, _control_pb2.ListTenantsResponse]
+    """Those of the token: a tenant's own, or all, by name."""
     CreateToken: _grpc.UnaryUnaryMultiCallable[_control_pb2.CreateTokenRequest, _control_pb2.CreateTokenResponse]
-    """The secret is in this answer only; the database keeps its hash."""
+    """The secret is in this answer only; the database keeps its hash. No token makes one that reaches further than it does itself:
+    a tenant's makes its tenant's only (else PERMISSION_DENIED), and one that ends makes none that ends later.
+    ALREADY_EXISTS: a token of that tenant has the name and is not revoked.
+    """
     ListTokens: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListTokensRequest, _control_pb2.ListTokensResponse]
+    """The oldest first, without secrets; a tenant's token sees its tenant's only."""
     RevokeToken: _grpc.UnaryUnaryMultiCallable[_control_pb2.RevokeTokenRequest, _control_pb2.Token]
+    """Takes effect at once: calls and streams that the token has open end within seconds, UNAUTHENTICATED. To revoke twice is to
+    revoke once.
+    """
     CreateChannel: _grpc.UnaryUnaryMultiCallable[_control_pb2.CreateChannelRequest, _control_pb2.CreateChannelResponse]
     """Registers where messages come from and where replies go. INVALID_ARGUMENT: a callback URL that is not http or https."""
     ListChannels: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListChannelsRequest, _control_pb2.ListChannelsResponse]
@@ -145,6 +154,7 @@ class ControlPlaneStub:
     """Removes memories for good and says which; messages and what is recorded of them stay. NOT_FOUND: no such employee or memory_id."""
     GetCosts: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetCostsRequest, _control_pb2.GetCostsResponse]
     ListAudit: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListAuditRequest, _control_pb2.ListAuditResponse]
+    """Who changed what, newest first. A message is the record of itself and not told here."""
     ListFiles: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListFilesRequest, _control_pb2.ListFilesResponse]
     """Files of an employee's workspace. Paths are relative to its root; INVALID_ARGUMENT (reason PATH_OUTSIDE_WORKSPACE): any other."""
     ReadFile: _grpc.UnaryStreamMultiCallable[_control_pb2.ReadFileRequest, _control_pb2.FileChunk]
@@ -215,11 +225,20 @@ class ControlPlaneAsyncStub(ControlPlaneStub):
     """The kill switch: no new step starts for the employee, or for every employee of the tenant. Messages are still stored."""
     Resume: _aio.UnaryUnaryMultiCallable[_control_pb2.ResumeRequest, _control_pb2.ResumeResponse]  # type: ignore[assignment]
     CreateTenant: _aio.UnaryUnaryMultiCallable[_control_pb2.CreateTenantRequest, _control_pb2.Tenant]  # type: ignore[assignment]
+    """Needs a token of every tenant. ALREADY_EXISTS: the name is in use."""
     ListTenants: _aio.UnaryUnaryMultiCallable[_control_pb2.ListTenantsRequest, _control_pb2.ListTenantsResponse]  # type: ignore[assignment]
+    """Those of the token: a tenant's own, or all, by name."""
     CreateToken: _aio.UnaryUnaryMultiCallable[_control_pb2.CreateTokenRequest, _control_pb2.CreateTokenResponse]  # type: ignore[assignment]
-    """The secret is in this answer only; the database keeps its hash."""
+    """The secret is in this answer only; the database keeps its hash. No token makes one that reaches further than it does itself:
+    a tenant's makes its tenant's only (else PERMISSION_DENIED), and one that ends makes none that ends later.
+    ALREADY_EXISTS: a token of that tenant has the name and is not revoked.
+    """
     ListTokens: _aio.UnaryUnaryMultiCallable[_control_pb2.ListTokensRequest, _control_pb2.ListTokensResponse]  # type: ignore[assignment]
+    """The oldest first, without secrets; a tenant's token sees its tenant's only."""
     RevokeToken: _aio.UnaryUnaryMultiCallable[_control_pb2.RevokeTokenRequest, _control_pb2.Token]  # type: ignore[assignment]
+    """Takes effect at once: calls and streams that the token has open end within seconds, UNAUTHENTICATED. To revoke twice is to
+    revoke once.
+    """
     CreateChannel: _aio.UnaryUnaryMultiCallable[_control_pb2.CreateChannelRequest, _control_pb2.CreateChannelResponse]  # type: ignore[assignment]
     """Registers where messages come from and where replies go. INVALID_ARGUMENT: a callback URL that is not http or https."""
     ListChannels: _aio.UnaryUnaryMultiCallable[_control_pb2.ListChannelsRequest, _control_pb2.ListChannelsResponse]  # type: ignore[assignment]
@@ -257,6 +276,7 @@ class ControlPlaneAsyncStub(ControlPlaneStub):
     """Removes memories for good and says which; messages and what is recorded of them stay. NOT_FOUND: no such employee or memory_id."""
     GetCosts: _aio.UnaryUnaryMultiCallable[_control_pb2.GetCostsRequest, _control_pb2.GetCostsResponse]  # type: ignore[assignment]
     ListAudit: _aio.UnaryUnaryMultiCallable[_control_pb2.ListAuditRequest, _control_pb2.ListAuditResponse]  # type: ignore[assignment]
+    """Who changed what, newest first. A message is the record of itself and not told here."""
     ListFiles: _aio.UnaryUnaryMultiCallable[_control_pb2.ListFilesRequest, _control_pb2.ListFilesResponse]  # type: ignore[assignment]
     """Files of an employee's workspace. Paths are relative to its root; INVALID_ARGUMENT (reason PATH_OUTSIDE_WORKSPACE): any other."""
     ReadFile: _aio.UnaryStreamMultiCallable[_control_pb2.ReadFileRequest, _control_pb2.FileChunk]  # type: ignore[assignment]
@@ -473,14 +493,16 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _control_pb2.CreateTenantRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_control_pb2.Tenant, _abc.Awaitable[_control_pb2.Tenant]]: ...
+    ) -> _typing.Union[_control_pb2.Tenant, _abc.Awaitable[_control_pb2.Tenant]]:
+        """Needs a token of every tenant. ALREADY_EXISTS: the name is in use."""
 
     @_abc_1.abstractmethod
     def ListTenants(
         self,
         request: _control_pb2.ListTenantsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_control_pb2.ListTenantsResponse, _abc.Awaitable[_control_pb2.ListTenantsResponse]]: ...
+    ) -> _typing.Union[_control_pb2.ListTenantsResponse, _abc.Awaitable[_control_pb2.ListTenantsResponse]]:
+        """Those of the token: a tenant's own, or all, by name."""
 
     @_abc_1.abstractmethod
     def CreateToken(
@@ -488,21 +510,28 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.CreateTokenRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.CreateTokenResponse, _abc.Awaitable[_control_pb2.CreateTokenResponse]]:
-        """The secret is in this answer only; the database keeps its hash."""
+        """The secret is in this answer only; the database keeps its hash. No token makes one that reaches further than it does itself:
+        a tenant's makes its tenant's only (else PERMISSION_DENIED), and one that ends makes none that ends later.
+        ALREADY_EXISTS: a token of that tenant has the name and is not revoked.
+        """
 
     @_abc_1.abstractmethod
     def ListTokens(
         self,
         request: _control_pb2.ListTokensRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_control_pb2.ListTokensResponse, _abc.Awaitable[_control_pb2.ListTokensResponse]]: ...
+    ) -> _typing.Union[_control_pb2.ListTokensResponse, _abc.Awaitable[_control_pb2.ListTokensResponse]]:
+        """The oldest first, without secrets; a tenant's token sees its tenant's only."""
 
     @_abc_1.abstractmethod
     def RevokeToken(
         self,
         request: _control_pb2.RevokeTokenRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_control_pb2.Token, _abc.Awaitable[_control_pb2.Token]]: ...
+    ) -> _typing.Union[_control_pb2.Token, _abc.Awaitable[_control_pb2.Token]]:
+        """Takes effect at once: calls and streams that the token has open end within seconds, UNAUTHENTICATED. To revoke twice is to
+        revoke once.
+        """
 
     @_abc_1.abstractmethod
     def CreateChannel(
@@ -653,7 +682,8 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _control_pb2.ListAuditRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_control_pb2.ListAuditResponse, _abc.Awaitable[_control_pb2.ListAuditResponse]]: ...
+    ) -> _typing.Union[_control_pb2.ListAuditResponse, _abc.Awaitable[_control_pb2.ListAuditResponse]]:
+        """Who changed what, newest first. A message is the record of itself and not told here."""
 
     @_abc_1.abstractmethod
     def ListFiles(

@@ -1,11 +1,14 @@
-"""What the standard's variables for exporting traces come to."""
+"""What the standard's variables for exporting traces come to, and those for TLS."""
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from controlplane.settings import Settings
+from empla.transport import Transport
 
 PREFIX = "OTEL_EXPORTER_OTLP_"
 
@@ -62,3 +65,36 @@ def test_it_can_be_turned_off_where_an_endpoint_is_set(monkeypatch: pytest.Monke
     assert Settings().collector is not None
     monkeypatch.setenv(*variable)
     assert Settings().collector is None
+
+
+def transport(**given: Any) -> Transport:
+    return Settings(**given).transport
+
+
+def test_another_machine_is_dialled_with_tls_unless_told():
+    far = "empla.example.com:7400"
+    assert not transport().tls
+    assert transport(grpc_address=far).tls
+    assert not transport(grpc_address=far, insecure=True).tls
+    assert transport(tls_ca=Path("ca.pem"), insecure=True).tls
+    assert [Settings(grpc_address=f"{host}:7400").dialled_address for host in ("0.0.0.0", "[::]", "127.0.0.1")] == [
+        "localhost:7400",
+        "localhost:7400",
+        "127.0.0.1:7400",
+    ]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"tls_certificate": "c.pem"},
+        {"tls_key": "c.key"},
+        {"tls_client_certificate": "c.pem"},
+        {"tls_client_key": "c.key"},
+        {"tls_client_ca": "ca.pem"},
+    ],
+    ids=lambda given: next(iter(given)),
+)
+def test_half_of_what_tls_needs_is_refused(given: dict[str, str]):
+    with pytest.raises(ValidationError, match="EMPLA_TLS_"):
+        Settings.model_validate(given)

@@ -121,6 +121,7 @@ async def serving_elsewhere(pool: Pool, address: str = "127.0.0.1:0") -> AsyncIt
         overview=lambda _: asyncio.sleep(0, control_pb2.Overview()),
         metrics=Metrics(pool, Messages(pool)),
         max_body_bytes=MAX_BODY,
+        insecure=True,
     ) as bound:
         yield f"http://{bound}"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.attempts import PER_MINUTE
 from controlplane.auth import Tokens
 from controlplane.channels import Channels
 from controlplane.employees import Employees
@@ -20,6 +21,7 @@ from empla.store.embedded import EmbeddedPostgres
 from empla.store.migrate import migrate
 from empla.v1 import control_pb2
 from tests.conftest import Database
+from tests.integration.controlplane.deeds import everything, issued
 from tests.integration.controlplane.http.site import (
     MAX_BODY,
     TOKEN,
@@ -84,10 +86,27 @@ async def test_every_route_is_protected_as_it_says(site: Site) -> None:
         site.pool,
     )
     assert len({(route.method, route.path) for route in served}) == len(served)
+    _, expired = await issued(site.pool, "old", "admin", valid_seconds=-1)
+    _, revoked = await issued(site.pool, "gone", "admin", revoked=True)
+    before = await everything(site.pool)
     for route in served:
         path = "/v1/channels/default/inbox" if route.protection == "signature" else route.path
-        async with site.client.request(route.method, site.url + path, data=b"") as response:
-            assert response.status == (200 if route.protection == "open" else 401), route
+        for token in ("", "wrong", expired, revoked):
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            async with site.client.request(route.method, site.url + path, data=b"", headers=headers) as response:
+                assert response.status == (200 if route.protection == "open" else 401), (route, token)
+    assert await everything(site.pool) == before
+
+
+async def test_wrong_tokens_are_told_to_wait_and_right_ones_get_in_from_there(site: Site) -> None:
+    for _ in range(PER_MINUTE):
+        assert (await site.get("/v1/overview", headers={"Authorization": "Bearer wrong"})).status == 401
+    for path in ("/v1/overview", "/", "/metrics"):
+        response = await site.get(path, headers={"Authorization": "Bearer wrong"})
+        assert (response.status, (await problem_of(response))["reason"]) == (429, "TOO_MANY_WRONG_TOKENS")
+        assert 1 <= int(response.headers["Retry-After"]) <= 60
+    assert (await site.get("/v1/overview", headers={"Authorization": f"Bearer {TOKEN}"})).status == 200
+    assert (await site.get("/")).status == 401  # with no token nothing is wrong yet
 
 
 async def test_probes_answer(site: Site) -> None:

@@ -1,0 +1,93 @@
+"""What the control plane shows of itself with TLS, and whose certificates it asks for.
+
+The files are read anew when they change: those who connect from then on see the new certificate, and nobody is cut off.
+"""
+
+import asyncio
+import logging
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A certificate that fits its key, as each of the two ports needs it."""
+
+    context: ssl.SSLContext
+    configuration: Any
+
+
+class Certificates:
+    """A certificate with its key, and for mutual TLS who vouches for clients. Raises `OSError` when they are of no use."""
+
+    def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None) -> None:
+        self._certificate, self._key, self._client_ca = certificate, key, client_ca
+        self._stamps = self._stamped()
+        self._loaded = self._load()
+
+    def for_grpc(self) -> grpc.ServerCredentials:
+        """With them a port serves TLS, to clients with a certificate of their own if somebody vouches for those."""
+        shown = self._loaded
+
+        def changed() -> Any:  # asked at each handshake
+            nonlocal shown
+            if shown is self._loaded:
+                return None
+            shown = self._loaded
+            return shown.configuration
+
+        credentials: grpc.ServerCredentials = grpc.dynamic_ssl_server_credentials(
+            shown.configuration, changed, require_client_authentication=self._client_ca is not None
+        )
+        return credentials
+
+    def for_https(self) -> ssl.SSLContext:
+        """With it a port serves HTTPS. Of clients it asks nothing: providers of webhooks have no certificate of ours."""
+        context = self._loaded.context
+
+        def take_newest(connection: ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
+            connection.context = self._loaded.context
+
+        context.sni_callback = take_newest
+        return context
+
+    async def run(self) -> None:
+        """Look for renewed files; until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.to_thread(self.look)
+
+    def look(self) -> None:
+        """Read the files if they have changed. What does not fit together changes nothing: the other file may follow."""
+        try:
+            stamps = self._stamped()
+            if stamps == self._stamps:
+                return
+            self._stamps = stamps
+            self._loaded = self._load()
+        except OSError as error:
+            log.warning("the certificate stays as it was: %s", error)
+        else:
+            log.info("the certificate %s is read anew", self._certificate)
+
+    def _stamped(self) -> list[tuple[int, int]]:
+        found = [path.stat() for path in (self._certificate, self._key, self._client_ca) if path is not None]
+        return [(one.st_mtime_ns, one.st_ino) for one in found]
+
+    def _load(self) -> _Loaded:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            context.load_cert_chain(self._certificate, self._key, password="")  # or OpenSSL would ask on the terminal
+        except ssl.SSLError as error:
+            raise OSError(f"{self._certificate} and {self._key} are no certificate and its key: {error}") from error
+        pair = (self._key.read_bytes(), self._certificate.read_bytes())
+        client_ca = self._client_ca.read_bytes() if self._client_ca is not None else None
+        return _Loaded(context, grpc.ssl_server_certificate_configuration([pair], client_ca))
