@@ -176,7 +176,7 @@ class DigitalEmployee:
                         lambda memory: parts.placement.more_than(memory),  # noqa: PLW0108 - there are no parts yet
                     ),
                     browser,
-                    MemoryCapability(memories),
+                    MemoryCapability(memories, self.gateway),
                     SchedulesCapability(Schedules(pool, self.identity)),
                     AgentsCapability(),
                 ]

@@ -6,11 +6,13 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Protocol
+from uuid import UUID
 
 import grpc
 import grpc.aio
 
 from agent.errors import (
+    ActionFailed,
     EmbeddingUnavailable,
     GatewayUnavailable,
     NoEmbeddingModel,
@@ -32,6 +34,7 @@ RECONNECT_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 ACQUIRE_SECONDS = 45.0
 """With what the control plane waits for room."""
 SIDECAR_SECONDS = 10.0
+FORGET_SECONDS = 20.0
 _FOR_GOOD = {
     grpc.StatusCode.UNAUTHENTICATED,
     grpc.StatusCode.PERMISSION_DENIED,
@@ -58,6 +61,13 @@ class Gateway(Protocol):
         """The model and a vector of each text, at most 256 of 8 KiB: questions (`query`), or what is to be found by them.
 
         Raises `NoEmbeddingModel`, and `EmbeddingUnavailable` when they cannot be had within `deadline` seconds.
+        """
+        ...
+
+    async def forget(self, subject: str, message_id: UUID) -> pb.ForgetSubjectResponse:
+        """Have what is remembered and believed about `subject` go for good, as asked for in a message; how much went.
+
+        Raises `ActionFailed`.
         """
         ...
 
@@ -144,6 +154,18 @@ class GrpcGateway:
             kind = NoEmbeddingModel if rpc.reason_of(error) == "NO_EMBEDDING_MODEL" else EmbeddingUnavailable
             raise kind(_why(error)) from error
         return answer
+
+    async def forget(self, subject: str, message_id: UUID) -> pb.ForgetSubjectResponse:
+        """See `Gateway.forget`."""
+        if self._stub is None:
+            raise ActionFailed("the employee is not attached to the control plane; try again")
+        request = pb.ForgetSubjectRequest(subject=subject, message_id=str(message_id))
+        try:
+            gone: pb.ForgetSubjectResponse = await self._stub.ForgetSubject(request, timeout=FORGET_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            _raise_if_superseded_error(error)
+            raise ActionFailed(_why(error)) from error
+        return gone
 
     async def acquire_sidecar(
         self, kind: control_pb2.SidecarKind.ValueType, *, memory_bytes: int, idle_ttl: int

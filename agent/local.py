@@ -5,7 +5,7 @@ from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
-from agent.errors import NoEmbeddingModel, SidecarEnded, SidecarUnavailable
+from agent.errors import ActionFailed, NoEmbeddingModel, SidecarEnded, SidecarUnavailable
 from agent.local_sidecars import SidecarProcesses
 from agent.meaning import Embedder
 from empla.v1 import control_pb2
@@ -59,6 +59,10 @@ class LocalGateway:
         if self._embedder is None:
             raise NoEmbeddingModel("this employee was started without a model for it")
         return await self._embedder.embed(texts, query=query, deadline=deadline)
+
+    async def forget(self, subject: str, message_id: UUID) -> pb.ForgetSubjectResponse:
+        """See `Gateway.forget`: the employee's own role may delete nothing, so nobody is here who can."""
+        raise ActionFailed("without a control plane nothing is forgotten on request")
 
     async def acquire_sidecar(
         self, kind: control_pb2.SidecarKind.ValueType, *, memory_bytes: int, idle_ttl: int

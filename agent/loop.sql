@@ -16,8 +16,11 @@ SELECT event_id, kind, payload, occurred_at FROM employee_events
 WHERE employee_id = $1 AND cycle_id IS NULL ORDER BY event_id LIMIT $2;
 
 -- name: hold_events
--- Those of these events that nobody has had forgotten meanwhile, nor can before this transaction ends.
-SELECT event_id FROM employee_events WHERE event_id = ANY ($1::bigint[]) AND employee_id = $2 ORDER BY event_id FOR KEY SHARE;
+-- Those of these events that nobody has had forgotten meanwhile, nor can before this transaction ends. What was asked to forget
+-- something names it, and is not remembered either.
+SELECT event_id FROM employee_events e WHERE event_id = ANY ($1::bigint[]) AND employee_id = $2 AND NOT EXISTS (
+  SELECT FROM effects f WHERE f.message_id = (e.payload ->> 'message_id')::uuid AND f.action = 'forget' AND f.state = 'succeeded')
+ORDER BY event_id FOR KEY SHARE;
 
 -- name: end_perceive
 -- Keeps what was perceived before thinking about it; fenced. Nothing: the cycle is closed, or a newer launch owns the employee.

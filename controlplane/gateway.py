@@ -27,6 +27,7 @@ from controlplane.employees import AUTONOMY, EmployeeRecord, Employees
 from controlplane.employees import SQL as EMPLOYEES_SQL
 from controlplane.errors import Invalid, Unauthenticated
 from controlplane.followers import Followers
+from controlplane.memories import Memories
 from controlplane.sidecars.keeper import Sidecars
 from controlplane.sidecars.requests import Most, ttl_of
 from empla import rpc
@@ -173,10 +174,11 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
         outbox: OutboxListener,
         embedding: Embedding,
         sidecars: Sidecars,
+        memories: Memories,
         most: Most,
         heartbeat_ms: int,
     ) -> None:
-        self._embedding, self._sidecars, self._most = embedding, sidecars, most
+        self._embedding, self._sidecars, self._most, self._memories = embedding, sidecars, most, memories
         self._pool, self._employees, self._streams = pool, employees, streams
         self._followers, self._outbox, self._heartbeat_ms = followers, outbox, heartbeat_ms
 
@@ -222,6 +224,14 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
         launch: Launch = rpc.caller()
         await self._sidecars.release(launch.employee_id, launch.epoch, _sidecar_id(request.sidecar_id))
         return pb.ReleaseSidecarResponse()
+
+    async def ForgetSubject(self, request: pb.ForgetSubjectRequest, context: Any) -> pb.ForgetSubjectResponse:  # noqa: N802
+        """What somebody asked the employee to forget; see gateway.proto."""
+        launch: Launch = rpc.caller()
+        employee = await self._employees.by_id(launch.employee_id)
+        gone = await self._memories.forget_asked(employee, request.subject, _message_id(request.message_id))
+        self._streams.wake(launch.employee_id, "forgotten")
+        return pb.ForgetSubjectResponse(memories=len(gone.memory_ids), beliefs=len(gone.belief_ids), more=gone.more)
 
     async def sweep(self) -> None:
         """Find messages, and wishes to stop some, that no stream was told of; runs until cancelled."""

@@ -5,7 +5,6 @@ from typing import Any
 from uuid import UUID
 
 from controlplane import audit
-from controlplane.auth import Operator
 from controlplane.employees import EmployeeRecord
 from controlplane.errors import Invalid, Unknown
 from controlplane.goals import hold_launch
@@ -43,9 +42,16 @@ class Memories:
             rows = await self._pool.fetch(SQL.search, employee_id, query.strip(), limit or DEFAULT_FOUND, kind)
         return fitting(_memories(rows))
 
-    async def forget(
-        self, employee: EmployeeRecord, request: pb.ForgetRequest, operator: Operator
-    ) -> pb.ForgetResponse:
+    async def forget_asked(self, employee: EmployeeRecord, subject: str, message_id: UUID) -> pb.ForgetResponse:
+        """Forget what somebody asked the employee in a message to forget. Raises `Invalid` and `Unknown`."""
+        with translated():
+            sender = await self._pool.fetchval(SQL.sender_of, message_id, employee.employee_id)
+        if sender is None:
+            raise Unknown(f"{employee.name} has no message {message_id}")
+        actor = f"{employee.name}, asked by {sender}"
+        return await self.forget(employee, pb.ForgetRequest(subject=subject), actor)
+
+    async def forget(self, employee: EmployeeRecord, request: pb.ForgetRequest, actor: str) -> pb.ForgetResponse:
         """Remove at most 1,000 memories, and beliefs, for good, on the record; which ones. Raises `Invalid` and `Unknown`.
 
         What happened and is not remembered yet goes as well, and so does what came of plans and why goals and plans stand as
@@ -77,7 +83,7 @@ class Memories:
                 gone = {"memory_ids": list(answer.memory_ids), "belief_ids": list(answer.belief_ids)}
                 if any(gone.values()):
                     about = employee.tenant_id, "memory.forget", employee.employee_id, {"by": by, **gone}
-                    await audit.record(connection, *about, actor=operator.name)
+                    await audit.record(connection, *about, actor=actor)
         if by == "memory_id" and not any(gone.values()):
             raise Unknown(f"{employee.name} has no memory {value[:100]}")
         return answer

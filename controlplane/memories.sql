@@ -195,3 +195,7 @@ WHERE s.employee_id = $1 AND s.outcome <> '' AND i.message_id = s.message_id AND
 -- name: hold_beliefs
 -- Waits for a cycle that changes beliefs, so that the statements from here on see its changes.
 SELECT FROM beliefs WHERE employee_id = $1 ORDER BY belief_id FOR UPDATE;
+
+-- name: sender_of
+-- Who wrote a message of the employee.
+SELECT sender FROM inbound_messages WHERE message_id = $1 AND employee_id = $2;

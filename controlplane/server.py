@@ -139,6 +139,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
             outbox=sender,
             embedding=embeds,
             sidecars=sidecars,
+            memories=parts.memories,
             most=Most(settings.sidecars_memory_bytes or machine_memory() // 2),
             heartbeat_ms=settings.heartbeat_ms,
         )

@@ -1,4 +1,4 @@
-"""The Memory capability: keep a fact, find it again, and note what one is at."""
+"""The Memory capability: keep a fact, find it again, forget it, and note what one is at."""
 
 from typing import Any, ClassVar
 from uuid import UUID
@@ -6,7 +6,9 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent.capabilities.base import Action, BaseCapability, EffectKey
+from agent.capabilities.policy import Risk, Risky
 from agent.errors import ActionFailed
+from agent.gateway import Gateway
 from agent.memory import Memories
 from agent.working import HOURS, MAX_HOURS, MAX_NOTE
 
@@ -75,6 +77,20 @@ class ClearedNotes(BaseModel):
     cleared: int
 
 
+class Forget(_Closed):
+    """What somebody wants forgotten."""
+
+    subject: str = Field(min_length=1, max_length=500, description="Words that all occur in it, such as: budget Acme")
+
+
+class Forgotten(BaseModel):
+    """How much went; `more` says that as much again may be left."""
+
+    memories: int
+    beliefs: int
+    more: bool
+
+
 class MemoryCapability(BaseCapability):
     """Facts that people ask the employee to keep."""
 
@@ -84,10 +100,21 @@ class MemoryCapability(BaseCapability):
         Action("recall", "Find facts kept earlier, by words or meaning.", Recall, Recalled, repeatable=True),
         Action("note_down", "Keep in mind for this conversation.", NoteDown, NotedDown, repeatable=True),
         Action("clear_notes", "Forget notes of this conversation.", ClearNotes, ClearedNotes, repeatable=True),
+        Action(
+            "forget",
+            "Forget for good what is remembered and believed about something, when somebody asks for it.",
+            Forget,
+            Forgotten,
+            repeatable=True,
+        ),
     )
 
-    def __init__(self, memories: Memories) -> None:
-        self._memories = memories
+    def __init__(self, memories: Memories, gateway: Gateway) -> None:
+        self._memories, self._gateway = memories, gateway
+
+    async def risks(self, action: str, arguments: Any, key: EffectKey) -> tuple[Risky, ...]:
+        """Whoever writes to an employee could otherwise take away what others told it."""
+        return (Risky(Risk.FORGET, f"forget all about {arguments.subject!r}"),) if action == "forget" else ()
 
     async def _execute_action_impl(self, action: str, arguments: Any, key: EffectKey) -> BaseModel:
         if action == "remember":
@@ -101,6 +128,9 @@ class MemoryCapability(BaseCapability):
         if action == "clear_notes":
             cleared = await self._memories.working.clear(_message(key), arguments.note_id)
             return ClearedNotes(cleared=cleared)
+        if action == "forget":
+            gone = await self._gateway.forget(arguments.subject, _message(key))
+            return Forgotten(memories=gone.memories, beliefs=gone.beliefs, more=gone.more)
         found = await self._memories.recall(arguments.query, deadline=ASKED_SECONDS, meaning=True)
         return Recalled(
             memories=[
@@ -113,5 +143,5 @@ class MemoryCapability(BaseCapability):
 def _message(key: EffectKey) -> UUID:
     """The message that a call is for; notes belong to its conversation."""
     if key.message_id is None:
-        raise ActionFailed("notes are of a conversation, and this is none")
+        raise ActionFailed("this is done in a conversation, and this is none")
     return key.message_id

@@ -14,12 +14,13 @@ log = logging.getLogger(__name__)
 
 
 class Risk(StrEnum):
-    """What may do harm: giving data to a site, taking a file from one, giving it files, or making a schedule."""
+    """What may do harm: giving data to a site, taking a file from one, giving it files, making a schedule, or forgetting."""
 
     SUBMIT = "submit"
     DOWNLOAD = "download"
     UPLOAD = "upload"
     SCHEDULE = "schedule"
+    FORGET = "forget"
 
 
 class Decision(StrEnum):

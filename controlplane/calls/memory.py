@@ -17,7 +17,7 @@ class MemoryCalls(Calls):
 
     async def Forget(self, request: pb.ForgetRequest, context: Any) -> pb.ForgetResponse:
         employee = await self._find(request.employee)
-        answer = await self._parts.memories.forget(employee, request, _operator())
+        answer = await self._parts.memories.forget(employee, request, _operator().name)
         # What it holds in memory is read anew, goals and plans too; when it is not attached, with its next Welcome.
         self._parts.streams.wake(employee.employee_id, "forgotten")
         return answer

@@ -2,7 +2,7 @@
 
 SHIPPED_CAPABILITIES = ("workspace", "compute", "browser", "memory", "schedules", "agents")
 
-RISKS = ("submit", "download", "upload", "schedule")
+RISKS = ("submit", "download", "upload", "schedule", "forget")
 DECISIONS = ("allow", "ask", "deny")
 
 PLACES = ("auto", "local", "sidecar")

@@ -16,6 +16,7 @@ from agent.models.offline.delegating import delegated, numbered, side_by_side
 from agent.models.offline.desk import Desk, ToolFailed
 from agent.models.offline.files import file_names, leads_out, resolved, similar
 from agent.models.offline.followups import goes_on, questions_before
+from agent.models.offline.forgetting import forgotten
 from agent.models.offline.looking import Looking
 from agent.models.offline.numbers import amount
 from agent.models.offline.remainders import is_request
@@ -74,6 +75,8 @@ class Worker:
         if command := command_in(self._situation.message):
             return self._run_command(command)
         if told := scheduled(self._situation.message, self._desk):
+            return told
+        if told := forgotten(self._situation.message, self._desk):
             return told
         if tasks := side_by_side(self._situation.message):
             return delegated(tasks, self._desk) if self._desk.has("delegate") else self._one_by_one(tasks)

@@ -59,6 +59,11 @@ class EmployeeGatewayStub:
                 request_serializer=empla_dot_v1_dot_gateway__pb2.ReleaseSidecarRequest.SerializeToString,
                 response_deserializer=empla_dot_v1_dot_gateway__pb2.ReleaseSidecarResponse.FromString,
                 _registered_method=True)
+        self.ForgetSubject = channel.unary_unary(
+                '/empla.v1.EmployeeGateway/ForgetSubject',
+                request_serializer=empla_dot_v1_dot_gateway__pb2.ForgetSubjectRequest.SerializeToString,
+                response_deserializer=empla_dot_v1_dot_gateway__pb2.ForgetSubjectResponse.FromString,
+                _registered_method=True)
 
 
 class EmployeeGatewayServicer:
@@ -101,6 +106,14 @@ class EmployeeGatewayServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ForgetSubject(self, request, context):
+        """What the employee remembers and believes about a subject goes for good, as by ControlPlane.Forget. A person asked for it in a
+        message of the employee; NOT_FOUND: it has no such message.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EmployeeGatewayServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -128,6 +141,11 @@ def add_EmployeeGatewayServicer_to_server(servicer, server):
                     servicer.ReleaseSidecar,
                     request_deserializer=empla_dot_v1_dot_gateway__pb2.ReleaseSidecarRequest.FromString,
                     response_serializer=empla_dot_v1_dot_gateway__pb2.ReleaseSidecarResponse.SerializeToString,
+            ),
+            'ForgetSubject': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetSubject,
+                    request_deserializer=empla_dot_v1_dot_gateway__pb2.ForgetSubjectRequest.FromString,
+                    response_serializer=empla_dot_v1_dot_gateway__pb2.ForgetSubjectResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -265,6 +283,33 @@ class EmployeeGateway:
             '/empla.v1.EmployeeGateway/ReleaseSidecar',
             empla_dot_v1_dot_gateway__pb2.ReleaseSidecarRequest.SerializeToString,
             empla_dot_v1_dot_gateway__pb2.ReleaseSidecarResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgetSubject(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/empla.v1.EmployeeGateway/ForgetSubject',
+            empla_dot_v1_dot_gateway__pb2.ForgetSubjectRequest.SerializeToString,
+            empla_dot_v1_dot_gateway__pb2.ForgetSubjectResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,10 @@ class EmployeeGatewayStub:
     RenewSidecar: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.RenewSidecarRequest, _gateway_pb2.SidecarLease]
     """Extends the lease by its idle TTL. NOT_FOUND: it has ended."""
     ReleaseSidecar: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ReleaseSidecarRequest, _gateway_pb2.ReleaseSidecarResponse]
+    ForgetSubject: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ForgetSubjectRequest, _gateway_pb2.ForgetSubjectResponse]
+    """What the employee remembers and believes about a subject goes for good, as by ControlPlane.Forget. A person asked for it in a
+    message of the employee; NOT_FOUND: it has no such message.
+    """
 
 @_typing.type_check_only
 class EmployeeGatewayAsyncStub(EmployeeGatewayStub):
@@ -69,6 +73,10 @@ class EmployeeGatewayAsyncStub(EmployeeGatewayStub):
     RenewSidecar: _aio.UnaryUnaryMultiCallable[_gateway_pb2.RenewSidecarRequest, _gateway_pb2.SidecarLease]  # type: ignore[assignment]
     """Extends the lease by its idle TTL. NOT_FOUND: it has ended."""
     ReleaseSidecar: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ReleaseSidecarRequest, _gateway_pb2.ReleaseSidecarResponse]  # type: ignore[assignment]
+    ForgetSubject: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ForgetSubjectRequest, _gateway_pb2.ForgetSubjectResponse]  # type: ignore[assignment]
+    """What the employee remembers and believes about a subject goes for good, as by ControlPlane.Forget. A person asked for it in a
+    message of the employee; NOT_FOUND: it has no such message.
+    """
 
 class EmployeeGatewayServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -114,5 +122,15 @@ class EmployeeGatewayServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.ReleaseSidecarRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.ReleaseSidecarResponse, _abc.Awaitable[_gateway_pb2.ReleaseSidecarResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ForgetSubject(
+        self,
+        request: _gateway_pb2.ForgetSubjectRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.ForgetSubjectResponse, _abc.Awaitable[_gateway_pb2.ForgetSubjectResponse]]:
+        """What the employee remembers and believes about a subject goes for good, as by ControlPlane.Forget. A person asked for it in a
+        message of the employee; NOT_FOUND: it has no such message.
+        """
 
 def add_EmployeeGatewayServicer_to_server(servicer: EmployeeGatewayServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -18,7 +18,6 @@ from agent.mind.extraction import MAX_PROPOSED, Proposal
 from agent.models.interface import ModelError, ModelRefused, ModelRequest, ModelResponse, ModelUnavailable, TextSink
 from agent.models.offline import OfflineModel
 from agent.models.scripted import ScriptedModel
-from controlplane.auth import Operator
 from controlplane.memories import Memories as OperatedMemories
 from empla.store.connect import connect
 from empla.store.errors import StoreUnavailable
@@ -289,7 +288,7 @@ class Forgetful(ScriptedModel):
 
 async def forget(office: Office, **what: str) -> None:
     request = control_pb2.ForgetRequest(employee=office.record.name, **what)
-    await OperatedMemories(office.pool).forget(office.record, request, Operator("op", control_pb2.SCOPE_ADMIN, None))
+    await OperatedMemories(office.pool).forget(office.record, request, "op")
 
 
 async def left(office: Office) -> int:

@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from agent.errors import (
+    ActionFailed,
     EmbeddingUnavailable,
     GatewayUnavailable,
     NoEmbeddingModel,
@@ -20,6 +21,7 @@ from agent.errors import (
 from agent.gateway import GrpcGateway
 from agent.identity import Identity
 from empla import rpc
+from empla.store.ids import new_id
 from empla.v1 import control_pb2, gateway_pb2_grpc
 from empla.v1 import gateway_pb2 as pb
 
@@ -49,6 +51,12 @@ class Peer(gateway_pb2_grpc.EmployeeGatewayServicer):
         if self.refusal is not None:
             raise self.refusal
         return pb.EmbedResponse(model="m", vectors=[pb.Vector(values=[1])])
+
+    async def ForgetSubject(self, request: Any, context: Any) -> pb.ForgetSubjectResponse:
+        self.asked = request
+        if self.refusal is not None:
+            raise self.refusal
+        return pb.ForgetSubjectResponse(memories=2, beliefs=1)
 
     async def AcquireSidecar(self, request: Any, context: Any) -> pb.SidecarLease:
         self.asked = request
@@ -160,6 +168,19 @@ async def test_without_vectors_it_is_said_why(code: str, reason: str, error: typ
 async def test_without_a_control_plane_there_are_no_vectors():
     with pytest.raises(EmbeddingUnavailable, match="not attached"):
         await gateway("unix:/nowhere").embed(["tea"], query=True, deadline=20)
+
+
+async def test_forgetting_is_asked_for_with_the_message_that_wants_it():
+    peer, message_id = peer_of(reads=1), new_id()
+    async with attached(peer) as line:
+        gone = await line.forget("tea", message_id)
+        assert (gone.memories, gone.beliefs) == (2, 1)
+        assert (peer.asked.subject, peer.asked.message_id) == ("tea", str(message_id))
+        peer.refusal = rpc.StatusError(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE", "because")
+        with pytest.raises(ActionFailed, match="because"):
+            await line.forget("tea", message_id)
+    with pytest.raises(ActionFailed, match="not attached"):
+        await gateway("unix:/nowhere").forget("tea", message_id)
 
 
 async def test_a_sidecar_is_asked_for_by_what_it_needs():

@@ -12,8 +12,10 @@ from agent import working
 from agent.capabilities.base import EffectKey
 from agent.capabilities.memory import MemoryCapability
 from agent.errors import ActionFailed, Superseded
+from agent.local import LocalGateway
 from agent.models.interface import ModelRequest
 from agent.models.scripted import ScriptedModel, Step, echo
+from controlplane.gateway import configuration
 from empla.store.ids import new_id
 from tests.integration.agent.conftest import Office
 from tests.integration.agent.deciding import call
@@ -81,7 +83,7 @@ async def at_hand(office: Office) -> AsyncIterator[tuple[MemoryCapability, UUID,
     """The capability, messages of two conversations, and the notes."""
     one, two = await office.store("Hi", conversation="one"), await office.store("Hi", conversation="two")
     async with resting(office) as (memories, _):
-        yield MemoryCapability(memories), one, two, memories.working
+        yield MemoryCapability(memories, LocalGateway(configuration(office.record))), one, two, memories.working
 
 
 async def does(capability: MemoryCapability, message_id: UUID, action: str, **arguments: Any) -> Any:

@@ -77,6 +77,41 @@ async def test_what_was_forgotten_is_neither_recalled_nor_in_the_context_of_a_la
     assert "discount" not in str(entry["detail"])
 
 
+async def test_whoever_asks_an_employee_to_forget_has_it_forgotten_with_the_asking(plane: Plane):
+    await plane.attached()
+    await said(plane, "Note: the budget of Acme is 12k.", "one", "bo@example.com")
+    await said(plane, "Hello, how are you?", "two", "ada@example.com")
+    await until(plane, "SELECT count(*) FROM beliefs", 1)
+    await until(plane, "SELECT count(*) FROM employee_events WHERE cycle_id IS NULL", 0)
+    asked = await said(plane, "Please forget that the budget of Acme is 12k.", "three", "bo@example.com")
+    assert asked.replies[0].text.startswith("I forgot all")
+    later = await said(plane, "What is the budget of Acme?", "four", "ada@example.com")
+    assert "12k" not in later.replies[0].text
+    assert "12k" not in await context(plane, later)
+    await until(plane, "SELECT count(*) FROM employee_events WHERE cycle_id IS NULL", 0)
+    assert [memory.content for memory in await found(plane) if "12k" in memory.content] == []
+    assert await plane.pool.fetchval("SELECT count(*) FROM belief_changes") == 0
+    [entry] = await plane.pool.fetch("SELECT actor, detail FROM audit_log WHERE action = 'memory.forget'")
+    assert entry["actor"] == "sales-ae, asked by bo@example.com"
+    assert len(entry["detail"]["memory_ids"]) > 0
+
+
+async def test_a_supervised_employee_forgets_when_a_person_approves(plane: Plane):
+    await plane.attached()
+    await said(plane, "Note: the budget of Acme is 12k.", "one")
+    await until(plane, "SELECT count(*) FROM beliefs", 1)
+    supervised = pb.UpdateEmployeeRequest(employee="sales-ae", autonomy=pb.AUTONOMY_SUPERVISED)
+    await plane.stub.UpdateEmployee(supervised, timeout=10)
+    request = pb.SendMessageRequest(employee="sales-ae", text="Forget the budget of Acme.", wait_ms=90_000)
+    message = await plane.stub.SendMessage(request, timeout=100)
+    [review] = [review for review in message.reviews if review.kind == "approval"]
+    assert "it would forget all about 'the budget of Acme'" in review.reason
+    assert await plane.pool.fetchval("SELECT count(*) FROM beliefs") == 1
+    approve = pb.ResolveReviewRequest(review_id=review.review_id, approve=pb.Approve())
+    await plane.stub.ResolveReview(approve, timeout=10)
+    await until(plane, "SELECT count(*) FROM beliefs", 0)
+
+
 @pytest.mark.parametrize(
     "what",
     [{"subject": "budget of acme"}, {"person": "Bo@example.com"}, {"conversation": "one"}, {"memory_id": ""}],
