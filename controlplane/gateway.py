@@ -128,6 +128,11 @@ class Streams:
         if stream := self._streams.get(employee_id):
             stream.send(pb.ControlFrame(wake=pb.Wake(reason=reason)))
 
+    def pause(self, employee_id: UUID, *, paused: bool) -> None:
+        """The employee may not work any more, or again."""
+        if stream := self._streams.get(employee_id):
+            stream.send(pb.ControlFrame(pause=pb.PauseWork(paused=paused)))
+
     def stop(self, employee_id: UUID, message_id: UUID) -> None:
         """Somebody wants something of a message stopped."""
         if stream := self._streams.get(employee_id):
@@ -343,6 +348,7 @@ def configuration(record: EmployeeRecord) -> pb.EmployeeConfiguration:
         profile=record.profile,
         autonomy=AUTONOMY[record.autonomy],
         paused=record.paused,
+        budgeted=record.budgeted,
     )
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from controlplane.auth import Tokens
+from controlplane.budgets import Budgets
 from controlplane.callbacks import Callbacks
 from controlplane.calls.calls import Parts
 from controlplane.channels import Channels
@@ -38,6 +39,7 @@ from controlplane.messages import Messages
 from controlplane.metrics import Metrics
 from controlplane.minds import Minds
 from controlplane.packages import make_directory
+from controlplane.pauses import Pauses
 from controlplane.receiver import Receiver
 from controlplane.retention import Retention
 from controlplane.reviews import Reviews
@@ -154,6 +156,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 sender.run(),
                 gateway.sweep(),
                 parts.reviews.sweep(),
+                parts.pauses.run(),
                 Firing(pool, parts.receiver).run(dsn),
                 Stepping(pool, parts.receiver, parts.stopping, partial(parts.streams.wake, reason="step failed")).run(
                     dsn
@@ -273,6 +276,8 @@ def _parts(
         stopping=stopping,
         schedules=Schedules(pool),
         goals=Goals(pool),
+        pauses=Pauses(pool, streams),
+        budgets=Budgets(pool),
         reviews=Reviews(pool, followers.changed, sender.look, streams),
         telling=Telling(messages, followers),
         model=settings.model,
