@@ -5,6 +5,7 @@ cannot write either.
 """
 
 import asyncio
+import logging
 from uuid import UUID
 
 from agent.errors import BudgetSpent, Paused, Superseded
@@ -14,6 +15,8 @@ from agent.pausing import Pause
 from empla.store.connect import Pool, load_queries, translated
 from empla.store.ids import new_id
 
+log = logging.getLogger(__name__)
+
 SQL = load_queries("agent", "budget.sql")
 SPARE_SECONDS = 60.0
 """A hold outlives the deadline of its call by so much: it must not end before the call is settled."""
@@ -22,11 +25,25 @@ LOOK_SECONDS = 0.25
 
 
 class Budget:
-    """Holds room for the calls of one launch of one employee, where it is `limited`."""
+    """Holds room for the calls of one launch of one employee, where dollars or tokens are limited."""
 
     def __init__(self, pool: Pool, identity: Identity, pause: Pause) -> None:
         self._pool, self._identity, self.pause = pool, identity, pause
-        self.limited = False
+        self.in_dollars = self.in_tokens = False
+        self._told: set[str] = set()
+
+    def limits(self, *, priced: bool) -> bool:
+        """Whether a call of a model, which has a price or none, needs room."""
+        return self.in_tokens or (self.in_dollars and priced)
+
+    def note_unpriced(self, model: str) -> None:
+        """Say once of a model that a budget in dollars does not limit it."""
+        if self.in_dollars and model not in self._told:
+            self._told.add(model)
+            log.warning(
+                "%s has no price, so the budget in dollars does not count it: set EMPLA_MODEL_PRICES, or limit tokens",
+                model,
+            )
 
     async def hold(self, message_id: UUID | None, micros: int, tokens: int, *, seconds: float) -> UUID:
         """Hold room for a call that takes so many `seconds` at most.

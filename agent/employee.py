@@ -264,7 +264,7 @@ class _Parts:
         """Go on by this configuration; steps that run end by the one before."""
         profile, employee = configuration.profile, self.employee
         self.pause.set(paused=configuration.paused)
-        self.budget.limited = configuration.budgeted
+        self.budget.in_dollars, self.budget.in_tokens = configuration.limits_dollars, configuration.limits_tokens
         model = self._budgeted(employee.model)
         self.capabilities.granted = frozenset(profile.capabilities or SHIPPED_CAPABILITIES)
         self.capabilities.policy = policy_of(profile, configuration.autonomy)

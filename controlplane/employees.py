@@ -48,7 +48,8 @@ class EmployeeRecord:
     desired_state: str
     pause: dict[str, Any] | None
     """Why it is paused: `cause`, `by`, `reason`, `since`."""
-    budgeted: bool
+    limits_dollars: bool
+    limits_tokens: bool
     epoch: int
     created_at: datetime
     launched_at: datetime | None
@@ -231,7 +232,8 @@ def _record(row: Any) -> EmployeeRecord:
         row["autonomy"],
         row["desired_state"],
         row["pause"],
-        row["budgeted"],
+        row["limits_dollars"],
+        row["limits_tokens"],
         row["epoch"],
         row["created_at"],
         row["launched_at"],

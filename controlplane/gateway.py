@@ -348,7 +348,8 @@ def configuration(record: EmployeeRecord) -> pb.EmployeeConfiguration:
         profile=record.profile,
         autonomy=AUTONOMY[record.autonomy],
         paused=record.paused,
-        budgeted=record.budgeted,
+        limits_dollars=record.limits_dollars,
+        limits_tokens=record.limits_tokens,
     )
 
 

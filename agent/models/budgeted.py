@@ -17,6 +17,7 @@ class BudgetedModel:
 
     def __init__(self, model: Model, prices: Mapping[str, Price], budget: Budget) -> None:
         self._model, self._prices, self._budget = model, prices, budget
+        self._has_price = cost_micros(prices, model.name, tokens=0, cached=0, output=0) is not None
 
     @property
     def name(self) -> str:
@@ -30,8 +31,15 @@ class BudgetedModel:
         cost stays held for the time that it could have taken.
         """
         self._budget.pause.check()
-        if not self._budget.limited:
-            return await self._model.generate(request, on_text)
+        if not self._budget.limits(priced=self._has_price):
+            response = await self._model.generate(request, on_text)
+        else:
+            response = await self._held(request, on_text)
+        if response.usage.cost_micros is None:
+            self._budget.note_unpriced(response.model)
+        return response
+
+    async def _held(self, request: ModelRequest, on_text: TextSink | None) -> ModelResponse:
         read = round(estimate_request(request) * MARGIN)
         most = cost_micros(self._prices, self.name, tokens=read, cached=0, output=request.max_tokens) or 0
         hold = await self._budget.hold(spent_for.get(), most, read + request.max_tokens, seconds=request.deadline)
