@@ -605,10 +605,13 @@ class PauseState(_message.Message):
     BY_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     SINCE_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
     cause: _builtins.str
     """employee or tenant: somebody paused that; employee_budget or tenant_budget: that of the day is spent"""
     by: _builtins.str
     reason: _builtins.str
+    tenant: _builtins.str
+    """which one is to be resumed, where it is one"""
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -618,10 +621,11 @@ class PauseState(_message.Message):
         by: _builtins.str = ...,
         reason: _builtins.str = ...,
         since: _timestamp_pb2.Timestamp | None = ...,
+        tenant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "cause", b"cause", "reason", b"reason", "since", b"since"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "cause", b"cause", "reason", b"reason", "since", b"since", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1789,7 +1793,7 @@ class Review(_message.Message):
     employee: _builtins.str
     message_id: _builtins.str
     kind: _builtins.str
-    """classification, quarantine, needs_manual_intervention, approval, question, draft, unknown_after_send"""
+    """classification, quarantine, needs_manual_intervention, approval, question, draft, unknown_after_send, budget"""
     state: _builtins.str
     """open, resolved, expired"""
     reason: _builtins.str
@@ -1993,7 +1997,7 @@ Global___Edit: _TypeAlias = Edit  # noqa: Y015
 @_typing.final
 class Reject(_message.Message):
     """draft: withheld. unknown_after_send: it had arrived, nothing is sent. question: the part fails. approval: the action is refused.
-    classification: the message fails. needs_manual_intervention, quarantine: nothing more happens.
+    classification: the message fails. needs_manual_intervention, quarantine, budget: nothing more happens.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

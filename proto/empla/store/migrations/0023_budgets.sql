@@ -227,16 +227,16 @@ $$;
 
 -- Why an employee is paused: what a person did before what a budget did; NULL: it is not.
 CREATE FUNCTION pause_of(at timestamptz, employee uuid) RETURNS jsonb LANGUAGE sql STABLE AS $$
-  SELECT jsonb_build_object('cause', cause, 'by', by, 'reason', reason, 'since', since) FROM (
-    SELECT 1 AS place, 'employee' AS cause, paused_by AS by, pause_reason AS reason, paused_at AS since
+  SELECT jsonb_build_object('cause', cause, 'by', by, 'reason', reason, 'since', since, 'tenant', tenant) FROM (
+    SELECT 1 AS place, 'employee' AS cause, paused_by AS by, pause_reason AS reason, paused_at AS since, '' AS tenant
     FROM employees WHERE employee_id = employee AND paused
     UNION ALL
-    SELECT 2, 'tenant', t.paused_by, t.pause_reason, t.paused_at
+    SELECT 2, 'tenant', t.paused_by, t.pause_reason, t.paused_at, t.name
     FROM employees e JOIN tenants t USING (tenant_id) WHERE e.employee_id = employee AND t.paused
     UNION ALL
     SELECT CASE WHEN b.employee_id IS NULL THEN 4 ELSE 3 END, CASE WHEN b.employee_id IS NULL THEN 'tenant_budget' ELSE 'employee_budget' END,
-      'budget', b.reason, b.spent_at
-    FROM employees e JOIN budget_days b ON b.owner_id IN (e.employee_id, e.tenant_id)
+      'budget', b.reason, b.spent_at, CASE WHEN b.employee_id IS NULL THEN t.name ELSE '' END
+    FROM employees e JOIN tenants t USING (tenant_id) JOIN budget_days b ON b.owner_id IN (e.employee_id, e.tenant_id)
     WHERE e.employee_id = employee AND b.day = (at AT TIME ZONE 'UTC')::date AND b.spent_at IS NOT NULL
   ) why ORDER BY place LIMIT 1
 $$;
