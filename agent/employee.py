@@ -14,6 +14,7 @@ from uuid import UUID
 
 from google.protobuf.json_format import MessageToDict
 
+from agent.budget import Budget
 from agent.capabilities.agents import AgentsCapability
 from agent.capabilities.base import CapabilityRegistry
 from agent.capabilities.browser import BrowserCapability
@@ -30,10 +31,12 @@ from agent.loop import LoopTimes, ProactiveLoop
 from agent.memory import Memories
 from agent.mind.agenda import Agenda
 from agent.mind.beliefs import Beliefs
+from agent.models.budgeted import BudgetedModel
 from agent.models.interface import Model
 from agent.models.metered import MeteredModel
 from agent.moments import EmployeeStarted, tell, tell_health
 from agent.patience import patiently
+from agent.pausing import Pause
 from agent.pipeline.analyze import Analyzer
 from agent.pipeline.coordinator import Coordinator
 from agent.pipeline.progress import Progress
@@ -112,6 +115,8 @@ class DigitalEmployee:
                     parts.coordinator.deliver(incoming(frame.deliver))
                 case "resume_unit":
                     parts.coordinator.resume()
+                case "pause":
+                    parts.pause.set(paused=frame.pause.paused)
                 case "cancel":
                     parts.coordinator.stop(UUID(frame.cancel.message_id))
                 case "wake":
@@ -137,7 +142,7 @@ class DigitalEmployee:
         with _own_memory() as resident:
             while True:
                 beat = pb.Heartbeat(
-                    state="draining" if parts.draining else "working" if parts.coordinator.in_flight else "idle",
+                    state=parts.state,
                     stage=parts.loop.phase,
                     in_flight=parts.coordinator.in_flight,
                     memory_bytes=resident(),
@@ -181,9 +186,11 @@ class DigitalEmployee:
                     AgentsCapability(),
                 ]
             )
+            capabilities.pause = pause = Pause()
             beliefs = Beliefs(pool, self.identity)
             agenda = Agenda(pool, self.identity)
             loop = ProactiveLoop(pool, self.identity, memories, beliefs, agenda)
+            loop.pause = pause
             coordinator = Coordinator(
                 pool=pool,
                 identity=self.identity,
@@ -192,9 +199,13 @@ class DigitalEmployee:
                 send=self.gateway.send,
                 on_handled=loop.wake,
                 abandon=capabilities.abandon,
+                pause=pause,
             )
             loop.consolidation.idle = lambda: not coordinator.in_flight
-            parts = _Parts(self, pool, memories, beliefs, capabilities, egress, sidecars, coordinator, loop, warm)
+            parts = _Parts(
+                self, pool, memories, beliefs, capabilities, egress, sidecars, coordinator, loop, warm, pause,
+                Budget(pool, self.identity, pause),
+            )  # fmt: skip
             parts.configure(configuration)
             async with capabilities:
                 yield parts
@@ -232,8 +243,17 @@ class _Parts:
     coordinator: Coordinator
     loop: ProactiveLoop
     warm: WarmContext
+    pause: Pause
+    budget: Budget
     placement: Placement = field(default_factory=Placement)
     draining: bool = False
+
+    @property
+    def state(self) -> str:
+        """What the employee is doing, in a word."""
+        if self.draining or self.pause.on:
+            return "draining" if self.draining else "paused"
+        return "working" if self.coordinator.in_flight else "idle"
 
     def reread(self) -> None:
         """What is kept warm may have been forgotten, or changed by others."""
@@ -243,7 +263,9 @@ class _Parts:
     def configure(self, configuration: pb.EmployeeConfiguration) -> None:
         """Go on by this configuration; steps that run end by the one before."""
         profile, employee = configuration.profile, self.employee
-        model = MeteredModel(employee.model, employee.model_prices)
+        self.pause.set(paused=configuration.paused)
+        self.budget.in_dollars, self.budget.in_tokens = configuration.limits_dollars, configuration.limits_tokens
+        model = self._budgeted(employee.model)
         self.capabilities.granted = frozenset(profile.capabilities or SHIPPED_CAPABILITIES)
         self.capabilities.policy = policy_of(profile, configuration.autonomy)
         rules, refusal = tuple(_rules(profile)), self.capabilities.policy.refusal
@@ -258,7 +280,7 @@ class _Parts:
         )
         self.placement = placement_of(profile)
         self.loop.times = _times(profile.loop)
-        self.loop.model = None if employee.mind is None else MeteredModel(employee.mind, employee.model_prices)
+        self.loop.model = None if employee.mind is None else self._budgeted(employee.mind)
         worker = Worker(
             pool=self.pool,
             identity=employee.identity,
@@ -276,6 +298,10 @@ class _Parts:
         self.coordinator.when_busy = profile.when_busy or "enqueue"
         self.coordinator.caps.use(profile.rate_caps.sender_per_minute, profile.rate_caps.employee_per_minute)
         self.coordinator.use((SECURITY_FILTER, *analyzer.steps(), *worker.steps()), profile.max_in_work or MAX_IN_WORK)
+
+    def _budgeted(self, model: Model) -> Model:
+        prices = self.employee.model_prices
+        return BudgetedModel(MeteredModel(model, prices), prices, self.budget)
 
 
 async def _welcome(frames: AsyncIterator[pb.ControlFrame]) -> pb.Welcome:

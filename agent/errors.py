@@ -5,6 +5,7 @@ All are `AgentError`; models have a tree of their own (`agent.models.interface`)
     AgentError
     ├── Superseded              another launch owns this employee: the process stops itself
     ├── Cancelled               somebody wants this work stopped for good
+    ├── Paused                  the employee may not work now; it goes on later, from what is recorded
     ├── TransitionRefused       the row is no longer where this move starts: nothing was written
     ├── IllegalTransition       no edge allows this move: a bug in the caller
     ├── GatewayUnavailable      the control plane refuses this process for good
@@ -14,6 +15,7 @@ All are `AgentError`; models have a tree of their own (`agent.models.interface`)
     ├── SidecarEnded            the sidecar is no longer there, or no longer this employee's
     ├── StepFailed              a step cannot succeed by trying again; says why to the review
     │   ├── EffectAmbiguous     an action was begun and never recorded as finished, and is not safe to repeat
+    │   ├── BudgetSpent         what a message may cost is spent
     │   └── ApprovalNeeded      an action was not done: the policy wants a person to approve it
     └── CapabilityError         an action failed; the model reads the message and may try something else
         ├── ActionUnknown       there is no such action, or its capability is off for this employee
@@ -37,6 +39,10 @@ class Superseded(AgentError):
 
 class Cancelled(AgentError):
     """The unit is to be stopped; says who wants that, and why."""
+
+
+class Paused(AgentError):
+    """The employee is paused: a person wants that, or the budget of the day is spent."""
 
 
 class TransitionRefused(AgentError):
@@ -73,6 +79,10 @@ class StepFailed(AgentError):
 
 class EffectAmbiguous(StepFailed):
     """An action was begun, its result was never recorded, and repeating it could do harm."""
+
+
+class BudgetSpent(StepFailed):
+    """What models may cost for this message is spent; the next call might cost more than is left."""
 
 
 class ApprovalNeeded(StepFailed):

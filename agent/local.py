@@ -100,6 +100,10 @@ class LocalGateway:
         """Say that a unit has been answered."""
         self._down.put_nowait(pb.ControlFrame(resume_unit=pb.ResumeUnit()))
 
+    def pause(self, *, paused: bool) -> None:
+        """Have the employee pause, or go on."""
+        self._down.put_nowait(pb.ControlFrame(pause=pb.PauseWork(paused=paused)))
+
     def cancel(self, message_id: UUID) -> None:
         """Say that somebody wants work on a message stopped."""
         self._down.put_nowait(pb.ControlFrame(cancel=pb.CancelWork(message_id=str(message_id))))

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from agent.errors import Superseded
+from agent.errors import Paused, Superseded
 from agent.identity import Identity
 from agent.memory import Memories
 from agent.mind.agenda import Agenda, EndedStep
@@ -23,6 +23,7 @@ from agent.mind.revision import Change, Revised, shifts
 from agent.models.interface import Model, ModelError
 from agent.models.metered import metering, taken
 from agent.moments import PerceptionEnded, PerceptionStarted, PlanningEnded, PlanningStarted, cycling, tell, tell_health
+from agent.pausing import Pause
 from empla.hours import ActiveHours
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
 from empla.store.errors import StoreUnavailable
@@ -104,6 +105,7 @@ class ProactiveLoop:
         self._beliefs, self._agenda = beliefs, agenda
         self.consolidation = Consolidation(pool, identity, memories)
         self.times = LoopTimes()
+        self.pause = Pause()
         self.model: Model | None = None
         self._woken = asyncio.Event()
         self._outage = Outage(log, "the cycle")
@@ -121,6 +123,7 @@ class ProactiveLoop:
     async def run(self) -> None:
         """Cycle until cancelled. A cycle that fails or takes too long is recorded, and the loop goes on."""
         while True:
+            await self.pause.over()
             # Cleared before the table is read: what happens from here on wakes the next cycle.
             self._woken.clear()
             pause = self.times.cycle
@@ -147,6 +150,8 @@ class ProactiveLoop:
                 pause = self.times.error_backoff
             except Superseded:
                 raise
+            except Paused:
+                continue
             except Exception:
                 log.exception("a cycle failed")
                 pause = self.times.error_backoff

@@ -4,12 +4,14 @@ RPCs that this build does not serve are left to the generated base class and ans
 """
 
 from controlplane.calls.access import AccessCalls
+from controlplane.calls.budgets import BudgetCalls
 from controlplane.calls.channels import ChannelCalls
 from controlplane.calls.employees import EmployeeCalls
 from controlplane.calls.goals import GoalCalls
 from controlplane.calls.memory import MemoryCalls
 from controlplane.calls.messages import MessageCalls
 from controlplane.calls.overview import OverviewCalls
+from controlplane.calls.pauses import PauseCalls
 from controlplane.calls.reviews import ReviewCalls
 from controlplane.calls.schedules import ScheduleCalls
 from controlplane.calls.sidecars import SidecarCalls
@@ -23,6 +25,8 @@ class ControlPlane(
     ScheduleCalls,
     MemoryCalls,
     SidecarCalls,
+    PauseCalls,
+    BudgetCalls,
     ChannelCalls,
     AccessCalls,
     OverviewCalls,

@@ -47,10 +47,18 @@ class EmployeeRecord:
     profile: control_pb2.Profile
     autonomy: str
     desired_state: str
-    paused: bool
+    pause: dict[str, Any] | None
+    """Why it is paused: `cause`, `by`, `reason`, `since`."""
+    limits_dollars: bool
+    limits_tokens: bool
     epoch: int
     created_at: datetime
     launched_at: datetime | None
+
+    @property
+    def paused(self) -> bool:
+        """Whether it may not work."""
+        return self.pause is not None
 
 
 class Employees:
@@ -245,7 +253,9 @@ def _record(row: Any) -> EmployeeRecord:
         _profile(row["profile"]),
         row["autonomy"],
         row["desired_state"],
-        row["paused"],
+        row["pause"],
+        row["limits_dollars"],
+        row["limits_tokens"],
         row["epoch"],
         row["created_at"],
         row["launched_at"],

@@ -1,14 +1,17 @@
 -- name: due
--- The schedule that has been due the longest, locked for this transaction; what another control plane has in hand is skipped.
+-- The schedule that has been due the longest, locked for this transaction; what another control plane has in hand is skipped, and
+-- what is of a paused employee: a run that is due meanwhile is late, or missed.
 SELECT s.*, c.channel_id, c.external_id AS conversation, e.deleted_at IS NOT NULL AS deleted, coalesce($1, now()) AS now
 FROM schedules s JOIN conversations c USING (conversation_id) JOIN employees e ON e.employee_id = s.employee_id
 WHERE s.state = 'active' AND s.next_at <= coalesce($1::timestamptz, now()) AND NOT s.schedule_id = ANY ($2::uuid[])
+  AND (e.deleted_at IS NOT NULL OR s.employee_id NOT IN (SELECT paused_employees(coalesce($1, now()))))
 ORDER BY s.next_at LIMIT 1 FOR UPDATE OF s SKIP LOCKED;
 
 -- name: next
 -- Seconds until a schedule is due; NULL: there is none.
 SELECT extract(epoch FROM min(next_at) - coalesce($1::timestamptz, now()))::float8
-FROM schedules WHERE state = 'active' AND NOT schedule_id = ANY ($2::uuid[]);
+FROM schedules WHERE state = 'active' AND NOT schedule_id = ANY ($2::uuid[])
+  AND employee_id NOT IN (SELECT paused_employees(coalesce($1, now())));
 
 -- name: going_on
 -- How many runs of a schedule have not ended: their message has not, or something of it goes on in the background.

@@ -134,6 +134,11 @@ class Streams:
         if stream := self._streams.get(employee_id):
             stream.send(pb.ControlFrame(wake=pb.Wake(reason=reason)))
 
+    def pause(self, employee_id: UUID, *, paused: bool) -> None:
+        """The employee may not work any more, or again."""
+        if stream := self._streams.get(employee_id):
+            stream.send(pb.ControlFrame(pause=pb.PauseWork(paused=paused)))
+
     def stop(self, employee_id: UUID, message_id: UUID) -> None:
         """Somebody wants something of a message stopped."""
         if stream := self._streams.get(employee_id):
@@ -358,6 +363,8 @@ def configuration(record: EmployeeRecord) -> pb.EmployeeConfiguration:
         profile=record.profile,
         autonomy=AUTONOMY[record.autonomy],
         paused=record.paused,
+        limits_dollars=record.limits_dollars,
+        limits_tokens=record.limits_tokens,
     )
 
 

@@ -68,6 +68,8 @@ class Standing:
     state: str
     collected_into: UUID | None
     comes: bool
+    paused: bool
+    """Its employee is, and nobody works on it before that is resumed."""
 
     @property
     def settled(self) -> bool:
@@ -87,7 +89,8 @@ class Messages:
             row = await self._pool.fetchrow(SQL.standing, message_id)
         if row is None:
             raise Unknown("there is no such message")
-        return Standing(row["state"], row["collected_into"], comes=row["collected_into"] is not None and row["comes"])
+        comes = row["collected_into"] is not None and row["comes"]
+        return Standing(row["state"], row["collected_into"], comes=comes, paused=row["paused"])
 
     async def get(self, message_id: UUID, tenant_id: UUID | None) -> control_pb2.Message:
         """A message with its trace, whatever of that is too large left out with a mark; raises `Unknown`."""
@@ -103,6 +106,8 @@ class Messages:
                 reviews = await connection.fetch(SQL.reviews, message_id)
         message = _message(row, replies, into)
         message.reason = why
+        if row["pause"] is not None:
+            ParseDict(row["pause"], message.pause)
         return _traced(message, attempts, _Acted(effects, sub_agents), reviews)
 
     async def page(

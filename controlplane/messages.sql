@@ -1,6 +1,7 @@
 -- name: message
--- One message as operators see it.
-SELECT m.*, b.body, e.name AS employee, c.name AS channel, v.external_id AS conversation,
+-- One message as operators see it; why its employee is paused, if that keeps it.
+SELECT m.*, CASE WHEN m.processing_state IN ('received', 'analyzing', 'working', 'merging') THEN pause_of(now(), m.employee_id) END AS pause,
+  b.body, e.name AS employee, c.name AS channel, v.external_id AS conversation,
   (extract(epoch FROM coalesce(m.ended_at, clock_timestamp()) - m.received_at) * 1000)::float8 AS elapsed_ms,
   (SELECT coalesce(sum(extract(epoch FROM upper(span) - lower(span))) * 1000, 0)::float8 FROM (
     SELECT unnest(range_agg(tstzrange(m.received_at, coalesce(m.ended_at, clock_timestamp()))
@@ -12,7 +13,7 @@ WHERE m.message_id = $1 AND ($2::uuid IS NULL OR m.tenant_id = $2);
 
 -- name: standing
 -- Where a message stands; of one that was collected, which message it is answered with, or that it answered a question about, how
--- that stands, and whether something still comes of it.
+-- that stands, and whether something still comes of it. `paused`: not now.
 WITH RECURSIVE led AS (
   SELECT message_id, collected_into FROM inbound_messages WHERE message_id = $1
   UNION
@@ -23,7 +24,8 @@ SELECT m.processing_state AS state, coalesce(w.message_id, nullif(l.message_id, 
   l.processing_state AS led_state, l.reason AS led_reason, l.ended_at,
   CASE WHEN w.worker_id IS NULL THEN l.processing_state NOT IN ('answered', 'collected', 'withheld', 'failed', 'waiting')
     ELSE u.taken_at IS NULL OR (w.state = 'running' AND w.step <> 'background')
-      OR EXISTS (SELECT FROM outbox o WHERE o.message_id = w.message_id AND o.state IN ('queued', 'sending')) END AS comes
+      OR EXISTS (SELECT FROM outbox o WHERE o.message_id = w.message_id AND o.state IN ('queued', 'sending')) END AS comes,
+  l.processing_state IN ('received', 'analyzing', 'working', 'merging') AND pause_of(now(), m.employee_id) IS NOT NULL AS paused
 FROM inbound_messages m
 JOIN led ON true JOIN inbound_messages l ON l.message_id = led.message_id AND NOT (l.processing_state = 'collected'
   AND EXISTS (SELECT FROM inbound_messages n WHERE n.message_id = l.collected_into AND n.employee_id = l.employee_id))

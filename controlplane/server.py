@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from controlplane.attempts import PEER, Attempts
 from controlplane.audit import Audit
 from controlplane.auth import Operator, Tokens
+from controlplane.budgets import Budgets
 from controlplane.callbacks import Callbacks
 from controlplane.calls.calls import Parts
 from controlplane.certificates import Certificates
@@ -44,6 +45,7 @@ from controlplane.messages import Messages
 from controlplane.metrics import Metrics
 from controlplane.minds import Minds
 from controlplane.packages import make_directory
+from controlplane.pauses import Pauses
 from controlplane.receiver import Receiver
 from controlplane.retention import Retention
 from controlplane.reviews import Reviews
@@ -177,6 +179,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 sender.run(),
                 gateway.sweep(),
                 parts.reviews.sweep(),
+                parts.pauses.run(),
                 Firing(pool, parts.receiver).run(dsn),
                 Stepping(pool, parts.receiver, parts.stopping, partial(parts.streams.wake, reason="step failed")).run(
                     dsn
@@ -298,6 +301,8 @@ def _parts(
         stopping=stopping,
         schedules=Schedules(pool),
         goals=Goals(pool),
+        pauses=Pauses(pool, streams),
+        budgets=Budgets(pool),
         reviews=Reviews(pool, followers.changed, sender.look, streams),
         telling=Telling(messages, followers),
         tenants=Tenants(pool),

@@ -1,5 +1,6 @@
 """Employees and channels as operators are shown them."""
 
+from google.protobuf.json_format import ParseDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from controlplane.channels import Channel
@@ -25,6 +26,8 @@ def shown_employee(record: EmployeeRecord, lifecycle: Lifecycle, streams: Stream
         pid=pid,
         restarts=restarts,
     )
+    if record.pause is not None:
+        ParseDict(record.pause, employee.pause)
     employee.created_at.FromDatetime(record.created_at)
     if record.launched_at is not None:
         employee.launched_at.FromDatetime(record.launched_at)

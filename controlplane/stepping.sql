@@ -1,15 +1,18 @@
 -- name: ready
--- The step that has been ready the longest, locked for this transaction; what another control plane has in hand is skipped.
+-- The step that has been ready the longest, locked for this transaction; what another control plane has in hand is skipped, and
+-- what a paused employee would have to do.
 SELECT s.*, i.title, i.ended_at IS NOT NULL AS over, g.text AS goal, e.name AS employee, e.deleted_at IS NOT NULL AS deleted,
   (SELECT max(step) FROM intention_steps l WHERE l.intention_id = s.intention_id) AS steps
 FROM intention_steps s JOIN intentions i USING (intention_id) JOIN goals g USING (goal_id) JOIN employees e ON e.employee_id = s.employee_id
 WHERE s.state = 'ready' AND (s.intention_id, s.step) NOT IN (SELECT * FROM unnest($1::uuid[], $2::integer[]))
+  AND (e.deleted_at IS NOT NULL OR i.ended_at IS NOT NULL OR s.employee_id NOT IN (SELECT paused_employees(now())))
 ORDER BY s.ready_at, s.intention_id, s.step LIMIT 1 FOR UPDATE OF s SKIP LOCKED;
 
 -- name: more
 -- Whether a step is ready all the same.
 SELECT EXISTS (SELECT FROM intention_steps
-  WHERE state = 'ready' AND (intention_id, step) NOT IN (SELECT * FROM unnest($1::uuid[], $2::integer[])));
+  WHERE state = 'ready' AND (intention_id, step) NOT IN (SELECT * FROM unnest($1::uuid[], $2::integer[]))
+  AND employee_id NOT IN (SELECT paused_employees(now())));
 
 -- name: run
 -- A step, and the message that it is.

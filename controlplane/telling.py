@@ -22,7 +22,7 @@ class Telling:
     async def until_settled(
         self, message_id: UUID, follower: Follower, end: float = math.inf
     ) -> AsyncIterator[pb.ConverseEvent]:
-        """What happens to a message until it has ended or waits, at most until `end` of the monotonic clock.
+        """What happens to a message until it has ended, waits or its employee is paused, at most until `end` (monotonic).
 
         Of one that was collected: to the message that it is answered with, or that goes on from its answer to a question,
         until what comes of that has left or is held.
@@ -33,7 +33,7 @@ class Telling:
             while time.monotonic() < end:
                 if look:
                     standing = await self._messages.standing(message_id)
-                    if standing.settled:
+                    if standing.settled or standing.paused:
                         return
                     if standing.collected_into not in (None, led_by):
                         led_by = standing.collected_into
@@ -51,7 +51,7 @@ class Telling:
         match message.state:
             case "answered" | "collected":
                 yield pb.ConverseEvent(reply=message)
-            case "waiting":
+            case state if state == "waiting" or message.HasField("pause"):
                 yield pb.ConverseEvent(waiting=message)
             case "withheld":
                 yield pb.ConverseEvent(withheld=message)

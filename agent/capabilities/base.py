@@ -31,6 +31,7 @@ from agent.errors import (
 )
 from agent.models.interface import ModelResponse, Tool, ToolCall, storable
 from agent.moments import calling
+from agent.pausing import Pause
 from agent.prompts import json_without_marks
 from empla import telemetry
 
@@ -292,6 +293,7 @@ class CapabilityRegistry:
     def __init__(self, capabilities: list[BaseCapability], granted: frozenset[str] = frozenset()) -> None:
         self._capabilities, self.granted = capabilities, granted
         self.policy = _ALLOW_ALL
+        self.pause = Pause()
         self._actions = {action.name: (owner, action) for owner in capabilities for action in owner.actions}
         # Made once: a schema costs as much as several steps of a message.
         self._tools = {owner.name: tuple(action.as_tool() for action in owner.actions) for owner in capabilities}
@@ -355,7 +357,8 @@ class CapabilityRegistry:
         *,
         on_start: Callable[[], None] = lambda: None,
     ) -> JsonValue:
-        """Run the action `name`; raises what `BaseCapability.execute` does, `ActionUnknown` and `ActionDenied`."""
+        """Run the action `name`; raises what `BaseCapability.execute` does, `ActionUnknown`, `ActionDenied` and `Paused`."""
+        self.pause.check()
         if name not in self._actions:
             raise ActionUnknown(f"there is no action {name!r}; there are: {', '.join(sorted(self._actions))}")
         owner, action = self._actions[name]

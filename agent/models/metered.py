@@ -3,23 +3,27 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from uuid import UUID
 
 from agent.models.interface import Model, ModelError, ModelRequest, ModelResponse, TextSink, Usage
 from agent.moments import in_words, tell_health
 from empla.prices import Price, cost_micros
 
 _spent: ContextVar[list[ModelResponse] | None] = ContextVar("empla_spent", default=None)
+spent_for: ContextVar[UUID | None] = ContextVar("empla_spent_for", default=None)
+"""The message that models are asked for."""
 
 
 @contextmanager
-def metering() -> Iterator[list[ModelResponse]]:
-    """Collect the responses that metered models give within the block and the tasks that it begins."""
+def metering(message_id: UUID | None = None) -> Iterator[list[ModelResponse]]:
+    """Collect the responses that metered models give, for this message, within the block and the tasks that it begins."""
     spent: list[ModelResponse] = []
-    token = _spent.set(spent)
+    tokens = _spent.set(spent), spent_for.set(message_id)
     try:
         yield spent
     finally:
-        _spent.reset(token)
+        _spent.reset(tokens[0])
+        spent_for.reset(tokens[1])
 
 
 def taken(spent: Sequence[ModelResponse]) -> tuple[str, int, int, int]:

@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from agent.errors import Cancelled, StepFailed, Superseded
+from agent.errors import Cancelled, Paused, StepFailed, Superseded
 from agent.models.interface import ModelError, ModelResponse
 from agent.models.metered import metering
 from agent.patience import patiently
+from agent.pausing import Pause
 from agent.pipeline.ending import Interruptions
 from agent.pipeline.merge import failure_notice
 from agent.pipeline.progress import Progress
@@ -25,7 +26,9 @@ from empla.v1 import control_pb2
 log = logging.getLogger(__name__)
 
 
-async def attempt(step: Step, work: Work, unit: Unit, progress: Progress, running: Interruptions) -> Move:
+async def attempt(
+    step: Step, work: Work, unit: Unit, progress: Progress, *, running: Interruptions, pause: Pause
+) -> Move:
     """Run `step` once for `unit` and return the move it leads to: onward, another attempt, or a person.
 
     One that was cut short because somebody wants the unit stopped leads nowhere, and has the outcome `cancelled`. Raises
@@ -36,9 +39,9 @@ async def attempt(step: Step, work: Work, unit: Unit, progress: Progress, runnin
     with telemetry.span(f"step {step.name}", work.message.trace_context, attempt=unit.attempt, **ids) as parent:
         clock.span_id = telemetry.span_id(parent)
         try:
-            with metering() as clock.spent:
+            with metering(unit.message_id) as clock.spent:
                 async with running.interruptible(unit.unit_id):
-                    done = await _run_while_store_is_away(step, work, unit.unit_id)
+                    done = await _run_until_it_may(step, work, unit.unit_id, pause)
         except Superseded:
             raise
         except Cancelled:
@@ -48,6 +51,16 @@ async def attempt(step: Step, work: Work, unit: Unit, progress: Progress, runnin
             return _after_error(step, work, unit, error, clock.record("failed", error=error))
         work.outputs[unit.unit_id, "waiting" if done.waits else step.name] = done.output
         return clock.move(done)
+
+
+async def _run_until_it_may(step: Step, work: Work, unit_id: UUID, pause: Pause) -> Done:
+    """Nor is a pause: what was begun before it is recorded, and the attempt begins anew after it."""
+    while True:
+        await pause.over()
+        try:
+            return await _run_while_store_is_away(step, work, unit_id)
+        except Paused:
+            log.info("step %s waits: the employee is paused", step.name)
 
 
 async def _run_while_store_is_away(step: Step, work: Work, unit_id: UUID) -> Done:

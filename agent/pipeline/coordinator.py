@@ -20,6 +20,7 @@ from uuid import UUID
 from agent.errors import Superseded, TransitionRefused
 from agent.identity import Identity
 from agent.patience import RETRY_SECONDS, patiently
+from agent.pausing import Pause
 from agent.pipeline.busy import Waiting
 from agent.pipeline.caps import RateCaps
 from agent.pipeline.ending import Ending
@@ -62,14 +63,15 @@ class Coordinator:
         send: Callable[[pb.AgentFrame], None],
         on_handled: Callable[[], None],
         abandon: Callable[[UUID], Awaitable[None]],
+        pause: Pause,
     ) -> None:
         self._pool, self._identity, self._transitions = pool, identity, transitions
-        self._send, self._on_handled = send, on_handled
+        self._send, self._on_handled, self._pause = send, on_handled, pause
         self.caps = RateCaps()
         self._ending, self._waiting = Ending(pool, identity, abandon), Waiting(pool, identity, self.caps)
         self._taking = Taking(pool, identity)
         self.when_busy = "enqueue"
-        self._stepper = Stepper(transitions, self._ending, Progress(send), warm)
+        self._stepper = Stepper(transitions, self._ending, Progress(send), warm, pause)
         self._live: set[UUID] = set()
         self._claimed: set[UUID] = set()
         self._turns = Turns()
@@ -133,6 +135,7 @@ class Coordinator:
     async def drain(self, deadline: float) -> None:
         """Take nothing new, give what runs `deadline` seconds, then give the rest back for the next launch."""
         self._draining = True
+        self._pause.cut()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=deadline)
         cut = list(self._tasks)
@@ -158,7 +161,7 @@ class Coordinator:
     # Ways in
 
     async def _claim_and_see_through(self, incoming: Incoming, turn: asyncio.Event) -> None:
-        async with self._in_turn(incoming, turn), self._slot():
+        async with self._in_turn(incoming, turn), self._unpaused(), self._slot():
             claimed = await self._claim(incoming)
             self._acknowledge(incoming.message_id)
             if claimed is not None:  # or an earlier delivery of it was claimed already
@@ -201,6 +204,12 @@ class Coordinator:
             log.warning("message %s was moved by somebody else", incoming.message_id)
         except* Exception:
             log.exception("message %s is left for the next launch", incoming.message_id)
+
+    @asynccontextmanager
+    async def _unpaused(self) -> AsyncIterator[None]:
+        """The block begins when the employee may work; until then a message stays as it was stored."""
+        await self._pause.over()
+        yield
 
     @asynccontextmanager
     async def _slot(self, room: asyncio.Semaphore | None = None) -> AsyncIterator[None]:

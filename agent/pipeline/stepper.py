@@ -8,6 +8,7 @@ from uuid import UUID
 
 from agent.errors import Cancelled, StepFailed, Superseded, TransitionRefused
 from agent.patience import patiently
+from agent.pausing import Pause
 from agent.pipeline.attempts import attempt, gave_up, unrecordable, unstorable
 from agent.pipeline.ending import Ending
 from agent.pipeline.merge import merging, with_late_rows
@@ -23,8 +24,11 @@ from agent.pipeline.warm import WarmContext
 class Stepper:
     """Takes the steps of one launch of one employee."""
 
-    def __init__(self, transitions: Transitions, ending: Ending, progress: Progress, warm: WarmContext) -> None:
+    def __init__(
+        self, transitions: Transitions, ending: Ending, progress: Progress, warm: WarmContext, pause: Pause
+    ) -> None:
         self._transitions, self._ending, self._progress, self._warm = transitions, ending, progress, warm
+        self._pause = pause
         self._steps: dict[str, Step] = {}
 
     def use(self, steps: Iterable[Step]) -> None:
@@ -58,6 +62,12 @@ class Stepper:
         return await self._take(self._steps[unit.place.step], unit, work)
 
     async def _take(self, step: Step, unit: Unit, work: Work) -> Move:
+        if self._pause.on:  # before the attempt begins, so that the end of the process while it waits is no failure
+            try:
+                async with self._ending.running.interruptible(unit.unit_id):
+                    await self._pause.over()
+            except Cancelled:
+                return await self._end_stopped(work, Move(unit=unit, to=unit.place, begins=False))
         if unit.next_at is not None:
             with suppress(Cancelled):  # the next attempt reads of it
                 async with self._ending.running.interruptible(unit.unit_id):
@@ -68,7 +78,7 @@ class Stepper:
         else:
             if unit.started_at is None:
                 unit = await self._transitions.commit(Move(unit=unit, to=unit.place, begins=True))
-            move = await attempt(step, work, unit, self._progress, self._ending.running)
+            move = await attempt(step, work, unit, self._progress, running=self._ending.running, pause=self._pause)
             if move.record is not None and move.record.outcome == "cancelled":
                 return await self._end_stopped(work, move)
         return await self._commit(step, work, unit, with_late_rows(work, move))

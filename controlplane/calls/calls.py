@@ -1,13 +1,15 @@
 """What all calls have: the owners of what is asked for, and the names that requests use."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from controlplane.audit import Audit
 from controlplane.auth import Tokens
+from controlplane.budgets import Budgets
 from controlplane.channels import Channels
 from controlplane.employees import EmployeeRecord, Employees
 from controlplane.followers import Followers
-from controlplane.gateway import Streams
+from controlplane.gateway import Streams, configuration
 from controlplane.goals import Goals
 from controlplane.lifecycle import Lifecycle
 from controlplane.logs import Logs
@@ -15,6 +17,7 @@ from controlplane.memories import Memories
 from controlplane.messages import Messages
 from controlplane.minds import Minds
 from controlplane.naming import Naming
+from controlplane.pauses import Pauses
 from controlplane.receiver import Receiver
 from controlplane.reviews import Reviews
 from controlplane.schedules import Schedules
@@ -25,7 +28,7 @@ from controlplane.telling import Telling
 from controlplane.tenants import Tenants
 from controlplane.tokens import IssuedTokens
 from empla.v1 import control_pb2 as pb
-from empla.v1 import control_pb2_grpc
+from empla.v1 import control_pb2_grpc, gateway_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class Parts:
     schedules: Schedules
     goals: Goals
     reviews: Reviews
+    pauses: Pauses
+    budgets: Budgets
     telling: Telling
     tenants: Tenants
     tokens: Tokens
@@ -66,3 +71,11 @@ class Calls(Naming, control_pb2_grpc.ControlPlaneServicer):
 
     def _employee(self, record: EmployeeRecord) -> pb.Employee:
         return shown_employee(record, self._parts.lifecycle, self._parts.streams)
+
+    async def _configure(self, employee_id: UUID) -> EmployeeRecord:
+        """Tell the employee, if it is attached here, what is on record of it; returns that."""
+        record = await self._parts.employees.by_id(employee_id)
+        if stream := self._parts.streams.get(employee_id):
+            changed = gateway_pb2.ConfigurationChanged(configuration=configuration(record))
+            stream.send(gateway_pb2.ControlFrame(configuration_changed=changed))
+        return record

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from controlplane.cli.budgeting import budget_text
 from controlplane.cli.client import DEADLINE, connected
 from controlplane.cli.document import as_document, enum_word
 from controlplane.cli.hooks import hook_lines
@@ -11,6 +12,7 @@ from controlplane.cli.logs import logs
 from controlplane.cli.minds import beliefs, cycles
 from controlplane.cli.output import age, dim, json_option, local_time, print_json, print_table
 from controlplane.cli.pages import listed
+from controlplane.cli.pausing import pause_text
 from controlplane.cli.profile_file import is_file, read_profile
 from controlplane.cli.safe_text import printable
 from empla.capabilities import MAX_IN_WORK, PER_MINUTE, PER_MINUTE_OF_SENDER, WHEN_BUSY
@@ -89,6 +91,7 @@ def _print_employee(item: control_pb2.Employee) -> None:
     rows = {
         "role": item.profile.role,
         "autonomy": _autonomy(item),
+        "paused": pause_text(item.name, item.pause) if item.paused else "",
         "desired": enum_word(control_pb2.DesiredState.DESCRIPTOR, item.desired_state),
         "process": f"pid {item.pid}, epoch {item.epoch}, {item.restarts} restarts" if item.pid else "",
         "launched": local_time(item.launched_at),
@@ -96,6 +99,7 @@ def _print_employee(item: control_pb2.Employee) -> None:
         "model": item.health.model,
         "in work": f"at most {item.profile.max_in_work or MAX_IN_WORK} messages at once",
         "rate caps": _rate_caps(item.profile.rate_caps),
+        "budget": budget_text(item.profile.budget),
         "capabilities": ", ".join(item.profile.capabilities) or "all",
         "goals": "; ".join(item.profile.goals),
         "when busy": item.profile.when_busy or WHEN_BUSY[0],

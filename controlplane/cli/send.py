@@ -9,6 +9,7 @@ from controlplane.cli.client import DEADLINE, UNREACHABLE, connected
 from controlplane.cli.errors import Failure, InvalidInput, Unreachable
 from controlplane.cli.given import given_text
 from controlplane.cli.output import json_option, print_json
+from controlplane.cli.pausing import pause_text
 from controlplane.cli.safe_text import printable
 from empla.v1 import control_pb2, control_pb2_grpc
 
@@ -62,7 +63,7 @@ def send(
         print_json(message_document(message))
     else:
         _show(message, no_wait=no_wait)
-    if not no_wait and _in_work(message) and _is_stopped(employee):
+    if not no_wait and _in_work(message) and not message.HasField("pause") and _is_stopped(employee):
         start = f"`empla employee start {employee}`"
         click.echo(
             printable(f"empla: {employee} is stopped: the message waits until you start it with {start}"), err=True
@@ -105,6 +106,8 @@ def _explained(message: control_pb2.Message) -> str:
     if not _in_work(message):
         why = (message.state == "collected" and notice_text(message)) or message.reason or notice_text(message)
         what = f"the message is {message.state}" + (f": {why}" if why else "")
+    elif message.HasField("pause"):
+        what = f"the message waits: {pause_text(message.employee, message.pause)}"
     else:
         what = f"the message is still in work ({message.state})"
     return printable(f"empla: {what}; see `{where_to_look(message)}`")

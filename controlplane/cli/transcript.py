@@ -6,6 +6,7 @@ import click
 
 from controlplane.cli.answer import notice_text, reply_text, where_to_look
 from controlplane.cli.output import dim, milliseconds
+from controlplane.cli.pausing import pause_text
 from controlplane.cli.safe_text import one_line, printable
 from empla.v1 import control_pb2
 
@@ -79,7 +80,11 @@ class Transcript:
             click.echo(printable(text))
 
     def _waiting(self, message: control_pb2.Message) -> None:
-        self._outcome("a person is asked first", message)
+        if message.HasField("pause"):
+            self.fresh_line()
+            click.echo(printable(f"{pause_text(message.employee, message.pause)}; the message waits"), err=True)
+        else:
+            self._outcome("a person is asked first", message)
 
     def _withheld(self, message: control_pb2.Message) -> None:
         self._outcome("no reply is sent", message)

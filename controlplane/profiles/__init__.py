@@ -21,6 +21,7 @@ from empla.capabilities import (
 from empla.egress import rule_of
 from empla.goals import MAX_GOAL, MOST_ACTIVE_GOALS
 from empla.hours import ActiveHours, ImpossibleHours
+from empla.prices import MOST_DOLLARS
 from empla.v1 import control_pb2
 
 MAX_ROLE = 200
@@ -68,7 +69,7 @@ def parse_profile(document: dict[str, Any]) -> control_pb2.Profile:
 
 def checked_profile(profile: control_pb2.Profile) -> control_pb2.Profile:
     """`profile` itself, if it keeps the limits of the contract; time zones are read from files. Raises `InvalidProfile`."""
-    checks = (_wrong_self, _wrong_work, _wrong_hours, _wrong_rules, _wrong_policy, wrong_schedules)
+    checks = (_wrong_self, _wrong_work, _wrong_budget, _wrong_hours, _wrong_rules, _wrong_policy, wrong_schedules)
     if wrong := [one for check in checks for one in check(profile)]:
         raise InvalidProfile(wrong)
     return profile
@@ -109,6 +110,12 @@ def _wrong_work(profile: control_pb2.Profile) -> Iterator[Wrong]:
     if profile.workstation.sidecar_memory_mb and not least <= profile.workstation.sidecar_memory_mb <= most:
         why = f"workstation.sidecar_memory_mb is from {least} to {most}"
         yield Wrong(("workstation", "sidecar_memory_mb"), why)
+
+
+def _wrong_budget(profile: control_pb2.Profile) -> Iterator[Wrong]:
+    for name in ("day_dollars", "message_dollars"):
+        if not 0 <= getattr(profile.budget, name) <= MOST_DOLLARS:  # nor is NaN
+            yield Wrong(("budget", name), f"budget.{name} is from 0 to {MOST_DOLLARS}; 0 for no limit")
 
 
 def _wrong_hours(profile: control_pb2.Profile) -> Iterator[Wrong]:

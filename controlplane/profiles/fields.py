@@ -1,5 +1,6 @@
 """The form of a written profile: which fields the contract has, and what kind of value each takes."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -96,6 +97,8 @@ def _wrong_value(field: FieldDescriptor, value: object, path: Path) -> Iterator[
             yield _other_kind(path, "true or false", value)
         case FieldDescriptor.CPPTYPE_UINT32 if type(value) is not int or not 0 <= value <= _LARGEST:
             yield _other_kind(path, f"a whole number from 0 to {_LARGEST}", value)
+        case FieldDescriptor.CPPTYPE_DOUBLE if not _is_finite(value):
+            yield _other_kind(path, "a number", value)
 
 
 def _other_kind(path: Path, wanted: str, value: object) -> Wrong:
@@ -119,3 +122,11 @@ def _shown(value: object) -> str:
 def _is_unicode(text: str) -> bool:
     """Whether no half of a surrogate pair stands alone in it, as JSON's escapes can write it."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _is_finite(value: object) -> bool:
+    """Whether it is a number that a field can hold."""
+    try:
+        return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+    except OverflowError:
+        return False

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
+MOST_DOLLARS = 1_000_000
+"""Of a budget."""
+
 
 class Price(BaseModel):
     """US dollars for a million tokens, which is millionths of a dollar for one.

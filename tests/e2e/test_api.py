@@ -120,7 +120,8 @@ def test_a_wrong_token_is_refused(system: System):
             "ALREADY_EXISTS",
         ),
         ("StopSidecar", pb.StopSidecarRequest(sidecar_id=str(uuid4())), "NOT_FOUND", "SIDECAR_UNKNOWN"),
-        ("GetCosts", pb.GetCostsRequest(), "UNIMPLEMENTED", "UNIMPLEMENTED"),
+        ("Resume", pb.ResumeRequest(employee=EMPLOYEE), "FAILED_PRECONDITION", "NOT_PAUSED"),
+        ("ListFiles", pb.ListFilesRequest(), "UNIMPLEMENTED", "UNIMPLEMENTED"),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_a_reason(

@@ -192,6 +192,7 @@ class Profile(_message.Message):
     MAX_IN_WORK_FIELD_NUMBER: _builtins.int
     RATE_CAPS_FIELD_NUMBER: _builtins.int
     SCHEDULES_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
     role: _builtins.str
     """such as "Account executive"; 1 to 200 characters"""
     instructions: _builtins.str
@@ -239,6 +240,8 @@ class Profile(_message.Message):
         change of the profile are made, those that change are changed, those that go are ended; the others stay as they are.
         """
 
+    @_builtins.property
+    def budget(self) -> Global___Budget: ...
     def __init__(
         self,
         *,
@@ -256,14 +259,50 @@ class Profile(_message.Message):
         max_in_work: _builtins.int = ...,
         rate_caps: Global___RateCaps | None = ...,
         schedules: _abc.Iterable[Global___ProfileSchedule] | None = ...,
+        budget: Global___Budget | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["loop", b"loop", "model", b"model", "rate_caps", b"rate_caps", "workstation", b"workstation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "loop", b"loop", "model", b"model", "rate_caps", b"rate_caps", "workstation", b"workstation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "capabilities", b"capabilities", "egress", b"egress", "goals", b"goals", "instructions", b"instructions", "loop", b"loop", "max_in_work", b"max_in_work", "model", b"model", "policy", b"policy", "rate_caps", b"rate_caps", "role", b"role", "schedules", b"schedules", "when_busy", b"when_busy", "workstation", b"workstation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "budget", b"budget", "capabilities", b"capabilities", "egress", b"egress", "goals", b"goals", "instructions", b"instructions", "loop", b"loop", "max_in_work", b"max_in_work", "model", b"model", "policy", b"policy", "rate_caps", b"rate_caps", "role", b"role", "schedules", b"schedules", "when_busy", b"when_busy", "workstation", b"workstation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Profile: _TypeAlias = Profile  # noqa: Y015
+
+@_typing.final
+class Budget(_message.Message):
+    """What models may cost an employee. The most that a call can cost is reserved before it. When the day's is spent the employee
+    pauses until the day (UTC) turns or it is resumed; when a message's is, a person has to look at that message. 0: no limit.
+    Dollars are counted of models with a price alone, tokens of all.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAY_DOLLARS_FIELD_NUMBER: _builtins.int
+    MESSAGE_DOLLARS_FIELD_NUMBER: _builtins.int
+    DAY_TOKENS_FIELD_NUMBER: _builtins.int
+    MESSAGE_TOKENS_FIELD_NUMBER: _builtins.int
+    day_dollars: _builtins.float
+    """at most 1,000,000, as the others"""
+    message_dollars: _builtins.float
+    day_tokens: _builtins.int
+    """that models read and write together"""
+    message_tokens: _builtins.int
+    def __init__(
+        self,
+        *,
+        day_dollars: _builtins.float = ...,
+        message_dollars: _builtins.float = ...,
+        day_tokens: _builtins.int = ...,
+        message_tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day_dollars", b"day_dollars", "day_tokens", b"day_tokens", "message_dollars", b"message_dollars", "message_tokens", b"message_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Budget: _TypeAlias = Budget  # noqa: Y015
 
 @_typing.final
 class ProfileSchedule(_message.Message):
@@ -501,6 +540,7 @@ class Employee(_message.Message):
     HEALTH_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     LAUNCHED_AT_FIELD_NUMBER: _builtins.int
+    PAUSE_FIELD_NUMBER: _builtins.int
     employee_id: _builtins.str
     tenant: _builtins.str
     name: _builtins.str
@@ -524,6 +564,10 @@ class Employee(_message.Message):
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def launched_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def pause(self) -> Global___PauseState:
+        """while `paused`"""
+
     def __init__(
         self,
         *,
@@ -541,14 +585,51 @@ class Employee(_message.Message):
         health: Global___EmployeeHealth | None = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         launched_at: _timestamp_pb2.Timestamp | None = ...,
+        pause: Global___PauseState | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "health", b"health", "launched_at", b"launched_at", "profile", b"profile"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "health", b"health", "launched_at", b"launched_at", "pause", b"pause", "profile", b"profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "created_at", b"created_at", "desired_state", b"desired_state", "employee_id", b"employee_id", "epoch", b"epoch", "health", b"health", "launched_at", b"launched_at", "name", b"name", "observed_state", b"observed_state", "paused", b"paused", "pid", b"pid", "profile", b"profile", "restarts", b"restarts", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "created_at", b"created_at", "desired_state", b"desired_state", "employee_id", b"employee_id", "epoch", b"epoch", "health", b"health", "launched_at", b"launched_at", "name", b"name", "observed_state", b"observed_state", "pause", b"pause", "paused", b"paused", "pid", b"pid", "profile", b"profile", "restarts", b"restarts", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Employee: _TypeAlias = Employee  # noqa: Y015
+
+@_typing.final
+class PauseState(_message.Message):
+    """Why an employee is paused."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAUSE_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    cause: _builtins.str
+    """employee or tenant: somebody paused that; employee_budget or tenant_budget: that of the day is spent"""
+    by: _builtins.str
+    reason: _builtins.str
+    tenant: _builtins.str
+    """which one is to be resumed, where it is one"""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        cause: _builtins.str = ...,
+        by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        tenant: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "cause", b"cause", "reason", b"reason", "since", b"since", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseState: _TypeAlias = PauseState  # noqa: Y015
 
 @_typing.final
 class EmployeeHealth(_message.Message):
@@ -564,7 +645,7 @@ class EmployeeHealth(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     REPORTED_FIELD_NUMBER: _builtins.int
     state: _builtins.str
-    """what the employee says: starting, working, idle, draining"""
+    """what the employee says: starting, working, idle, paused, draining"""
     stage: _builtins.str
     """the loop's phase: perceive, think, act, sleep"""
     in_flight: _builtins.int
@@ -1002,7 +1083,7 @@ class ConverseEvent(_message.Message):
 
     @_builtins.property
     def waiting(self) -> Global___Message:
-        """a person is asked; the answer comes later"""
+        """a person is asked, or (see its `pause`) the employee is paused; the answer comes later"""
 
     @_builtins.property
     def failed(self) -> Global___Message:
@@ -1204,6 +1285,7 @@ class Message(_message.Message):
     CANCEL_REASON_FIELD_NUMBER: _builtins.int
     CANCELLED_AT_FIELD_NUMBER: _builtins.int
     CANCELLED_WITH_FIELD_NUMBER: _builtins.int
+    PAUSE_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     employee: _builtins.str
     employee_id: _builtins.str
@@ -1259,6 +1341,10 @@ class Message(_message.Message):
     def reviews(self) -> _containers.RepeatedCompositeFieldContainer[Global___Review]: ...
     @_builtins.property
     def cancelled_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def pause(self) -> Global___PauseState:
+        """its employee is paused, and goes on with it later; absent otherwise, and in lists"""
+
     def __init__(
         self,
         *,
@@ -1290,10 +1376,11 @@ class Message(_message.Message):
         cancel_reason: _builtins.str = ...,
         cancelled_at: _timestamp_pb2.Timestamp | None = ...,
         cancelled_with: _builtins.str = ...,
+        pause: Global___PauseState | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancelled_at", b"cancelled_at", "classification", b"classification", "ended_at", b"ended_at", "received_at", b"received_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancelled_at", b"cancelled_at", "classification", b"classification", "ended_at", b"ended_at", "pause", b"pause", "received_at", b"received_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "cancel_reason", b"cancel_reason", "cancelled_at", b"cancelled_at", "cancelled_by", b"cancelled_by", "cancelled_with", b"cancelled_with", "channel", b"channel", "classification", b"classification", "collected_into", b"collected_into", "conversation", b"conversation", "effects", b"effects", "elapsed_ms", b"elapsed_ms", "employee", b"employee", "employee_id", b"employee_id", "ended_at", b"ended_at", "message_id", b"message_id", "reason", b"reason", "received_at", b"received_at", "replies", b"replies", "retry_count", b"retry_count", "reviews", b"reviews", "sender", b"sender", "stages", b"stages", "state", b"state", "step", b"step", "step_timings_ms", b"step_timings_ms", "text", b"text", "trace_id", b"trace_id", "waited_ms", b"waited_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "cancel_reason", b"cancel_reason", "cancelled_at", b"cancelled_at", "cancelled_by", b"cancelled_by", "cancelled_with", b"cancelled_with", "channel", b"channel", "classification", b"classification", "collected_into", b"collected_into", "conversation", b"conversation", "effects", b"effects", "elapsed_ms", b"elapsed_ms", "employee", b"employee", "employee_id", b"employee_id", "ended_at", b"ended_at", "message_id", b"message_id", "pause", b"pause", "reason", b"reason", "received_at", b"received_at", "replies", b"replies", "retry_count", b"retry_count", "reviews", b"reviews", "sender", b"sender", "stages", b"stages", "state", b"state", "step", b"step", "step_timings_ms", b"step_timings_ms", "text", b"text", "trace_id", b"trace_id", "waited_ms", b"waited_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1706,7 +1793,7 @@ class Review(_message.Message):
     employee: _builtins.str
     message_id: _builtins.str
     kind: _builtins.str
-    """classification, quarantine, needs_manual_intervention, approval, question, draft, unknown_after_send"""
+    """classification, quarantine, needs_manual_intervention, approval, question, draft, unknown_after_send, budget"""
     state: _builtins.str
     """open, resolved, expired"""
     reason: _builtins.str
@@ -1910,7 +1997,7 @@ Global___Edit: _TypeAlias = Edit  # noqa: Y015
 @_typing.final
 class Reject(_message.Message):
     """draft: withheld. unknown_after_send: it had arrived, nothing is sent. question: the part fails. approval: the action is refused.
-    classification: the message fails. needs_manual_intervention, quarantine: nothing more happens.
+    classification: the message fails. needs_manual_intervention, quarantine, budget: nothing more happens.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -2360,6 +2447,7 @@ class PauseRequest(_message.Message):
     employee: _builtins.str
     tenant: _builtins.str
     reason: _builtins.str
+    """at most 1000 characters"""
     def __init__(
         self,
         *,
@@ -3851,6 +3939,108 @@ class ForgetResponse(_message.Message):
 Global___ForgetResponse: _TypeAlias = ForgetResponse  # noqa: Y015
 
 @_typing.final
+class SetBudgetRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    DAY_DOLLARS_FIELD_NUMBER: _builtins.int
+    DAY_TOKENS_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """empty: the token's"""
+    day_dollars: _builtins.float
+    """0: no limit; at most 1,000,000"""
+    day_tokens: _builtins.int
+    """0: no limit"""
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        day_dollars: _builtins.float = ...,
+        day_tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day_dollars", b"day_dollars", "day_tokens", b"day_tokens", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetBudgetRequest: _TypeAlias = SetBudgetRequest  # noqa: Y015
+
+@_typing.final
+class GetBudgetRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EMPLOYEE_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    employee: _builtins.str
+    tenant: _builtins.str
+    """empty: the token's"""
+    def __init__(
+        self,
+        *,
+        employee: _builtins.str = ...,
+        tenant: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["employee", b"employee", "owner", b"owner", "tenant", b"tenant"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["employee", b"employee", "owner", b"owner", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_owner: _TypeAlias = _typing.Literal["employee", "tenant"]  # noqa: Y015
+    _WhichOneofArgType_owner: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_owner) -> _WhichOneofReturnType_owner | None: ...
+
+Global___GetBudgetRequest: _TypeAlias = GetBudgetRequest  # noqa: Y015
+
+@_typing.final
+class BudgetStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OWNER_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
+    SPENT_MICROS_FIELD_NUMBER: _builtins.int
+    SPENT_TOKENS_FIELD_NUMBER: _builtins.int
+    RESERVED_MICROS_FIELD_NUMBER: _builtins.int
+    RESERVED_TOKENS_FIELD_NUMBER: _builtins.int
+    GRANTED_FIELD_NUMBER: _builtins.int
+    SPENT_FIELD_NUMBER: _builtins.int
+    owner: _builtins.str
+    """the name of an employee or a tenant"""
+    day: _builtins.str
+    """ISO date, UTC"""
+    spent_micros: _builtins.int
+    """counted from the day's first call under a budget, and what was on record by then"""
+    spent_tokens: _builtins.int
+    reserved_micros: _builtins.int
+    reserved_tokens: _builtins.int
+    granted: _builtins.int
+    """how often the budget was granted for this day: 1, and 1 more each time it was resumed"""
+    spent: _builtins.bool
+    """who it is for is paused by it"""
+    @_builtins.property
+    def budget(self) -> Global___Budget: ...
+    def __init__(
+        self,
+        *,
+        owner: _builtins.str = ...,
+        budget: Global___Budget | None = ...,
+        day: _builtins.str = ...,
+        spent_micros: _builtins.int = ...,
+        spent_tokens: _builtins.int = ...,
+        reserved_micros: _builtins.int = ...,
+        reserved_tokens: _builtins.int = ...,
+        granted: _builtins.int = ...,
+        spent: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "day", b"day", "granted", b"granted", "owner", b"owner", "reserved_micros", b"reserved_micros", "reserved_tokens", b"reserved_tokens", "spent", b"spent", "spent_micros", b"spent_micros", "spent_tokens", b"spent_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BudgetStatus: _TypeAlias = BudgetStatus  # noqa: Y015
+
+@_typing.final
 class GetCostsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -3910,6 +4100,7 @@ class Cost(_message.Message):
     TOKENS_IN_FIELD_NUMBER: _builtins.int
     TOKENS_OUT_FIELD_NUMBER: _builtins.int
     COST_MICROS_FIELD_NUMBER: _builtins.int
+    UNPRICED_FIELD_NUMBER: _builtins.int
     employee: _builtins.str
     model: _builtins.str
     day: _builtins.str
@@ -3917,6 +4108,8 @@ class Cost(_message.Message):
     tokens_in: _builtins.int
     tokens_out: _builtins.int
     cost_micros: _builtins.int
+    unpriced: _builtins.bool
+    """some of it was of a model without a price, and is not in cost_micros"""
     def __init__(
         self,
         *,
@@ -3926,10 +4119,11 @@ class Cost(_message.Message):
         tokens_in: _builtins.int = ...,
         tokens_out: _builtins.int = ...,
         cost_micros: _builtins.int = ...,
+        unpriced: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_micros", b"cost_micros", "day", b"day", "employee", b"employee", "model", b"model", "tokens_in", b"tokens_in", "tokens_out", b"tokens_out"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_micros", b"cost_micros", "day", b"day", "employee", b"employee", "model", b"model", "tokens_in", b"tokens_in", "tokens_out", b"tokens_out", "unpriced", b"unpriced"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -264,6 +264,16 @@ class ControlPlaneStub:
                 request_serializer=empla_dot_v1_dot_control__pb2.ForgetRequest.SerializeToString,
                 response_deserializer=empla_dot_v1_dot_control__pb2.ForgetResponse.FromString,
                 _registered_method=True)
+        self.SetBudget = channel.unary_unary(
+                '/empla.v1.ControlPlane/SetBudget',
+                request_serializer=empla_dot_v1_dot_control__pb2.SetBudgetRequest.SerializeToString,
+                response_deserializer=empla_dot_v1_dot_control__pb2.BudgetStatus.FromString,
+                _registered_method=True)
+        self.GetBudget = channel.unary_unary(
+                '/empla.v1.ControlPlane/GetBudget',
+                request_serializer=empla_dot_v1_dot_control__pb2.GetBudgetRequest.SerializeToString,
+                response_deserializer=empla_dot_v1_dot_control__pb2.BudgetStatus.FromString,
+                _registered_method=True)
         self.GetCosts = channel.unary_unary(
                 '/empla.v1.ControlPlane/GetCosts',
                 request_serializer=empla_dot_v1_dot_control__pb2.GetCostsRequest.SerializeToString,
@@ -388,7 +398,7 @@ class ControlPlaneServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SendMessage(self, request, context):
-        """Stores a message and waits at most `wait_ms` for its end; of one that answers a question, for what comes of that. The same idempotency key means the same message: sending twice
+        """Stores a message and waits at most `wait_ms` for its end, or until its employee is paused; of one that answers a question, for what comes of that. The same idempotency key means the same message: sending twice
         stores it once and answers with it. ABORTED (reason IDEMPOTENCY_KEY_REUSED): the key was used with another text or employee.
         RESOURCE_EXHAUSTED: the text is over 256 KiB.
         """
@@ -462,14 +472,17 @@ class ControlPlaneServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Pause(self, request, context):
-        """The kill switch: no new step starts for the employee, or for every employee of the tenant. Messages are still stored.
+        """The kill switch: no new step, action or cycle starts for the employee, or for every employee of the tenant, until it is
+        resumed. Messages are still stored, and what is in work waits. To pause twice is to pause once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Resume(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Goes on with what waits. Where the budget of the day is spent, this grants as much again for the rest of the day.
+        FAILED_PRECONDITION (reason NOT_PAUSED): nothing pauses it, or (TENANT_PAUSED) what does is its tenant's.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -629,8 +642,23 @@ class ControlPlaneServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetBudget(self, request, context):
+        """What the employees of a tenant may spend together on each day (UTC). It holds from the next call of a model on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBudget(self, request, context):
+        """What may be spent today, and what is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCosts(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """What models cost, by employee, model and day, the latest day first; at most 5000 rows. `since`: 30 days ago, if not given.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -908,6 +936,16 @@ def add_ControlPlaneServicer_to_server(servicer, server):
                     servicer.Forget,
                     request_deserializer=empla_dot_v1_dot_control__pb2.ForgetRequest.FromString,
                     response_serializer=empla_dot_v1_dot_control__pb2.ForgetResponse.SerializeToString,
+            ),
+            'SetBudget': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetBudget,
+                    request_deserializer=empla_dot_v1_dot_control__pb2.SetBudgetRequest.FromString,
+                    response_serializer=empla_dot_v1_dot_control__pb2.BudgetStatus.SerializeToString,
+            ),
+            'GetBudget': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBudget,
+                    request_deserializer=empla_dot_v1_dot_control__pb2.GetBudgetRequest.FromString,
+                    response_serializer=empla_dot_v1_dot_control__pb2.BudgetStatus.SerializeToString,
             ),
             'GetCosts': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCosts,
@@ -2187,6 +2225,60 @@ class ControlPlane:
             '/empla.v1.ControlPlane/Forget',
             empla_dot_v1_dot_control__pb2.ForgetRequest.SerializeToString,
             empla_dot_v1_dot_control__pb2.ForgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetBudget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/empla.v1.ControlPlane/SetBudget',
+            empla_dot_v1_dot_control__pb2.SetBudgetRequest.SerializeToString,
+            empla_dot_v1_dot_control__pb2.BudgetStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBudget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/empla.v1.ControlPlane/GetBudget',
+            empla_dot_v1_dot_control__pb2.GetBudgetRequest.SerializeToString,
+            empla_dot_v1_dot_control__pb2.BudgetStatus.FromString,
             options,
             channel_credentials,
             insecure,

@@ -71,7 +71,7 @@ class ControlPlaneStub:
     ListBeliefs: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListBeliefsRequest, _control_pb2.ListBeliefsResponse]
     """What the employee believes, what it is surest of first; each with its last changes."""
     SendMessage: _grpc.UnaryUnaryMultiCallable[_control_pb2.SendMessageRequest, _control_pb2.Message]
-    """Stores a message and waits at most `wait_ms` for its end; of one that answers a question, for what comes of that. The same idempotency key means the same message: sending twice
+    """Stores a message and waits at most `wait_ms` for its end, or until its employee is paused; of one that answers a question, for what comes of that. The same idempotency key means the same message: sending twice
     stores it once and answers with it. ABORTED (reason IDEMPOTENCY_KEY_REUSED): the key was used with another text or employee.
     RESOURCE_EXHAUSTED: the text is over 256 KiB.
     """
@@ -100,8 +100,13 @@ class ControlPlaneStub:
     ListSidecars: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListSidecarsRequest, _control_pb2.ListSidecarsResponse]
     StopSidecar: _grpc.UnaryUnaryMultiCallable[_control_pb2.StopSidecarRequest, _control_pb2.StopSidecarResponse]
     Pause: _grpc.UnaryUnaryMultiCallable[_control_pb2.PauseRequest, _control_pb2.PauseResponse]
-    """The kill switch: no new step starts for the employee, or for every employee of the tenant. Messages are still stored."""
+    """The kill switch: no new step, action or cycle starts for the employee, or for every employee of the tenant, until it is
+    resumed. Messages are still stored, and what is in work waits. To pause twice is to pause once.
+    """
     Resume: _grpc.UnaryUnaryMultiCallable[_control_pb2.ResumeRequest, _control_pb2.ResumeResponse]
+    """Goes on with what waits. Where the budget of the day is spent, this grants as much again for the rest of the day.
+    FAILED_PRECONDITION (reason NOT_PAUSED): nothing pauses it, or (TENANT_PAUSED) what does is its tenant's.
+    """
     CreateTenant: _grpc.UnaryUnaryMultiCallable[_control_pb2.CreateTenantRequest, _control_pb2.Tenant]
     """Needs a token of every tenant. ALREADY_EXISTS: the name is in use."""
     ListTenants: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListTenantsRequest, _control_pb2.ListTenantsResponse]
@@ -152,7 +157,12 @@ class ControlPlaneStub:
     SearchMemory: _grpc.UnaryUnaryMultiCallable[_control_pb2.SearchMemoryRequest, _control_pb2.SearchMemoryResponse]
     Forget: _grpc.UnaryUnaryMultiCallable[_control_pb2.ForgetRequest, _control_pb2.ForgetResponse]
     """Removes memories for good and says which; messages and what is recorded of them stay. NOT_FOUND: no such employee or memory_id."""
+    SetBudget: _grpc.UnaryUnaryMultiCallable[_control_pb2.SetBudgetRequest, _control_pb2.BudgetStatus]
+    """What the employees of a tenant may spend together on each day (UTC). It holds from the next call of a model on."""
+    GetBudget: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetBudgetRequest, _control_pb2.BudgetStatus]
+    """What may be spent today, and what is."""
     GetCosts: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetCostsRequest, _control_pb2.GetCostsResponse]
+    """What models cost, by employee, model and day, the latest day first; at most 5000 rows. `since`: 30 days ago, if not given."""
     ListAudit: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListAuditRequest, _control_pb2.ListAuditResponse]
     """Who changed what, newest first. A message is the record of itself and not told here."""
     ListFiles: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListFilesRequest, _control_pb2.ListFilesResponse]
@@ -193,7 +203,7 @@ class ControlPlaneAsyncStub(ControlPlaneStub):
     ListBeliefs: _aio.UnaryUnaryMultiCallable[_control_pb2.ListBeliefsRequest, _control_pb2.ListBeliefsResponse]  # type: ignore[assignment]
     """What the employee believes, what it is surest of first; each with its last changes."""
     SendMessage: _aio.UnaryUnaryMultiCallable[_control_pb2.SendMessageRequest, _control_pb2.Message]  # type: ignore[assignment]
-    """Stores a message and waits at most `wait_ms` for its end; of one that answers a question, for what comes of that. The same idempotency key means the same message: sending twice
+    """Stores a message and waits at most `wait_ms` for its end, or until its employee is paused; of one that answers a question, for what comes of that. The same idempotency key means the same message: sending twice
     stores it once and answers with it. ABORTED (reason IDEMPOTENCY_KEY_REUSED): the key was used with another text or employee.
     RESOURCE_EXHAUSTED: the text is over 256 KiB.
     """
@@ -222,8 +232,13 @@ class ControlPlaneAsyncStub(ControlPlaneStub):
     ListSidecars: _aio.UnaryUnaryMultiCallable[_control_pb2.ListSidecarsRequest, _control_pb2.ListSidecarsResponse]  # type: ignore[assignment]
     StopSidecar: _aio.UnaryUnaryMultiCallable[_control_pb2.StopSidecarRequest, _control_pb2.StopSidecarResponse]  # type: ignore[assignment]
     Pause: _aio.UnaryUnaryMultiCallable[_control_pb2.PauseRequest, _control_pb2.PauseResponse]  # type: ignore[assignment]
-    """The kill switch: no new step starts for the employee, or for every employee of the tenant. Messages are still stored."""
+    """The kill switch: no new step, action or cycle starts for the employee, or for every employee of the tenant, until it is
+    resumed. Messages are still stored, and what is in work waits. To pause twice is to pause once.
+    """
     Resume: _aio.UnaryUnaryMultiCallable[_control_pb2.ResumeRequest, _control_pb2.ResumeResponse]  # type: ignore[assignment]
+    """Goes on with what waits. Where the budget of the day is spent, this grants as much again for the rest of the day.
+    FAILED_PRECONDITION (reason NOT_PAUSED): nothing pauses it, or (TENANT_PAUSED) what does is its tenant's.
+    """
     CreateTenant: _aio.UnaryUnaryMultiCallable[_control_pb2.CreateTenantRequest, _control_pb2.Tenant]  # type: ignore[assignment]
     """Needs a token of every tenant. ALREADY_EXISTS: the name is in use."""
     ListTenants: _aio.UnaryUnaryMultiCallable[_control_pb2.ListTenantsRequest, _control_pb2.ListTenantsResponse]  # type: ignore[assignment]
@@ -274,7 +289,12 @@ class ControlPlaneAsyncStub(ControlPlaneStub):
     SearchMemory: _aio.UnaryUnaryMultiCallable[_control_pb2.SearchMemoryRequest, _control_pb2.SearchMemoryResponse]  # type: ignore[assignment]
     Forget: _aio.UnaryUnaryMultiCallable[_control_pb2.ForgetRequest, _control_pb2.ForgetResponse]  # type: ignore[assignment]
     """Removes memories for good and says which; messages and what is recorded of them stay. NOT_FOUND: no such employee or memory_id."""
+    SetBudget: _aio.UnaryUnaryMultiCallable[_control_pb2.SetBudgetRequest, _control_pb2.BudgetStatus]  # type: ignore[assignment]
+    """What the employees of a tenant may spend together on each day (UTC). It holds from the next call of a model on."""
+    GetBudget: _aio.UnaryUnaryMultiCallable[_control_pb2.GetBudgetRequest, _control_pb2.BudgetStatus]  # type: ignore[assignment]
+    """What may be spent today, and what is."""
     GetCosts: _aio.UnaryUnaryMultiCallable[_control_pb2.GetCostsRequest, _control_pb2.GetCostsResponse]  # type: ignore[assignment]
+    """What models cost, by employee, model and day, the latest day first; at most 5000 rows. `since`: 30 days ago, if not given."""
     ListAudit: _aio.UnaryUnaryMultiCallable[_control_pb2.ListAuditRequest, _control_pb2.ListAuditResponse]  # type: ignore[assignment]
     """Who changed what, newest first. A message is the record of itself and not told here."""
     ListFiles: _aio.UnaryUnaryMultiCallable[_control_pb2.ListFilesRequest, _control_pb2.ListFilesResponse]  # type: ignore[assignment]
@@ -390,7 +410,7 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.SendMessageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.Message, _abc.Awaitable[_control_pb2.Message]]:
-        """Stores a message and waits at most `wait_ms` for its end; of one that answers a question, for what comes of that. The same idempotency key means the same message: sending twice
+        """Stores a message and waits at most `wait_ms` for its end, or until its employee is paused; of one that answers a question, for what comes of that. The same idempotency key means the same message: sending twice
         stores it once and answers with it. ABORTED (reason IDEMPOTENCY_KEY_REUSED): the key was used with another text or employee.
         RESOURCE_EXHAUSTED: the text is over 256 KiB.
         """
@@ -479,14 +499,19 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.PauseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.PauseResponse, _abc.Awaitable[_control_pb2.PauseResponse]]:
-        """The kill switch: no new step starts for the employee, or for every employee of the tenant. Messages are still stored."""
+        """The kill switch: no new step, action or cycle starts for the employee, or for every employee of the tenant, until it is
+        resumed. Messages are still stored, and what is in work waits. To pause twice is to pause once.
+        """
 
     @_abc_1.abstractmethod
     def Resume(
         self,
         request: _control_pb2.ResumeRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_control_pb2.ResumeResponse, _abc.Awaitable[_control_pb2.ResumeResponse]]: ...
+    ) -> _typing.Union[_control_pb2.ResumeResponse, _abc.Awaitable[_control_pb2.ResumeResponse]]:
+        """Goes on with what waits. Where the budget of the day is spent, this grants as much again for the rest of the day.
+        FAILED_PRECONDITION (reason NOT_PAUSED): nothing pauses it, or (TENANT_PAUSED) what does is its tenant's.
+        """
 
     @_abc_1.abstractmethod
     def CreateTenant(
@@ -671,11 +696,28 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
         """Removes memories for good and says which; messages and what is recorded of them stay. NOT_FOUND: no such employee or memory_id."""
 
     @_abc_1.abstractmethod
+    def SetBudget(
+        self,
+        request: _control_pb2.SetBudgetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.BudgetStatus, _abc.Awaitable[_control_pb2.BudgetStatus]]:
+        """What the employees of a tenant may spend together on each day (UTC). It holds from the next call of a model on."""
+
+    @_abc_1.abstractmethod
+    def GetBudget(
+        self,
+        request: _control_pb2.GetBudgetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.BudgetStatus, _abc.Awaitable[_control_pb2.BudgetStatus]]:
+        """What may be spent today, and what is."""
+
+    @_abc_1.abstractmethod
     def GetCosts(
         self,
         request: _control_pb2.GetCostsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_control_pb2.GetCostsResponse, _abc.Awaitable[_control_pb2.GetCostsResponse]]: ...
+    ) -> _typing.Union[_control_pb2.GetCostsResponse, _abc.Awaitable[_control_pb2.GetCostsResponse]]:
+        """What models cost, by employee, model and day, the latest day first; at most 5000 rows. `since`: 30 days ago, if not given."""
 
     @_abc_1.abstractmethod
     def ListAudit(

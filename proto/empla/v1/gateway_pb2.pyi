@@ -190,11 +190,17 @@ class EmployeeConfiguration(_message.Message):
     PROFILE_FIELD_NUMBER: _builtins.int
     AUTONOMY_FIELD_NUMBER: _builtins.int
     PAUSED_FIELD_NUMBER: _builtins.int
+    LIMITS_DOLLARS_FIELD_NUMBER: _builtins.int
+    LIMITS_TOKENS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     tenant: _builtins.str
     tenant_id: _builtins.str
     autonomy: _control_pb2.Autonomy.ValueType
     paused: _builtins.bool
+    limits_dollars: _builtins.bool
+    """it, or its tenant, has a budget in dollars"""
+    limits_tokens: _builtins.bool
+    """likewise"""
     @_builtins.property
     def profile(self) -> _control_pb2.Profile: ...
     def __init__(
@@ -206,10 +212,12 @@ class EmployeeConfiguration(_message.Message):
         profile: _control_pb2.Profile | None = ...,
         autonomy: _control_pb2.Autonomy.ValueType = ...,
         paused: _builtins.bool = ...,
+        limits_dollars: _builtins.bool = ...,
+        limits_tokens: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "name", b"name", "paused", b"paused", "profile", b"profile", "tenant", b"tenant", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "limits_dollars", b"limits_dollars", "limits_tokens", b"limits_tokens", "name", b"name", "paused", b"paused", "profile", b"profile", "tenant", b"tenant", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -227,7 +235,7 @@ class Heartbeat(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     REPORTED_FIELD_NUMBER: _builtins.int
     state: _builtins.str
-    """starting, working, idle, draining"""
+    """starting, working, idle, paused, draining"""
     stage: _builtins.str
     """the loop's phase"""
     in_flight: _builtins.int

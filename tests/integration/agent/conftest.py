@@ -109,11 +109,19 @@ class Office:
             gateway.drain(5_000)
 
     async def begin(
-        self, life: asyncio.TaskGroup, model: Model, embedder: Embedder | None = None, **fields: Any
+        self,
+        life: asyncio.TaskGroup,
+        model: Model,
+        embedder: Embedder | None = None,
+        *,
+        paused: bool = False,
+        **fields: Any,
     ) -> tuple[LocalGateway, asyncio.Task[None]]:
         """The employee, alive; to cancel its task is as sudden for its rows as the death of a process."""
         identity = await self.launch()
-        gateway = LocalGateway(configuration(self.record), embedder=embedder)
+        told = configuration(self.record)
+        told.paused = paused or told.paused
+        gateway = LocalGateway(told, embedder=embedder)
         dsn = employee_dsn(self.database.dsn, identity.employee_id, "password")
         employee = DigitalEmployee(identity, dsn, self.workspace, gateway, model, clock=self.clock, **fields)
         return gateway, life.create_task(employee.start())

@@ -9,6 +9,7 @@ from uuid import UUID
 import grpc
 import grpc.aio
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from controlplane.auth import hashed, new_secret
 from controlplane.employees import SQL as EMPLOYEES_SQL
@@ -183,7 +184,13 @@ async def test_stop_start_and_delete(plane: Plane):
         (pb.StopEmployeeRequest(employee="there", drain_seconds=10**6), "INVALID_ARGUMENT", "drain_seconds"),
         (pb.SearchMemoryRequest(employee="there", query="\0"), "INVALID_ARGUMENT", "query"),
         (pb.ForgetRequest(employee="there", subject="\0"), "INVALID_ARGUMENT", "subject"),
-        (pb.GetCostsRequest(employee="there"), "UNIMPLEMENTED", ""),
+        (pb.SetBudgetRequest(day_dollars=-1), "INVALID_ARGUMENT", "day_dollars"),
+        (pb.SetBudgetRequest(day_dollars=float("nan")), "INVALID_ARGUMENT", "day_dollars"),
+        (pb.PauseRequest(employee="there", reason="x" * 1001), "INVALID_ARGUMENT", "reason"),
+        (pb.PauseRequest(employee="there", reason="\0"), "INVALID_ARGUMENT", "reason"),
+        (pb.ResumeRequest(tenant="default"), "FAILED_PRECONDITION", ""),
+        (pb.GetCostsRequest(since=Timestamp(seconds=1 << 62)), "INVALID_ARGUMENT", "since"),
+        (pb.ListFilesRequest(employee="there"), "UNIMPLEMENTED", ""),
     ],
 )
 async def test_bad_input_is_a_typed_refusal(plane: Plane, request_, code: str, field: str):

@@ -119,6 +119,12 @@ async def _fill(pool: Pool, tenant_id: UUID, employee_id: UUID, channel_id: UUID
         *me, ids["worker"], ids["message"],
     )  # fmt: skip
     await pool.execute(
+        "INSERT INTO budget_days (owner_id, day, tenant_id, employee_id, micros, tokens) VALUES ($2, now(), $1, $2, 1, 1)",
+        *me,
+    )
+    await pool.execute("INSERT INTO budget_messages VALUES ($3, $1, $2)", *me, ids["message"])
+    await pool.execute("INSERT INTO budget_holds VALUES ($3, $1, $2, 1, now(), NULL, 1, 1, now())", *me, new_id())
+    await pool.execute(
         "INSERT INTO working_notes VALUES ($3, $1, $2, $4, $5, 'x', now(), now() + interval '1 day')",
         *me, new_id(), ids["conversation"], ids["message"],
     )  # fmt: skip
@@ -324,8 +330,10 @@ async def test_every_right_an_employee_has_is_bound_to_its_rows(neighbours: Neig
         "SELECT proname, proconfig::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prosecdef "
         "AND has_function_privilege(oid, 'EXECUTE')"
     )
-    # What it may not give away is tried in test_recall.py.
-    assert [tuple(row) for row in others_power] == [("own_memories_by_words", '{"search_path=public, pg_temp"}')]
+    # What they may not give away or change is tried in test_recall.py and test_budgets.py.
+    path = '{"search_path=public, pg_temp"}'
+    known = ("hold_budget", "own_memories_by_words", "settle_budget")
+    assert sorted(tuple(row) for row in others_power) == [(name, path) for name in known]
     assert not await neighbours.employee.fetchval(
         "SELECT bool_or(has_sequence_privilege(oid, 'USAGE, SELECT, UPDATE')) FROM pg_class "
         "WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace"

@@ -166,6 +166,24 @@ def test_rate_caps_are_bounded(cap: str):
     assert set(refused.value.fields) == {f"profile.rate_caps.{cap}"}
 
 
+def test_a_budget_is_numbers_within_bounds():
+    said = {"day_dollars": 12.5, "message_dollars": 1, "day_tokens": 1000, "message_tokens": 10}
+    budget = parse_profile({"role": "Clerk", "budget": said}).budget
+    assert (budget.day_dollars, budget.message_dollars, budget.day_tokens, budget.message_tokens) == (12.5, 1, 1000, 10)
+
+
+@pytest.mark.parametrize("value", [-1, 1_000_001, "5", True, float("nan"), float("inf"), 10**400])
+def test_what_is_no_amount_is_refused(value: object):
+    with pytest.raises(Invalid, match=r"budget\.day_dollars is") as refused:
+        parse_profile({"role": "Clerk", "budget": {"day_dollars": value}})
+    assert set(refused.value.fields) == {"profile.budget.day_dollars"}
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_a_profile_that_is_shipped_has_a_budget(name: str):
+    assert 0 < shipped_profile(name).budget.message_dollars < shipped_profile(name).budget.day_dollars
+
+
 def test_a_misspelt_place_is_named():
     with pytest.raises(Invalid, match=r"no field 'workstation\.computer'.*workstation\.compute"):
         parse_profile({"role": "Clerk", "workstation": {"computer": "local"}})
