@@ -10,7 +10,6 @@ from uuid import UUID
 
 from agent.errors import BudgetSpent, Paused, Superseded
 from agent.identity import Identity
-from agent.patience import patiently
 from agent.pausing import Pause
 from empla.store.connect import Pool, load_queries, translated
 from empla.store.ids import new_id
@@ -31,6 +30,7 @@ class Budget:
         self._pool, self._identity, self.pause = pool, identity, pause
         self.in_dollars = self.in_tokens = False
         self._told: set[str] = set()
+        self._unsettled: dict[UUID, tuple[int, int]] = {}
 
     def limits(self, *, priced: bool) -> bool:
         """Whether a call of a model, which has a price or none, needs room."""
@@ -52,6 +52,7 @@ class Budget:
         `StoreUnavailable`.
         """
         while True:
+            await self._settle()
             hold_id = new_id()
             with translated():
                 came = await self._pool.fetchval(
@@ -72,10 +73,12 @@ class Budget:
                     raise Superseded("a newer launch owns this employee")
 
     async def settle(self, hold_id: UUID, micros: int, tokens: int) -> None:
-        """End a hold with what the call did cost, whenever the database is there."""
+        """End a hold with what the call did cost; if the database is away, before the next. Raises `StoreUnavailable`."""
+        self._unsettled[hold_id] = micros, tokens
+        await self._settle()
 
-        async def settled() -> None:
+    async def _settle(self) -> None:
+        for hold_id, spent in list(self._unsettled.items()):
             with translated():
-                await self._pool.execute(SQL.settle, hold_id, micros, tokens)
-
-        await patiently(settled, "what a model cost")
+                await self._pool.execute(SQL.settle, hold_id, *spent)
+            self._unsettled.pop(hold_id, None)

@@ -10,24 +10,23 @@ from agent.errors import Paused
 
 
 class Pause:
-    """The pause of one launch of one employee."""
+    """The pause of one launch of one employee, which is `on` or not."""
 
     def __init__(self) -> None:
-        self._over = asyncio.Event()
-        self._over.set()
+        self.on = False
+        self._moved = asyncio.Event()
+        self._moved.set()
         self._cut = False
-
-    @property
-    def on(self) -> bool:
-        """Whether the employee is paused."""
-        return not self._over.is_set()
 
     def set(self, *, paused: bool) -> None:
         """Pause, or go on."""
-        if paused and not self._cut:
-            self._over.clear()
-        elif not paused:
-            self._over.set()
+        self.on = paused
+        self._tell()
+
+    def cut(self) -> None:
+        """Let nothing wait any more, for the process is to end."""
+        self._cut = True
+        self._tell()
 
     def check(self) -> None:
         """Raise `Paused` while the employee is paused."""
@@ -36,12 +35,13 @@ class Pause:
 
     async def over(self) -> None:
         """Wait until the employee may work. At a drain, what waits is for the next launch: raises `CancelledError`."""
-        waited = self.on
-        await self._over.wait()
-        if waited and self._cut:
-            raise asyncio.CancelledError
+        while self.on:
+            if self._cut:
+                raise asyncio.CancelledError
+            await self._moved.wait()
 
-    def cut(self) -> None:
-        """Let nothing wait any more, for the process is to end."""
-        self._cut = True
-        self._over.set()
+    def _tell(self) -> None:
+        if self.on and not self._cut:
+            self._moved.clear()
+        else:
+            self._moved.set()
