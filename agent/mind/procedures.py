@@ -105,9 +105,9 @@ class Procedures:
                 await self._tried(connection, still)
         return changed
 
-    async def _read(self) -> Mapping[UUID, Procedure]:
+    async def _read(self, connection: AnyConnection | None) -> Mapping[UUID, Procedure]:
         with translated():
-            rows = await self._pool.fetch(SQL.procedures, self._identity.employee_id)
+            rows = await (connection or self._pool).fetch(SQL.procedures, self._identity.employee_id)
         return {row["procedure_id"]: _procedure(row) for row in rows}
 
     async def _loose(self) -> list[Run]:
