@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
-from agent.errors import StepFailed
+from agent.errors import NotEnded, StepFailed
 from agent.models.interface import Tool
 from agent.pipeline.merge import MAX_PARTS, outbox_row
 from agent.pipeline.step import Done, Work
@@ -34,8 +34,10 @@ WORK_IN_BACKGROUND = Tool(
 GONE_ON = "the sender has been told that this takes longer; go on, and answer with the result when you have it"
 
 
-class Pauses(Exception):
+class Pauses(NotEnded):
     """The work stops here for now; every response so far is committed, and every call of them recorded."""
+
+    outcome = "paused"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1106,7 +1106,7 @@ class ToolCallEvent(_message.Message):
     arguments_json: _builtins.str
     """at most 2000 characters: what is long in it is cut"""
     outcome: _builtins.str
-    """empty: it starts"""
+    """succeeded, failed, ambiguous, cancelled; waiting, paused: it goes on later; empty: it starts"""
     duration_ms: _builtins.float
     sub_agent: _builtins.int
     """which of the sub-agents of a call of `delegate` makes it, from 1; 0: none"""
