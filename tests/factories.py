@@ -87,6 +87,7 @@ async def add_schedule(
     instruction: str = "what is 1 + 1?",
     catch_up: str = "latest",
     conversation: str = "",
+    name: str = "",
 ) -> UUID:
     """A schedule that ada has asked for, made an hour before its next run, from which `every` counts."""
     schedule_id = new_id()
@@ -108,7 +109,7 @@ async def add_schedule(
         tenant_id,
         employee_id,
         conversation_id,
-        schedule_id.hex,
+        name or schedule_id.hex,
         kind,
         expression,
         next_at,
