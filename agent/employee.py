@@ -35,6 +35,7 @@ from agent.models.metered import MeteredModel
 from agent.moments import EmployeeStarted, tell, tell_health
 from agent.patience import patiently
 from agent.pipeline.analyze import Analyzer
+from agent.pipeline.background import steady_clock
 from agent.pipeline.coordinator import Coordinator
 from agent.pipeline.progress import Progress
 from agent.pipeline.receive import SECURITY_FILTER
@@ -83,7 +84,7 @@ class DigitalEmployee:
     browser_profile: Path | None = None
     model_prices: Mapping[str, Price] = field(default_factory=dict)
     mind: Model | None = None
-    clock: Callable[[], float] = time.time
+    clock: Callable[[], float] = field(default_factory=steady_clock)
     hooks: Hooks = field(default_factory=Hooks)
 
     async def start(self) -> None:

@@ -4,6 +4,7 @@ A stretch ends between two responses of the model, all that was done in it is re
 brings a report for the sender. What comes next, in this launch or another one, replays the record and goes on after it.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -32,6 +33,12 @@ WORK_IN_BACKGROUND = Tool(
     parameters={"type": "object", "properties": {}},
 )
 GONE_ON = "the sender has been told that this takes longer; go on, and answer with the result when you have it"
+
+
+def steady_clock() -> Callable[[], float]:
+    """Seconds as `time.time` counts them, on from now by a clock that nobody sets: no wait becomes shorter or longer."""
+    ahead = time.time() - time.monotonic()
+    return lambda: ahead + time.monotonic()
 
 
 class Pauses(NotEnded):

@@ -1,8 +1,7 @@
 """A worker: plan and act in a loop with the model, draft the reply, propose how it leaves."""
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +25,7 @@ from agent.pipeline.background import (
     report_due,
     reported,
     sent_to_background,
+    steady_clock,
 )
 from agent.pipeline.busy import Waiting
 from agent.pipeline.caps import RateCaps
@@ -58,7 +58,7 @@ class Worker:
     draining: Callable[[], bool]
     caps: RateCaps
     steers: bool = False
-    clock: Callable[[], float] = time.time
+    clock: Callable[[], float] = field(default_factory=steady_clock)
 
     def steps(self) -> tuple[Step, ...]:
         """Action planning, in the background where it takes long, draft generation and routing; three retries each."""
