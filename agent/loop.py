@@ -35,6 +35,8 @@ SQL = load_queries("agent", "loop.sql")
 ALWAYS = ActiveHours()
 MAX_EVENTS = 25
 """Of one cycle, so that what they tell fits into one answer; what is left is for the next, which then follows at once."""
+FORGOTTEN = Plan(refused=("something was forgotten while it was planned",), answered=False)
+"""In place of a plan that may tell of it."""
 MAX_KNOWN = 40
 """Beliefs that a model is shown beside the events, so that it speaks of the same things by the same names."""
 
@@ -278,6 +280,9 @@ class ProactiveLoop:
         try:
             with translated():
                 async with self._pool.acquire() as connection, connection.transaction():
+                    if not await self._agenda.still_stands(connection, outlook.forgets):
+                        plan, why = FORGOTTEN, FORGOTTEN.refused[0]
+                        await self._agenda.want_plan(connection, why)
                     believed = await self._beliefs.after(connection, ())
                     await self._agenda.assess(connection, cycle_id, believed, plan.judged)
                     made = await self._agenda.intend(connection, cycle_id, plan, why)

@@ -45,6 +45,7 @@ class _Held:
     intentions: list[Intention]
     planned_at: datetime | None
     wanted: str
+    forgets: int
 
 
 class Agenda:
@@ -115,7 +116,17 @@ class Agenda:
             failed={row["goal_id"]: row["failed"] for row in counts},
             ended={row["goal_id"]: row["ended"] for row in counts},
             now=datetime.now(UTC),
+            forgets=held.forgets,
         )
+
+    async def still_stands(self, connection: AnyConnection, forgets: int) -> bool:
+        """Hold this launch until the transaction ends; whether nothing was forgotten since there were so many `forgets`."""
+        await self._hold(connection)
+        planning = await connection.fetchrow(SQL.planning, self._identity.employee_id)
+        if forgets == (planning["forgets"] if planning else 0):
+            return True
+        self.reread()
+        return False
 
     async def _hold(self, connection: AnyConnection) -> None:
         """Hold this launch until the transaction ends."""
@@ -125,10 +136,13 @@ class Agenda:
 
     async def settle(self, connection: AnyConnection, ended: Sequence[EndedStep]) -> list[str]:
         """Keep what came out of steps, and what that means for their plans; returns what asks for a new plan."""
+        if not ended:
+            return []
+        await self._hold(connection)
+        self.reread()  # as it is now that nothing can be forgotten meanwhile, and the steps too
         held = await self._kept.get(connection)
+        ended = [EndedStep(**row) for row in await connection.fetch(SQL.ended_steps, self._identity.employee_id)]
         open_ones, asks = {one.intention_id: one for one in held.intentions if one.state in OPEN}, []
-        if ended:
-            await self._hold(connection)
         for step in ended:
             await connection.execute(
                 SQL.end_step, step.intention_id, step.step, "failed" if step.failed else "done", step.outcome
@@ -163,8 +177,8 @@ class Agenda:
         """
         held = await self._kept.get(connection)
         moved = assessed(held.goals, believed, judged or {}, datetime.now(UTC))
-        if moved:
-            await self._hold(connection)
+        if moved and not await self.still_stands(connection, held.forgets):
+            return []
         for goal in moved:
             await connection.execute(SQL.assess, goal.goal_id, goal.progress, goal.state, goal.reason, cycle_id)
             if goal.state is GoalState.ACHIEVED:
@@ -207,8 +221,8 @@ class Agenda:
         for one in chosen(held.intentions, held.goals, at_once):
             if not (steps := one.next_steps()):
                 continue
-            if not begun:
-                await self._hold(connection)
+            if not begun and not await self.still_stands(connection, held.forgets):
+                return []
             await connection.execute(SQL.run, one.intention_id)
             if one.state == "planned":
                 self._news.append(partial(tell, IntentionStarted, **_named(one)))
@@ -234,6 +248,7 @@ class Agenda:
             list(map(_intention, await connection.fetch(SQL.open_intentions, employee_id))),
             planning["planned_at"] if planning else None,
             planning["wanted"] if planning else "",
+            planning["forgets"] if planning else 0,
         )
 
 
