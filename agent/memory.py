@@ -22,8 +22,8 @@ SQL = load_queries("agent", "memory.sql")
 MAX_CONTENT = 20_000
 MAX_QUERY = 2_000
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-MAX_CHARACTERS = MAX_CONTENT
-"""Of all that is recalled at once, which is about 5,000 tokens."""
+MAX_CHARACTERS = MAX_CONTENT + len("2027-01-31")
+"""Of all that is recalled at once, each with its day, which is about 5,000 tokens."""
 REINFORCE_AT, REINFORCE_SECONDS = 64, 60.0
 """Recalled memories that are counted together, and how long they wait at most for the next cycle that does it."""
 ALL_WORDS = 0.999
@@ -39,6 +39,11 @@ class Memory:
     content: str
     source: str
     created_at: datetime
+
+    @property
+    def day(self) -> str:
+        """When it was kept, as it is shown with it."""
+        return f"{self.created_at:%Y-%m-%d}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +232,7 @@ def _fitting(memories: Iterable[Memory]) -> Iterable[Memory]:
     """Those that fit into the budget together; one that does not makes room for the next."""
     room = MAX_CHARACTERS
     for memory in memories:
-        if len(memory.content) <= room:
-            room -= len(memory.content)
+        length = len(memory.content) + len(memory.day)
+        if length <= room:
+            room -= length
             yield memory

@@ -169,7 +169,7 @@ class Analyzer:
 
 
 def _told(memory: Memory) -> dict[str, str]:
-    source = {"kind": memory.kind, "source": memory.source, "memory_id": str(memory.memory_id)}
+    source = {"kind": memory.kind, "source": memory.source, "memory_id": str(memory.memory_id), "day": memory.day}
     return {"text": memory.content, **source}
 
 

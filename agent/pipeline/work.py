@@ -148,7 +148,7 @@ def opening(work: Work, unit_id: UUID) -> list[ChatMessage]:
     Everything from outside is marked as data.
     """
     context = work.outputs.get((work.message.message_id, "context_retrieval"), NO_CONTEXT)
-    memories = [mark("memory", m["text"], source=m["source"] or m["kind"]) for m in remembered(work)]
+    memories = [_memory(one) for one in remembered(work)]
     message = mark("message", work.output("security_filter")["text"], sender=work.message.sender)
     before = [
         mark("interrupted", f"{one['text']}\n\n{one['done']}", sender=one["sender"])
@@ -158,6 +158,11 @@ def opening(work: Work, unit_id: UUID) -> list[ChatMessage]:
     noted = [mark("note", one["text"], id=one["note_id"], until=one["until"]) for one in context.get("notes", ())]
     told = [*memories, *known, *noted, *before, *_goal(work), message, *filter(None, [own_part(work, unit_id)])]
     return [*conversation_turns(context), ChatMessage(role="user", text="\n".join(told))]
+
+
+def _memory(one: dict[str, str]) -> str:
+    day = {"day": one["day"]} if "day" in one else {}  # a belief holds now, whenever it was formed
+    return mark("memory", one["text"], source=one["source"] or one["kind"], **day)
 
 
 def _goal(work: Work) -> list[str]:

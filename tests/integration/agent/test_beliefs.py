@@ -268,11 +268,17 @@ async def test_another_conversation_is_answered_from_what_was_told(office: Offic
     async with office.employee(OfflineModel(), mind=OfflineModel()) as gateway:
         await told(office, gateway, "Note: the renewal date of Acme is 1 May 2027.", conversation="one")
         await until_held(office, 1)
+    await office.pool.execute(
+        "INSERT INTO memories (memory_id, tenant_id, employee_id, kind, content, source, created_at) "
+        "VALUES ($1, $2, $3, 'semantic', 'Acme pays late.', 'told', '2027-01-31 12:00+00')",
+        new_id(), office.record.tenant_id, office.record.employee_id,
+    )  # fmt: skip
     model = ScriptedModel()
     async with office.employee(model) as gateway:
         await told(office, gateway, "When does Acme renew?", conversation="two")
     [request] = [one for one in model.requests if one.output is None][:1]
     assert "renewal date of Acme: 1 May 2027 (confidence 0.60)" in request.messages[-1].text
+    assert '<data kind="memory" source="told" day="2027-01-31">\nAcme pays late.' in request.messages[-1].text
 
 
 class Forgetful(ScriptedModel):
