@@ -15,6 +15,7 @@ from agent.memory import Memories
 from agent.mind.agenda import Agenda
 from agent.mind.beliefs import Beliefs
 from agent.mind.extraction import MAX_PROPOSED, Proposal
+from agent.mind.unread import Unread
 from agent.models.interface import ModelError, ModelRefused, ModelRequest, ModelResponse, ModelUnavailable, TextSink
 from agent.models.offline import OfflineModel
 from agent.models.scripted import ScriptedModel
@@ -171,6 +172,39 @@ async def test_a_proposal_that_does_not_fit_is_told_and_the_loop_goes_on(
         assert len(await mind.memories.recall("news", deadline=0)) == 1
     [cycle] = await mind.cycles()
     assert why in cycle["intention"]["refused"][0]
+
+
+async def test_what_a_model_refuses_to_read_is_read_later(office: Office, monkeypatch: pytest.MonkeyPatch):
+    async with thinking(office) as mind:
+        await mind.perceives(ModelRefused("the key is gone"))
+        assert await mind.again() == "nothing_to_do"  # it is remembered, and not asked about at once
+        assert len(await mind.memories.recall("news", deadline=0)) == 1
+        await mind.perceives(proposing(("Brandt", "5k", 0.7)))
+        assert await mind.held() == [("Brandt", "5k", 0.7)]
+        monkeypatch.setattr(Unread, "waiting", lambda _: [])
+        await mind.again(proposing(("Acme", "12k", 0.6)))
+        assert await mind.held() == [("Acme", "12k", 0.6), ("Brandt", "5k", 0.7)]
+        assert await mind.again() == "nothing_to_do"
+
+
+async def test_what_a_model_refuses_to_read_for_a_day_is_let_be(office: Office):
+    async with thinking(office) as mind:
+        await mind.perceives(ModelRefused("the key is gone"))
+        await office.pool.execute("UPDATE employee_events SET occurred_at = now() - interval '25 hours'")
+    async with thinking(office) as mind:
+        assert await mind.again(ModelRefused("the key is gone")) == "acted"
+        assert await office.pool.fetchval("SELECT count(*) FROM employee_events WHERE cycle_id IS NULL") == 0
+
+
+async def test_what_is_told_in_an_answer_that_was_cut_is_asked_for_by_halves(office: Office):
+    async with thinking(office) as mind:
+        for _ in range(2):
+            with pytest.raises(ModelUnavailable):
+                await mind.perceives(ModelUnavailable("overloaded"))
+        whole = proposing(("Acme", "12k", 0.6), ("Brandt", "5k", 0.7))
+        await mind.again(whole[:-40], proposing(("Acme", "12k", 0.6)), proposing(("Brandt", "5k", 0.7)))
+        assert await mind.held() == [("Acme", "12k", 0.6), ("Brandt", "5k", 0.7)]
+        assert await office.pool.fetchval("SELECT count(DISTINCT source) FROM belief_changes") == 2
 
 
 async def test_of_too_many_proposals_the_first_are_taken(office: Office):
