@@ -58,7 +58,7 @@ class Memories:
     """The memories of one employee: `procedures` is how it does things, `working` what it has in mind now."""
 
     def __init__(self, pool: Pool, identity: Identity, embedder: Embedder) -> None:
-        self._pool, self._identity = pool, identity
+        self._pool, self._identity, self._embedder = pool, identity, embedder
         self.meaning = Meaning(pool, identity, embedder)
         self.procedures = Procedures(pool, identity)
         self.working = Working(pool, identity)
@@ -157,8 +157,10 @@ class Memories:
         The vector of the query is waited for `deadline` seconds at most.
         """
         asked = await self.meaning.asked(query, deadline)
-        if asked is None:
-            return None
+        return None if asked is None else await self.recall_meant(query, limit, asked)
+
+    async def recall_meant(self, query: str, limit: int, asked: Asked) -> list[Memory] | None:
+        """The same, with the vector of the query at hand; None when the database is away."""
         try:
             memories = list(_fitting(_newest_first(await self._rows(query, limit, asked))))
         except StoreUnavailable as error:
@@ -195,6 +197,7 @@ class Memories:
         waited = time.monotonic() - self._reinforced_at
         if len(self._recalled) >= REINFORCE_AT or (self._recalled and waited > REINFORCE_SECONDS):
             await self._reinforce()
+        await self.procedures.requests.tend(self._embedder)
         return await self.meaning.tend()
 
     async def _reinforce(self) -> None:

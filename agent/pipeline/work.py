@@ -12,7 +12,7 @@ from agent.capabilities.base import CapabilityRegistry, EffectKey
 from agent.errors import StepFailed
 from agent.identity import Identity
 from agent.models.interface import ChatMessage, Model, ModelResponse, ToolCall, ToolResult
-from agent.pipeline.analyze import NO_CONTEXT, conversation_turns, remembered
+from agent.pipeline.analyze import NO_CONTEXT, conversation_turns, known_how, remembered
 from agent.pipeline.asking import ASK_SENDER, MAX_QUESTION_CHARACTERS, Asked, Waits, answered, question_of
 from agent.pipeline.background import (
     GONE_ON,
@@ -154,7 +154,7 @@ def opening(work: Work, unit_id: UUID) -> list[ChatMessage]:
         mark("interrupted", f"{one['text']}\n\n{one['done']}", sender=one["sender"])
         for one in context.get("interrupted", ())
     ]
-    known = [mark("procedure", one["text"], went_well=one["went_well"]) for one in context.get("procedures", ())]
+    known = [mark("procedure", one["text"], went_well=one["went_well"]) for one in known_how(work)]
     noted = [mark("note", one["text"], id=one["note_id"], until=one["until"]) for one in context.get("notes", ())]
     told = [*memories, *known, *noted, *before, *_goal(work), message, *filter(None, [own_part(work, unit_id)])]
     return [*conversation_turns(context), ChatMessage(role="user", text="\n".join(told))]
