@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from itertools import batched
 from math import sumprod
-from typing import Any
 from uuid import UUID
 
 from agent.errors import EmbeddingUnavailable
@@ -21,13 +20,16 @@ Of 13 messages in other words or another language the local model puts 7 from 0.
 ask for something else, and name the same customer at times, it puts none above 0.47.
 """
 
+type _Asked = tuple[UUID, str]
+"""A procedure, and a request for it."""
+
 
 class Requests:
     """The last requests for the procedures of one employee that are told."""
 
     def __init__(self, pool: Pool, identity: Identity) -> None:
         self._pool, self._identity = pool, identity
-        self._vectors: dict[UUID, list[tuple[float, ...]]] = {}
+        self._vectors: dict[_Asked, tuple[float, ...]] = {}
         self._model, self._stale = "", True
 
     @property
@@ -36,18 +38,20 @@ class Requests:
         return bool(self._vectors)
 
     def reread(self) -> None:
-        """Others may be told now, or some may have been forgotten."""
-        self._vectors, self._stale = {}, True
+        """Others may be told from the next `tend` on."""
+        self._stale = True
 
     async def tend(self, embedder: Embedder) -> None:
-        """Make the vectors anew, if requests may be others; without a model that is tried again with the next call."""
+        """Make the vectors that are missing, if requests may be others; without a model the next call tries again."""
         if not self._stale:
             return
         self._stale, made = False, False
         try:
             with translated():
                 rows = await self._pool.fetch(SQL.requests, self._identity.employee_id, OF_EACH)
-            for some in batched(rows, BATCH):
+            wanted = [(row["procedure_id"], row["request"]) for row in rows]
+            self._vectors = {one: self._vectors[one] for one in wanted if one in self._vectors}
+            for some in batched((one for one in wanted if one not in self._vectors), BATCH):
                 await self._make(some, embedder)
             made = True
         except EmbeddingUnavailable:
@@ -55,19 +59,17 @@ class Requests:
         finally:
             self._stale = self._stale or not made
 
-    async def _make(self, rows: Sequence[Any], embedder: Embedder) -> None:
-        answer = await embedder.embed([row["request"] for row in rows], query=True, deadline=BATCH_SECONDS)
+    async def _make(self, wanted: Sequence[_Asked], embedder: Embedder) -> None:
+        answer = await embedder.embed([request for _, request in wanted], query=True, deadline=BATCH_SECONDS)
         if answer.model != self._model:
             self._vectors, self._model = {}, answer.model
-        for row, vector in zip(rows, answer.vectors, strict=True):
-            self._vectors.setdefault(row["procedure_id"], []).append(tuple(vector.values))
+        self._vectors |= {one: tuple(made.values) for one, made in zip(wanted, answer.vectors, strict=True)}
 
     def like(self, asked: Asked) -> dict[UUID, float]:
         """How near a message is to the nearest request for each procedure, where that is near enough."""
-        if asked.model != self._model:
-            return {}
-        near = {
-            procedure_id: max((sumprod(one, asked.values) - asked.unrelated) / (1 - asked.unrelated) for one in vectors)
-            for procedure_id, vectors in self._vectors.items()
-        }
-        return {procedure_id: nearness for procedure_id, nearness in near.items() if nearness >= NEAR}
+        near: dict[UUID, float] = {}
+        for (procedure_id, _), vector in self._vectors.items() if asked.model == self._model else ():
+            nearness = (sumprod(vector, asked.values) - asked.unrelated) / (1 - asked.unrelated)
+            if nearness >= near.get(procedure_id, NEAR):
+                near[procedure_id] = nearness
+        return near
