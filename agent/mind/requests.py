@@ -62,13 +62,16 @@ class Requests:
     async def _make(self, wanted: Sequence[_Asked], embedder: Embedder) -> None:
         answer = await embedder.embed([request for _, request in wanted], query=True, deadline=BATCH_SECONDS)
         if answer.model != self._model:
+            self._stale = bool(self._vectors)  # those of the other model are made anew
             self._vectors, self._model = {}, answer.model
         self._vectors |= {one: tuple(made.values) for one, made in zip(wanted, answer.vectors, strict=True)}
 
     def like(self, asked: Asked) -> dict[UUID, float]:
         """How near a message is to the nearest request for each procedure, where that is near enough."""
         near: dict[UUID, float] = {}
-        for (procedure_id, _), vector in self._vectors.items() if asked.model == self._model else ():
+        if asked.model != self._model:
+            self._vectors, self._stale = {}, True
+        for (procedure_id, _), vector in self._vectors.items():
             nearness = (sumprod(vector, asked.values) - asked.unrelated) / (1 - asked.unrelated)
             if nearness >= near.get(procedure_id, NEAR):
                 near[procedure_id] = nearness
