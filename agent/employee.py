@@ -38,6 +38,7 @@ from agent.moments import EmployeeStarted, tell, tell_health
 from agent.patience import patiently
 from agent.pausing import Pause
 from agent.pipeline.analyze import Analyzer
+from agent.pipeline.background import steady_clock
 from agent.pipeline.coordinator import Coordinator
 from agent.pipeline.progress import Progress
 from agent.pipeline.receive import SECURITY_FILTER
@@ -86,7 +87,7 @@ class DigitalEmployee:
     browser_profile: Path | None = None
     model_prices: Mapping[str, Price] = field(default_factory=dict)
     mind: Model | None = None
-    clock: Callable[[], float] = time.time
+    clock: Callable[[], float] = field(default_factory=steady_clock)
     hooks: Hooks = field(default_factory=Hooks)
 
     async def start(self) -> None:

@@ -1,6 +1,6 @@
 """What can go wrong in an employee.
 
-All are `AgentError`; models have a tree of their own (`agent.models.interface`)::
+All are `AgentError`; models have a tree of their own (`agent.models.interface`), and `NotEnded` is no error::
 
     AgentError
     ├── Superseded              another launch owns this employee: the process stops itself
@@ -26,11 +26,19 @@ All are `AgentError`; models have a tree of their own (`agent.models.interface`)
         └── ActionFailed        the action itself failed
 """
 
+from typing import ClassVar, Literal
+
 from pydantic import JsonValue
 
 
 class AgentError(Exception):
     """Something about an employee failed."""
+
+
+class NotEnded(Exception):
+    """What is done stops here for now, and neither failed nor came to its end: `outcome` says what it does instead."""
+
+    outcome: ClassVar[Literal["waiting", "paused"]]
 
 
 class Superseded(AgentError):

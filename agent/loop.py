@@ -20,6 +20,7 @@ from agent.mind.goals import Goal, GoalState
 from agent.mind.importance import importances
 from agent.mind.planning import Plan, planned
 from agent.mind.revision import Change, Revised, shifts
+from agent.mind.unread import Unread
 from agent.models.interface import Model, ModelError
 from agent.models.metered import metering, taken
 from agent.moments import PerceptionEnded, PerceptionStarted, PlanningEnded, PlanningStarted, cycling, tell, tell_health
@@ -36,6 +37,8 @@ SQL = load_queries("agent", "loop.sql")
 ALWAYS = ActiveHours()
 MAX_EVENTS = 25
 """Of one cycle, so that what they tell fits into one answer; what is left is for the next, which then follows at once."""
+FORGOTTEN = Plan(refused=("something was forgotten while it was planned",), answered=False)
+"""In place of a plan that may tell of it."""
 MAX_KNOWN = 40
 """Beliefs that a model is shown beside the events, so that it speaks of the same things by the same names."""
 
@@ -69,11 +72,15 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Thought:
-    """What a cycle made of what happened: episodes to remember with their sources, changed beliefs, refused proposals."""
+    """What a cycle made of what happened: episodes to remember with their sources, changed beliefs, refused proposals.
+
+    `unread`: the model would not be asked what it tells.
+    """
 
     episodes: tuple[tuple[str, str], ...]
     changes: tuple[Revised, ...] = ()
     refused: tuple[str, ...] = ()
+    unread: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """For the cycle's record."""
@@ -107,6 +114,7 @@ class ProactiveLoop:
         self.times = LoopTimes()
         self.pause = Pause()
         self.model: Model | None = None
+        self._unread = Unread()
         self._woken = asyncio.Event()
         self._outage = Outage(log, "the cycle")
         self.phase = "sleep"
@@ -172,13 +180,15 @@ class ProactiveLoop:
             await self._keep(SQL.end_perceive, cycle_id, event_ids)
             self.phase = "think"
             thought = await self._think(cycle_id, seen)
-            dealt_with = event_ids  # what was read is not read again, whatever becomes of the plan
+            unread = {one.event_id: one.occurred_at for one in seen.events if thought.unread and _tells(one)}
+            kept = self._unread.keep(unread)
+            dealt_with = [one for one in event_ids if one not in kept]  # what was read is not read again
             self.phase = "plan"
             decided = await self._plan(cycle_id)
             self.phase = "act"
             begun = await self._act(seen.events)
             outcome = "acted" if thought.episodes or thought.changes or decided or begun else "nothing_to_do"
-            await self._keep(SQL.end_act, cycle_id, outcome, event_ids, {"begin": begun} if begun else {})
+            await self._keep(SQL.end_act, cycle_id, outcome, dealt_with, {"begin": begun} if begun else {})
         except (StoreUnavailable, Superseded):
             raise
         except BaseException as error:
@@ -197,7 +207,9 @@ class ProactiveLoop:
     async def _perceive(self) -> Seen | None:
         """What happened since the last cycle; None when that is nothing, and nothing is due either."""
         with translated():
-            rows = await self._pool.fetch(SQL.new_events, self._identity.employee_id, MAX_EVENTS)
+            rows = await self._pool.fetch(
+                SQL.new_events, self._identity.employee_id, MAX_EVENTS, self._unread.waiting()
+            )
         events = [Event(row["event_id"], row["kind"], row["payload"], row["occurred_at"]) for row in rows]
         ended = await self._agenda.ended_steps()
         return Seen(events, ended) if events or ended or await self._is_due() else None
@@ -255,7 +267,7 @@ class ProactiveLoop:
                     ]
                     if asks:
                         await self._agenda.want_plan(connection, "; ".join(asks))
-                    thought = Thought(episodes, tuple(changes), found.refused)
+                    thought = Thought(episodes, tuple(changes), found.refused, found.unread)
                     await self._keep(SQL.end_think, cycle_id, thought.as_json(), *taken(spent), connection=connection)
         except BaseException:
             self._beliefs.reread()  # whether it was committed is not known
@@ -283,6 +295,9 @@ class ProactiveLoop:
         try:
             with translated():
                 async with self._pool.acquire() as connection, connection.transaction():
+                    if not await self._agenda.still_stands(connection, outlook.forgets):
+                        plan, why = FORGOTTEN, FORGOTTEN.refused[0]
+                        await self._agenda.want_plan(connection, why)
                     believed = await self._beliefs.after(connection, ())
                     await self._agenda.assess(connection, cycle_id, believed, plan.judged)
                     made = await self._agenda.intend(connection, cycle_id, plan, why)
@@ -316,7 +331,7 @@ class ProactiveLoop:
         except ModelError as error:
             if error.retryable:
                 raise
-            return Extracted(refused=(f"{type(error).__name__}: {error}"[:500],))
+            return Extracted(refused=(f"{type(error).__name__}: {error}"[:500],), unread=True)
 
     async def _follow(self, connection: AnyConnection, change: Revised) -> None:
         """Semantic memory has the beliefs that are facts: it learns what becomes one, and unlearns what changes."""

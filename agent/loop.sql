@@ -11,9 +11,9 @@ SELECT $1, tenant_id, employee_id, epoch, 'perceive' FROM fence
 RETURNING cycle_id;
 
 -- name: new_events
--- What happened since the last cycle, oldest first.
+-- What happened since the last cycle, oldest first, but for events $3.
 SELECT event_id, kind, payload, occurred_at FROM employee_events
-WHERE employee_id = $1 AND cycle_id IS NULL ORDER BY event_id LIMIT $2;
+WHERE employee_id = $1 AND cycle_id IS NULL AND event_id <> ALL ($3::bigint[]) ORDER BY event_id LIMIT $2;
 
 -- name: hold_events
 -- Those of these events that nobody has had forgotten meanwhile, nor can before this transaction ends. What was asked to forget

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -29,11 +29,16 @@ MAX_ASKED = 500
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question's vector as pgvector reads it, the model that made it, and how near any two texts are for that model."""
+    """A question's vector, the model that made it, and how near any two texts are for that model."""
 
-    vector: str
+    values: tuple[float, ...]
     model: str
     unrelated: float
+
+    @property
+    def vector(self) -> str:
+        """As pgvector reads it."""
+        return _text(self.values)
 
 
 class Embedder(Protocol):
@@ -118,7 +123,7 @@ class Meaning:
         answer = await self._embedder.embed([query[:MAX_ASKED]], query=True, deadline=deadline)
         if answer.model != self._model:
             self.look_again()
-        return Asked(_text(answer.vectors[0]), answer.model, answer.unrelated)
+        return Asked(tuple(answer.vectors[0].values), answer.model, answer.unrelated)
 
     async def _make(self) -> bool:
         if self._scan:
@@ -154,7 +159,7 @@ class Meaning:
         return {memory_id: self._fresh.pop(memory_id) for memory_id in chosen}
 
     async def _keep(self, memory_ids: list[UUID], answer: pb.EmbedResponse) -> None:
-        vectors, identity = [_text(vector) for vector in answer.vectors], self._identity
+        vectors, identity = [_text(vector.values) for vector in answer.vectors], self._identity
         with translated():
             kept = await self._pool.fetchval(
                 SQL.keep_vectors, memory_ids, vectors, answer.model, identity.employee_id, identity.epoch
@@ -169,6 +174,6 @@ class Meaning:
         self._said = what
 
 
-def _text(vector: pb.Vector) -> str:
+def _text(values: Iterable[float]) -> str:
     """As pgvector reads it."""
-    return f"[{','.join(f'{value:.6g}' for value in vector.values)}]"
+    return f"[{','.join(f'{value:.6g}' for value in values)}]"

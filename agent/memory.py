@@ -22,8 +22,8 @@ SQL = load_queries("agent", "memory.sql")
 MAX_CONTENT = 20_000
 MAX_QUERY = 2_000
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-MAX_CHARACTERS = MAX_CONTENT
-"""Of all that is recalled at once, which is about 5,000 tokens."""
+MAX_CHARACTERS = MAX_CONTENT + len("2027-01-31")
+"""Of all that is recalled at once, each with its day, which is about 5,000 tokens."""
 REINFORCE_AT, REINFORCE_SECONDS = 64, 60.0
 """Recalled memories that are counted together, and how long they wait at most for the next cycle that does it."""
 ALL_WORDS = 0.999
@@ -40,6 +40,11 @@ class Memory:
     source: str
     created_at: datetime
 
+    @property
+    def day(self) -> str:
+        """When it was kept, as it is shown with it."""
+        return f"{self.created_at:%Y-%m-%d}"
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -53,7 +58,7 @@ class Memories:
     """The memories of one employee: `procedures` is how it does things, `working` what it has in mind now."""
 
     def __init__(self, pool: Pool, identity: Identity, embedder: Embedder) -> None:
-        self._pool, self._identity = pool, identity
+        self._pool, self._identity, self._embedder = pool, identity, embedder
         self.meaning = Meaning(pool, identity, embedder)
         self.procedures = Procedures(pool, identity)
         self.working = Working(pool, identity)
@@ -152,8 +157,10 @@ class Memories:
         The vector of the query is waited for `deadline` seconds at most.
         """
         asked = await self.meaning.asked(query, deadline)
-        if asked is None:
-            return None
+        return None if asked is None else await self.recall_meant(query, limit, asked)
+
+    async def recall_meant(self, query: str, limit: int, asked: Asked) -> list[Memory] | None:
+        """The same, with the vector of the query at hand; None when the database is away."""
         try:
             memories = list(_fitting(_newest_first(await self._rows(query, limit, asked))))
         except StoreUnavailable as error:
@@ -190,6 +197,7 @@ class Memories:
         waited = time.monotonic() - self._reinforced_at
         if len(self._recalled) >= REINFORCE_AT or (self._recalled and waited > REINFORCE_SECONDS):
             await self._reinforce()
+        await self.procedures.requests.tend(self._embedder)
         return await self.meaning.tend()
 
     async def _reinforce(self) -> None:
@@ -227,6 +235,7 @@ def _fitting(memories: Iterable[Memory]) -> Iterable[Memory]:
     """Those that fit into the budget together; one that does not makes room for the next."""
     room = MAX_CHARACTERS
     for memory in memories:
-        if len(memory.content) <= room:
-            room -= len(memory.content)
+        length = len(memory.content) + len(memory.day)
+        if length <= room:
+            room -= length
             yield memory

@@ -27,14 +27,20 @@ SELECT memory_id, kind, content, source, created_at FROM memories WHERE employee
 -- name: recall
 -- Memories that share words with the query or, where there is a vector of it ($3, of model $4), mean something near to it ($5: how
 -- near any two texts are); scored by how much of both, how recent and how important they are, facts before episodes. Of the vectors
--- all signs are compared, then those 512 in full whose signs fit best. The vector is read once: a cast in place would be done
--- for each row. What was found is looked up row by row, for which a limit stands: how many rows that is the planner cannot know.
+-- all signs are compared, then those 4,096 in full whose signs fit best. They are compared with which of the question's values are
+-- over 0.05, 0 and -0.05, a standard deviation apart: that tells values that count from those near to nothing, and finds what the
+-- question's signs alone find among twice as many. The vector is read once: a cast in place would be done for each row. What was
+-- found is looked up row by row, for which a limit stands: how many rows that is the planner cannot know.
 WITH asked AS MATERIALIZED (
-  SELECT $3::text::vector AS question, binary_quantize($3::text::vector)::bit(384) AS signs
+  SELECT question, binary_quantize(question)::bit(384) AS signs,
+    binary_quantize(question - array_fill(0.05::real, ARRAY[384])::vector)::bit(384) AS high,
+    binary_quantize(question + array_fill(0.05::real, ARRAY[384])::vector)::bit(384) AS low
+  FROM (SELECT $3::text::vector AS question) given
 ), near AS MATERIALIZED (
   SELECT memory_id FROM (
     SELECT memory_id FROM memory_vectors WHERE employee_id = $1 AND model = $4 AND $3::text IS NOT NULL
-    ORDER BY signs <~> (SELECT signs FROM asked) LIMIT 512
+    ORDER BY (signs <~> (SELECT signs FROM asked)) + (signs <~> (SELECT high FROM asked)) + (signs <~> (SELECT low FROM asked))
+    LIMIT 4096
   ) alike, LATERAL (SELECT embedding FROM memory_vectors v WHERE v.memory_id = alike.memory_id LIMIT 1) v
   ORDER BY embedding <=> (SELECT question FROM asked) LIMIT 64
 ), found AS (

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Literal, Protocol
 from uuid import UUID
 
-from agent.errors import ApprovalNeeded, EffectAmbiguous
+from agent.errors import ApprovalNeeded, Cancelled, EffectAmbiguous, NotEnded
 from empla import telemetry
 
 
@@ -211,14 +211,16 @@ class MessageEnded(MessageMoment):
     why: str = ""
 
 
-type CallOutcome = Literal["succeeded", "failed", "needs_approval", "ambiguous", "cancelled"]
+type CallOutcome = Literal["succeeded", "failed", "needs_approval", "ambiguous", "cancelled", "waiting", "paused"]
+"""What came of a call: ambiguous, nobody knows whether it was done; waiting and paused, it goes on later."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CapabilityCalled(Moment):
     """An action ran, or its policy did not let it; one that a retry finds done already is not told again.
 
-    `outcome` is ambiguous when nobody knows whether it was done. `message_id` is None when it was for no message.
+    A call of `delegate` whose sub-agents wait for a person, or go on in the background, is `waiting` or `paused`, and called
+    again when it goes on. `message_id` is None when it was for no message.
     """
 
     capability: str
@@ -277,7 +279,7 @@ def calling(capability: str, action: str, *, unit_id: UUID, message_id: UUID | N
     try:
         yield
     except BaseException as error:
-        outcome, why = _outcome(error), in_words(error)
+        outcome, why = outcome_of(error), in_words(error)
         raise
     finally:
         took = _since(started)
@@ -293,8 +295,13 @@ def calling(capability: str, action: str, *, unit_id: UUID, message_id: UUID | N
         )
 
 
-def _outcome(error: BaseException) -> CallOutcome:
+def outcome_of(error: BaseException) -> CallOutcome:
+    """What a call came to that ends by this error."""
     match error:
+        case NotEnded():
+            return error.outcome
+        case Cancelled():
+            return "cancelled"
         case ApprovalNeeded():
             return "needs_approval"
         case EffectAmbiguous():

@@ -8,7 +8,7 @@ from uuid import UUID
 from agent.errors import ActionFailed, Superseded
 from agent.identity import Identity
 from agent.kept import Kept
-from empla.store.connect import Pool, load_queries, translated
+from empla.store.connect import AnyConnection, Pool, load_queries, translated
 from empla.store.ids import new_id
 
 SQL = load_queries("agent", "working.sql")
@@ -49,9 +49,9 @@ class Working:
         held, now = await self._kept.get(), datetime.now(UTC)
         return [note for note in held if note.expires_at > now]
 
-    async def _read(self) -> Sequence[Note]:
+    async def _read(self, connection: AnyConnection | None) -> Sequence[Note]:
         with translated():
-            rows = await self._pool.fetch(SQL.notes, self._identity.employee_id)
+            rows = await (connection or self._pool).fetch(SQL.notes, self._identity.employee_id)
         return [Note(**row) for row in rows]
 
     async def note(self, message_id: UUID, content: str, hours: int) -> UUID:

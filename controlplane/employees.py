@@ -171,7 +171,7 @@ class Employees:
                     await follow(connection, held["tenant_id"], employee_id, before, profile)
 
     async def delete(self, employee_id: UUID, *, force: bool) -> list[UUID]:
-        """Make the name free and give up the employee's goals; raises `NotNow` while messages are in work, unless `force`.
+        """Make the name free, end schedules and give up goals; raises `NotNow` while messages are in work, unless `force`.
 
         With `force` its process is superseded and its messages fail; they are returned, and an open review names them. What
         waits in the outbox is withheld, except notices; a reply on its way is left to the Sender, who ends its message.
@@ -179,8 +179,9 @@ class Employees:
         with translated():
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute(SQL.hold_launch, employee_id)
-                # Before the employee's row is held, for which whoever begins a step waits with the step in hand.
+                # Before the employee's row: whoever begins a step or fires a schedule waits for that with it in hand.
                 await end_all(connection, employee_id, DELETED)
+                await connection.execute(SQL.end_schedules, employee_id, DELETED)
                 await connection.execute(SQL.hold_outbox, employee_id)
                 held = await connection.fetchrow(SQL.hold_employee, employee_id)
                 if held is None:

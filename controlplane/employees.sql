@@ -54,6 +54,10 @@ WHERE employee_id = $1 AND deleted_at IS NULL RETURNING tenant_id, name, profile
 -- of everybody who takes two of them.
 SELECT FROM employee_epochs WHERE employee_id = $1 FOR UPDATE;
 
+-- name: end_schedules
+-- Ends the schedules of an employee, paused ones too.
+UPDATE schedules SET state = 'ended', reason = $2 WHERE employee_id = $1 AND state <> 'ended';
+
 -- name: hold_outbox
 -- Second lock: waits for the Sender's writes.
 SELECT FROM outbox WHERE employee_id = $1 AND state IN ('queued', 'held', 'sending') ORDER BY outbox_id FOR UPDATE;

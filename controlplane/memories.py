@@ -7,7 +7,7 @@ from uuid import UUID
 from controlplane import audit
 from controlplane.employees import EmployeeRecord
 from controlplane.errors import Invalid, Unknown
-from controlplane.goals import hold_launch
+from controlplane.goals import PROFILE, hold_launch
 from controlplane.messages import fitting
 from empla.memories import KINDS, LEARNT_FROM
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
@@ -54,8 +54,8 @@ class Memories:
     async def forget(self, employee: EmployeeRecord, request: pb.ForgetRequest, actor: str) -> pb.ForgetResponse:
         """Remove at most 1,000 memories, and beliefs, for good, on the record; which ones. Raises `Invalid` and `Unknown`.
 
-        What happened and is not remembered yet goes as well, and so does what came of plans and why goals and plans stand as
-        they do: that reads `BLANK` instead.
+        What happened goes as well. Plans, goals and schedules that have ended, and the records of cycles, read `BLANK`
+        instead; plans that have not are given up. Messages stay on record, and are shown to the employee no more.
         """
         by = request.WhichOneof("what") or ""
         value = getattr(request, by).strip() if by else ""
@@ -66,12 +66,14 @@ class Memories:
             async with self._pool.acquire() as connection, connection.transaction():
                 await hold_launch(connection, employee.employee_id)
                 await connection.execute(SQL.one_at_a_time, employee.employee_id)
+                messages = await connection.fetchval(SQL.forget_messages, employee.employee_id, by, value)
                 await connection.execute(SQL.forget_events, employee.employee_id, by, value)
                 await connection.execute(SQL.hold_beliefs, employee.employee_id)
                 believed = await connection.fetch(SQL.forget_beliefs, employee.employee_id, by, value)
                 rows = await connection.fetch(SQL.matching, employee.employee_id, by, value, MAX_FORGOTTEN)
-                await _blank(connection, employee.employee_id, by, value)
                 learnt = await _unlearn(connection, employee.employee_id, by, value, rows)
+                sources = [row["source"] for row in (*rows, *learnt) if row.get("source")]
+                kept = await _blank(connection, employee.employee_id, by, value, sources)
                 await connection.execute(SQL.forget, employee.employee_id, [row["memory_id"] for row in rows])
                 answer = pb.ForgetResponse(
                     memory_ids=[
@@ -79,11 +81,13 @@ class Memories:
                     ],
                     belief_ids=[str(row["belief_id"]) for row in believed if row["belief_id"] is not None],
                     more=len(rows) == MAX_FORGOTTEN,
+                    messages=messages,
+                    kept=kept,
                 )
                 gone = {"memory_ids": list(answer.memory_ids), "belief_ids": list(answer.belief_ids)}
-                if any(gone.values()):
-                    about = employee.tenant_id, "memory.forget", employee.employee_id, {"by": by, **gone}
-                    await audit.record(connection, *about, actor=actor)
+                if messages or any(gone.values()):
+                    about = employee.tenant_id, "memory.forget", employee.employee_id
+                    await audit.record(connection, *about, {"by": by, "messages": messages, **gone}, actor=actor)
         if by == "memory_id" and not any(gone.values()):
             raise Unknown(f"{employee.name} has no memory {value[:100]}")
         return answer
@@ -102,13 +106,31 @@ async def _unlearn(
     ]
 
 
-async def _blank(connection: AnyConnection, employee_id: UUID, by: str, value: str) -> None:
-    """Have what goals and plans say of what is forgotten say `BLANK` instead."""
+async def _blank(
+    connection: AnyConnection, employee_id: UUID, by: str, value: str, sources: Iterable[str]
+) -> list[str]:
+    """Have records, goals, plans and schedules that say it say `BLANK` instead; what says it all the same, and why."""
     words = await connection.fetchval(SQL.words_of, by, value)
-    for blank in (SQL.blank_goals, SQL.blank_changes, SQL.blank_planning, SQL.blank_plans, SQL.blank_steps):
-        await connection.execute(blank, employee_id, words, BLANK)
-    if by == "conversation":
-        await connection.execute(SQL.blank_conversation, employee_id, value, BLANK)
+    await connection.execute(SQL.blank_cycles, employee_id, words, BLANK, list(sources))
+    goals = await connection.fetch(SQL.blank_goals, employee_id, words, BLANK)
+    await connection.execute(SQL.blank_changes, employee_id, words, BLANK)
+    plans = [row["intention_id"] for row in await connection.fetch(SQL.plans_about, employee_id, words)]
+    given_up = await connection.fetchval(SQL.give_up_plans, plans, BLANK)
+    for blank in (SQL.blank_plans, SQL.blank_steps):
+        await connection.execute(blank, plans, BLANK)
+    await connection.execute(SQL.blank_planning, employee_id, words, BLANK, given_up > 0)
+    schedules = await connection.fetch(SQL.blank_schedules, employee_id, words, BLANK)
+    return [
+        *(f"the goal {row['goal_id']}, {_why_kept(row)}" for row in goals),
+        *(f"the schedule {row['schedule_id']}, which is {row['state']}: end it first" for row in schedules),
+        *(["the profile: change it"] if await connection.fetchval(SQL.profile_says, employee_id, words) else []),
+    ]
+
+
+def _why_kept(goal: Any) -> str:
+    if goal["origin"] == PROFILE:
+        return "which the profile names: take it out there"
+    return "which is worked on: drop it first"
 
 
 def _searchable(text: str) -> bool:

@@ -63,7 +63,7 @@ WITH matched AS MATERIALIZED (
 DELETE FROM memories m WHERE m.employee_id = $1 AND m.memory_id IN (SELECT memory_id FROM matched) AND NOT EXISTS (
   SELECT FROM memory_evidence e WHERE e.memory_id = m.memory_id
     AND NOT EXISTS (SELECT FROM matched WHERE matched.memory_id = e.memory_id AND matched.source = e.source))
-RETURNING m.memory_id;
+RETURNING m.memory_id, m.source;
 
 -- name: forget_runs
 -- Has nothing learnt any more from work on the last $4 messages, by the same measure, whether it is noted yet or not.
@@ -146,51 +146,122 @@ WITH told AS (
 )
 SELECT belief_id, NULL AS memory_id FROM matched UNION ALL SELECT NULL, memory_id FROM facts;
 
+-- name: forget_messages
+-- Has messages be shown to the employee no more, by the same measure, with what they were answered; how many. They stay on record.
+WITH told AS MATERIALIZED (
+  SELECT i.message_id FROM inbound_messages i JOIN conversations c USING (conversation_id) JOIN message_bodies b USING (message_id)
+  CROSS JOIN LATERAL (
+    SELECT to_tsvector('english', left(concat_ws(' ', b.body, string_agg(o.body, ' ')), 200000)) AS words
+    FROM outbox o WHERE o.message_id = i.message_id
+  ) said
+  WHERE i.employee_id = $1 AND NOT i.forgotten AND CASE $2
+    WHEN 'person' THEN lower(i.sender) = lower($3) OR said.words @@ phraseto_tsquery('english', $3)
+    WHEN 'conversation' THEN $3 IN (c.external_id, c.conversation_id::text)
+    WHEN 'subject' THEN said.words @@ plainto_tsquery('english', $3)
+    ELSE false
+  END
+), held AS MATERIALIZED (
+  SELECT message_id FROM inbound_messages WHERE message_id IN (SELECT message_id FROM told) ORDER BY message_id FOR NO KEY UPDATE
+), marked AS (
+  UPDATE inbound_messages i SET forgotten = true FROM held WHERE i.message_id = held.message_id RETURNING i.conversation_id
+), changed AS ( -- so that it is not shown as it was kept warm
+  UPDATE conversations SET context_version = context_version + 1 WHERE conversation_id IN (SELECT conversation_id FROM marked)
+)
+SELECT count(*)::int FROM marked;
+
 -- name: forget_events
--- Removes what happened and is not remembered yet, by the same measure.
-DELETE FROM employee_events WHERE employee_id = $1 AND cycle_id IS NULL AND kind = 'message_handled' AND CASE $2
-  WHEN 'person' THEN lower(payload ->> 'sender') = lower($3)
-    OR to_tsvector('english', concat_ws(' ', payload ->> 'asked', payload ->> 'answered')) @@ phraseto_tsquery('english', $3)
-  WHEN 'conversation' THEN payload ->> 'message_id' IN (
-    SELECT i.message_id::text FROM inbound_messages i JOIN conversations c USING (conversation_id)
-    WHERE i.employee_id = $1 AND $3 IN (c.external_id, c.conversation_id::text))
-  WHEN 'subject' THEN to_tsvector('english', concat_ws(' ', payload ->> 'asked', payload ->> 'answered'))
-    @@ plainto_tsquery('english', $3)
-  ELSE false
-END;
+-- Removes what happened, whether a cycle has dealt with it or not, by the same measure.
+DELETE FROM employee_events WHERE employee_id = $1 AND kind = 'message_handled' AND (
+  payload ->> 'message_id' IN (SELECT message_id::text FROM inbound_messages WHERE employee_id = $1 AND forgotten)
+  OR lower(payload ->> 'sender') = lower(CASE $2 WHEN 'person' THEN $3 END)
+  OR to_tsvector('english', concat_ws(' ', payload ->> 'asked', payload ->> 'answered')) @@ CASE $2
+    WHEN 'person' THEN phraseto_tsquery('english', $3) WHEN 'subject' THEN plainto_tsquery('english', $3) END);
+
+-- name: blank_cycles
+-- Has the records of cycles that have these words, or name a forgotten message or one of the sources $4, say $3 instead.
+UPDATE cycles SET intention = jsonb_build_object('forgotten', jsonb_build_array($3::text)), error = CASE WHEN error = '' THEN '' ELSE $3 END
+WHERE employee_id = $1 AND (
+  to_tsvector('english', coalesce(intention, '{}')) || to_tsvector('english', error) @@ $2::text::tsquery
+  OR 'consolidation:' || cycle_id = ANY ($4::text[])
+  OR EXISTS (SELECT FROM regexp_matches(intention::text, '"message:([^"]+)"', 'g') named (parts)
+    WHERE 'message:' || parts[1] = ANY ($4::text[])
+      OR parts[1] IN (SELECT message_id::text FROM inbound_messages WHERE employee_id = $1 AND forgotten)));
 
 -- name: words_of
 -- What a text is asked for, by the same measure; NULL where that is not about words.
 SELECT CASE $1::text WHEN 'person' THEN phraseto_tsquery('english', $2) WHEN 'subject' THEN plainto_tsquery('english', $2) END::text;
 
 -- name: blank_goals
--- Has the reasons of goals that have these words say $3 instead; what a goal is stays, for somebody has set it.
-UPDATE goals SET reason = $3
-WHERE employee_id = $1 AND reason <> '' AND to_tsvector('english', concat_ws(' ', text, reason)) @@ $2::text::tsquery;
+-- Has goals that have these words say $3 instead, if they have ended; of one that is worked on, or that the profile names, why it
+-- stands as it does. Those whose own words stay.
+WITH told AS (
+  SELECT goal_id, text, state = 'active' OR origin = 'profile' AS stays FROM goals
+  WHERE employee_id = $1 AND to_tsvector('english', concat_ws(' ', text, reason, subject, predicate)) @@ $2::text::tsquery
+), changes AS (
+  UPDATE goal_changes c SET reason = $3 FROM told WHERE c.goal_id = told.goal_id AND c.reason <> ''
+), blanked AS (
+  UPDATE goals g SET reason = CASE WHEN reason = '' THEN '' ELSE $3 END, text = CASE WHEN stays THEN g.text ELSE $3 END,
+    subject = CASE WHEN stays THEN subject END, predicate = CASE WHEN stays THEN predicate END,
+    start = CASE WHEN stays THEN start END, target = CASE WHEN stays THEN target END
+  FROM told WHERE g.goal_id = told.goal_id
+  RETURNING g.goal_id, stays, to_tsvector('english', concat_ws(' ', g.text, subject, predicate)) AS words, state, origin
+)
+SELECT goal_id, state, origin FROM blanked WHERE stays AND words @@ $2::text::tsquery ORDER BY goal_id;
 
 -- name: blank_changes
--- Does so with the reasons of their changes.
-UPDATE goal_changes c SET reason = $3 FROM goals g
-WHERE g.goal_id = c.goal_id AND c.employee_id = $1 AND to_tsvector('english', concat_ws(' ', g.text, c.reason)) @@ $2::text::tsquery;
+-- Does so with the reasons of other changes of goals.
+UPDATE goal_changes SET reason = $3 WHERE employee_id = $1 AND to_tsvector('english', reason) @@ $2::text::tsquery;
 
--- name: blank_planning
--- Does so with why there has to be a plan.
-UPDATE planning SET wanted = $3 WHERE employee_id = $1 AND to_tsvector('english', wanted) @@ $2::text::tsquery;
+-- name: plans_about
+-- Plans that have these words, or whose steps have, or were worked on in a message that is forgotten.
+SELECT i.intention_id FROM intentions i CROSS JOIN LATERAL (
+  SELECT string_agg(concat_ws(' ', s.name, s.instruction, s.outcome), ' ') AS text, bool_or(m.forgotten) AS forgotten
+  FROM intention_steps s LEFT JOIN inbound_messages m USING (message_id) WHERE s.intention_id = i.intention_id
+) steps
+WHERE i.employee_id = $1 AND (steps.forgotten
+  OR to_tsvector('english', concat_ws(' ', i.title, i.why, i.reason, steps.text)) @@ $2::text::tsquery);
+
+-- name: give_up_plans
+-- Ends those of these plans that have not ended; how many.
+WITH ended AS (
+  UPDATE intentions SET state = 'abandoned', reason = $2, ended_at = now()
+  WHERE intention_id = ANY ($1::uuid[]) AND ended_at IS NULL RETURNING intention_id
+), skipped AS (
+  UPDATE intention_steps s SET state = 'skipped', ended_at = now() FROM ended
+  WHERE s.intention_id = ended.intention_id AND s.state IN ('planned', 'ready')
+)
+SELECT count(*)::int FROM ended;
 
 -- name: blank_plans
--- Does so with why a plan was made and why it ended; its title stays.
-UPDATE intentions SET why = CASE WHEN why = '' THEN '' ELSE $3 END, reason = CASE WHEN reason = '' THEN '' ELSE $3 END
-WHERE employee_id = $1 AND to_tsvector('english', concat_ws(' ', title, why, reason)) @@ $2::text::tsquery;
+-- Has plans say $2 instead.
+UPDATE intentions SET title = $2, why = CASE WHEN why = '' THEN '' ELSE $2 END, reason = CASE WHEN reason = '' THEN '' ELSE $2 END
+WHERE intention_id = ANY ($1::uuid[]);
 
 -- name: blank_steps
--- Does so with what came of steps; what was to be done stays.
-UPDATE intention_steps SET outcome = $3
-WHERE employee_id = $1 AND outcome <> '' AND to_tsvector('english', concat_ws(' ', name, instruction, outcome)) @@ $2::text::tsquery;
+-- Does so with their steps.
+UPDATE intention_steps SET name = $2, instruction = $2, outcome = CASE WHEN outcome = '' THEN '' ELSE $2 END
+WHERE intention_id = ANY ($1::uuid[]);
 
--- name: blank_conversation
--- Has what came of the steps in a conversation say $3 instead.
-UPDATE intention_steps s SET outcome = $3 FROM inbound_messages i JOIN conversations c USING (conversation_id)
-WHERE s.employee_id = $1 AND s.outcome <> '' AND i.message_id = s.message_id AND $2 IN (c.external_id, c.conversation_id::text);
+-- name: blank_planning
+-- Does so with why there has to be a plan; there has to be one where ($4) some were given up. No plan is kept that was begun before.
+INSERT INTO planning (employee_id, tenant_id, wanted, forgets)
+SELECT employee_id, tenant_id, CASE WHEN $4 THEN $3 ELSE '' END, 1 FROM employees WHERE employee_id = $1
+ON CONFLICT (employee_id) DO UPDATE SET forgets = planning.forgets + 1,
+  wanted = CASE WHEN $4 OR to_tsvector('english', planning.wanted) @@ $2::text::tsquery THEN $3 ELSE planning.wanted END;
+
+-- name: profile_says
+-- Whether the profile has these words.
+SELECT to_tsvector('english', profile) @@ $2::text::tsquery FROM employees WHERE employee_id = $1;
+
+-- name: blank_schedules
+-- Does so with schedules that have ended. Those that have not, and have these words.
+WITH told AS (
+  SELECT schedule_id, name, state FROM schedules
+  WHERE employee_id = $1 AND to_tsvector('english', concat_ws(' ', name, instruction)) @@ $2::text::tsquery
+), blanked AS (
+  UPDATE schedules s SET name = $3, instruction = $3 FROM told WHERE s.schedule_id = told.schedule_id AND s.state = 'ended'
+)
+SELECT schedule_id, state FROM told WHERE state <> 'ended' ORDER BY schedule_id;
 
 -- name: hold_beliefs
 -- Waits for a cycle that changes beliefs, so that the statements from here on see its changes.

@@ -4,10 +4,16 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from agent.models.interface import ModelRequest
 from empla.store.connect import Pool
 from empla.store.ids import new_id
 
 SECRET = b"a-secret-of-the-tests"
+
+
+def said_in(request: ModelRequest) -> str:
+    """What a model is asked to answer, without what is remembered, which stands before it."""
+    return request.messages[-1].text.rpartition('<data kind="message"')[2]
 
 
 async def add_tenant(pool: Pool, name: str = "default") -> UUID:
@@ -81,6 +87,7 @@ async def add_schedule(
     instruction: str = "what is 1 + 1?",
     catch_up: str = "latest",
     conversation: str = "",
+    name: str = "",
 ) -> UUID:
     """A schedule that ada has asked for, made an hour before its next run, from which `every` counts."""
     schedule_id = new_id()
@@ -102,7 +109,7 @@ async def add_schedule(
         tenant_id,
         employee_id,
         conversation_id,
-        schedule_id.hex,
+        name or schedule_id.hex,
         kind,
         expression,
         next_at,

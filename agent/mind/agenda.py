@@ -9,6 +9,7 @@ from uuid import UUID
 
 from agent.errors import Superseded
 from agent.identity import Identity
+from agent.kept import Kept
 from agent.mind.goals import Goal, GoalState, Judgement, Kind, Measure, assessed
 from agent.mind.intentions import Intention, PlanStep, chosen
 from agent.mind.planning import Outlook, Plan
@@ -44,6 +45,7 @@ class _Held:
     intentions: list[Intention]
     planned_at: datetime | None
     wanted: str
+    forgets: int
 
 
 class Agenda:
@@ -51,8 +53,7 @@ class Agenda:
 
     def __init__(self, pool: Pool, identity: Identity) -> None:
         self._pool, self._identity = pool, identity
-        self._held: _Held | None = None
-        self._reading: object = None
+        self._kept = Kept(self._read)
         self._news: list[Callable[[], None]] = []
 
     def took(self, *, committed: bool = True) -> None:
@@ -65,15 +66,15 @@ class Agenda:
 
     def reread(self) -> None:
         """The tables may have changed: read them anew before they are next used."""
-        self._held = self._reading = None
+        self._kept.reread()
 
     async def goals(self) -> dict[UUID, Goal]:
         """The goals that are worked on, the first first."""
-        return (await self._loaded()).goals
+        return (await self._kept.get()).goals
 
     async def ended_steps(self) -> list[EndedStep]:
         """Steps that have ended since they were begun; asks nobody while none is under way."""
-        held = await self._loaded()
+        held = await self._kept.get()
         if not any(step.state in ("ready", "running", "failed") for one in held.intentions for step in one.steps):
             return []
         self.reread()  # whether one waits for a person changes without anybody telling
@@ -86,7 +87,7 @@ class Agenda:
 
         It is made `every` so often, and when something asks for it, but then not before the last one is `again` old.
         """
-        held = await self._loaded()
+        held = await self._kept.get()
         if not held.goals:
             return ""
         if held.planned_at is None:
@@ -97,12 +98,12 @@ class Agenda:
 
     async def startable(self, at_once: int) -> bool:
         """Whether `begin` would begin a step."""
-        held = await self._loaded()
+        held = await self._kept.get()
         return any(one.next_steps() for one in chosen(held.intentions, held.goals, at_once))
 
     async def outlook(self, why: str, beliefs: Sequence[Belief]) -> Outlook:
         """What a plan is made by."""
-        held, employee_id = await self._loaded(), self._identity.employee_id
+        held, employee_id = await self._kept.get(), self._identity.employee_id
         with translated():
             lately = await self._pool.fetch(SQL.ended_intentions, employee_id, MAX_LATELY)
             counts = await self._pool.fetch(SQL.ended_within_a_day, employee_id)
@@ -115,7 +116,17 @@ class Agenda:
             failed={row["goal_id"]: row["failed"] for row in counts},
             ended={row["goal_id"]: row["ended"] for row in counts},
             now=datetime.now(UTC),
+            forgets=held.forgets,
         )
+
+    async def still_stands(self, connection: AnyConnection, forgets: int) -> bool:
+        """Hold this launch until the transaction ends; whether nothing was forgotten since there were so many `forgets`."""
+        await self._hold(connection)
+        planning = await connection.fetchrow(SQL.planning, self._identity.employee_id)
+        if forgets == (planning["forgets"] if planning else 0):
+            return True
+        self.reread()
+        return False
 
     async def _hold(self, connection: AnyConnection) -> None:
         """Hold this launch until the transaction ends."""
@@ -125,10 +136,13 @@ class Agenda:
 
     async def settle(self, connection: AnyConnection, ended: Sequence[EndedStep]) -> list[str]:
         """Keep what came out of steps, and what that means for their plans; returns what asks for a new plan."""
-        held = await self._loaded(connection)
+        if not ended:
+            return []
+        await self._hold(connection)
+        self.reread()  # as it is now that nothing can be forgotten meanwhile, and the steps too
+        held = await self._kept.get(connection)
+        ended = [EndedStep(**row) for row in await connection.fetch(SQL.ended_steps, self._identity.employee_id)]
         open_ones, asks = {one.intention_id: one for one in held.intentions if one.state in OPEN}, []
-        if ended:
-            await self._hold(connection)
         for step in ended:
             await connection.execute(
                 SQL.end_step, step.intention_id, step.step, "failed" if step.failed else "done", step.outcome
@@ -161,10 +175,10 @@ class Agenda:
 
         Returns the goals that moved, as they were and as they are.
         """
-        held = await self._loaded(connection)
+        held = await self._kept.get(connection)
         moved = assessed(held.goals, believed, judged or {}, datetime.now(UTC))
-        if moved:
-            await self._hold(connection)
+        if moved and not await self.still_stands(connection, held.forgets):
+            return []
         for goal in moved:
             await connection.execute(SQL.assess, goal.goal_id, goal.progress, goal.state, goal.reason, cycle_id)
             if goal.state is GoalState.ACHIEVED:
@@ -202,13 +216,13 @@ class Agenda:
 
     async def begin(self, connection: AnyConnection, at_once: int) -> list[Intention]:
         """Have the next steps begun of the plans to go on with; returns these."""
-        held = await self._loaded(connection)
+        held = await self._kept.get(connection)
         begun: list[Intention] = []
         for one in chosen(held.intentions, held.goals, at_once):
             if not (steps := one.next_steps()):
                 continue
-            if not begun:
-                await self._hold(connection)
+            if not begun and not await self.still_stands(connection, held.forgets):
+                return []
             await connection.execute(SQL.run, one.intention_id)
             if one.state == "planned":
                 self._news.append(partial(tell, IntentionStarted, **_named(one)))
@@ -222,21 +236,11 @@ class Agenda:
         await connection.execute(SQL.skip_steps, intention.intention_id)
         self._news.append(partial(tell, IntentionEnded, **_named(intention), outcome=state, why=reason))
 
-    async def _loaded(self, connection: AnyConnection | None = None) -> _Held:
-        if self._held is not None:
-            return self._held
-        self._reading = reading = object()
-        with translated():
-            if connection is None:
+    async def _read(self, connection: AnyConnection | None) -> _Held:
+        if connection is None:
+            with translated():
                 async with self._pool.acquire() as own, own.transaction(isolation="repeatable_read"):
-                    held = await self._read(own)
-            else:
-                held = await self._read(connection)
-        if self._reading is reading:  # nobody asked meanwhile to have it read anew
-            self._held = held
-        return held
-
-    async def _read(self, connection: AnyConnection) -> _Held:
+                    return await self._read(own)
         employee_id = self._identity.employee_id
         planning = await connection.fetchrow(SQL.planning, employee_id)
         return _Held(
@@ -244,6 +248,7 @@ class Agenda:
             list(map(_intention, await connection.fetch(SQL.open_intentions, employee_id))),
             planning["planned_at"] if planning else None,
             planning["wanted"] if planning else "",
+            planning["forgets"] if planning else 0,
         )
 
 

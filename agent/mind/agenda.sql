@@ -35,15 +35,16 @@ SELECT goal_id, count(*)::int AS ended, count(*) FILTER (WHERE state = 'failed')
 WHERE employee_id = $1 AND ended_at > now() - interval '1 day' GROUP BY goal_id;
 
 -- name: planning
--- When a plan was made last, and why there has to be another.
-SELECT planned_at, wanted FROM planning WHERE employee_id = $1;
+-- When a plan was made last, and why there has to be another; and a number that grows when something is forgotten.
+SELECT planned_at, wanted, forgets FROM planning WHERE employee_id = $1;
 
 -- name: ended_steps
 -- Steps that were begun and have come to an end, as their messages tell: everything that is said about one leaves as replies and
--- follow-ups, the last part when no worker is at it any more. One that the control plane could not begin is failed already.
+-- follow-ups, the last part when no worker is at it any more. One that the control plane could not begin is failed already. Of a
+-- message that is forgotten nothing is said.
 SELECT s.intention_id, s.step, s.name, s.message_id, s.state = 'failed' OR m.processing_state IN ('failed', 'withheld')
     OR EXISTS (SELECT FROM message_workers w WHERE w.message_id = s.message_id AND w.state IN ('failed', 'cancelled')) AS failed,
-  CASE WHEN s.state = 'failed' THEN s.outcome WHEN m.processing_state IN ('failed', 'withheld') THEN m.reason ELSE coalesce((
+  CASE WHEN m.forgotten THEN '' WHEN s.state = 'failed' THEN s.outcome WHEN m.processing_state IN ('failed', 'withheld') THEN m.reason ELSE coalesce((
     SELECT string_agg(o.body, E'\n\n' ORDER BY o.queued_at, o.part) FROM outbox o
     WHERE o.message_id = s.message_id AND o.kind IN ('reply', 'follow_up')), '') END AS outcome
 FROM (

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from agent.errors import Superseded
 from agent.identity import Identity
+from agent.kept import Kept
 from agent.mind.revision import (
     WORD,
     Belief,
@@ -29,15 +30,14 @@ class Beliefs:
 
     def __init__(self, pool: Pool, identity: Identity) -> None:
         self._pool, self._identity = pool, identity
-        self._held: dict[Key, Belief] | None = None
-        self._reading: object = None
+        self._kept = Kept(self._read)
 
     async def about(self, text: str, limit: int) -> list[tuple[Belief, float]]:
         """At most `limit` beliefs whose subject `text` names, with what is left of their confidence.
 
         What is surest and matters most comes first.
         """
-        held, now = await self._loaded(), datetime.now(UTC)
+        held, now = await self._kept.get(), datetime.now(UTC)
         said = set(WORD.findall(compared(text, len(text))))
         named = [(one, one.confidence_at(now)) for one in held.values() if said.issuperset(WORD.findall(one.key[0]))]
         alive = [(one, confidence) for one, confidence in named if confidence >= DROPPED_BELOW]
@@ -45,7 +45,7 @@ class Beliefs:
 
     async def latest(self, limit: int) -> list[Belief]:
         """The `limit` beliefs that were supported last."""
-        held = await self._loaded()
+        held = await self._kept.get()
         return sorted(held.values(), key=lambda one: one.supported_at, reverse=True)[:limit]
 
     async def unconsidered(self, sources: Sequence[str]) -> list[str]:
@@ -57,7 +57,7 @@ class Beliefs:
 
     async def revisions(self, connection: AnyConnection, seen: Iterable[Observation]) -> list[Revised]:
         """What these observations and the time make of what is held; nothing is changed yet."""
-        held, now = dict(await self._loaded(connection)), datetime.now(UTC)
+        held, now = dict(await self._kept.get(connection)), datetime.now(UTC)
         changes = []
         for one in seen:
             change = revised(held.get((compared(one.subject), compared(one.predicate))), one, now)
@@ -89,7 +89,7 @@ class Beliefs:
 
     async def after(self, connection: AnyConnection, changes: Iterable[Revised]) -> dict[Key, Belief]:
         """What is held once these changes are taken."""
-        held = dict(await self._loaded(connection))
+        held = dict(await self._kept.get(connection))
         _take(held, changes)
         return held
 
@@ -97,24 +97,18 @@ class Beliefs:
         """Hold what is on record now, and tell it."""
         for one in changes:
             _tell(one)
-        if self._held is not None:
-            _take(self._held, changes)
+        if self._kept.held is not None:
+            _take(self._kept.held, changes)
 
     def reread(self) -> None:
         """The table may have changed otherwise: read what is held anew before it is next used."""
-        self._held = self._reading = None
+        self._kept.reread()
 
-    async def _loaded(self, connection: AnyConnection | None = None) -> dict[Key, Belief]:
-        if self._held is not None:
-            return self._held
-        self._reading = reading = object()
+    async def _read(self, connection: AnyConnection | None) -> dict[Key, Belief]:
         with translated():
             rows = await (connection or self._pool).fetch(SQL.beliefs, self._identity.employee_id)
         beliefs = [Belief(**row) for row in rows]
-        held = {belief.key: belief for belief in beliefs}
-        if self._reading is reading:  # nobody asked meanwhile to have it read anew
-            self._held = held
-        return held
+        return {belief.key: belief for belief in beliefs}
 
 
 def _take(held: dict[Key, Belief], changes: Iterable[Revised]) -> None:

@@ -13,6 +13,8 @@ MAX_PROPOSED = 20
 DEADLINE = 60.0
 MAX_CHARACTERS = 60_000
 """Of all events together."""
+HALVINGS = 2
+"""How often events are halved and asked about anew, when an answer about all of them was cut off or does not fit."""
 _SYSTEM = """You keep the beliefs of a digital employee. Each event below is something that happened to it. Say what the
 events tell about the world that will matter later: states of deals, people and their roles, numbers, dates, decisions,
 preferences. One belief is one fact: the predicate (such as "budget") of a subject (such as "Acme") is the object (such as
@@ -53,14 +55,20 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """What was seen, and why some of what the model proposed was not taken."""
+    """What was seen, and why some of what the model proposed was not taken; `unread`: it would not be asked at all."""
 
     seen: tuple[Observation, ...] = ()
     refused: tuple[str, ...] = ()
+    unread: bool = False
 
 
 async def extracted(
-    model: Model, events: Sequence[Happened], known: Sequence[Belief], notes: Sequence[str] = ()
+    model: Model,
+    events: Sequence[Happened],
+    known: Sequence[Belief],
+    notes: Sequence[str] = (),
+    *,
+    halvings: int = HALVINGS,
 ) -> Extracted:
     """Ask the model what these events tell, given what is believed and what the employee has in mind.
 
@@ -75,6 +83,13 @@ async def extracted(
         response = await model.generate(request)
         proposal = Proposal.model_validate_json(response.text)
     except (ModelOutputInvalid, ValidationError) as error:
+        if halvings and len(events) > 1:
+            middle = len(events) // 2
+            one, other = [
+                await extracted(model, half, known, notes, halvings=halvings - 1)
+                for half in (events[:middle], events[middle:])
+            ]
+            return Extracted(one.seen + other.seen, one.refused + other.refused)
         return Extracted(refused=(f"the answer does not fit: {error}"[:500],))
     return _checked(proposal, events)
 

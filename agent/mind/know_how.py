@@ -87,8 +87,12 @@ class Procedure:
         return share if share >= FITS and shared >= MIN_COMMON else 0.0
 
     def is_run(self, run: Run) -> bool:
-        """Whether a run counts for it: the same was asked, and it was told or did the same of its own accord."""
-        return bool(self.fit(run.words)) and (self.procedure_id in run.told or self.actions == run.actions)
+        """Whether a run counts for it: the same was asked, and it was told or did the same of its own accord.
+
+        What it was told with that has other words may ask for something else: that counts only if it did the same.
+        """
+        fits, told, same = bool(self.fit(run.words)), self.procedure_id in run.told, self.actions == run.actions
+        return fits + told + same >= 2
 
     def after(self, runs: Sequence[Run]) -> "Procedure":
         """The procedure with these runs counted."""

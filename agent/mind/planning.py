@@ -84,7 +84,10 @@ class PlanProposal(BaseModel):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outlook:
-    """What a plan is made by: `lately` are ended plans, `failed` and `ended` how many of a goal did so within a day."""
+    """What a plan is made by: `lately` are ended plans, `failed` and `ended` how many of a goal did so within a day.
+
+    `forgets` is how often something had been forgotten by then.
+    """
 
     why: str
     goals: Sequence[Goal]
@@ -94,6 +97,7 @@ class Outlook:
     failed: dict[UUID, int]
     ended: dict[UUID, int]
     now: datetime
+    forgets: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ from uuid import UUID
 from agent.errors import Superseded
 from agent.identity import Identity
 from agent.kept import Kept
+from agent.meaning import Asked
 from agent.mind.know_how import Procedure, Run, Step, common, counted, repeats, words_of
+from agent.mind.requests import Requests
 from agent.mind.wording import MAX_WORDED, Repeated, Worded, worded
 from agent.models.interface import Model, ModelError
 from empla.memories import LEARNT_FROM
@@ -48,13 +50,15 @@ class Procedures:
     def __init__(self, pool: Pool, identity: Identity) -> None:
         self._pool, self._identity = pool, identity
         self._known = Kept(self._read)
+        self.requests = Requests(pool, identity)
 
     def reread(self) -> None:
         """The table may have changed otherwise: read it anew before it is next used."""
         self._known.reread()
+        self.requests.reread()
 
     async def fitting(self, text: str) -> list[Procedure]:
-        """At most two promoted procedures for what `text` asks for, the best first."""
+        """At most two promoted procedures for what `text` asks for, by its words, the best first."""
         known = await self._known.get()
         promoted = [one for one in known.values() if one.state == "promoted"]
         if not promoted:
@@ -62,6 +66,12 @@ class Procedures:
         words = words_of(text[:MAX_ASKED])
         ranked = sorted(promoted, key=lambda one: (one.fit(words), one.successes / one.runs), reverse=True)
         return [one for one in ranked if one.fit(words)][:MAX_TOLD]
+
+    async def meant(self, asked: Asked) -> list[Procedure]:
+        """At most two promoted procedures for what a message means, the best first."""
+        known, near = await self._known.get(), self.requests.like(asked)
+        promoted = [one for one in known.values() if one.state == "promoted" and one.procedure_id in near]
+        return sorted(promoted, key=lambda one: near[one.procedure_id], reverse=True)[:MAX_TOLD]
 
     async def note_runs(self) -> int:
         """Note how the messages that are over were done; how many parts of them are new. Raises `Superseded`."""
@@ -105,9 +115,9 @@ class Procedures:
                 await self._tried(connection, still)
         return changed
 
-    async def _read(self) -> Mapping[UUID, Procedure]:
+    async def _read(self, connection: AnyConnection | None) -> Mapping[UUID, Procedure]:
         with translated():
-            rows = await self._pool.fetch(SQL.procedures, self._identity.employee_id)
+            rows = await (connection or self._pool).fetch(SQL.procedures, self._identity.employee_id)
         return {row["procedure_id"]: _procedure(row) for row in rows}
 
     async def _loose(self) -> list[Run]:

@@ -2,6 +2,13 @@
 -- All procedures.
 SELECT procedure_id, trigger, steps, actions, words, runs, successes, state FROM procedures WHERE employee_id = $1;
 
+-- name: requests
+-- The last $2 requests for each procedure that is told.
+SELECT p.procedure_id, r.request FROM procedures p CROSS JOIN LATERAL (
+  SELECT request FROM procedure_runs WHERE employee_id = $1 AND procedure_id = p.procedure_id AND request <> ''
+  ORDER BY sequence DESC LIMIT $2
+) r WHERE p.employee_id = $1 AND p.state = 'promoted';
+
 -- name: note_runs
 -- Notes how the parts of messages that are over were done, each once, of the last $3 messages; older notes go. What looks like an
 -- injection is not learnt from. How many were noted; no row when a newer launch owns the employee.
@@ -35,7 +42,7 @@ WITH fence AS MATERIALIZED (
         FROM effects e WHERE e.message_id = f.message_id AND e.unit_id = f.worker_id AND e.state = 'succeeded'
       ) done WHERE action IS DISTINCT FROM before ORDER BY response_index, call_index LIMIT 20
     ),
-    ARRAY(SELECT (p ->> 'procedure_id')::uuid FROM jsonb_array_elements(context.output -> 'procedures') p),
+    ARRAY(SELECT (p ->> 'procedure_id')::uuid FROM jsonb_array_elements(coalesce(meant.output, context.output) -> 'procedures') p),
     CASE
       WHEN f.objected OR f.state = 'failed' OR f.processing_state = 'failed' THEN false
       WHEN f.state = 'done' AND f.processing_state = 'answered' THEN true
@@ -50,6 +57,10 @@ WITH fence AS MATERIALIZED (
     SELECT a.output FROM step_attempts a WHERE a.employee_id = $1 AND a.unit_id = f.message_id
       AND a.step = 'context_retrieval' AND a.outcome = 'succeeded' ORDER BY a.attempt DESC LIMIT 1
   ) context ON true
+  LEFT JOIN LATERAL ( -- it is told what was found by its meaning, where that was
+    SELECT a.output FROM step_attempts a WHERE a.employee_id = $1 AND a.unit_id = f.message_id
+      AND a.step = 'classification' AND a.outcome = 'succeeded' AND a.output ? 'procedures' ORDER BY a.attempt DESC LIMIT 1
+  ) meant ON true
   ORDER BY f.worker_id -- as whoever forgets them does
   ON CONFLICT DO NOTHING
   RETURNING unit_id

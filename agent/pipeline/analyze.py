@@ -133,43 +133,53 @@ class Analyzer:
 
     @asynccontextmanager
     async def _remembering(self, work: Work, text: str) -> AsyncIterator[dict[str, Any]]:
-        """Look for memories by their meaning during the block, and as long after it as a message may wait for them.
+        """Look for memories and procedures by their meaning during the block, and as long after it as a message may wait.
 
         What is found is then in the yielded dictionary, in place of what the words found; nothing, where these were enough.
         """
         found: dict[str, Any] = {}
-        if work.output("context_retrieval").get("enough", True):
+        context = work.output("context_retrieval")
+        enough = context.get("enough", True)
+        unknown = not context.get("procedures") and self.memories.procedures.requests.known
+        if enough and not unknown:
             yield found
             return
         until = time.monotonic() + RECALL_SECONDS
         try:
             async with asyncio.TaskGroup() as beside:
-                looking = beside.create_task(self._meant(text))
+                looking = beside.create_task(self._meant(text, memories=not enough, procedures=unknown))
                 yield found
                 await asyncio.wait((looking,), timeout=max(0.0, until - time.monotonic()))
                 if not looking.done():
                     looking.cancel()
                     telemetry.annotate(recall_by_words_only=f"not within {RECALL_SECONDS:g} s")
-                elif memories := looking.result():
-                    found["memories"] = list(map(_told, memories))
+                else:
+                    found |= looking.result()
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None  # the model's own
-        if not found:
-            by_words = work.output("context_retrieval")["memories"]
+        if not enough and "memories" not in found:
+            by_words = context["memories"]
             self.memories.count(UUID(one["memory_id"]) for one in by_words if "memory_id" in one)
 
-    async def _meant(self, text: str) -> list[Memory] | None:
-        """What words and meaning find; None when that cannot be had: a message does not fail for it."""
+    async def _meant(self, text: str, *, memories: bool, procedures: bool) -> dict[str, Any]:
+        """What meaning finds of these; nothing when that cannot be had: a message does not fail for it."""
+        found: dict[str, Any] = {}
         try:
-            return await self.memories.recall_by_meaning(text, MAX_MEMORIES, deadline=MEANING_SECONDS)
+            asked = await self.memories.meaning.asked(text, MEANING_SECONDS)
+            if asked is None:
+                return found
+            if procedures and (fitting := await self.memories.procedures.meant(asked)):
+                found["procedures"] = list(map(_as_told, fitting))
+            if memories and (recalled := await self.memories.recall_meant(text, MAX_MEMORIES, asked)):
+                found["memories"] = list(map(_told, recalled))
         except Exception as error:
             log.exception("what a message means could not be looked up")
             telemetry.annotate(recall_by_words_only=f"{type(error).__name__}: {error}")
-            return None
+        return found
 
 
 def _told(memory: Memory) -> dict[str, str]:
-    source = {"kind": memory.kind, "source": memory.source, "memory_id": str(memory.memory_id)}
+    source = {"kind": memory.kind, "source": memory.source, "memory_id": str(memory.memory_id), "day": memory.day}
     return {"text": memory.content, **source}
 
 
@@ -179,6 +189,14 @@ def remembered(work: Work) -> list[dict[str, str]]:
     context = work.outputs.get((message_id, "context_retrieval"), NO_CONTEXT)["memories"]
     better = (work.outputs.get((message_id, "classification")) or {}).get("memories")
     return context if better is None else [*better, *(one for one in context if one["kind"] == "belief")]
+
+
+def known_how(work: Work) -> list[dict[str, str]]:
+    """The procedures for a message."""
+    message_id = work.message.message_id
+    words = work.outputs.get((message_id, "context_retrieval"), NO_CONTEXT).get("procedures", [])
+    meant: list[dict[str, str]] = (work.outputs.get((message_id, "classification")) or {}).get("procedures", words)
+    return meant
 
 
 def _as_told(known: Procedure) -> dict[str, str]:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
+from agent.errors import NotEnded
 from agent.models.interface import ModelResponse, Tool, ToolCall, ToolResult
 from agent.pipeline.step import Answer
 from agent.prompts import mark
@@ -29,8 +30,10 @@ ASK_SENDER = Tool(
 )
 
 
-class Waits(Exception):
+class Waits(NotEnded):
     """The worker cannot go on without a person; `review` is what the person sees."""
+
+    outcome = "waiting"
 
     def __init__(self, review: dict[str, Any]) -> None:
         super().__init__(review["reason"])

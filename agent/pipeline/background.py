@@ -4,12 +4,13 @@ A stretch ends between two responses of the model, all that was done in it is re
 brings a report for the sender. What comes next, in this launch or another one, replays the record and goes on after it.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
-from agent.errors import StepFailed
+from agent.errors import NotEnded, StepFailed
 from agent.models.interface import Tool
 from agent.pipeline.merge import MAX_PARTS, outbox_row
 from agent.pipeline.step import Done, Work
@@ -34,8 +35,16 @@ WORK_IN_BACKGROUND = Tool(
 GONE_ON = "the sender has been told that this takes longer; go on, and answer with the result when you have it"
 
 
-class Pauses(Exception):
+def steady_clock() -> Callable[[], float]:
+    """Seconds as `time.time` counts them, on from now by a clock that nobody sets: no wait becomes shorter or longer."""
+    ahead = time.time() - time.monotonic()
+    return lambda: ahead + time.monotonic()
+
+
+class Pauses(NotEnded):
     """The work stops here for now; every response so far is committed, and every call of them recorded."""
+
+    outcome = "paused"
 
 
 @dataclass(frozen=True, slots=True)

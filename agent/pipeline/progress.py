@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from agent.models.interface import ToolCall
+from agent.moments import CallOutcome, outcome_of
 from agent.pipeline.step import Incoming
 from empla.excerpt import json_excerpt
 from empla.v1 import control_pb2, gateway_pb2
@@ -15,10 +16,10 @@ MAX_DELTA = 16_000
 
 
 @dataclass
-class CallOutcome:
-    """Set `failed` inside the block of `Progress.tool_call`."""
+class Came:
+    """Set the `outcome` inside the block of `Progress.tool_call` where no error tells it."""
 
-    failed: bool = False
+    outcome: CallOutcome = "succeeded"
 
 
 class Progress:
@@ -45,22 +46,22 @@ class Progress:
         return sink
 
     @contextmanager
-    def tool_call(self, message: Incoming, call: ToolCall, sub_agent: int = 0) -> Iterator[CallOutcome]:
+    def tool_call(self, message: Incoming, call: ToolCall, sub_agent: int = 0) -> Iterator[Came]:
         """A tool call begins and, with the block, ends; `sub_agent`: the number of the one that makes it."""
         arguments = json_excerpt(call.arguments, MAX_ARGUMENTS)
-        started, outcome = time.perf_counter(), CallOutcome()
+        started, came = time.perf_counter(), Came()
         begins = control_pb2.ToolCallEvent(action=call.name, arguments_json=arguments, sub_agent=sub_agent)
         self._tool(message, begins)
         try:
-            yield outcome
-        except BaseException:
-            outcome.failed = True
+            yield came
+        except BaseException as error:
+            came.outcome = outcome_of(error)
             raise
         finally:
             ended = control_pb2.ToolCallEvent(
                 action=call.name,
                 arguments_json=arguments,
-                outcome="failed" if outcome.failed else "succeeded",
+                outcome=came.outcome,
                 duration_ms=(time.perf_counter() - started) * 1000,
                 sub_agent=sub_agent,
             )

@@ -439,12 +439,13 @@ WHERE e.unit_id = $1 AND e.response_index = $2 AND e.call_index = $3 AND e.emplo
 RETURNING e.unit_id;
 
 -- name: conversation
--- The last turns of a conversation before a message: what was said, and the replies that were handed over.
+-- The last turns of a conversation before a message: what was said, and the replies that were handed over. Not what was forgotten.
 SELECT m.message_id, m.sender, b.body || coalesce((
     SELECT string_agg(E'\n\n' || c.body, '' ORDER BY f.sequence)
-    FROM inbound_messages f JOIN message_bodies c USING (message_id) WHERE f.collected_into = m.message_id), '') AS body,
+    FROM inbound_messages f JOIN message_bodies c USING (message_id)
+    WHERE f.collected_into = m.message_id AND NOT f.forgotten), '') AS body,
   (SELECT string_agg(o.body, E'\n\n' ORDER BY o.queued_at) FROM outbox o
    WHERE o.message_id = m.message_id AND o.kind IN ('reply', 'follow_up') AND o.state IN ('queued', 'sending', 'sent')) AS reply
 FROM inbound_messages m JOIN message_bodies b USING (message_id)
-WHERE m.conversation_id = $1 AND m.message_id <> $2 AND m.processing_state IN ('answered', 'sending')
+WHERE m.conversation_id = $1 AND m.message_id <> $2 AND m.processing_state IN ('answered', 'sending') AND NOT m.forgotten
 ORDER BY m.sequence DESC LIMIT $3;

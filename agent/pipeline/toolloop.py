@@ -148,11 +148,11 @@ class ToolLoop(ABC):
             self._seen = Counter({same: self._seen[same]})
         self.calls += 1
         self._used.add(self._means.capabilities.owner_of(call.name))
-        with self._means.progress.tool_call(self._work.message, asked.call, self.number) as outcome:
+        with self._means.progress.tool_call(self._work.message, asked.call, self.number) as came:
             try:
                 result = await self._execute(call, self._key(asked.place, allowed))
             except CapabilityError as error:
-                outcome.failed = True
+                came.outcome = "failed"
                 return not_done(call, str(error))
             except ApprovalNeeded as error:
                 if allowed is not None:  # it led elsewhere than what was approved

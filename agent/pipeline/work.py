@@ -1,8 +1,7 @@
 """A worker: plan and act in a loop with the model, draft the reply, propose how it leaves."""
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +12,7 @@ from agent.capabilities.base import CapabilityRegistry, EffectKey
 from agent.errors import StepFailed
 from agent.identity import Identity
 from agent.models.interface import ChatMessage, Model, ModelResponse, ToolCall, ToolResult
-from agent.pipeline.analyze import NO_CONTEXT, conversation_turns, remembered
+from agent.pipeline.analyze import NO_CONTEXT, conversation_turns, known_how, remembered
 from agent.pipeline.asking import ASK_SENDER, MAX_QUESTION_CHARACTERS, Asked, Waits, answered, question_of
 from agent.pipeline.background import (
     GONE_ON,
@@ -26,6 +25,7 @@ from agent.pipeline.background import (
     report_due,
     reported,
     sent_to_background,
+    steady_clock,
 )
 from agent.pipeline.busy import Waiting
 from agent.pipeline.caps import RateCaps
@@ -58,7 +58,7 @@ class Worker:
     draining: Callable[[], bool]
     caps: RateCaps
     steers: bool = False
-    clock: Callable[[], float] = time.time
+    clock: Callable[[], float] = field(default_factory=steady_clock)
 
     def steps(self) -> tuple[Step, ...]:
         """Action planning, in the background where it takes long, draft generation and routing; three retries each."""
@@ -148,16 +148,21 @@ def opening(work: Work, unit_id: UUID) -> list[ChatMessage]:
     Everything from outside is marked as data.
     """
     context = work.outputs.get((work.message.message_id, "context_retrieval"), NO_CONTEXT)
-    memories = [mark("memory", m["text"], source=m["source"] or m["kind"]) for m in remembered(work)]
+    memories = [_memory(one) for one in remembered(work)]
     message = mark("message", work.output("security_filter")["text"], sender=work.message.sender)
     before = [
         mark("interrupted", f"{one['text']}\n\n{one['done']}", sender=one["sender"])
         for one in context.get("interrupted", ())
     ]
-    known = [mark("procedure", one["text"], went_well=one["went_well"]) for one in context.get("procedures", ())]
+    known = [mark("procedure", one["text"], went_well=one["went_well"]) for one in known_how(work)]
     noted = [mark("note", one["text"], id=one["note_id"], until=one["until"]) for one in context.get("notes", ())]
     told = [*memories, *known, *noted, *before, *_goal(work), message, *filter(None, [own_part(work, unit_id)])]
     return [*conversation_turns(context), ChatMessage(role="user", text="\n".join(told))]
+
+
+def _memory(one: dict[str, str]) -> str:
+    day = {"day": one["day"]} if "day" in one else {}  # a belief holds now, whenever it was formed
+    return mark("memory", one["text"], source=one["source"] or one["kind"], **day)
 
 
 def _goal(work: Work) -> list[str]:

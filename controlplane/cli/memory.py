@@ -6,6 +6,7 @@ from controlplane.cli.client import connected
 from controlplane.cli.document import as_document
 from controlplane.cli.errors import InvalidInput
 from controlplane.cli.output import age, json_option, print_json, print_table
+from controlplane.cli.safe_text import printable
 from empla.memories import KINDS
 from empla.v1 import control_pb2
 
@@ -41,25 +42,30 @@ def search(employee: str, query: str, limit: int, kind: str | None, as_json: boo
 @click.option("--subject", metavar="WORDS", help="What has all of these words.")
 @json_option
 def forget(employee: str, as_json: bool, **what: str | None) -> None:
-    """Remove memories and beliefs of the employee NAME for good and say which; messages stay."""
+    """Remove memories and beliefs of the employee NAME for good and say which; messages stay on record."""
     given = {name: value for name, value in what.items() if value is not None}
     if len(given) != 1:
         raise InvalidInput("say what to forget by exactly one of --id, --person, --conversation and --subject")
-    memories, beliefs = list[str](), list[str]()
+    memories, beliefs, messages = list[str](), list[str](), 0
     with connected() as control_plane:
         while True:
             answer = control_plane.Forget(control_pb2.ForgetRequest(employee=employee, **given))
             memories += answer.memory_ids
             beliefs += answer.belief_ids
+            messages += answer.messages
             if not answer.more:
                 break
     if as_json:
-        print_json({"memory_ids": memories, "belief_ids": beliefs})
+        print_json({"memory_ids": memories, "belief_ids": beliefs, "messages": messages, "kept": list(answer.kept)})
         return
     gone = [*memories, *beliefs]
     for one in gone:
         click.echo(one)
-    click.echo(f"{len(gone)} forgotten" if gone else "nothing to forget")
+    click.echo(f"{len(gone)} forgotten" if gone or messages else "nothing to forget")
+    if messages:
+        click.echo(f"{messages} messages stay on record, and are shown to the employee no more")
+    for one in answer.kept:
+        click.echo(f"kept: {printable(one)}")
 
 
 def _kind(memory: control_pb2.Memory) -> str:

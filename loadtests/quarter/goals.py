@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from empla.v1 import control_pb2 as pb
 from loadtests.quarter.account import Account
 from loadtests.quarter.checks import A_DAY, A_MOMENT
 from loadtests.quarter.database import SQL, Database
@@ -35,12 +38,19 @@ class Goals:
         """The goal that nobody works for, in words."""
         return "Be known on the moon"
 
-    def set(self, database: Database) -> None:
-        """As an operator would; who runs already knows nothing of it before its next start."""
-        name, deadline = self.one.name, self.hopeless_until
-        database.rows(SQL.set_goal, name, self.counted, None, SUBJECT, float(self.target))
-        database.rows(SQL.set_goal, name, self.hopeless, deadline, "Moon", 1.0)
-        database.rows(SQL.set_goal, name, PLANNED, None, None, None)
+    def set(self, system: System) -> None:
+        """As an operator does."""
+        counted = pb.GoalMeasure(subject=SUBJECT, predicate="count", target=self.target)
+        moon = pb.GoalMeasure(subject="Moon", predicate="count", target=1)
+        deadline = Timestamp()
+        deadline.FromDatetime(self.hopeless_until)
+        for goal in (
+            pb.Goal(text=self.counted, measure=counted),
+            pb.Goal(text=self.hopeless, measure=moon, deadline=deadline),
+            pb.Goal(text=PLANNED),
+        ):
+            goal.employee, goal.kind = self.one.name, "achieve"
+            system.call("SetGoal", pb.SetGoalRequest(goal=goal))
 
     def next_told(self, now: datetime) -> str:
         """What somebody says of how far it is."""

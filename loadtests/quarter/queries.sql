@@ -55,13 +55,6 @@ SELECT pg_database_size(current_database());
 -- A little work and a durable commit, the same each time, to tell how fast the machine is just now.
 SELECT sum(length(md5(n::text))), pg_logical_emit_message(true, 'pace', '') FROM generate_series(1, 2000) n;
 
--- name: set_goal
--- Gives an employee something to reach: by a time, measured by the count that is believed of a subject, or neither.
-INSERT INTO goals (goal_id, tenant_id, employee_id, text, kind, deadline, subject, predicate, start, target, origin)
-SELECT uuidv7(), tenant_id, employee_id, $2, 'achieve', $3, $4::text, CASE WHEN $4 IS NOT NULL THEN 'count' END,
-  CASE WHEN $4 IS NOT NULL THEN 0 END, $5, 'operator'
-FROM employees WHERE name = $1;
-
 -- name: told_how
 -- With how many messages an employee was told how such work is done.
 SELECT count(*) FROM step_attempts a JOIN employees e USING (employee_id)

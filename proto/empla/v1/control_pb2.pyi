@@ -1187,7 +1187,7 @@ class ToolCallEvent(_message.Message):
     arguments_json: _builtins.str
     """at most 2000 characters: what is long in it is cut"""
     outcome: _builtins.str
-    """empty: it starts"""
+    """succeeded, failed, ambiguous, cancelled; waiting, paused: it goes on later; empty: it starts"""
     duration_ms: _builtins.float
     sub_agent: _builtins.int
     """which of the sub-agents of a call of `delegate` makes it, from 1; 0: none"""
@@ -3913,8 +3913,12 @@ class ForgetResponse(_message.Message):
     MEMORY_IDS_FIELD_NUMBER: _builtins.int
     MORE_FIELD_NUMBER: _builtins.int
     BELIEF_IDS_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
     more: _builtins.bool
     """there may be more: ask again"""
+    messages: _builtins.int
+    """that said it: they stay on record with the work on them, and are shown to the employee no more"""
     @_builtins.property
     def memory_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """at most 1000"""
@@ -3923,16 +3927,22 @@ class ForgetResponse(_message.Message):
     def belief_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """forgotten with all that led to them"""
 
+    @_builtins.property
+    def kept(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """what is in use and says it still, in words, with what to do about it"""
+
     def __init__(
         self,
         *,
         memory_ids: _abc.Iterable[_builtins.str] | None = ...,
         more: _builtins.bool = ...,
         belief_ids: _abc.Iterable[_builtins.str] | None = ...,
+        messages: _builtins.int = ...,
+        kept: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["belief_ids", b"belief_ids", "memory_ids", b"memory_ids", "more", b"more"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["belief_ids", b"belief_ids", "kept", b"kept", "memory_ids", b"memory_ids", "messages", b"messages", "more", b"more"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

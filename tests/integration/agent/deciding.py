@@ -10,6 +10,7 @@ from agent.models.interface import ModelError, ModelRequest, ModelResponse, Tool
 from agent.models.scripted import ScriptedModel, Step, echo
 from agent.prompts import blocks
 from empla.classification import Classification, Intent
+from tests.factories import said_in
 from tests.integration.agent.conftest import Office
 
 type Script = Callable[[ModelRequest], Step]
@@ -67,7 +68,7 @@ class Parts(ScriptedModel):
 
     def _step(self, request: ModelRequest) -> Step:
         if request.output is not None:
-            whole = self._text in request.messages[-1].text.rpartition('<data kind="message"')[2]
+            whole = self._text in said_in(request)
             return sorted_as(self._text, *self._scripts) if whole and any(self._scripts) else echo(request)
         return self._scripts[part_in(request)](request)
 

@@ -17,6 +17,7 @@ from controlplane.stopping import Stopping
 from empla import notices
 from empla.store.ids import new_id
 from empla.v1 import control_pb2
+from tests.factories import said_in
 from tests.integration.agent.conftest import Office
 from tests.integration.agent.deciding import Desk, call
 from tests.integration.agent.test_pipeline import answered
@@ -56,8 +57,7 @@ class Researcher(ScriptedModel):
     def _noted(self, request: ModelRequest) -> int:
         """How many results it has for the task; -1 when it is asked something else."""
         results = sum(len(turn.results) for turn in request.messages)
-        said = request.messages[-1].text.rpartition('<data kind="message"')[2]  # memories of the task stand before it
-        return results if results or (request.output is None and TASK in said) else -1
+        return results if results or (request.output is None and TASK in said_in(request)) else -1
 
     def _step(self, request: ModelRequest) -> Step:
         if (noted := self._noted(request)) < 0:

@@ -15,6 +15,7 @@ from agent.memory import Memories
 from agent.mind.agenda import Agenda
 from agent.mind.beliefs import Beliefs
 from agent.mind.extraction import MAX_PROPOSED, Proposal
+from agent.mind.unread import Unread
 from agent.models.interface import ModelError, ModelRefused, ModelRequest, ModelResponse, ModelUnavailable, TextSink
 from agent.models.offline import OfflineModel
 from agent.models.scripted import ScriptedModel
@@ -172,6 +173,39 @@ async def test_a_proposal_that_does_not_fit_is_told_and_the_loop_goes_on(
     assert why in cycle["intention"]["refused"][0]
 
 
+async def test_what_a_model_refuses_to_read_is_read_later(office: Office, monkeypatch: pytest.MonkeyPatch):
+    async with thinking(office) as mind:
+        await mind.perceives(ModelRefused("the key is gone"))
+        assert await mind.again() == "nothing_to_do"  # it is remembered, and not asked about at once
+        assert len(await mind.memories.recall("news", deadline=0)) == 1
+        await mind.perceives(proposing(("Brandt", "5k", 0.7)))
+        assert await mind.held() == [("Brandt", "5k", 0.7)]
+        monkeypatch.setattr(Unread, "waiting", lambda _: [])
+        await mind.again(proposing(("Acme", "12k", 0.6)))
+        assert await mind.held() == [("Acme", "12k", 0.6), ("Brandt", "5k", 0.7)]
+        assert await mind.again() == "nothing_to_do"
+
+
+async def test_what_a_model_refuses_to_read_for_a_day_is_let_be(office: Office):
+    async with thinking(office) as mind:
+        await mind.perceives(ModelRefused("the key is gone"))
+        await office.pool.execute("UPDATE employee_events SET occurred_at = now() - interval '25 hours'")
+    async with thinking(office) as mind:
+        assert await mind.again(ModelRefused("the key is gone")) == "acted"
+        assert await office.pool.fetchval("SELECT count(*) FROM employee_events WHERE cycle_id IS NULL") == 0
+
+
+async def test_what_is_told_in_an_answer_that_was_cut_is_asked_for_by_halves(office: Office):
+    async with thinking(office) as mind:
+        for _ in range(2):
+            with pytest.raises(ModelUnavailable):
+                await mind.perceives(ModelUnavailable("overloaded"))
+        whole = proposing(("Acme", "12k", 0.6), ("Brandt", "5k", 0.7))
+        await mind.again(whole[:-40], proposing(("Acme", "12k", 0.6)), proposing(("Brandt", "5k", 0.7)))
+        assert await mind.held() == [("Acme", "12k", 0.6), ("Brandt", "5k", 0.7)]
+        assert await office.pool.fetchval("SELECT count(DISTINCT source) FROM belief_changes") == 2
+
+
 async def test_of_too_many_proposals_the_first_are_taken(office: Office):
     async with thinking(office) as mind:
         await mind.perceives(proposing(*((f"S{number:02}", "12k", 0.5) for number in range(MAX_PROPOSED + 1))))
@@ -267,11 +301,17 @@ async def test_another_conversation_is_answered_from_what_was_told(office: Offic
     async with office.employee(OfflineModel(), mind=OfflineModel()) as gateway:
         await told(office, gateway, "Note: the renewal date of Acme is 1 May 2027.", conversation="one")
         await until_held(office, 1)
+    await office.pool.execute(
+        "INSERT INTO memories (memory_id, tenant_id, employee_id, kind, content, source, created_at) "
+        "VALUES ($1, $2, $3, 'semantic', 'Acme pays late.', 'told', '2027-01-31 12:00+00')",
+        new_id(), office.record.tenant_id, office.record.employee_id,
+    )  # fmt: skip
     model = ScriptedModel()
     async with office.employee(model) as gateway:
         await told(office, gateway, "When does Acme renew?", conversation="two")
     [request] = [one for one in model.requests if one.output is None][:1]
     assert "renewal date of Acme: 1 May 2027 (confidence 0.60)" in request.messages[-1].text
+    assert '<data kind="memory" source="told" day="2027-01-31">\nAcme pays late.' in request.messages[-1].text
 
 
 class Forgetful(ScriptedModel):

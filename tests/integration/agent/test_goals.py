@@ -16,8 +16,8 @@ import pytest
 from agent.hooks import Hooks
 from agent.identity import Identity
 from agent.local import LocalGateway
+from agent.loop import FORGOTTEN, LoopTimes, ProactiveLoop
 from agent.loop import SQL as LOOP_SQL
-from agent.loop import LoopTimes, ProactiveLoop
 from agent.memory import Memories
 from agent.mind.agenda import Agenda
 from agent.mind.beliefs import Beliefs
@@ -35,6 +35,7 @@ from empla.store.ids import new_id
 from empla.store.roles import employee_dsn
 from empla.v1 import gateway_pb2 as pb
 from tests.integration.agent.conftest import Office
+from tests.integration.agent.test_beliefs import Forgetful, forget
 
 AT_ONCE = LoopTimes(replan=0)
 
@@ -331,6 +332,32 @@ async def test_a_plan_that_cannot_be_is_refused_and_the_loop_goes_on(office: Off
         mind.loop.times = LoopTimes()
         assert await mind.cycle() == "nothing_to_do"  # it is not asked again at once
         assert await mind.plans() == []
+
+
+async def test_what_is_forgotten_while_it_is_planned_is_in_no_plan(office: Office):
+    await set_goal(office, "Publish the prices")
+    async with thinking(office) as mind:
+        mind.loop.model = Forgetful(office, a_plan("write to Zanzibar", why="x"), subject="zanzibar")
+        await mind.loop.cycle()
+        assert await mind.plans() == []
+        [record] = await mind.records()
+        assert record == {"plan": {"why": FORGOTTEN.refused[0], "refused": list(FORGOTTEN.refused)}}
+        assert await mind.cycle(a_plan("a")) == "acted"  # it is planned anew
+        assert await mind.plans() == [("running", ["running"])]
+
+
+async def test_a_plan_that_speaks_of_what_was_forgotten_is_not_begun_from_what_was_kept_warm(office: Office):
+    await set_goal(office, "Publish the prices")
+    async with thinking(office) as mind:
+        await mind.cycle(a_plan("Zanzibar", "b"))
+        await mind.end_step("Zanzibar is written")
+        await mind.loop._perceive()
+        await forget(office, subject="zanzibar")
+        await mind.cycle(a_plan())
+    kept = await office.pool.fetch(
+        "SELECT i::text, s::text FROM intentions i JOIN intention_steps s USING (intention_id)"
+    )
+    assert "Zanzibar" not in str(kept) + str(await mind.records())
 
 
 async def test_a_model_that_is_away_is_asked_again(office: Office):

@@ -13,8 +13,10 @@ from agent.mind.procedures import Procedures
 from agent.models.interface import ModelRefused, ModelRequest, ModelResponse, ModelUnavailable, TextSink
 from agent.models.offline import OfflineModel
 from agent.models.scripted import ScriptedModel
+from agent.pipeline import analyze
 from empla.store.ids import new_id
 from tests.integration.agent.conftest import Office
+from tests.integration.agent.embedding import real_embedder
 from tests.integration.agent.learning import (
     CUSTOMERS,
     Clerk,
@@ -80,6 +82,34 @@ async def test_what_was_done_three_times_is_known_the_fourth_time(office: Office
     [known] = await procedures(office)
     assert (known["state"], known["runs"], known["successes"]) == ("promoted", 4, 4)
     assert known["actions"] == ["read_file", "append_file"]
+
+
+async def test_what_is_asked_for_in_other_words_is_found_by_its_meaning(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+):
+    await learnt(office)
+    monkeypatch.setattr(analyze, "RECALL_SECONDS", 30.0)
+    clerk = Clerk()
+    with real_embedder() as embedder:
+        async with office.employee(clerk, embedder=embedder) as gateway:
+            async with asyncio.timeout(60):
+                while await office.pool.fetchval("SELECT count(*) FROM memory_vectors") < 3:
+                    gateway.wake("look")
+                    await asyncio.sleep(0.05)
+            for text in ("What is our discount limit?", "Put together this week's summary for Brandt"):
+                message_id = await office.store(text)
+                await office.deliver_all(gateway)
+                await gateway.handed_over(message_id)
+                await sent(office, message_id)
+    other, same = clerk.asked
+    assert 'kind="procedure"' not in other
+    assert '<data kind="procedure" went_well="3 of 3">' in same
+    async with resting(office) as (memories, mind):
+        await mind.tend(None)
+        assert (
+            await memories.procedures.fitting("Put together this week's summary for Brandt") == []
+        )  # not by its words
+    assert [one["runs"] for one in await procedures(office)] == [4]  # it was told and did so
 
 
 async def test_the_words_are_found_in_one_call_and_what_came_of_it_is_recorded(office: Office):

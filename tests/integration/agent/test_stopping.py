@@ -20,6 +20,7 @@ from controlplane.messages import Messages
 from controlplane.stopping import Stopping
 from empla.store.ids import new_id
 from empla.v1 import control_pb2
+from tests.factories import said_in
 from tests.integration.agent.conftest import Office
 from tests.integration.agent.deciding import Desk, asking, call, result_in
 
@@ -109,7 +110,7 @@ async def test_a_model_call_is_interrupted_at_once(office: Office, desk: Desk, a
 
 
 def _last(request: ModelRequest) -> bool:
-    return "hello" in request.messages[-1].text.rpartition('<data kind="message"')[2]
+    return "hello" in said_in(request)
 
 
 def running(program: str) -> bool:
@@ -232,11 +233,7 @@ async def said(office: Office, text: str = "/stop", conversation: str = "thread"
 
 
 async def test_stop_overtakes_its_conversation_and_says_what_it_stopped(office: Office, desk: Desk):
-    model = Held(
-        lambda request: (
-            request.output is None and "first" in request.messages[-1].text.rpartition('<data kind="message"')[2]
-        )
-    )
+    model = Held(lambda request: request.output is None and "first" in said_in(request))
     async with office.employee(model) as gateway:
         ids = [await office.store(text, conversation="thread") for text in ("first", "second", "third")]
         other = await office.store("hello", conversation="other")

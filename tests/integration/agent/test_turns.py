@@ -5,6 +5,7 @@ import asyncio
 from agent.models.interface import ModelRequest, ModelResponse, TextSink
 from agent.models.scripted import ScriptedModel
 from controlplane.gateway import configuration
+from tests.factories import said_in
 from tests.integration.agent.conftest import Office
 
 
@@ -17,7 +18,7 @@ class HeldModel(ScriptedModel):
         self.asked, self.released = asyncio.Event(), asyncio.Event()
 
     async def generate(self, request: ModelRequest, on_text: TextSink | None = None) -> ModelResponse:
-        if self._word in request.messages[-1].text.rpartition('<data kind="message"')[2]:
+        if self._word in said_in(request):
             self.asked.set()
             await self.released.wait()
         return await super().generate(request, on_text)
@@ -107,7 +108,7 @@ class DeadlyModel(ScriptedModel):
         self.died = asyncio.Event()
 
     async def generate(self, request: ModelRequest, on_text: TextSink | None = None) -> ModelResponse:
-        if request.output is None and "poison" in request.messages[-1].text.rpartition('<data kind="message"')[2]:
+        if request.output is None and "poison" in said_in(request):
             self.died.set()
             await asyncio.Event().wait()
         return await super().generate(request, on_text)

@@ -128,6 +128,8 @@ async def test_an_approval_is_waited_for(
         assert not log.exists()
         review = await desk.decide("approval", decision, gateway, **fields)
         told = await desk.told_more(message_id, 2)
+        followed = [one.tool_call.outcome for one in gateway.progress if one.HasField("tool_call")]
+    assert followed[:2] == ["", "waiting"]
     assert ASKED in review["reason"]
     assert review["payload"]["call"]["arguments"] == {"path": "log.txt", "content": "once\n"}
     assert review["expires_at"] is not None

@@ -12,6 +12,7 @@ from agent.models.interface import ModelRequest
 from agent.models.scripted import ScriptedModel, Step, echo
 from agent.pipeline.transitions import SQL, TRANSITION_WITH_ROWS
 from agent.pipeline.warm import MAX_CONVERSATIONS
+from tests.factories import said_in
 from tests.integration.agent.conftest import Office
 from tests.integration.agent.deciding import Desk, Parts, asking, result_in
 from tests.integration.agent.test_pipeline import answered
@@ -129,8 +130,7 @@ async def test_a_part_that_follows_is_a_part_of_its_turn(office: Office):
     ask = asking("Which day?", "Booked: {}".format)
 
     def script(request: ModelRequest) -> Step:
-        said = request.messages[-1].text.rpartition('<data kind="message"')[2]  # what is remembered stands before it
-        return ask(request) if result_in(request) or text in said else echo(request)
+        return ask(request) if result_in(request) or text in said_in(request) else echo(request)
 
     async with office.employee(model := Parts(text, {"": script})) as gateway:
         message_id, _ = await answered(office, gateway, text, conversation="thread")

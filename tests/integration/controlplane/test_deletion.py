@@ -1,6 +1,7 @@
 """A deletion that is interrupted after its commit is brought to its end all the same."""
 
 import asyncio
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -11,7 +12,7 @@ from empla.store.connect import Pool
 from empla.store.roles import create_employee_role, drop_employee_role, employee_role
 from empla.v1 import control_pb2 as pb
 from tests.conftest import Database
-from tests.factories import add_employee, add_goal, add_intention, add_tenant
+from tests.factories import add_channel, add_employee, add_goal, add_intention, add_schedule, add_tenant
 from tests.integration.controlplane.conftest import Plane
 
 
@@ -74,6 +75,24 @@ async def test_nothing_is_intended_for_a_deleted_employee_any_more(database: Dat
             ("running", "planned"),
         ]
         assert await pool.fetchval("SELECT reason FROM goal_changes WHERE employee_id = $1", employee_id) == ended[1]
+
+
+async def test_the_schedules_of_a_deleted_employee_have_ended_paused_ones_too(database: Database):
+    async with database.connect() as pool:
+        tenant_id = await add_tenant(pool)
+        employee_id, other = await add_employee(pool, tenant_id), await add_employee(pool, tenant_id, "other")
+        channel_id = await add_channel(pool, tenant_id)
+        for one in (employee_id, other):
+            for name in ("one", "two"):
+                await add_schedule(pool, tenant_id, one, channel_id, next_at=datetime.now(UTC), name=name)
+        await pool.execute("UPDATE schedules SET state = 'paused', next_at = NULL WHERE name = 'one'")
+        await Employees(pool).delete(employee_id, force=False)
+        rows = await pool.fetch("SELECT employee_id, name, state, reason FROM schedules ORDER BY name")
+    assert [tuple(row)[1:] for row in rows if row["employee_id"] == employee_id] == [
+        ("one", "ended", "the employee was deleted"),
+        ("two", "ended", "the employee was deleted"),
+    ]
+    assert [row["state"] for row in rows if row["employee_id"] == other] == ["paused", "active"]
 
 
 async def test_a_deletion_waits_for_a_step_that_is_being_begun(database: Database):

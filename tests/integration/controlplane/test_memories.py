@@ -1,6 +1,7 @@
 """Memories searched and forgotten over the control API, with a real employee and the real local model."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import grpc
@@ -12,9 +13,10 @@ from controlplane.auth import hashed, new_secret
 from empla import rpc
 from empla.store.ids import new_id
 from empla.v1 import control_pb2 as pb
-from tests.factories import add_goal, add_intention
+from tests.factories import add_goal, add_intention, add_schedule
 from tests.integration.controlplane.conftest import Plane
 
+BLANK = memories_module.BLANK
 FACT = "our discount limit is 15 percent"
 
 
@@ -218,8 +220,8 @@ async def test_a_person_and_a_conversation_are_forgotten_with_what_was_learnt_fr
 
 
 @pytest.mark.parametrize("what", [{"subject": "budget acme"}, {"person": "bo@example.com"}], ids=str)
-async def test_what_plans_say_of_it_is_forgotten_as_well(plane: Plane, what: dict[str, str]):
-    """What a goal is and what was to be done stay."""
+async def test_what_goals_and_plans_say_of_it_is_forgotten_as_well(plane: Plane, what: dict[str, str]):
+    """A goal that is worked on stays, and its plan is given up."""
     await idle(plane)
     row = await plane.pool.fetchrow("SELECT tenant_id, employee_id FROM employees")
     assert row is not None
@@ -239,16 +241,84 @@ async def test_what_plans_say_of_it_is_forgotten_as_well(plane: Plane, what: dic
         ):
             await plane.pool.execute(change, goal_id)
     await plane.pool.execute("UPDATE planning SET wanted = $1", told)
-    assert await forget(plane, **what) == []
-    rows = await plane.pool.fetch(
-        "SELECT g.text, i.title, s.instruction, g.reason, c.reason, i.why, i.reason, s.outcome FROM goals g "
-        "JOIN goal_changes c USING (goal_id) JOIN intentions i USING (goal_id) JOIN intention_steps s USING (intention_id) "
-        "WHERE i.intention_id = ANY ($1::uuid[]) ORDER BY s.instruction",
-        plans,
+    answer = await plane.stub.Forget(pb.ForgetRequest(employee="sales-ae", **what), timeout=10)
+    goal_id = await plane.pool.fetchval("SELECT goal_id FROM goals WHERE text = $1", told)
+    assert list(answer.kept) == [f"the goal {goal_id}, which the profile names: take it out there"]
+    said = (
+        "SELECT g.text, i.state, s.state, i.title, s.name, s.instruction, g.reason, c.reason, i.why, i.reason, s.outcome "
+        "FROM goals g JOIN goal_changes c USING (goal_id) JOIN intentions i USING (goal_id) "
+        "JOIN intention_steps s USING (intention_id) WHERE i.intention_id = ANY ($1::uuid[]) ORDER BY g.text"
     )
-    forgotten = "something was forgotten"
-    assert list(map(tuple, rows)) == [(told,) * 3 + (forgotten,) * 5, (other,) * 8]
-    assert await plane.pool.fetchval("SELECT wanted FROM planning") == forgotten
+    about, others = await plane.pool.fetch(said, plans)
+    assert tuple(about) == (told, "abandoned", "skipped", *(BLANK,) * 8)
+    assert tuple(others) == (other, "running", "planned", other, "step 1", *(other,) * 6)
+    assert await plane.pool.fetchval("SELECT wanted FROM planning") == BLANK
+
+    await plane.pool.execute(
+        "UPDATE goals SET state = 'abandoned', ended_at = now(), origin = 'ada' WHERE text = $1", told
+    )
+    answer = await plane.stub.Forget(pb.ForgetRequest(employee="sales-ae", **what), timeout=10)
+    assert list(answer.kept) == []
+    assert await plane.pool.fetchval("SELECT text FROM goals WHERE goal_id = $1", goal_id) == BLANK
+
+
+async def columns_with(plane: Plane, word: str) -> set[str]:
+    """Every column of text or JSON, of whatever table, that has the word in a row."""
+    columns = await plane.pool.fetch(
+        "SELECT table_name, column_name FROM information_schema.columns JOIN information_schema.tables USING (table_name) "
+        "WHERE table_type = 'BASE TABLE' AND columns.table_schema = 'public' AND data_type IN ('text', 'jsonb', 'ARRAY')"
+    )
+    return {
+        f"{table}.{column}"
+        for table, column in columns
+        if await plane.pool.fetchval(f"SELECT EXISTS (SELECT FROM {table} WHERE {column}::text ILIKE $1)", f"%{word}%")
+    }
+
+
+ON_RECORD = {
+    *("message_bodies", "message_workers", "step_attempts", "model_responses", "effects", "outbox", "reviews"),
+    *("unit_answers", "sub_agents"),
+}
+"""Tables that have messages and the work on them, which stay."""
+
+
+@pytest.mark.parametrize("what", [{"subject": "budget of zanzibar"}, {"person": "bo@example.com"}], ids=str)
+async def test_what_is_forgotten_is_nowhere_but_in_the_messages_themselves(plane: Plane, what: dict[str, str]):
+    await plane.attached()
+    for text in ("Note: the budget of Zanzibar is 12k.", "Remember that the budget of Zanzibar is for two years."):
+        await said(plane, text, "one", "bo@example.com")
+    await until(plane, "SELECT count(*)::int FROM cycles WHERE intention::text LIKE '%Zanzibar%'", 2)
+    [row] = await plane.pool.fetch("SELECT tenant_id, employee_id FROM employees")
+    us = (row["tenant_id"], row["employee_id"])
+    told = "bo@example.com: the budget of Zanzibar is 12k"
+    goal_id = await add_goal(plane.pool, *us, told)
+    await add_intention(plane.pool, *us, told, goal_id=goal_id, state="planned")
+    await plane.pool.execute("UPDATE goals SET state = 'abandoned', reason = text, ended_at = now(), origin = 'ada'")
+    channel_id = await plane.pool.fetchval("SELECT channel_id FROM channels LIMIT 1")
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    await add_schedule(plane.pool, *us, channel_id, next_at=tomorrow, instruction=told)
+    await plane.pool.execute("UPDATE schedules SET state = 'ended', reason = ''")
+    before = await columns_with(plane, "zanzibar")
+    wanted = {
+        "memories.content",
+        "beliefs.subject",
+        "belief_changes.subject",
+        "employee_events.payload",
+        "cycles.intention",
+    }
+    assert before > wanted | {"goals.text", "intention_steps.instruction", "schedules.instruction"}
+
+    answer = await plane.stub.Forget(pb.ForgetRequest(employee="sales-ae", **what), timeout=10)
+    assert (answer.messages, list(answer.kept)) == (2, [])
+    left = {column for column in await columns_with(plane, "zanzibar") if column.split(".")[0] not in ON_RECORD}
+    assert left == set()
+    later = await said(plane, "What is the budget of Zanzibar?", "one")
+    assert "12k" not in later.replies[0].text
+    turns = await plane.pool.fetchval(
+        "SELECT output -> 'turns' FROM step_attempts WHERE message_id = $1 AND step = 'context_retrieval'",
+        UUID(later.message_id),
+    )
+    assert turns == []
 
 
 async def test_with_the_conversation_of_a_plan_what_came_of_its_steps_is_forgotten(plane: Plane):
@@ -261,7 +331,7 @@ async def test_with_the_conversation_of_a_plan_what_came_of_its_steps_is_forgott
     await plane.pool.execute("UPDATE intention_steps SET outcome = 'it is red'")
     await forget(plane, conversation=f"intention:{plan}")
     rows = await plane.pool.fetch("SELECT intention_id, outcome FROM intention_steps")
-    assert dict(map(tuple, rows)) == {plan: "something was forgotten", other: "it is red"}
+    assert dict(map(tuple, rows)) == {plan: BLANK, other: "it is red"}
 
 
 async def test_nobody_elses_memories_are_touched(plane: Plane):

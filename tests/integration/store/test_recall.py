@@ -97,7 +97,7 @@ async def test_signs_are_compared_in_their_index(employees: Employees):
     await employees.fill()
     plan = await employees.employee.fetch(
         "EXPLAIN SELECT memory_id FROM memory_vectors WHERE employee_id = $1 AND model = 'm' "
-        "ORDER BY signs <~> (SELECT signs FROM memory_vectors LIMIT 1) LIMIT 512",
+        "ORDER BY signs <~> (SELECT signs FROM memory_vectors LIMIT 1) LIMIT 4096",
         employees.mine,
     )
     text = "\n".join(row[0] for row in plan)

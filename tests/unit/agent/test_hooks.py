@@ -14,7 +14,7 @@ from google.protobuf.json_format import MessageToDict
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from agent.errors import ApprovalNeeded, CapabilityError, EffectAmbiguous, Superseded
+from agent.errors import ApprovalNeeded, Cancelled, CapabilityError, EffectAmbiguous, Superseded
 from agent.hooks import MAX_HOOKS, MAX_WAITING, Hooks, Report
 from agent.moments import (
     CapabilityCalled,
@@ -31,6 +31,8 @@ from agent.moments import (
     tell,
     tell_health,
 )
+from agent.pipeline.asking import Waits
+from agent.pipeline.background import Pauses
 from empla import telemetry
 
 WHO = uuid4()
@@ -340,6 +342,9 @@ async def test_a_health_is_told_when_it_changes():
         (ApprovalNeeded("a person"), "needs_approval"),
         (EffectAmbiguous("who knows"), "ambiguous"),
         (asyncio.CancelledError(), "cancelled"),
+        (Cancelled("by ada"), "cancelled"),
+        (Waits({"reason": "a question"}), "waiting"),
+        (Pauses(), "paused"),
     ],
 )
 async def test_a_call_is_told_with_what_came_of_it(error: BaseException | None, outcome: str):

@@ -3,13 +3,13 @@
 import dataclasses
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from agent import moments
 from agent.hooks import Hooks
-from agent.moments import MessageMoment, Moment
+from agent.moments import CallOutcome, MessageMoment, Moment
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "hooks.md").read_text()
 ROWS = [line.split("|") for line in GUIDE.splitlines() if line.startswith("| `")]
@@ -31,6 +31,11 @@ def test_each_moment_is_told_with_its_own_fields(kind: type[Moment]):
     together = set().union(*(fields(one) for one in KINDS if f"`{one.__name__}`" in row[1]))
     told = set(re.findall(r"`(\w+)`", row[3]))
     assert own <= told <= together
+
+
+def test_every_outcome_of_a_call_is_explained():
+    told = "".join(row[1] for row in ROWS)
+    assert all(f"`{outcome}`" in told for outcome in get_args(CallOutcome.__value__))
 
 
 def test_what_all_have_is_told():

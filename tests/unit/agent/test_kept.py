@@ -8,7 +8,7 @@ from agent.kept import Kept
 async def test_it_is_read_once_until_it_may_have_changed():
     answers = iter("abc")
 
-    async def read() -> str:
+    async def read(_: object) -> str:
         return next(answers)
 
     kept = Kept(read)
@@ -20,7 +20,7 @@ async def test_it_is_read_once_until_it_may_have_changed():
 async def test_what_was_being_read_when_it_changed_is_not_kept():
     table, begun, go_on = ["old"], asyncio.Event(), asyncio.Event()
 
-    async def read() -> str:
+    async def read(_: object) -> str:
         found = table[0]
         begun.set()
         await go_on.wait()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from google.protobuf.json_format import ParseDict
 
 from empla.v1 import control_pb2
 
@@ -37,15 +38,17 @@ def test_search_tells_how_a_procedure_goes(peer: Any, empla: Fixture) -> None:
     [("--id", "memory_id"), ("--person", "person"), ("--conversation", "conversation"), ("--subject", "subject")],
 )
 def test_forget_says_what_is_gone(peer: Any, empla: Fixture, option: str, field: str) -> None:
-    peer.answers["Forget"] = control_pb2.ForgetResponse(memory_ids=["m1", "m2"], belief_ids=["b1"])
+    gone = {"memory_ids": ["m1", "m2"], "belief_ids": ["b1"], "messages": 2, "kept": ["the goal g"]}
+    peer.answers["Forget"] = ParseDict(gone, control_pb2.ForgetResponse())
     result = empla("memory", "forget", "ada", option, "x")
     assert result.exit_code == 0, result.stderr
-    assert result.stdout.splitlines() == ["m1", "m2", "b1", "3 forgotten"]
+    assert result.stdout.splitlines() == [
+        *("m1", "m2", "b1", "3 forgotten"),
+        "2 messages stay on record, and are shown to the employee no more",
+        "kept: the goal g",
+    ]
     assert (peer.last.request.WhichOneof("what"), getattr(peer.last.request, field)) == (field, "x")
-    assert json.loads(empla("memory", "forget", "ada", option, "x", "--json").stdout) == {
-        "memory_ids": ["m1", "m2"],
-        "belief_ids": ["b1"],
-    }
+    assert json.loads(empla("memory", "forget", "ada", option, "x", "--json").stdout) == gone
 
 
 @pytest.mark.parametrize("options", [[], ["--id", "1", "--person", "x"]])
