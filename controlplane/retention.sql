@@ -102,3 +102,12 @@ WITH old AS (
   DELETE FROM goals g USING old WHERE g.goal_id = old.goal_id RETURNING 1
 )
 SELECT count(*) FROM gone;
+
+-- name: budget_days
+-- Removes what was spent on days as old.
+WITH old AS (
+  SELECT owner_id, day FROM budget_days WHERE day < (now() AT TIME ZONE 'UTC')::date - $1::integer LIMIT $2
+), gone AS (
+  DELETE FROM budget_days b USING old WHERE b.owner_id = old.owner_id AND b.day = old.day RETURNING 1
+)
+SELECT count(*) FROM gone;

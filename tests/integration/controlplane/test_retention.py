@@ -291,6 +291,18 @@ async def test_a_goal_that_was_dropped_and_that_the_profile_still_names_does_not
     assert await office.left("goals", "state") == {"abandoned"}
 
 
+async def test_what_was_spent_on_old_days_goes(office: Office):
+    days = [_ago(OLD).date(), _ago(YOUNG).date()]
+    for day in days:
+        await office.pool.execute(
+            "INSERT INTO budget_days (owner_id, day, tenant_id, micros, tokens) VALUES ($1, $2, $1, 1, 1)",
+            office.tenant_id,
+            day,
+        )
+    await Retention(office.pool, DAYS).round()
+    assert [row["day"] for row in await office.pool.fetch("SELECT day FROM budget_days")] == days[1:]
+
+
 async def test_a_round_removes_a_bounded_number_of_rows(office: Office, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(retention_module, "AT_ONCE", 3)
     for _ in range(4):
