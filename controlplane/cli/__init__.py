@@ -30,6 +30,8 @@ _COMMANDS = {
     "egress": "Say which places on the network an employee may reach.",
     "sidecars": "See and stop the workstations that employees have for a while.",
     "compute": "See to what the employees' sandboxed programs find.",
+    "backup": "Write one archive of the database and all workspaces.",
+    "restore": "Check a backup, or restore it into an empty home.",
 }
 """Each command, which is the attribute of that name in the module of that name, with its line of help."""
 
