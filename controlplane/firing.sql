@@ -22,7 +22,12 @@ SELECT count(*) FROM (
 ) live JOIN schedule_runs r USING (message_id) WHERE r.schedule_id = $1;
 
 -- name: note_fired
--- A run, and the message that it is. It was noted before if the database's clock has gone back since.
+-- A run, and the message that it is. It was noted before if the database's clock has gone back since. One that was due before the
+-- employee was restored from a backup may have been done elsewhere: the message says so.
+WITH restored AS (
+  UPDATE inbound_messages m SET restored_at = p.restored_at FROM employee_epochs p
+  WHERE m.message_id = $5 AND p.employee_id = $4 AND p.restored_at >= $2
+)
 INSERT INTO schedule_runs (schedule_id, due_at, tenant_id, employee_id, state, message_id, fired_at)
 VALUES ($1, $2, $3, $4, 'fired', $5, $6)
 ON CONFLICT (schedule_id, due_at) DO UPDATE SET state = 'fired', message_id = excluded.message_id, reason = '';

@@ -80,12 +80,17 @@ def make_directory(place: Path) -> None:
             directory.chmod(0o755)
 
 
+def asked_file(place: Path) -> Path:
+    """The file of requirements that says what was asked for in the directory `place`."""
+    return place.parent / "requirements.txt"
+
+
 class Packages:
     """The packages in the directory `place`; one change at a time."""
 
     def __init__(self, place: Path) -> None:
         self._place = place
-        self._asked_file = place.parent / "requirements.txt"
+        self._asked_file = asked_file(place)
 
     def installed(self) -> list[Package]:
         """What is there, by name."""

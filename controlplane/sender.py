@@ -86,10 +86,21 @@ def may_leave(row: Any) -> Verdict | None:
         return Verdict("held", "waiting", "the text looks as if it held a secret key", "draft")
     if row["channel"] not in ("api", "webhook"):
         return Verdict("failed", "failed", "there is no channel to send it on", "needs_manual_intervention")
-    if row["approved_by"] is None and _needs_approval(row):
-        return Verdict("held", "waiting", "a person approves this reply", "draft")
+    if row["approved_by"] is None and (verdict := _unapproved(row)):
+        return verdict
     if row["channel"] == "webhook" and not row["callback_url"]:
         return Verdict("withheld", "withheld", "the channel has no callback URL; the reply can be read through the API")
+    return None
+
+
+def _unapproved(row: Any) -> Verdict | None:
+    """What a person has to see first; news of what goes on is old by the time that somebody has."""
+    if row["restored"] and row["channel"] not in READ_FROM_TABLE:
+        if row["kind"] == "progress":
+            return Verdict("withheld", "withheld", "restored from a backup: it is old")
+        return Verdict("held", "waiting", "restored from a backup: it may have been answered before", "draft")
+    if _needs_approval(row):
+        return Verdict("held", "waiting", "a person approves this reply", "draft")
     return None
 
 

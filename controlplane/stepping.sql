@@ -15,7 +15,11 @@ SELECT EXISTS (SELECT FROM intention_steps
   AND employee_id NOT IN (SELECT paused_employees(now())));
 
 -- name: run
--- A step, and the message that it is.
+-- A step, and the message that it is. Of a plan that was restored from a backup it may have been done elsewhere: the message says so.
+WITH restored AS (
+  UPDATE inbound_messages m SET restored_at = p.restored_at FROM intentions i JOIN employee_epochs p USING (employee_id)
+  WHERE m.message_id = $3 AND i.intention_id = $1 AND p.restored_at >= i.created_at
+)
 UPDATE intention_steps SET state = 'running', message_id = $3 WHERE intention_id = $1 AND step = $2;
 
 -- name: end

@@ -405,25 +405,30 @@ RETURNING response_index;
 -- name: begin_effect
 -- Records the intent to act, once for each (unit, response, call); an earlier record of the same call is returned instead, and
 -- whether it is this very attempt's, by the time it was begun: the answer to a statement may be lost. What was not done for want
--- of a person, or of which nobody knew what it did, is begun anew if that was before $12, when a person said so. Nothing: the
--- launch is over, or somebody wants the worker $13 stopped, which the call is made for.
+-- of a person, or of which nobody knew what it did, is begun anew if that was before $12, when a person said so. For a message that was
+-- restored from a backup, what is not repeatable may have been done since: it is ambiguous from the start, unless a person has said
+-- so since. Nothing: the launch is over, or somebody wants the worker $13 stopped, which the call is made for.
 WITH fence AS MATERIALIZED (
   SELECT employee_id, tenant_id, epoch FROM employee_epochs WHERE employee_id = $5 AND epoch = $6
     AND NOT EXISTS (SELECT FROM message_workers w JOIN inbound_messages m USING (message_id)
       WHERE w.worker_id = $13 AND (w.cancelled_by IS NOT NULL OR m.collected_into IS NOT NULL))
   FOR KEY SHARE
+), restored AS MATERIALIZED (
+  SELECT NOT $10 AND EXISTS (SELECT FROM inbound_messages m WHERE (m.message_id = $4 OR m.collected_into = $4)
+    AND m.restored_at > coalesce($12::timestamptz, '-infinity')) AS doubtful
 ), intended AS (
   INSERT INTO effects (unit_id, response_index, call_index, message_id, tenant_id, employee_id, epoch, capability, action,
-    arguments, repeatable, started_at)
-  SELECT $1, $2, $3, $4, tenant_id, employee_id, epoch, $7, $8, $9, $10, $11 FROM fence
+    arguments, repeatable, started_at, state, finished_at)
+  SELECT $1, $2, $3, $4, tenant_id, employee_id, epoch, $7, $8, $9, $10, $11,
+    CASE WHEN doubtful THEN 'ambiguous' ELSE 'intended' END, CASE WHEN doubtful THEN now() END FROM fence, restored
   ON CONFLICT (employee_id, unit_id, response_index, call_index) DO UPDATE
-  SET state = 'intended', error_class = '', error = '', finished_at = NULL, epoch = excluded.epoch,
+  SET state = excluded.state, error_class = '', error = '', finished_at = excluded.finished_at, epoch = excluded.epoch,
     started_at = excluded.started_at
   WHERE effects.finished_at <= $12
     AND (effects.state = 'ambiguous' OR effects.state = 'failed' AND effects.error_class = 'ApprovalNeeded')
-  RETURNING 'intended' AS state
+  RETURNING state
 )
-SELECT state, NULL::jsonb AS result, '' AS error, '' AS error_class, true AS mine FROM intended
+SELECT state, NULL::jsonb AS result, '' AS error, '' AS error_class, state = 'intended' AS mine FROM intended
 UNION ALL
 SELECT e.state, e.result, e.error, e.error_class, e.state = 'intended' AND e.epoch = $6 AND e.started_at = $11
 FROM effects e, fence

@@ -4,7 +4,6 @@ import json
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
@@ -169,17 +168,16 @@ class ToolLoop(ABC):
 
     def _key(self, place: tuple[int, int], allowed: Answer | None) -> EffectKey:
         last = self._work.last_answer(self.worker_id)
-        if allowed is None and last is not None and last.kind == "needs_manual_intervention":
-            anew: datetime | None = last.at
-        else:
-            anew = allowed.at if allowed is not None else None
+        # What was allowed may have been cut off since: then the later word of a person counts.
+        said = [allowed] if allowed is not None else []
+        said += [last] if last is not None and last.kind == "needs_manual_intervention" else []
         return EffectKey(
             self.unit_id,
             self._work.message.message_id,
             *place,
             approved=allowed is not None,
             held=None if allowed is None or allowed.held is None else Risky.from_json(allowed.held),
-            anew_since=anew,
+            anew_since=max((answer.at for answer in said), default=None),
             worker_id=None if self.sub_agent_id is None else self.worker_id,
             led=self._led,
         )

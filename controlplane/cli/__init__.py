@@ -37,6 +37,8 @@ _COMMANDS = {
     "tokens": "Say who may use the control plane, and for what.",
     "audit": "See who changed what.",
     "compute": "See to what the employees' sandboxed programs find.",
+    "backup": "Write one archive of the database and all workspaces.",
+    "restore": "Check a backup, or restore it into an empty home.",
 }
 """Each command, which is the attribute of that name in the module of that name, with its line of help."""
 

@@ -14,6 +14,8 @@ from typing import TextIO
 import click
 
 from controlplane.auth import new_secret
+from controlplane.backup.errors import InUse
+from controlplane.backup.restoring import refuse_unfinished
 from controlplane.cli.client import load_settings
 from controlplane.employees import DEFAULT_TENANT
 from controlplane.errors import AlreadyThere, ControlError
@@ -46,6 +48,7 @@ def up(chat: bool | None) -> None:
     """
     settings = load_settings()
     try:
+        refuse_unfinished(settings.home)
         _make_home(settings.home)
         offer = sys.stdin.isatty() and sys.stdout.isatty() if chat is None else chat
         log_path = settings.home / "logs" / "controlplane.log"
@@ -55,7 +58,7 @@ def up(chat: bool | None) -> None:
             )
             with kept, _reported(log_path):
                 asyncio.run(_up(settings, offer_chat=offer))
-    except OSError as error:
+    except (OSError, InUse) as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -7,6 +7,10 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from controlplane.errors import LaunchFailed
@@ -89,6 +93,23 @@ class Volumes:
         if await asyncio.to_thread(lambda: self.image(name).exists() and place.is_mount()):
             await run("umount", place, seconds=COMMAND_SECONDS)
 
+    @asynccontextmanager
+    async def readable(self, name: str, place: Path) -> AsyncIterator[Path]:
+        """Where the files of a workspace can be read: at `place`, or in a copy of the volume that is not mounted there now.
+
+        A copy, because whoever mounts the volume meanwhile has to find it as it was. Raises `LaunchFailed`, `OSError`.
+        """
+        image = self.image(name)
+        if not await asyncio.to_thread(image.exists) or await asyncio.to_thread(place.is_mount):
+            yield place
+            return
+        directory = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="reading-", dir=self._directory))
+        try:
+            async with _mounted_copy(image, place, directory) as there:
+                yield there
+        finally:
+            await asyncio.to_thread(shutil.rmtree, directory)
+
     async def _make(self, image: Path, size: int) -> None:
         """Make a whole volume or none: a half-made one never has the image's name."""
         unfinished = image.with_suffix(".new")
@@ -121,6 +142,22 @@ async def _mount(image: Path, place: Path) -> None:
     # mkfs made it for what a check of the file system finds, which would make it anew; the employee has no use for it
     with contextlib.suppress(FileNotFoundError):
         await asyncio.to_thread((place / "lost+found").rmdir)
+
+
+@asynccontextmanager
+async def _mounted_copy(image: Path, place: Path, directory: Path) -> AsyncIterator[Path]:
+    """The files of a copy of an image, made in `directory`; or `place`, if the image has come to be mounted there."""
+    copy, there = directory / "copy", directory / "files"
+    await asyncio.to_thread(there.mkdir)
+    await run("cp", "--sparse=always", image, copy, seconds=COPY_SECONDS)
+    if await asyncio.to_thread(place.is_mount):  # perhaps while it was copied
+        yield place
+        return
+    await run("mount", "-t", "ext4", "-o", f"{OPTIONS},ro", copy, there, seconds=COMMAND_SECONDS)
+    try:
+        yield there
+    finally:
+        await run("umount", there, seconds=COMMAND_SECONDS)
 
 
 def _make_sparse(path: Path, size: int) -> None:

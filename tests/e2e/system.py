@@ -171,6 +171,14 @@ class System:
             check=False,
         )
 
+    def written_to(self, path: Path, *arguments: str) -> int:
+        """`empla … > path`; its exit code."""
+        with path.open("wb") as output:
+            command = [*self._program, *arguments]
+            return subprocess.run(
+                command, stdout=output, env=self._environment, timeout=self._patience, check=False
+            ).returncode
+
     def json(self, *arguments: str) -> Any:
         """What `empla … --json` prints, when it ends well."""
         ended = self.run(*arguments, "--json")

@@ -106,8 +106,7 @@ class EmbeddedPostgres:
     def _dsn(self, role: str, database: str) -> str:
         if self._sockets is None:
             raise EmbeddedUnavailable("the embedded database is not started")
-        host = quote(str(self._sockets))
-        return f"postgresql://{role}:{self._passwords[role]}@/{database}?host={host}&port={PORT}"
+        return _dsn(self._sockets, role, self._passwords[role], database)
 
     def _prepare_and_run(self) -> None:
         try:
@@ -198,10 +197,7 @@ class EmbeddedPostgres:
 
     def _is_alive(self) -> bool:
         """Tell whether any process of the server lives: each holds the lock that the first one inherited."""
-        lock = _lock_of_the_server(self._lock_file)
-        if lock is not None:
-            os.close(lock)
-        return lock is None
+        return _is_locked(self._lock_file)
 
     @property
     def _lock_file(self) -> Path:
@@ -216,6 +212,30 @@ class EmbeddedPostgres:
         if self._owner_lock is not None:
             os.close(self._owner_lock)
             self._owner_lock = None
+
+
+def dsn_of_running(home: Path) -> str | None:
+    """How the owner of the tables connects to the server that another process runs below `home`; None: none runs.
+
+    Raises `EmbeddedUnavailable` when one runs and cannot be connected to.
+    """
+    cluster = Cluster(home)
+    if not cluster.data.exists() or not _is_locked(cluster.directory / "server.lock"):
+        return None
+    try:
+        sockets = Path(cluster.pid_file.read_text().splitlines()[4])
+    except (OSError, IndexError) as error:
+        raise EmbeddedUnavailable(f"the database below {home} starts or stops at this moment: try again") from error
+    return _dsn(sockets, OWNER, cluster.password(OWNER), DATABASE)
+
+
+def has_data(home: Path) -> bool:
+    """Tell whether there is an embedded database below `home`, running or not."""
+    return Cluster(home).data.exists()
+
+
+def _dsn(sockets: Path, role: str, password: str, database: str) -> str:
+    return f"postgresql://{role}:{password}@/{database}?host={quote(str(sockets))}&port={PORT}"
 
 
 def _own(path: Path) -> int:
@@ -240,6 +260,13 @@ def _lock_of_the_server(path: Path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def _is_locked(path: Path) -> bool:
+    lock = _lock_of_the_server(path)
+    if lock is not None:
+        os.close(lock)
+    return lock is None
 
 
 async def _to_its_end(work: Callable[[], None]) -> None:

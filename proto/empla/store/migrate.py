@@ -2,6 +2,9 @@
 
 Any number of processes may do this at once: they take turns under a lock that ends with the transaction, so it works
 behind poolers too. A file that has run must not change; a schema change is a new file.
+
+It may run while others write. Whoever waits for a table's lock has everybody else wait behind it, so a migration gives up
+after a moment, lets the others by, and begins anew.
 """
 
 import asyncio
@@ -20,6 +23,10 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 _LOCK = 0x656D706C61  # "empla"
 _LOCK_TIMEOUT = 120
+_TABLE_LOCK_MS = 500
+"""How long a migration holds up everybody else who wants a table that somebody has in use."""
+_TRIES = 60
+_PAUSE = 0.5
 _FILE = re.compile(r"(?P<version>\d{4})_[a-z0-9_]+\.sql")
 _log = logging.getLogger(__name__)
 
@@ -48,16 +55,16 @@ def read_migrations(directory: Path = MIGRATIONS) -> list[Migration]:
     return migrations
 
 
-async def migrate(dsn: str, directory: Path = MIGRATIONS) -> list[str]:
-    """Apply what is missing and return the names of the migrations this call ran.
+async def migrate(dsn: str, directory: Path = MIGRATIONS, *, up_to: int | None = None) -> list[str]:
+    """Apply what is missing, of the first `up_to` if not of all, and return the names of the migrations this call ran.
 
     `dsn` is the owner's. Raises `MigrationFailed`, and `StoreUnavailable` when the server cannot be reached.
     """
-    migrations = await asyncio.to_thread(read_migrations, directory)
+    migrations = (await asyncio.to_thread(read_migrations, directory))[:up_to]
     async with connect_once(dsn, application_name="empla migrate", command_timeout=None) as connection:
         with translated():
             await _refuse_newer(connection, migrations)
-            return [migration.name for migration in migrations if await _apply(connection, migration)]
+            return [migration.name for migration in migrations if await _apply_patiently(connection, migration)]
 
 
 def _read(path: Path) -> Migration:
@@ -75,6 +82,20 @@ async def _refuse_newer(connection: Connection, migrations: list[Migration]) -> 
         raise MigrationFailed(
             f"the database has migration {newest:04}, this program knows {len(migrations):04}: run a newer version"
         )
+
+
+async def _apply_patiently(connection: Connection, migration: Migration) -> bool:
+    """Run `migration` unless it has run, as soon as its tables can be had; tell whether this call ran it."""
+    for _ in range(_TRIES):
+        try:
+            return await _apply(connection, migration)
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
+            _log.info("%s waits for a table that is in use: %s", migration.name, error)
+            await asyncio.sleep(_PAUSE)
+    raise MigrationFailed(
+        f"{migration.name} found a table in use each of {_TRIES} times: end what holds it (see pg_stat_activity), a backup "
+        "that is being taken for one, and start again"
+    )
 
 
 async def _apply(connection: Connection, migration: Migration) -> bool:
@@ -99,6 +120,7 @@ async def _take_turn(connection: Connection) -> None:
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
     except asyncpg.LockNotAvailableError as error:
         raise MigrationFailed(f"another process has been migrating for more than {_LOCK_TIMEOUT} s") from error
+    await connection.execute(f"SET LOCAL lock_timeout = '{_TABLE_LOCK_MS}ms'")
     await connection.execute(
         "CREATE TABLE IF NOT EXISTS schema_migrations (version integer PRIMARY KEY, name text NOT NULL,"
         " checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
@@ -109,7 +131,7 @@ async def _run(connection: Connection, migration: Migration) -> None:
     transaction = await connection.fetchval("SELECT pg_current_xact_id()::text")
     try:
         await connection.execute(migration.sql)
-    except asyncpg.PostgresConnectionError:
+    except (asyncpg.PostgresConnectionError, asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
         raise
     except asyncpg.PostgresError as error:
         raise MigrationFailed(f"{migration.name} failed{_position(migration.sql, error)}: {error}") from error

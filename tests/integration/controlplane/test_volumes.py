@@ -154,6 +154,28 @@ class TestMounting:
         await workspaces.prepare(employee)
         assert (place / "kept").read_text() == "kept"
 
+    async def test_one_that_is_not_mounted_can_be_read_and_stays_as_it_was(
+        self, workspaces: Workspaces, volumes: Volumes, employee: UUID, home: Path
+    ):
+        place = await workspaces.prepare(employee)
+        (place / "notes.md").write_text("12k")
+        async with volumes.readable(str(employee), place) as there:
+            assert there == place
+        await workspaces.release(employee)
+        before = (home / "volumes" / f"{employee}.img").read_bytes()
+        async with volumes.readable(str(employee), place) as there:
+            assert there != place
+            assert (there / "notes.md").read_text() == "12k"
+            with pytest.raises(OSError, match="Read-only"):
+                (there / "more").touch()
+            assert (
+                await workspaces.prepare(employee) == place
+            )  # whoever starts the employee meanwhile is not in the way
+            assert (place / "notes.md").read_text() == "12k"
+            await workspaces.release(employee)
+        assert (home / "volumes" / f"{employee}.img").read_bytes()[:1024] == before[:1024]
+        assert [path.name for path in (home / "volumes").iterdir()] == [f"{employee}.img"]
+
     async def test_all_are_released_at_once(self, workspaces: Workspaces):
         places = [await workspaces.prepare(new_id()) for _ in range(3)]
         await workspaces.release_all()

@@ -12,6 +12,9 @@ from empla.store.migrate import MIGRATIONS, migrate, read_migrations
 from tests.conftest import Database
 
 FIRST = "0001_first.sql"
+IN_LINE = (
+    "SELECT count(*) FROM pg_locks WHERE relation = 'runs'::regclass AND mode = 'AccessExclusiveLock' AND NOT granted"
+)
 
 
 @pytest.fixture
@@ -65,6 +68,45 @@ async def test_changed_file_is_refused(empty: Database, directory: Path) -> None
     (directory / FIRST).write_text("CREATE TABLE runs (n bigint);")
     with pytest.raises(MigrationFailed, match="0001_first was changed"):
         await migrate(empty.dsn, directory)
+
+
+async def test_only_the_first_ones_are_run_where_that_is_wanted(empty: Database, directory: Path) -> None:
+    (directory / "0002_second.sql").write_text("INSERT INTO runs VALUES (2);")
+    assert await migrate(empty.dsn, directory, up_to=1) == ["0001_first"]
+    assert await migrate(empty.dsn, directory) == ["0002_second"]
+
+
+async def test_a_table_in_use_is_waited_for_and_others_get_it_meanwhile(empty: Database, directory: Path) -> None:
+    await migrate(empty.dsn, directory)
+    (directory / "0002_second.sql").write_text("ALTER TABLE runs ADD COLUMN said text;")
+    async with (
+        connect_once(empty.dsn, application_name="tests") as reader,
+        connect_once(empty.dsn, application_name="tests") as other,
+    ):
+        async with reader.transaction():
+            await reader.fetch("SELECT * FROM runs")  # and goes on to hold the table
+            migrating = asyncio.create_task(migrate(empty.dsn, directory))
+            async with asyncio.timeout(60):
+                while not await other.fetchval(IN_LINE):
+                    await asyncio.sleep(0.01)
+                await other.execute(
+                    "INSERT INTO runs VALUES (2)"
+                )  # stands in line behind the migration, which gives way
+            assert not migrating.done()
+        assert await migrating == ["0002_second"]
+    assert await ask(empty, "SELECT count(said) + count(*) FROM runs") == 2
+
+
+async def test_a_table_that_is_always_in_use_ends_it(
+    empty: Database, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await migrate(empty.dsn, directory)
+    (directory / "0002_second.sql").write_text("ALTER TABLE runs ADD COLUMN said text;")
+    monkeypatch.setattr("empla.store.migrate._TRIES", 2)
+    async with connect_once(empty.dsn, application_name="tests") as reader, reader.transaction():
+        await reader.fetch("SELECT * FROM runs")
+        with pytest.raises(MigrationFailed, match=r"0002_second found a table in use.*pg_stat_activity"):
+            await migrate(empty.dsn, directory)
 
 
 async def test_failure_leaves_nothing_and_says_where(empty: Database, directory: Path) -> None:
