@@ -144,6 +144,7 @@ class DigitalEmployee:
                     loop_lag_ms=lag_ms,
                     model=self.model.name,
                     reported=hooks.reported(),
+                    away=hooks.away,
                 )
                 self.gateway.send(pb.AgentFrame(heartbeat=beat))
                 due = time.perf_counter() + every
@@ -258,7 +259,7 @@ class _Parts:
         )
         self.placement = placement_of(profile)
         self.loop.times = _times(profile.loop)
-        self.loop.model = None if employee.mind is None else MeteredModel(employee.mind, employee.model_prices)
+        self.loop.model = None if employee.mind is None else MeteredModel(employee.mind, employee.model_prices, "mind")
         worker = Worker(
             pool=self.pool,
             identity=employee.identity,
