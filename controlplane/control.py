@@ -3,6 +3,7 @@
 RPCs that this build does not serve are left to the generated base class and answer UNIMPLEMENTED.
 """
 
+from controlplane.calls.alerts import AlertCalls
 from controlplane.calls.channels import ChannelCalls
 from controlplane.calls.employees import EmployeeCalls
 from controlplane.calls.goals import GoalCalls
@@ -23,6 +24,7 @@ class ControlPlane(
     MemoryCalls,
     SidecarCalls,
     ChannelCalls,
+    AlertCalls,
     OverviewCalls,
 ):
     """See control.proto for what each RPC promises."""

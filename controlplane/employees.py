@@ -50,6 +50,8 @@ class EmployeeRecord:
     epoch: int
     created_at: datetime
     launched_at: datetime | None
+    attached_at: datetime | None
+    """When the process of its last launch first attached."""
 
 
 class Employees:
@@ -227,4 +229,5 @@ def _record(row: Any) -> EmployeeRecord:
         row["epoch"],
         row["created_at"],
         row["launched_at"],
+        row["attached_at"],
     )

@@ -22,6 +22,7 @@ TABLES = (
     "intentions",
     "goal_changes",
     "goals",
+    "alerts",
 )
 """In this order: what the rows of one refer to goes after them."""
 AT_ONCE = 1_000

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from controlplane.alert_notices import Notices, Target
+from controlplane.alerts import Alerts, Patience
 from controlplane.auth import Tokens
 from controlplane.callbacks import Callbacks
 from controlplane.calls.calls import Parts
@@ -38,6 +40,7 @@ from controlplane.messages import Messages
 from controlplane.metrics import Metrics
 from controlplane.minds import Minds
 from controlplane.packages import make_directory
+from controlplane.readiness import Readiness
 from controlplane.receiver import Receiver
 from controlplane.retention import Retention
 from controlplane.reviews import Reviews
@@ -53,6 +56,7 @@ from controlplane.sidecars.table import Table
 from controlplane.stepping import Stepping
 from controlplane.stopping import Stopping
 from controlplane.telling import Telling
+from controlplane.vitals import Vitals
 from empla import rpc
 from empla.store.connect import Pool, connect
 from empla.store.ids import new_id
@@ -134,19 +138,26 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
             CONTROL: partial(control_pb2_grpc.add_ControlPlaneServicer_to_server, control),
             GATEWAY: partial(gateway_pb2_grpc.add_EmployeeGatewayServicer_to_server, gateway),
         }
+        readiness = Readiness(pool, launcher, services)
+        notices = Notices(pool, callbacks, _alert_targets(settings))
+        parts.alerts.on_change = notices.look
         async with (
             rpc.serving(
-                settings.grpc_address, services, authenticate=_authenticate(pool, tokens), translate=to_status
+                settings.grpc_address,
+                services,
+                authenticate=_authenticate(pool, tokens),
+                translate=to_status,
+                status=readiness.status,
             ) as grpc_address,
             serving_http(
                 settings.http_address,
-                pool=pool,
+                readiness=readiness,
                 receiver=parts.receiver,
                 channels=parts.channels,
                 employees=parts.employees,
                 tokens=tokens,
                 overview=control.overview,
-                metrics=Metrics(pool, parts.messages),
+                metrics=Metrics(pool, parts.messages, parts.vitals, parts.alerts),
                 max_body_bytes=settings.max_body_bytes,
             ) as http_address,
             _at_work(
@@ -162,6 +173,9 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 sidecars.run(),
                 _prepared(sidecar_launcher, settings.sidecars_warm),
                 parts.lifecycle.run(),
+                parts.alerts.run(),
+                notices.run(),
+                readiness.run(),
                 parts.logs.keep_small(),
             ),
         ):
@@ -250,6 +264,22 @@ def _parts(
 ) -> Parts:
     employees, streams, messages = Employees(pool), Streams(), Messages(pool)
     stopping = Stopping(pool, streams, followers.changed, sender.look)
+    lifecycle = Lifecycle(
+        pool=pool,
+        employees=employees,
+        streams=streams,
+        launcher=launcher,
+        workspaces=workspaces,
+        sidecars=sidecars,
+        settings=_launch_settings(settings, dsn),
+    )
+    vitals = Vitals(
+        pool=pool,
+        lifecycle=lifecycle,
+        streams=streams,
+        sidecars_failed=sidecars.failed.count,
+        heartbeat_ms=settings.heartbeat_ms,
+    )
     return Parts(
         employees=employees,
         channels=Channels(pool, Egress(settings.callback_networks)),
@@ -259,15 +289,7 @@ def _parts(
         memories=Memories(pool),
         followers=followers,
         streams=streams,
-        lifecycle=Lifecycle(
-            pool=pool,
-            employees=employees,
-            streams=streams,
-            launcher=launcher,
-            workspaces=workspaces,
-            sidecars=sidecars,
-            settings=_launch_settings(settings, dsn),
-        ),
+        lifecycle=lifecycle,
         logs=Logs(settings.log_directory),
         sidecars=sidecars,
         stopping=stopping,
@@ -275,9 +297,28 @@ def _parts(
         goals=Goals(pool),
         reviews=Reviews(pool, followers.changed, sender.look, streams),
         telling=Telling(messages, followers),
+        vitals=vitals,
+        alerts=Alerts(
+            pool=pool,
+            vitals=vitals,
+            home=settings.home,
+            patience=Patience(settings.alert_after_seconds, settings.alert_clear_seconds),
+            targets=_alert_targets(settings),
+        ),
         model=settings.model,
         embedding=embedding,
     )
+
+
+def _alert_targets(settings: Settings) -> dict[str, Target]:
+    """Who is told of alerts."""
+    targets, secret = {}, settings.alert_webhook_secret
+    if settings.alert_webhook:
+        signed = secret.get_secret_value().encode() if secret else None
+        targets["webhook"] = Target(settings.alert_webhook.get_secret_value(), signed)
+    if settings.alert_slack:
+        targets["slack"] = Target(settings.alert_slack.get_secret_value())
+    return targets
 
 
 @asynccontextmanager

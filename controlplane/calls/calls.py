@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from controlplane.alerts import Alerts
 from controlplane.channels import Channels
 from controlplane.employees import EmployeeRecord, Employees
 from controlplane.followers import Followers
@@ -20,6 +21,7 @@ from controlplane.shown import shown_employee
 from controlplane.sidecars.keeper import Sidecars
 from controlplane.stopping import Stopping
 from controlplane.telling import Telling
+from controlplane.vitals import Vitals
 from empla.v1 import control_pb2 as pb
 from empla.v1 import control_pb2_grpc
 
@@ -44,6 +46,8 @@ class Parts:
     goals: Goals
     reviews: Reviews
     telling: Telling
+    vitals: Vitals
+    alerts: Alerts
     model: str
     embedding: str
 
@@ -57,4 +61,4 @@ class Calls(Naming, control_pb2_grpc.ControlPlaneServicer):
         self.http_address = ""  # known once it is bound
 
     def _employee(self, record: EmployeeRecord) -> pb.Employee:
-        return shown_employee(record, self._parts.lifecycle, self._parts.streams)
+        return shown_employee(record, self._parts.lifecycle, self._parts.streams, self._parts.vitals)
