@@ -133,7 +133,9 @@ def _of_employees(everybody: list[Judged]) -> Iterator[Seen]:
 
 def _of_all(everybody: list[Judged]) -> Iterator[Seen]:
     if len(everybody) > MANY_EMPLOYEES:
-        yield Seen("many_employees", None, f"there are {len(everybody)} employees, more than one control plane is made for")
+        yield Seen(
+            "many_employees", None, f"there are {len(everybody)} employees, more than one control plane is made for"
+        )
 
 
 def _of_disk(home: Path) -> list[Seen]:

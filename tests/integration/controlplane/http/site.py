@@ -15,8 +15,8 @@ import aiohttp
 from controlplane.auth import Operator, Tokens
 from controlplane.channels import Channels, sign
 from controlplane.employees import Employees
-from controlplane.http import serving_http
 from controlplane.gateway import Streams
+from controlplane.http import serving_http
 from controlplane.lifecycle import Lifecycle
 from controlplane.messages import Messages
 from controlplane.metrics import Metrics
