@@ -10,6 +10,7 @@ from controlplane.employees import EmployeeRecord
 from controlplane.gateway import Streams
 from controlplane.health import CRASHES, WITHIN_MINUTES, Finding, Signs, judge, state_of
 from controlplane.lifecycle import Lifecycle
+from controlplane.spending import Spending
 from empla.store.connect import Pool, load_queries, translated
 from empla.v1 import control_pb2 as pb
 
@@ -18,7 +19,8 @@ STUCK_MINUTES = 10
 """Twice what the longest step of the pipeline may take."""
 BACKGROUND_STUCK_MINUTES = 70
 """A stretch of background work may take an hour."""
-SPENDING_SECONDS = 300.0
+TRIED_SECONDS = 30.0
+"""How often attempts are counted: those of busy employees are many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +45,20 @@ class Vitals:
     ) -> None:
         self._pool, self._lifecycle, self._streams = pool, lifecycle, streams
         self._sidecars_failed, self._heartbeat_seconds = sidecars_failed, heartbeat_ms / 1000
+        self._spending = Spending(pool)
         self._work: dict[UUID, Any] = {}
-        self._spending: dict[UUID, Any] = {}
-        self._spending_at = float("-inf")
+        self._tried: dict[UUID, Any] = {}
+        self._tried_at = float("-inf")
 
     async def look(self) -> None:
         """Read the tables anew. Raises `StoreUnavailable`."""
         with translated():
-            rows = await self._pool.fetch(SQL.work, STUCK_MINUTES, BACKGROUND_STUCK_MINUTES, WITHIN_MINUTES)
+            rows = await self._pool.fetch(SQL.work, STUCK_MINUTES, BACKGROUND_STUCK_MINUTES)
             self._work = {row["employee_id"]: row for row in rows}
-            if time.monotonic() - self._spending_at > SPENDING_SECONDS:
-                self._spending = {row["employee_id"]: row for row in await self._pool.fetch(SQL.spending)}
-                self._spending_at = time.monotonic()
+            if time.monotonic() - self._tried_at > TRIED_SECONDS:
+                rows = await self._pool.fetch(SQL.tried, WITHIN_MINUTES)
+                self._tried, self._tried_at = {row["employee_id"]: row for row in rows}, time.monotonic()
+        await self._spending.look()
 
     def everybody(self) -> list[Judged] | None:
         """All employees that there are, judged; None as long as this control plane has looked at none."""
@@ -76,12 +80,12 @@ class Vitals:
 
     def figures(self, record: EmployeeRecord) -> pb.EmployeeFigures:
         """What was measured of an employee."""
-        stream, spent = self._streams.get(record.employee_id), self._spending.get(record.employee_id)
+        stream, (month, idle) = self._streams.get(record.employee_id), self._spending.month_of(record)
         return pb.EmployeeFigures(
             start_ms=_start_ms(record),
             idle_memory_bytes=stream.idle_memory_bytes if stream else 0,
-            month_cost_micros=spent["month_micros"] if spent else 0,
-            month_idle_cost_micros=spent["month_idle_micros"] if spent else 0,
+            month_cost_micros=month,
+            month_idle_cost_micros=idle,
         )
 
     def restarts(self, record: EmployeeRecord) -> int:
@@ -92,10 +96,8 @@ class Vitals:
         life = self._lifecycle.life_of(record)
         if life is None or (life.starting and life.crashes < CRASHES):
             return None
-        stream, work = self._streams.get(record.employee_id), self._work.get(record.employee_id)
+        stream = self._streams.get(record.employee_id)
         beat = stream.heartbeat if stream else None
-        spent = self._spending.get(record.employee_id)
-        counted = ("stuck", "stuck_seconds", "queued", "attempts", "failed", "unsent", "reviews")
         return Signs(
             silent_seconds=life.silent_seconds,
             heartbeat_seconds=self._heartbeat_seconds,
@@ -105,9 +107,15 @@ class Vitals:
             paused=record.paused,
             sidecars_failed=self._sidecars_failed(record.employee_id),
             start_ms=_start_ms(record),
-            month_idle_micros=spent["month_idle_micros"] if spent else 0,
-            **({name: work[name] for name in counted} if work else {}),
+            month_idle_micros=self._spending.month_of(record)[1],
+            **_counted(self._work.get(record.employee_id)),
+            **_counted(self._tried.get(record.employee_id)),
         )
+
+
+def _counted(row: Any) -> dict[str, Any]:
+    """What a row says beside whose it is."""
+    return {} if row is None else {name: value for name, value in row.items() if name != "employee_id"}
 
 
 def _start_ms(record: EmployeeRecord) -> int:

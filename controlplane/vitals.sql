@@ -1,7 +1,7 @@
 -- name: work
 -- Of each employee that has any: steps that have run or waited to be begun for too long ($1 minutes, those of the background $2) and
--- the oldest of them; messages that nobody has claimed; attempts that ended within $3 minutes and those of them that failed; what
--- could not be sent; and open reviews. What waits for a person or behind another message of its conversation is not stuck.
+-- the oldest of them, messages that nobody has claimed, and open reviews. What waits for a person or behind another message of its
+-- conversation is not stuck.
 WITH steps AS (
   SELECT employee_id, started_at AS since FROM inbound_messages
   WHERE ended_at IS NULL AND processing_state IN ('received', 'analyzing', 'merging') AND started_at < now() - make_interval(mins => $1)
@@ -18,29 +18,16 @@ WITH steps AS (
 ), queue AS (
   SELECT employee_id, count(*) AS queued FROM inbound_messages
   WHERE ended_at IS NULL AND processing_state = 'received' AND epoch IS NULL GROUP BY employee_id
-), tried AS (
-  SELECT employee_id, count(*) FILTER (WHERE stage <> 'send') AS attempts,
-    count(*) FILTER (WHERE stage <> 'send' AND outcome IN ('failed', 'lost')) AS failed,
-    count(*) FILTER (WHERE stage = 'send' AND outcome = 'failed') AS unsent
-  FROM step_attempts WHERE finished_at > now() - make_interval(mins => $3) GROUP BY employee_id
 ), asked AS (
   SELECT employee_id, count(*) AS reviews FROM reviews WHERE state = 'open' GROUP BY employee_id
 )
 SELECT employee_id, coalesce(stuck, 0) AS stuck, coalesce(stuck_seconds, 0) AS stuck_seconds, coalesce(queued, 0) AS queued,
-  coalesce(attempts, 0) AS attempts, coalesce(failed, 0) AS failed, coalesce(unsent, 0) AS unsent, coalesce(reviews, 0) AS reviews
-FROM stuck FULL JOIN queue USING (employee_id) FULL JOIN tried USING (employee_id) FULL JOIN asked USING (employee_id);
+  coalesce(reviews, 0) AS reviews
+FROM stuck FULL JOIN queue USING (employee_id) FULL JOIN asked USING (employee_id);
 
--- name: spending
--- What each employee would spend in 30 days, and its proactive loop alone, in millionths of a dollar: by the last 7 days, or by those
--- since it was made, and one day at least.
-WITH spent AS (
-  SELECT employee_id, sum(cost_micros) AS micros, 0 AS idle FROM step_attempts
-  WHERE finished_at > now() - interval '7 days' GROUP BY employee_id
-  UNION ALL
-  SELECT employee_id, sum(cost_micros), sum(cost_micros) FROM cycles
-  WHERE started_at > now() - interval '7 days' GROUP BY employee_id
-)
-SELECT employee_id, round(sum(micros) * scale)::bigint AS month_micros, round(sum(idle) * scale)::bigint AS month_idle_micros
-FROM spent JOIN employees e USING (employee_id)
-CROSS JOIN LATERAL (SELECT 30 / greatest(1, least(7, extract(epoch FROM now() - e.created_at) / 86400)) AS scale) s
-WHERE e.deleted_at IS NULL GROUP BY employee_id, scale;
+-- name: tried
+-- The attempts of each employee that ended within $1 minutes and those of them that failed, and what could not be sent.
+SELECT employee_id, count(*) FILTER (WHERE stage <> 'send') AS attempts,
+  count(*) FILTER (WHERE stage <> 'send' AND outcome IN ('failed', 'lost')) AS failed,
+  count(*) FILTER (WHERE stage = 'send' AND outcome = 'failed') AS unsent
+FROM step_attempts WHERE finished_at > now() - make_interval(mins => $1) GROUP BY employee_id;

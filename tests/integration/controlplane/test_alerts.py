@@ -177,15 +177,16 @@ async def test_crashes_and_what_the_tables_say_are_alerts_too(office: Office):
     office.known.backoff.failures = 3
     office.known.launched_at = asyncio.get_running_loop().time()
     await office.pool.execute(
-        "INSERT INTO cycles (cycle_id, tenant_id, employee_id, epoch, phase, cost_micros) "
-        "VALUES (gen_random_uuid(), $1, $2, 1, 'done', 1000000)",
+        "INSERT INTO cycles (cycle_id, tenant_id, employee_id, epoch, phase, cost_micros, started_at, finished_at) "
+        "SELECT gen_random_uuid(), $1, $2, 1, 'done', 1000000, ago, ago FROM (SELECT now() - interval '11 s' AS ago) t",
         office.tenant_id, office.employee_id,
     )  # fmt: skip
     await office.pool.execute(
         "UPDATE employee_epochs SET launched_at = now() - interval '40 s', attached_at = now(), epoch = 1"
     )
     looks = office.alerts()
-    await office.round(looks)
+    for _ in range(8):  # the ledgers of a week, a day at a time
+        await office.round(looks)
     assert sorted(await looks.open(None)) == ["cold_start", "crash_loop", "idle_cost"]
     shown = pb.Employee()
     assert office.lifecycle.records

@@ -1,4 +1,4 @@
-"""What the tables say of employees' work: stuck, queued, failing; and what they spend."""
+"""What the tables say of employees' work: stuck, queued, failing."""
 
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,7 @@ from tests.factories import add_channel, add_employee, add_tenant
 
 
 async def work(pool: Pool) -> dict[UUID, Any]:
-    return {row["employee_id"]: dict(row) for row in await pool.fetch(SQL.work, 10, 70, 10)}
+    return {row["employee_id"]: dict(row) for row in await pool.fetch(SQL.work, 10, 70)}
 
 
 async def message(pool: Pool, me: tuple[UUID, UUID], conversation: UUID, *, minutes: int, **columns: Any) -> UUID:
@@ -92,31 +92,6 @@ async def test_failures_count_while_they_are_new(database: Database):
                 "INSERT INTO reviews (review_id, tenant_id, employee_id, kind, state) VALUES ($1, $2, $3, 'quarantine', $4)",
                 new_id(), tenant_id, employee_id, state,
             )  # fmt: skip
-        found = (await work(pool))[employee_id]
-        assert (found["attempts"], found["failed"], found["unsent"], found["reviews"]) == (4, 2, 1, 2)
-
-
-async def test_a_month_is_what_the_last_days_make(database: Database):
-    async with database.connect() as pool:
-        tenant_id = await add_tenant(pool)
-        ids = {days: await add_employee(pool, tenant_id, f"of-{days}-days") for days in (0, 3, 100)}
-        for days, employee_id in ids.items():
-            await pool.execute(
-                "UPDATE employees SET created_at = now() - make_interval(days => $2) WHERE employee_id = $1",
-                employee_id, days,
-            )  # fmt: skip
-            for age in (0, 8):
-                await pool.execute(
-                    "INSERT INTO step_attempts (unit_id, step, attempt, message_id, tenant_id, employee_id, stage, "
-                    "queued_at, started_at, finished_at, duration_ms, outcome, cost_micros) VALUES ($1, 'x', 1, $1, $2, $3, "
-                    "'work', now(), now(), now() - make_interval(days => $4), 1, 'succeeded', 600)",
-                    new_id(), tenant_id, employee_id, age,
-                )  # fmt: skip
-                await pool.execute(
-                    "INSERT INTO cycles (cycle_id, tenant_id, employee_id, epoch, phase, cost_micros, started_at) "
-                    "VALUES ($1, $2, $3, 1, 'done', 100, now() - make_interval(days => $4))",
-                    new_id(), tenant_id, employee_id, age,
-                )  # fmt: skip
-        found = {row["employee_id"]: row for row in await pool.fetch(SQL.spending)}
-        spent = {days: (found[one]["month_micros"], found[one]["month_idle_micros"]) for days, one in ids.items()}
-        assert spent == {0: (21_000, 3_000), 3: (7_000, 1_000), 100: (3_000, 429)}
+        [found] = await pool.fetch(SQL.tried, 10)
+        assert (found["attempts"], found["failed"], found["unsent"]) == (4, 2, 1)
+        assert (await work(pool))[employee_id]["reviews"] == 2
