@@ -108,10 +108,10 @@ class Alerts:
         self, tenant_id: UUID | None, employee_id: UUID | None, *, open_only: bool, size: int, token: str
     ) -> tuple[list[pb.Alert], str]:
         """A page of alerts, open ones first; and the token of the next page."""
-        before = _offset(token)
+        seen = _offset(token)
         with translated():
-            rows = await self._pool.fetch(SQL.page, tenant_id, employee_id, open_only, size, before)
-        return [_alert(row) for row in rows], str(before + size) if len(rows) == size else ""
+            rows = await self._pool.fetch(SQL.page, tenant_id, employee_id, open_only, size, seen)
+        return [_alert(row) for row in rows], str(seen + size) if len(rows) == size else ""
 
 
 def subject(row: Any) -> str:
