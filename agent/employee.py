@@ -150,6 +150,7 @@ class DigitalEmployee:
                     loop_lag_ms=lag_ms,
                     model=self.model.name,
                     reported=hooks.reported(),
+                    away=hooks.away,
                 )
                 self.gateway.send(pb.AgentFrame(heartbeat=beat))
                 due = time.perf_counter() + every
@@ -266,7 +267,7 @@ class _Parts:
         profile, employee = configuration.profile, self.employee
         self.pause.set(paused=configuration.paused)
         self.budget.in_dollars, self.budget.in_tokens = configuration.limits_dollars, configuration.limits_tokens
-        model = self._budgeted(employee.model)
+        model = self._budgeted(employee.model, "model")
         self.capabilities.granted = frozenset(profile.capabilities or SHIPPED_CAPABILITIES)
         self.capabilities.policy = policy_of(profile, configuration.autonomy)
         rules, refusal = tuple(_rules(profile)), self.capabilities.policy.refusal
@@ -281,7 +282,7 @@ class _Parts:
         )
         self.placement = placement_of(profile)
         self.loop.times = _times(profile.loop)
-        self.loop.model = None if employee.mind is None else self._budgeted(employee.mind)
+        self.loop.model = None if employee.mind is None else self._budgeted(employee.mind, "mind")
         worker = Worker(
             pool=self.pool,
             identity=employee.identity,
@@ -300,9 +301,9 @@ class _Parts:
         self.coordinator.caps.use(profile.rate_caps.sender_per_minute, profile.rate_caps.employee_per_minute)
         self.coordinator.use((SECURITY_FILTER, *analyzer.steps(), *worker.steps()), profile.max_in_work or MAX_IN_WORK)
 
-    def _budgeted(self, model: Model) -> Model:
+    def _budgeted(self, model: Model, part: str) -> Model:
         prices = self.employee.model_prices
-        return BudgetedModel(MeteredModel(model, prices), prices, self.budget)
+        return BudgetedModel(MeteredModel(model, prices, part), prices, self.budget)
 
 
 async def _welcome(frames: AsyncIterator[pb.ControlFrame]) -> pb.Welcome:

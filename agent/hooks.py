@@ -7,7 +7,7 @@ what takes longer than its deadline, and what its queue has no room for is count
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -90,16 +90,14 @@ class Hooks:
     @asynccontextmanager
     async def telling(self, name: str, employee_id: UUID) -> AsyncIterator["Report"]:
         """Tell them what happens to an employee within the block, and last that it stopped; gives what to say of them."""
-        if not self._hooks:
-            yield Report((), self._missing)
-            return
         ended: BaseException | None = None
         async with asyncio.TaskGroup() as group:
             running = [Running(hook) for hook in self._hooks.values()]
             tasks = [group.create_task(one.run(), name=f"hook {one.hook.name}") for one in running]
-            token = hearer.set(Audience(name, employee_id, running))
+            audience = Audience(name, employee_id, running)
+            token = hearer.set(audience)
             try:
-                yield Report(running, self._missing)
+                yield Report(running, self._missing, audience.away)
             except BaseException as error:  # noqa: BLE001 - raised below, as it is, once the hooks have heard of it
                 ended = error
             try:
@@ -219,24 +217,26 @@ class Audience:
 
     name: str
     employee_id: UUID
-    hooks: Iterable[Running]
+    hooks: Sequence[Running]
     _takers: dict[Callable[..., Moment], list[Running]] = field(default_factory=dict)
-    _unhealthy: set[str] = field(default_factory=set)
+    away: dict[str, str] = field(default_factory=dict)
+    """Parts that do not fare well, and why."""
 
     def wants(self, kind: Callable[..., Moment]) -> bool:
         """See `Hearer.wants`."""
-        return bool(self._of(kind))
+        return bool(self.hooks and self._of(kind))
 
     def hear(self, moment: Moment) -> None:
         """See `Hearer.hear`."""
         for one in self._of(type(moment)):
             one.hear(moment)
 
-    def turned(self, part: str, *, healthy: bool) -> bool:
+    def turned(self, part: str, why: str) -> bool:
         """See `Hearer.turned`."""
-        before = part not in self._unhealthy
-        (self._unhealthy.discard if healthy else self._unhealthy.add)(part)
-        return before != healthy
+        before = self.away.pop(part, "")
+        if why:
+            self.away[part] = why
+        return bool(before) != bool(why)
 
     def _of(self, kind: Callable[..., Moment]) -> list[Running]:
         if (takers := self._takers.get(kind)) is None:
@@ -247,10 +247,11 @@ class Audience:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What is said of hooks with an employee's health."""
+    """What is said of hooks, and of the parts that are `away`, with an employee's health."""
 
     hooks: Iterable[Running]
     missing: Mapping[str, str]
+    away: Mapping[str, str] = field(default_factory=dict)
 
     def reported(self) -> Struct | None:
         """By their names, how often each was called, failed …, or why it is not there; None when there is nothing to say."""

@@ -31,8 +31,8 @@ class Hearer(Protocol):
         """Take note of a moment, without waiting."""
         ...
 
-    def turned(self, part: str, *, healthy: bool) -> bool:
-        """Note how a part of the employee fares; whether it fared otherwise before."""
+    def turned(self, part: str, why: str) -> bool:
+        """Note how a part of the employee fares, '' for well; whether it turned well or bad with that."""
         ...
 
 
@@ -48,7 +48,7 @@ def tell[**P](kind: "Callable[P, Moment]", /, *args: P.args, **kwargs: P.kwargs)
 
 def tell_health(part: str, why: str = "") -> None:
     """Say how a part fares, '' for well: a `HealthChanged`, if it fared otherwise before."""
-    if (hears := hearer.get()) is not None and hears.turned(part, healthy=not why):
+    if (hears := hearer.get()) is not None and hears.turned(part, why):
         tell(HealthChanged, part=part, healthy=not why, why=why)
 
 
@@ -249,7 +249,7 @@ class GoalReached(Moment):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HealthChanged(Moment):
-    """A part that the employee needs (gateway, database, model) is away, and `why`, or is there again."""
+    """A part that the employee needs (gateway, database, model, mind) is away, and `why`, or is there again."""
 
     part: str
     healthy: bool

@@ -120,8 +120,8 @@ class Callbacks:
         if self._session is not None:
             await self._session.close()
 
-    async def post(self, url: str, secret: bytes, outbox_id: UUID, payload: dict[str, Any]) -> Receipt:
-        """Send `payload` as JSON, signed as a webhook is, once; raises `CallbackError`.
+    async def post(self, url: str, secret: bytes | None, outbox_id: UUID, payload: dict[str, Any]) -> Receipt:
+        """Send `payload` as JSON, signed as a webhook is unless there is no `secret`, once; raises `CallbackError`.
 
         `Idempotency-Key` is the outbox id, by which the other side can tell a repetition. A caller that is cancelled
         in here must take the outcome for ambiguous.
@@ -148,13 +148,12 @@ class Callbacks:
             return response.status, response.headers
 
 
-def _headers(secret: bytes, outbox_id: UUID, body: bytes) -> dict[str, str]:
+def _headers(secret: bytes | None, outbox_id: UUID, body: bytes) -> dict[str, str]:
+    key = {"Idempotency-Key": str(outbox_id)}
+    if secret is None:
+        return key
     timestamp = str(int(time.time()))
-    return {
-        "X-Empla-Timestamp": timestamp,
-        "X-Empla-Signature": sign(secret, timestamp, body),
-        "Idempotency-Key": str(outbox_id),
-    }
+    return {"X-Empla-Timestamp": timestamp, "X-Empla-Signature": sign(secret, timestamp, body), **key}
 
 
 @contextmanager

@@ -5,6 +5,7 @@ RPCs that this build does not serve are left to the generated base class and ans
 
 from controlplane.calls.access import AccessCalls
 from controlplane.calls.budgets import BudgetCalls
+from controlplane.calls.alerts import AlertCalls
 from controlplane.calls.channels import ChannelCalls
 from controlplane.calls.employees import EmployeeCalls
 from controlplane.calls.goals import GoalCalls
@@ -29,6 +30,7 @@ class ControlPlane(
     BudgetCalls,
     ChannelCalls,
     AccessCalls,
+    AlertCalls,
     OverviewCalls,
 ):
     """See control.proto for what each RPC promises."""

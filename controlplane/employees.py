@@ -54,6 +54,8 @@ class EmployeeRecord:
     epoch: int
     created_at: datetime
     launched_at: datetime | None
+    attached_at: datetime | None
+    """When the process of its last launch first attached."""
 
     @property
     def paused(self) -> bool:
@@ -260,4 +262,5 @@ def _record(row: Any) -> EmployeeRecord:
         row["epoch"],
         row["created_at"],
         row["launched_at"],
+        row["attached_at"],
     )

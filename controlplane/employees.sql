@@ -19,7 +19,7 @@ INSERT INTO employee_epochs (employee_id, tenant_id) SELECT employee_id, tenant_
 
 -- name: find
 -- A live employee by tenant and name, or by id.
-SELECT e.*, t.name AS tenant, p.epoch, p.launched_at, pause_of(now(), e.employee_id) AS pause,
+SELECT e.*, t.name AS tenant, p.epoch, p.launched_at, p.attached_at, pause_of(now(), e.employee_id) AS pause,
   coalesce(e.day_micros, e.message_micros, t.day_micros) IS NOT NULL AS limits_dollars,
   coalesce(e.day_tokens, e.message_tokens, t.day_tokens) IS NOT NULL AS limits_tokens
 FROM employees e JOIN tenants t USING (tenant_id) JOIN employee_epochs p USING (employee_id)
@@ -27,7 +27,7 @@ WHERE e.deleted_at IS NULL AND ((e.tenant_id = $1 AND e.name = $2) OR e.employee
 
 -- name: all
 -- Every live employee of a tenant, or of all.
-SELECT e.*, t.name AS tenant, p.epoch, p.launched_at, pause_of(now(), e.employee_id) AS pause,
+SELECT e.*, t.name AS tenant, p.epoch, p.launched_at, p.attached_at, pause_of(now(), e.employee_id) AS pause,
   coalesce(e.day_micros, e.message_micros, t.day_micros) IS NOT NULL AS limits_dollars,
   coalesce(e.day_tokens, e.message_tokens, t.day_tokens) IS NOT NULL AS limits_tokens
 FROM employees e JOIN tenants t USING (tenant_id) JOIN employee_epochs p USING (employee_id)
@@ -115,13 +115,17 @@ WHERE e.deleted_at IS NOT NULL;
 -- The next epoch, for a new process with a new credential. Waits for writes of the old epoch, refuses those that come later.
 WITH fence AS (SELECT employee_id FROM employee_epochs WHERE employee_id = $1 FOR UPDATE)
 UPDATE employee_epochs p
-SET epoch = epoch + 1, credential_hash = $2, launcher = $3, process = NULL, launched_at = now(), ended_at = NULL
+SET epoch = epoch + 1, credential_hash = $2, launcher = $3, process = NULL, launched_at = now(), attached_at = NULL, ended_at = NULL
 FROM fence WHERE p.employee_id = fence.employee_id
 RETURNING epoch;
 
 -- name: launched
 -- How the launcher recognises the process of this epoch.
 UPDATE employee_epochs SET process = $3 WHERE employee_id = $1 AND epoch = $2;
+
+-- name: attached
+-- The process of this epoch is there; a later stream of it changes nothing.
+UPDATE employee_epochs SET attached_at = now() WHERE employee_id = $1 AND epoch = $2 AND attached_at IS NULL;
 
 -- name: ended
 -- The process of this epoch is gone.

@@ -100,6 +100,14 @@ class Stream:
     heartbeat_at: float = field(default_factory=time.time)
     seen_at: float = field(default_factory=time.monotonic)
     """The last sign of life on a clock that nobody sets, to judge by; `heartbeat_at` is for people."""
+    idle_memory_bytes: int = 0
+    """What it took when it last had nothing in work."""
+
+    def beat(self, heartbeat: pb.Heartbeat) -> None:
+        """Note a sign of life, and what it says."""
+        self.heartbeat, self.heartbeat_at, self.seen_at = heartbeat, time.time(), time.monotonic()
+        if heartbeat.state == "idle":
+            self.idle_memory_bytes = heartbeat.memory_bytes
 
     def send(self, frame: pb.ControlFrame) -> None:
         """Queue a frame; an employee that reads too slowly loses its stream and comes back."""
@@ -192,6 +200,8 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
         launch: Launch = rpc.caller()
         hello = await _hello(request_iterator, launch)
         stream = Stream(launch, hello.build)
+        with translated():
+            await self._pool.execute(EMPLOYEES_SQL.attached, launch.employee_id, launch.epoch)
         with self._streams.holding(stream):
             # Read once the stream is held: a change from here on is queued behind the welcome.
             welcome = _welcome(await self._employees.by_id(launch.employee_id), self._heartbeat_ms)
@@ -264,8 +274,7 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
                     stream.unacknowledged.discard(_message_id(frame.ack.message_id))
                     stream.news.set()  # the next message of the conversation may wait in the table
                 case "heartbeat":
-                    stream.heartbeat, stream.heartbeat_at = frame.heartbeat, time.time()
-                    stream.seen_at = time.monotonic()
+                    stream.beat(frame.heartbeat)
                 case "progress":
                     message_id = _message_id(frame.progress.message_id)
                     self._followers.progress(stream.launch.employee_id, message_id, frame.progress)

@@ -14,16 +14,14 @@ from controlplane.auth import Operator, Tokens
 from controlplane.channels import Channels
 from controlplane.metrics import Metrics
 from controlplane.problems import Boundary, Handler, problem, unavailable
+from controlplane.readiness import Readiness
 from controlplane.receiver import Receiver
 from controlplane.statuspage import StatusPage
 from controlplane.webhook import FindsEmployees, Webhook
 from empla.rpc import NotLocal, is_local
-from empla.store.connect import Pool, translated
-from empla.store.errors import StoreUnavailable
 from empla.v1 import control_pb2
 
 DRAIN_SECONDS = 5.0
-READY_SECONDS = 1.0
 _NAME = "[a-z0-9-]{1,63}"
 _LOCAL_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?", re.IGNORECASE)
 _HEADERS = {
@@ -48,11 +46,12 @@ class Route:
     handler: Handler
 
 
-def routes(webhook: Webhook, page: StatusPage, pool: Pool) -> list[Route]:
+def routes(webhook: Webhook, page: StatusPage, readiness: Readiness) -> list[Route]:
     """Everything that this port serves."""
 
     async def readyz(_: web.Request) -> web.StreamResponse:
-        return await _readiness(pool)
+        trouble = await readiness.trouble()
+        return unavailable(*trouble) if trouble else web.json_response({"status": "ready"})
 
     return [
         Route("POST", f"/v1/channels/{{tenant:{_NAME}}}/{{channel:{_NAME}}}", "signature", webhook.receive),
@@ -68,7 +67,7 @@ def routes(webhook: Webhook, page: StatusPage, pool: Pool) -> list[Route]:
 async def serving_http(
     address: str,
     *,
-    pool: Pool,
+    readiness: Readiness,
     receiver: Receiver,
     channels: Channels,
     employees: FindsEmployees,
@@ -86,7 +85,7 @@ async def serving_http(
     whose Host header is a name of this machine: another site's name that was made to point here reaches nothing.
     """
     webhook = Webhook(channels=channels, employees=employees, receiver=receiver, max_body_bytes=max_body_bytes)
-    served = routes(webhook, StatusPage(tokens=tokens, overview=overview, metrics=metrics), pool)
+    served = routes(webhook, StatusPage(tokens=tokens, overview=overview, metrics=metrics), readiness)
     host, port = _parsed(address)
     if tls is None and not insecure and not is_local(address):
         raise NotLocal(address)
@@ -136,17 +135,6 @@ async def _only_local_names(request: web.Request, handler: Handler) -> web.Strea
 
 async def _healthz(_: web.Request) -> web.StreamResponse:
     return web.json_response({"status": "up"})
-
-
-async def _readiness(pool: Pool) -> web.StreamResponse:
-    try:
-        # The pool waits for a query that it cancels: only its own timeouts bound that as well.
-        with translated():
-            async with pool.acquire(timeout=READY_SECONDS) as connection:
-                await connection.fetchval("SELECT 1", timeout=READY_SECONDS)
-    except StoreUnavailable:
-        return unavailable("STORE_UNAVAILABLE", "the database does not answer")
-    return web.json_response({"status": "ready"})
 
 
 async def _bind(runner: web.AppRunner, host: str, port: int, address: str, tls: ssl.SSLContext | None) -> None:

@@ -108,6 +108,17 @@ class LaunchSettings:
     transport: Transport = field(default_factory=Transport)
 
 
+@dataclass(frozen=True, slots=True)
+class Life:
+    """How the process of an employee that should run does."""
+
+    starting: bool
+    """There is none, or it has not attached yet and may still do so."""
+    silent_seconds: float
+    crashes: int
+    """Launches that failed and ends, in a row; none once it has lived for a while."""
+
+
 class Companions(Protocol):
     """What runs for employees beside their processes."""
 
@@ -143,6 +154,8 @@ class Lifecycle:
         self._launches = asyncio.Semaphore(MAX_PARALLEL_LAUNCHES)
         self._group: asyncio.TaskGroup | None = None
         self._closing = False
+        self.records: list[EmployeeRecord] | None = None
+        """Everybody, as of the last round."""
         self._round_at = self._heard_since = time.monotonic()
 
     def look(self) -> None:
@@ -187,6 +200,18 @@ class Lifecycle:
         """Pid (0: none) and how often the employee was restarted without being asked."""
         known = self._observed.get(employee_id, Observed())
         return (known.process.pid if known.process else 0), known.restarts
+
+    def life_of(self, record: EmployeeRecord) -> Life | None:
+        """How the employee's process does; None when it is not to run."""
+        known = self._observed.get(record.employee_id, Observed())
+        if record.desired_state != "running" or known.stopping:
+            return None
+        if known.process is None:
+            return Life(starting=True, silent_seconds=0, crashes=known.backoff.failures)
+        steady = time.monotonic() - known.launched_at > STEADY_SECONDS
+        starting = self.observed(record) == control_pb2.OBSERVED_STATE_STARTING
+        silent = 0.0 if starting else self._silent_seconds(known.process, known)
+        return Life(starting, silent, crashes=0 if steady else known.backoff.failures)
 
     async def stop(self, employee_id: UUID, drain_seconds: float) -> None:
         """Drain, then end the employee's process; returns when it is gone for certain. Ends a back-off too.
@@ -240,7 +265,7 @@ class Lifecycle:
     async def _reconcile(self) -> None:
         if self._closing:
             return
-        records = await self._everybody()
+        self.records = records = await self._everybody()
         now = time.monotonic()
         if now - self._round_at > SLEPT_SECONDS:
             self._heard_since = now
@@ -275,9 +300,12 @@ class Lifecycle:
 
     def _is_hung(self, process: LaunchedProcess, known: Observed) -> bool:
         """Attached once in time, and beating: otherwise it is of no use to anybody."""
+        return self._silent_seconds(process, known) > self._lost_after
+
+    def _silent_seconds(self, process: LaunchedProcess, known: Observed) -> float:
         known.stream = self._stream_of(process) or known.stream
         seen_at = known.stream.seen_at if known.stream else 0.0
-        return time.monotonic() - max(seen_at, known.launched_at, self._heard_since) > self._lost_after
+        return time.monotonic() - max(seen_at, known.launched_at, self._heard_since)
 
     def _forget(self, deleted: set[UUID]) -> None:
         for employee_id in deleted:

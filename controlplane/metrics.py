@@ -13,7 +13,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from controlplane.alerts import OF_THE_CONTROL_PLANE, Alerts
+from controlplane.employee_metrics import of_employees
+from controlplane.health import RULES
 from controlplane.messages import Messages
+from controlplane.vitals import Vitals
 from empla.store.connect import Pool, load_queries, translated
 
 SQL = load_queries("controlplane", "metrics.sql")
@@ -47,8 +51,8 @@ class _Step:
 class Metrics:
     """Counts from the tables, so that no attempt is missed or counted twice, whichever process made it."""
 
-    def __init__(self, pool: Pool, messages: Messages) -> None:
-        self._pool, self._messages = pool, messages
+    def __init__(self, pool: Pool, messages: Messages, vitals: Vitals, alerts: Alerts) -> None:
+        self._pool, self._messages, self._vitals, self._alerts = pool, messages, vitals, alerts
         self._until = datetime.now(UTC)
         self._steps: dict[tuple[str, str], _Step] = {}
         self._counting = asyncio.Lock()
@@ -58,7 +62,8 @@ class Metrics:
         async with self._counting:
             await self._count()
             waiting = await self._messages.counts(None)
-            return generate_latest(_Shown([*_of_steps(self._steps), *_of_waiting(waiting)]))
+            shown = [*_of_steps(self._steps), *_of_waiting(waiting), *of_employees(self._vitals)]
+            return generate_latest(_Shown([*shown, _of_alerts(await self._alerts.open(None))]))
 
     async def _count(self) -> None:
         until = datetime.now(UTC) - SETTLED
@@ -119,3 +124,10 @@ def _of_waiting(counts: Any) -> list[Metric]:
         GaugeMetricFamily("empla_reviews_open", "Reviews that wait for a person.", counts["open_reviews"]),
         GaugeMetricFamily("empla_outbox_queued", "Replies that are to be sent.", counts["queued_outbox"]),
     ]
+
+
+def _of_alerts(numbers: dict[str, int]) -> Metric:
+    alerts = GaugeMetricFamily("empla_alerts_open", "Alerts that have fired and are not over.", labels=("kind",))
+    for kind in (*(rule.kind for rule in RULES if rule.alerts), *OF_THE_CONTROL_PLANE):
+        alerts.add_metric((kind,), numbers.get(kind, 0))
+    return alerts

@@ -23,6 +23,7 @@ TABLES = (
     "goal_changes",
     "goals",
     "budget_days",
+    "alerts",
 )
 """In this order: what the rows of one refer to goes after them."""
 AT_ONCE = 1_000

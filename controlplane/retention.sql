@@ -111,3 +111,12 @@ WITH old AS (
   DELETE FROM budget_days b USING old WHERE b.owner_id = old.owner_id AND b.day = old.day RETURNING 1
 )
 SELECT count(*) FROM gone;
+
+-- name: alerts
+-- Removes alerts that have been over for so many days, with what was told of them.
+WITH old AS (
+  SELECT alert_id FROM alerts WHERE cleared_at < now() - make_interval(days => $1) LIMIT $2
+), gone AS (
+  DELETE FROM alerts USING old WHERE alerts.alert_id = old.alert_id RETURNING 1
+)
+SELECT count(*) FROM gone;

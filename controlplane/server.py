@@ -13,6 +13,8 @@ from typing import Any
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from controlplane.alert_notices import Notices, Target
+from controlplane.alerts import Alerts, Patience
 from controlplane.attempts import PEER, Attempts
 from controlplane.audit import Audit
 from controlplane.auth import Operator, Tokens
@@ -46,6 +48,7 @@ from controlplane.metrics import Metrics
 from controlplane.minds import Minds
 from controlplane.packages import make_directory
 from controlplane.pauses import Pauses
+from controlplane.readiness import Readiness
 from controlplane.receiver import Receiver
 from controlplane.retention import Retention
 from controlplane.reviews import Reviews
@@ -63,6 +66,7 @@ from controlplane.stopping import Stopping
 from controlplane.telling import Telling
 from controlplane.tenants import Tenants
 from controlplane.tokens import IssuedTokens
+from controlplane.vitals import Vitals
 from empla import rpc
 from empla.store.connect import Pool, connect
 from empla.store.ids import new_id
@@ -149,6 +153,9 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
             CONTROL: partial(control_pb2_grpc.add_ControlPlaneServicer_to_server, control),
             GATEWAY: partial(gateway_pb2_grpc.add_EmployeeGatewayServicer_to_server, gateway),
         }
+        readiness = Readiness(pool, launcher, services)
+        notices = Notices(pool, callbacks, _alert_targets(settings))
+        parts.alerts.on_change = notices.look
         async with (
             rpc.serving(
                 settings.grpc_address,
@@ -158,16 +165,17 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 while_valid=partial(_while_valid, tokens),
                 credentials=certificates.for_grpc() if certificates else None,
                 insecure=settings.insecure,
+                status=readiness.status,
             ) as grpc_address,
             serving_http(
                 settings.http_address,
-                pool=pool,
+                readiness=readiness,
                 receiver=parts.receiver,
                 channels=parts.channels,
                 employees=parts.employees,
                 tokens=tokens,
                 overview=control.overview,
-                metrics=Metrics(pool, parts.messages),
+                metrics=Metrics(pool, parts.messages, parts.vitals, parts.alerts),
                 max_body_bytes=settings.max_body_bytes,
                 tls=certificates.for_https() if certificates else None,
                 insecure=settings.insecure,
@@ -188,6 +196,9 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 sidecars.run(),
                 _prepared(sidecar_launcher, settings.sidecars_warm),
                 parts.lifecycle.run(),
+                parts.alerts.run(),
+                notices.run(),
+                readiness.run(),
                 parts.logs.keep_small(),
             ),
         ):
@@ -278,6 +289,22 @@ def _parts(
 ) -> Parts:
     employees, streams, messages = Employees(pool), Streams(), Messages(pool)
     stopping = Stopping(pool, streams, followers.changed, sender.look)
+    lifecycle = Lifecycle(
+        pool=pool,
+        employees=employees,
+        streams=streams,
+        launcher=launcher,
+        workspaces=workspaces,
+        sidecars=sidecars,
+        settings=_launch_settings(settings, dsn),
+    )
+    vitals = Vitals(
+        pool=pool,
+        lifecycle=lifecycle,
+        streams=streams,
+        sidecars_failed=sidecars.failed.count,
+        heartbeat_ms=settings.heartbeat_ms,
+    )
     return Parts(
         employees=employees,
         channels=Channels(pool, Egress(settings.callback_networks)),
@@ -287,15 +314,7 @@ def _parts(
         memories=Memories(pool),
         followers=followers,
         streams=streams,
-        lifecycle=Lifecycle(
-            pool=pool,
-            employees=employees,
-            streams=streams,
-            launcher=launcher,
-            workspaces=workspaces,
-            sidecars=sidecars,
-            settings=_launch_settings(settings, dsn),
-        ),
+        lifecycle=lifecycle,
         logs=Logs(settings.log_directory),
         sidecars=sidecars,
         stopping=stopping,
@@ -309,9 +328,28 @@ def _parts(
         tokens=tokens,
         issued_tokens=IssuedTokens(pool),
         audit=Audit(pool),
+        vitals=vitals,
+        alerts=Alerts(
+            pool=pool,
+            vitals=vitals,
+            home=settings.home,
+            patience=Patience(settings.alert_after_seconds, settings.alert_clear_seconds),
+            targets=_alert_targets(settings),
+        ),
         model=settings.model,
         embedding=embedding,
     )
+
+
+def _alert_targets(settings: Settings) -> dict[str, Target]:
+    """Who is told of alerts."""
+    targets, secret = {}, settings.alert_webhook_secret
+    if settings.alert_webhook:
+        signed = secret.get_secret_value().encode() if secret else None
+        targets["webhook"] = Target(settings.alert_webhook.get_secret_value(), signed)
+    if settings.alert_slack:
+        targets["slack"] = Target(settings.alert_slack.get_secret_value())
+    return targets
 
 
 @asynccontextmanager

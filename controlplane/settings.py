@@ -100,6 +100,19 @@ class Settings(BaseSettings):
         default=LOOPBACK,
         description="Networks that are not public and to which registered callbacks may go all the same.",
     )
+    alert_webhook: SecretStr | None = Field(
+        default=None, description="A URL that alerts are posted to, when they fire and when they are over."
+    )
+    alert_webhook_secret: SecretStr | None = Field(
+        default=None, description="What signs them, as replies to callbacks are signed; unset: unsigned."
+    )
+    alert_slack: SecretStr | None = Field(default=None, description="The URL of an incoming webhook of Slack.")
+    alert_after_seconds: float = Field(
+        default=10, ge=0, le=3600, description="How long something lasts before its alert fires."
+    )
+    alert_clear_seconds: float = Field(
+        default=60, ge=0, le=3600, description="How long it has been gone before its alert is over."
+    )
     sidecars_per_employee: int = Field(default=4, ge=0, description="How many sidecars an employee may have at once.")
     sidecars_per_tenant: int = Field(default=32, ge=0)
     sidecars_per_host: int = Field(default=64, ge=0)
@@ -197,6 +210,14 @@ class Settings(BaseSettings):
         if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
             raise ValueError("must be a URL such as http://127.0.0.1:4318")
         return value
+
+    @field_validator("alert_webhook", "alert_slack")
+    @classmethod
+    def _alert_url(cls, value: SecretStr | None) -> SecretStr | None:
+        url = urlsplit(value.get_secret_value()) if value else None
+        if url and (url.scheme not in ("http", "https") or not url.hostname):
+            raise ValueError("must be a URL such as https://example.com/alerts")
+        return value if url and url.hostname else None
 
     @field_validator("otlp_headers")
     @classmethod

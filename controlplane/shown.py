@@ -7,10 +7,11 @@ from controlplane.channels import Channel
 from controlplane.employees import AUTONOMY, EmployeeRecord
 from controlplane.gateway import Streams
 from controlplane.lifecycle import Lifecycle
+from controlplane.vitals import Vitals
 from empla.v1 import control_pb2 as pb
 
 
-def shown_employee(record: EmployeeRecord, lifecycle: Lifecycle, streams: Streams) -> pb.Employee:
+def shown_employee(record: EmployeeRecord, lifecycle: Lifecycle, streams: Streams, vitals: Vitals) -> pb.Employee:
     """An employee with what is observed of it."""
     pid, restarts = lifecycle.process_of(record.employee_id)
     employee = pb.Employee(
@@ -44,9 +45,11 @@ def shown_employee(record: EmployeeRecord, lifecycle: Lifecycle, streams: Stream
                 build=stream.build,
                 model=beat.model,
                 reported=beat.reported,
+                away=beat.away,
             )
         )
         employee.health.heartbeat_at.FromMilliseconds(round(stream.heartbeat_at * 1000))
+    vitals.show(record, employee)
     return employee
 
 

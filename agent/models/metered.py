@@ -38,10 +38,13 @@ def taken(spent: Sequence[ModelResponse]) -> tuple[str, int, int, int]:
 
 
 class MeteredModel:
-    """Wraps `model`: its responses are priced by the name of the model that they come from, and counted."""
+    """Wraps `model`: its responses are priced by the name of the model that they come from, and counted.
 
-    def __init__(self, model: Model, prices: Mapping[str, Price]) -> None:
-        self._model, self._prices = model, prices
+    `part` is what the employee's health calls it.
+    """
+
+    def __init__(self, model: Model, prices: Mapping[str, Price], part: str = "model") -> None:
+        self._model, self._prices, self._part = model, prices, part
 
     @property
     def name(self) -> str:
@@ -54,9 +57,9 @@ class MeteredModel:
             response = await self._model.generate(request, on_text)
         except ModelError as error:
             if error.retryable:
-                tell_health("model", in_words(error))
+                tell_health(self._part, in_words(error))
             raise
-        tell_health("model")
+        tell_health(self._part)
         response = response.model_copy(update={"usage": self._priced(response)})
         if (spent := _spent.get()) is not None:
             spent.append(response)

@@ -6,6 +6,7 @@ from uuid import UUID
 from controlplane.audit import Audit
 from controlplane.auth import Tokens
 from controlplane.budgets import Budgets
+from controlplane.alerts import Alerts
 from controlplane.channels import Channels
 from controlplane.employees import EmployeeRecord, Employees
 from controlplane.followers import Followers
@@ -27,6 +28,7 @@ from controlplane.stopping import Stopping
 from controlplane.telling import Telling
 from controlplane.tenants import Tenants
 from controlplane.tokens import IssuedTokens
+from controlplane.vitals import Vitals
 from empla.v1 import control_pb2 as pb
 from empla.v1 import control_pb2_grpc, gateway_pb2
 
@@ -57,6 +59,8 @@ class Parts:
     tokens: Tokens
     issued_tokens: IssuedTokens
     audit: Audit
+    vitals: Vitals
+    alerts: Alerts
     model: str
     embedding: str
 
@@ -70,7 +74,7 @@ class Calls(Naming, control_pb2_grpc.ControlPlaneServicer):
         self.http_address = ""  # known once it is bound
 
     def _employee(self, record: EmployeeRecord) -> pb.Employee:
-        return shown_employee(record, self._parts.lifecycle, self._parts.streams)
+        return shown_employee(record, self._parts.lifecycle, self._parts.streams, self._parts.vitals)
 
     async def _configure(self, employee_id: UUID) -> EmployeeRecord:
         """Tell the employee, if it is attached here, what is on record of it; returns that."""

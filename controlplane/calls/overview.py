@@ -44,4 +44,5 @@ class OverviewCalls(Calls):
             open_reviews=counts["open_reviews"],
             live_messages=counts["live_messages"],
             queued_outbox=counts["queued_outbox"],
+            open_alerts=sum((await self._parts.alerts.open(scope)).values()),
         )

@@ -30,6 +30,7 @@ _COMMANDS = {
     "memory": "See what employees remember, and have it forgotten.",
     "goals": "See what employees work for by themselves, and set them goals.",
     "schedules": "See to what employees do later, or again and again.",
+    "alerts": "See what needs somebody's attention, and what did.",
     "channel": "Connect the places that messages come from.",
     "egress": "Say which places on the network an employee may reach.",
     "sidecars": "See and stop the workstations that employees have for a while.",

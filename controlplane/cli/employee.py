@@ -10,7 +10,7 @@ from controlplane.cli.document import as_document, enum_word
 from controlplane.cli.hooks import hook_lines
 from controlplane.cli.logs import logs
 from controlplane.cli.minds import beliefs, cycles
-from controlplane.cli.output import age, dim, json_option, local_time, print_json, print_table
+from controlplane.cli.output import age, dim, json_option, local_time, milliseconds, print_json, print_table
 from controlplane.cli.pages import listed
 from controlplane.cli.pausing import pause_text
 from controlplane.cli.profile_file import is_file, read_profile
@@ -52,7 +52,7 @@ def list_(as_json: bool) -> None:
     if as_json:
         print_json([as_document(item) for item in employees])
         return
-    header = ("NAME", "STATE", "DOING", "AUTONOMY", "IN WORK", "EPOCH", "PID", "RESTARTS", "UP")
+    header = ("NAME", "STATE", "HEALTH", "DOING", "AUTONOMY", "IN WORK", "EPOCH", "PID", "RESTARTS", "UP")
     print_table(header, map(_row, employees), nothing="no employees; create one with `empla employee create NAME`")
 
 
@@ -61,12 +61,17 @@ def _row(item: control_pb2.Employee) -> tuple[str, ...]:
     doing = "/".join(part for part in (health.state, health.stage) if part)
     up = age(item.launched_at) if item.pid else ""
     numbers = (str(health.in_flight), str(item.epoch), str(item.pid or ""), str(item.restarts))
-    return (item.name, _state(item), doing if item.pid else "", _autonomy(item), *numbers, up)
+    return (item.name, _state(item), _how(item), doing if item.pid else "", _autonomy(item), *numbers, up)
 
 
 def _state(item: control_pb2.Employee) -> str:
     observed = enum_word(control_pb2.ObservedState.DESCRIPTOR, item.observed_state)
     return f"{observed} (paused)" if item.paused else observed
+
+
+def _how(item: control_pb2.Employee) -> str:
+    judged = item.health_state != control_pb2.HEALTH_STATE_UNSPECIFIED
+    return enum_word(control_pb2.HealthState.DESCRIPTOR, item.health_state) if judged else ""
 
 
 def _autonomy(item: control_pb2.Employee) -> str:
@@ -95,7 +100,9 @@ def _print_employee(item: control_pb2.Employee) -> None:
         "desired": enum_word(control_pb2.DesiredState.DESCRIPTOR, item.desired_state),
         "process": f"pid {item.pid}, epoch {item.epoch}, {item.restarts} restarts" if item.pid else "",
         "launched": local_time(item.launched_at),
-        "health": _health(item.health) if item.HasField("health") else "",
+        "health": "; ".join((_how(item), *item.health_reasons)),
+        "heartbeat": _heartbeat(item.health) if item.HasField("health") else "",
+        "measured": _figures(item.figures),
         "model": item.health.model,
         "in work": f"at most {item.profile.max_in_work or MAX_IN_WORK} messages at once",
         "rate caps": _rate_caps(item.profile.rate_caps),
@@ -117,7 +124,17 @@ def _rate_caps(caps: control_pb2.RateCaps) -> str:
     return f"{of_all} messages a minute, {of_sender} of one sender"
 
 
-def _health(health: control_pb2.EmployeeHealth) -> str:
+def _figures(figures: control_pb2.EmployeeFigures) -> str:
+    measured = {
+        f"started in {milliseconds(figures.start_ms)}": figures.start_ms,
+        f"{figures.idle_memory_bytes / 2**20:.0f} MiB when idle": figures.idle_memory_bytes,
+        f"about ${figures.month_cost_micros / 1e6:.2f} a month, ${figures.month_idle_cost_micros / 1e6:.2f} of it"
+        " for what nobody asked": figures.month_cost_micros,
+    }
+    return ", ".join(said for said, value in measured.items() if value)
+
+
+def _heartbeat(health: control_pb2.EmployeeHealth) -> str:
     memory = f"{health.memory_bytes / 2**20:.0f} MiB"
     doing = f"{health.state}/{health.stage}, {health.in_flight} in work"
     return f"{doing}, {memory}, loop lag {health.loop_lag_ms:.1f} ms, heard {age(health.heartbeat_at)} ago"

@@ -17,7 +17,9 @@ from uuid import UUID
 import grpc
 
 from controlplane.errors import LaunchFailed, Unknown
+from controlplane.health import WITHIN_MINUTES
 from controlplane.launchers.interface import LaunchedProcess, Launcher
+from controlplane.recent import Recent
 from controlplane.sidecars.launching import SidecarPlan, owner_of
 from controlplane.sidecars.places import READY_SECONDS, Places
 from controlplane.sidecars.room import Party, Room
@@ -78,6 +80,8 @@ class Sidecars:
         self._table, self._launcher, self._places, self._room, self._plan = table, launcher, places, room, plan
         self._held: dict[UUID, Held] = {}
         self._spares = Spares(warm)
+        self.failed = Recent(60 * WITHIN_MINUTES)
+        """Sidecars that an employee wanted and could not have because their launch failed."""
         self._known = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
 
@@ -159,7 +163,9 @@ class Sidecars:
         """A sidecar with a lease, for which room is taken; the room is given back if there is none."""
         try:
             return await self._spare(use, ttl) or await self._launch(use, await self._present(use), ttl, leased=True)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, LaunchFailed):
+                self.failed.add(use.employee_id)
             self._room.give(Party(use.employee_id, tenant_id))
             raise
 

@@ -308,18 +308,19 @@ async def serving(
     credentials: grpc.ServerCredentials | None = None,
     insecure: bool = False,
     max_message_bytes: int = MAX_FRAME_BYTES,
+    status: health.aio.HealthServicer | None = None,
 ) -> AsyncIterator[str]:
     """Serve `services` (full name → how to register) with health and reflection; yields the address that is bound.
 
     `address` is `host:port` (port 0: any) or `unix:/path`. Raises OSError when it is taken, `NotLocal` when it can be
-    reached from elsewhere and there are no `credentials` for TLS, unless `insecure`. Leaving the block stops taking calls
-    and gives the running ones `grace` seconds.
+    reached from elsewhere and there are no `credentials` for TLS, unless `insecure`. `status` is for who has more to say of
+    their health than that they are there. Leaving the block stops taking calls and gives the running ones `grace` seconds.
     """
     if credentials is None and not insecure and not is_local(address):
         raise NotLocal(address)
     options = [*_SERVER_OPTIONS, *_message_limits(max_message_bytes)]
     server = grpc.aio.server(interceptors=[Guard(authenticate, translate, while_valid)], options=options)
-    status = health.aio.HealthServicer()
+    status = status or health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(status, server)
     for name, register in services.items():
         register(server)

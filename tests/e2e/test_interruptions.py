@@ -1,10 +1,12 @@
 """Whatever dies in the middle of a message, it is answered once, and what was done for it is not done again."""
 
 from collections.abc import Callable
+from typing import Any
 from unittest.mock import ANY
 from uuid import uuid4
 
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.e2e.callback_server import CallbackServer
 from tests.e2e.conftest import Inbox, connected
@@ -110,10 +112,12 @@ def test_while_the_database_is_away_nothing_is_acknowledged_and_then_all_goes_on
         assert (status, problem["reason"]) == (503, "STORE_UNAVAILABLE")
         assert system.request("GET", "/readyz")[0] == 503
         assert system.request("GET", "/healthz")[0] == 200
+        until(lambda: _grpc_health(system) == ["NOT_SERVING"] * 3, "no service serves")
         refused = system.run("send", "sales-ae", "Hello", "--json")
         assert refused.returncode == 1
         assert "STORE_UNAVAILABLE" in refused.stderr
     until(lambda: system.request("GET", "/readyz")[0] == 200, "the database is back")
+    until(lambda: _grpc_health(system) == ["SERVING"] * 3, "all services serve")
     assert system.ended(stored).state == "answered"
     assert len(inbox.callbacks.about(stored)) == 1
     assert system.send("Hello").state == "answered"
@@ -126,6 +130,14 @@ def test_a_database_that_does_not_answer_is_noticed(system: System):
         assert system.request("GET", "/readyz", timeout=15) == (503, ANY)
     assert system.request("GET", "/readyz") == (200, {"status": "ready"})
     assert system.send("Hello").state == "answered"
+
+
+def _grpc_health(system: System) -> list[str]:
+    with system.channel() as channel:
+        probe: Any = health_pb2_grpc.HealthStub(channel)
+        services = ("", "empla.v1.ControlPlane", "empla.v1.EmployeeGateway")
+        answers = [probe.Check(health_pb2.HealthCheckRequest(service=name), timeout=5) for name in services]
+    return [health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status) for answer in answers]
 
 
 def _refused(inbox: Inbox) -> tuple[int, dict[str, str]] | None:

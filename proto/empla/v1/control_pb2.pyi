@@ -135,6 +135,36 @@ OBSERVED_STATE_BACKING_OFF: ObservedState.ValueType  # 6
 """it died; the next start waits"""
 Global___ObservedState: _TypeAlias = ObservedState  # noqa: Y015
 
+class _HealthState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HealthStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HealthState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HEALTH_STATE_UNSPECIFIED: _HealthState.ValueType  # 0
+    """it is not to run, or is about to start"""
+    HEALTH_STATE_HEALTHY: _HealthState.ValueType  # 1
+    HEALTH_STATE_DEGRADED: _HealthState.ValueType  # 2
+    """it works, and somebody should look"""
+    HEALTH_STATE_UNHEALTHY: _HealthState.ValueType  # 3
+    """it does not do its work"""
+    HEALTH_STATE_LOST: _HealthState.ValueType  # 4
+    """it gives no sign of life"""
+
+class HealthState(_HealthState, metaclass=_HealthStateEnumTypeWrapper):
+    """How an employee fares, by the rules of controlplane/health.py: the worst of those that hold."""
+
+HEALTH_STATE_UNSPECIFIED: HealthState.ValueType  # 0
+"""it is not to run, or is about to start"""
+HEALTH_STATE_HEALTHY: HealthState.ValueType  # 1
+HEALTH_STATE_DEGRADED: HealthState.ValueType  # 2
+"""it works, and somebody should look"""
+HEALTH_STATE_UNHEALTHY: HealthState.ValueType  # 3
+"""it does not do its work"""
+HEALTH_STATE_LOST: HealthState.ValueType  # 4
+"""it gives no sign of life"""
+Global___HealthState: _TypeAlias = HealthState  # noqa: Y015
+
 class _SidecarKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -540,6 +570,9 @@ class Employee(_message.Message):
     HEALTH_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     LAUNCHED_AT_FIELD_NUMBER: _builtins.int
+    HEALTH_STATE_FIELD_NUMBER: _builtins.int
+    HEALTH_REASONS_FIELD_NUMBER: _builtins.int
+    FIGURES_FIELD_NUMBER: _builtins.int
     PAUSE_FIELD_NUMBER: _builtins.int
     employee_id: _builtins.str
     tenant: _builtins.str
@@ -554,6 +587,7 @@ class Employee(_message.Message):
     """0 when no process runs here"""
     restarts: _builtins.int
     """by this control plane, without being asked"""
+    health_state: Global___HealthState.ValueType
     @_builtins.property
     def profile(self) -> Global___Profile: ...
     @_builtins.property
@@ -564,6 +598,12 @@ class Employee(_message.Message):
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def launched_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def health_reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """why it is not healthy, what weighs most first"""
+
+    @_builtins.property
+    def figures(self) -> Global___EmployeeFigures: ...
     @_builtins.property
     def pause(self) -> Global___PauseState:
         """while `paused`"""
@@ -585,15 +625,52 @@ class Employee(_message.Message):
         health: Global___EmployeeHealth | None = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         launched_at: _timestamp_pb2.Timestamp | None = ...,
+        health_state: Global___HealthState.ValueType = ...,
+        health_reasons: _abc.Iterable[_builtins.str] | None = ...,
+        figures: Global___EmployeeFigures | None = ...,
         pause: Global___PauseState | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "health", b"health", "launched_at", b"launched_at", "pause", b"pause", "profile", b"profile"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "figures", b"figures", "health", b"health", "launched_at", b"launched_at", "pause", b"pause", "profile", b"profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "created_at", b"created_at", "desired_state", b"desired_state", "employee_id", b"employee_id", "epoch", b"epoch", "health", b"health", "launched_at", b"launched_at", "name", b"name", "observed_state", b"observed_state", "pause", b"pause", "paused", b"paused", "pid", b"pid", "profile", b"profile", "restarts", b"restarts", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "created_at", b"created_at", "desired_state", b"desired_state", "employee_id", b"employee_id", "epoch", b"epoch", "figures", b"figures", "health", b"health", "health_reasons", b"health_reasons", "health_state", b"health_state", "launched_at", b"launched_at", "name", b"name", "observed_state", b"observed_state", "pause", b"pause", "paused", b"paused", "pid", b"pid", "profile", b"profile", "restarts", b"restarts", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Employee: _TypeAlias = Employee  # noqa: Y015
+
+@_typing.final
+class EmployeeFigures(_message.Message):
+    """What was measured; 0: nothing yet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_MS_FIELD_NUMBER: _builtins.int
+    IDLE_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    MONTH_COST_MICROS_FIELD_NUMBER: _builtins.int
+    MONTH_IDLE_COST_MICROS_FIELD_NUMBER: _builtins.int
+    start_ms: _builtins.int
+    """of its last launch, until it was attached"""
+    idle_memory_bytes: _builtins.int
+    """resident when it last had nothing in work"""
+    month_cost_micros: _builtins.int
+    """for 30 days like the last 7; calls of models without a price cost nothing"""
+    month_idle_cost_micros: _builtins.int
+    """the part of it that nobody asked for: of the proactive loop"""
+    def __init__(
+        self,
+        *,
+        start_ms: _builtins.int = ...,
+        idle_memory_bytes: _builtins.int = ...,
+        month_cost_micros: _builtins.int = ...,
+        month_idle_cost_micros: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idle_memory_bytes", b"idle_memory_bytes", "month_cost_micros", b"month_cost_micros", "month_idle_cost_micros", b"month_idle_cost_micros", "start_ms", b"start_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EmployeeFigures: _TypeAlias = EmployeeFigures  # noqa: Y015
 
 @_typing.final
 class PauseState(_message.Message):
@@ -635,6 +712,26 @@ Global___PauseState: _TypeAlias = PauseState  # noqa: Y015
 class EmployeeHealth(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class AwayEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     HEARTBEAT_AT_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     STAGE_FIELD_NUMBER: _builtins.int
@@ -644,6 +741,7 @@ class EmployeeHealth(_message.Message):
     BUILD_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     REPORTED_FIELD_NUMBER: _builtins.int
+    AWAY_FIELD_NUMBER: _builtins.int
     state: _builtins.str
     """what the employee says: starting, working, idle, paused, draining"""
     stage: _builtins.str
@@ -661,6 +759,10 @@ class EmployeeHealth(_message.Message):
     def reported(self) -> _struct_pb2.Struct:
         """of hooks, as in Heartbeat (gateway.proto)"""
 
+    @_builtins.property
+    def away(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """as in Heartbeat"""
+
     def __init__(
         self,
         *,
@@ -673,10 +775,11 @@ class EmployeeHealth(_message.Message):
         build: _builtins.str = ...,
         model: _builtins.str = ...,
         reported: _struct_pb2.Struct | None = ...,
+        away: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_at", b"heartbeat_at", "reported", b"reported"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["build", b"build", "heartbeat_at", b"heartbeat_at", "in_flight", b"in_flight", "loop_lag_ms", b"loop_lag_ms", "memory_bytes", b"memory_bytes", "model", b"model", "reported", b"reported", "stage", b"stage", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["away", b"away", "build", b"build", "heartbeat_at", b"heartbeat_at", "in_flight", b"in_flight", "loop_lag_ms", b"loop_lag_ms", "memory_bytes", b"memory_bytes", "model", b"model", "reported", b"reported", "stage", b"stage", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -4427,6 +4530,114 @@ class RemoveFileResponse(_message.Message):
 Global___RemoveFileResponse: _TypeAlias = RemoveFileResponse  # noqa: Y015
 
 @_typing.final
+class ListAlertsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    EMPLOYEE_FIELD_NUMBER: _builtins.int
+    OPEN_ONLY_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    employee: _builtins.str
+    open_only: _builtins.bool
+    page_size: _builtins.int
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        employee: _builtins.str = ...,
+        open_only: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["employee", b"employee", "open_only", b"open_only", "page_size", b"page_size", "page_token", b"page_token", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAlertsRequest: _TypeAlias = ListAlertsRequest  # noqa: Y015
+
+@_typing.final
+class ListAlertsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALERTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def alerts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alert]: ...
+    def __init__(
+        self,
+        *,
+        alerts: _abc.Iterable[Global___Alert] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alerts", b"alerts", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAlertsResponse: _TypeAlias = ListAlertsResponse  # noqa: Y015
+
+@_typing.final
+class Alert(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALERT_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    EMPLOYEE_FIELD_NUMBER: _builtins.int
+    EMPLOYEE_ID_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    FIRED_AT_FIELD_NUMBER: _builtins.int
+    CLEARED_AT_FIELD_NUMBER: _builtins.int
+    alert_id: _builtins.str
+    kind: _builtins.str
+    """such as employee_lost; docs/operations.md has all of them"""
+    tenant: _builtins.str
+    """empty: of the control plane"""
+    employee: _builtins.str
+    """empty: of the control plane"""
+    employee_id: _builtins.str
+    detail: _builtins.str
+    """as it was when it was seen last"""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """when it was seen first"""
+
+    @_builtins.property
+    def fired_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def cleared_at(self) -> _timestamp_pb2.Timestamp:
+        """absent: it is open"""
+
+    def __init__(
+        self,
+        *,
+        alert_id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        tenant: _builtins.str = ...,
+        employee: _builtins.str = ...,
+        employee_id: _builtins.str = ...,
+        detail: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        fired_at: _timestamp_pb2.Timestamp | None = ...,
+        cleared_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cleared_at", b"cleared_at", "fired_at", b"fired_at", "since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert_id", b"alert_id", "cleared_at", b"cleared_at", "detail", b"detail", "employee", b"employee", "employee_id", b"employee_id", "fired_at", b"fired_at", "kind", b"kind", "since", b"since", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Alert: _TypeAlias = Alert  # noqa: Y015
+
+@_typing.final
 class GetOverviewRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -4460,6 +4671,7 @@ class Overview(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     HTTP_ADDRESS_FIELD_NUMBER: _builtins.int
     EMBEDDING_FIELD_NUMBER: _builtins.int
+    OPEN_ALERTS_FIELD_NUMBER: _builtins.int
     build: _builtins.str
     open_reviews: _builtins.int
     live_messages: _builtins.int
@@ -4470,6 +4682,7 @@ class Overview(_message.Message):
     """host:port of webhooks and the status page"""
     embedding: _builtins.str
     """how memories are found by meaning, or why they are found by their words only"""
+    open_alerts: _builtins.int
     @_builtins.property
     def now(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -4496,10 +4709,11 @@ class Overview(_message.Message):
         model: _builtins.str = ...,
         http_address: _builtins.str = ...,
         embedding: _builtins.str = ...,
+        open_alerts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["latency", b"latency", "now", b"now"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["build", b"build", "embedding", b"embedding", "employees", b"employees", "http_address", b"http_address", "last_messages", b"last_messages", "latency", b"latency", "live_messages", b"live_messages", "model", b"model", "now", b"now", "open_reviews", b"open_reviews", "queued_outbox", b"queued_outbox"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["build", b"build", "embedding", b"embedding", "employees", b"employees", "http_address", b"http_address", "last_messages", b"last_messages", "latency", b"latency", "live_messages", b"live_messages", "model", b"model", "now", b"now", "open_alerts", b"open_alerts", "open_reviews", b"open_reviews", "queued_outbox", b"queued_outbox"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -304,6 +304,11 @@ class ControlPlaneStub:
                 request_serializer=empla_dot_v1_dot_control__pb2.RemoveFileRequest.SerializeToString,
                 response_deserializer=empla_dot_v1_dot_control__pb2.RemoveFileResponse.FromString,
                 _registered_method=True)
+        self.ListAlerts = channel.unary_unary(
+                '/empla.v1.ControlPlane/ListAlerts',
+                request_serializer=empla_dot_v1_dot_control__pb2.ListAlertsRequest.SerializeToString,
+                response_deserializer=empla_dot_v1_dot_control__pb2.ListAlertsResponse.FromString,
+                _registered_method=True)
         self.GetOverview = channel.unary_unary(
                 '/empla.v1.ControlPlane/GetOverview',
                 request_serializer=empla_dot_v1_dot_control__pb2.GetOverviewRequest.SerializeToString,
@@ -697,6 +702,14 @@ class ControlPlaneServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAlerts(self, request, context):
+        """What needed somebody's attention, or still does: what is open first, then the newest first. Those of the control plane itself
+        are for tokens of every tenant.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetOverview(self, request, context):
         """One look at everything: employees (without their instructions), the last messages (cut as in lists), latency, open reviews.
         """
@@ -976,6 +989,11 @@ def add_ControlPlaneServicer_to_server(servicer, server):
                     servicer.RemoveFile,
                     request_deserializer=empla_dot_v1_dot_control__pb2.RemoveFileRequest.FromString,
                     response_serializer=empla_dot_v1_dot_control__pb2.RemoveFileResponse.SerializeToString,
+            ),
+            'ListAlerts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAlerts,
+                    request_deserializer=empla_dot_v1_dot_control__pb2.ListAlertsRequest.FromString,
+                    response_serializer=empla_dot_v1_dot_control__pb2.ListAlertsResponse.SerializeToString,
             ),
             'GetOverview': grpc.unary_unary_rpc_method_handler(
                     servicer.GetOverview,
@@ -2441,6 +2459,33 @@ class ControlPlane:
             '/empla.v1.ControlPlane/RemoveFile',
             empla_dot_v1_dot_control__pb2.RemoveFileRequest.SerializeToString,
             empla_dot_v1_dot_control__pb2.RemoveFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAlerts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/empla.v1.ControlPlane/ListAlerts',
+            empla_dot_v1_dot_control__pb2.ListAlertsRequest.SerializeToString,
+            empla_dot_v1_dot_control__pb2.ListAlertsResponse.FromString,
             options,
             channel_credentials,
             insecure,

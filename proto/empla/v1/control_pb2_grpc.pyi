@@ -172,6 +172,10 @@ class ControlPlaneStub:
     WriteFile: _grpc.StreamUnaryMultiCallable[_control_pb2.WriteFileRequest, _control_pb2.File]
     """The first message names the path, the others carry data; the file appears whole or not at all."""
     RemoveFile: _grpc.UnaryUnaryMultiCallable[_control_pb2.RemoveFileRequest, _control_pb2.RemoveFileResponse]
+    ListAlerts: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListAlertsRequest, _control_pb2.ListAlertsResponse]
+    """What needed somebody's attention, or still does: what is open first, then the newest first. Those of the control plane itself
+    are for tokens of every tenant.
+    """
     GetOverview: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetOverviewRequest, _control_pb2.Overview]
     """One look at everything: employees (without their instructions), the last messages (cut as in lists), latency, open reviews."""
 
@@ -304,6 +308,10 @@ class ControlPlaneAsyncStub(ControlPlaneStub):
     WriteFile: _aio.StreamUnaryMultiCallable[_control_pb2.WriteFileRequest, _control_pb2.File]  # type: ignore[assignment]
     """The first message names the path, the others carry data; the file appears whole or not at all."""
     RemoveFile: _aio.UnaryUnaryMultiCallable[_control_pb2.RemoveFileRequest, _control_pb2.RemoveFileResponse]  # type: ignore[assignment]
+    ListAlerts: _aio.UnaryUnaryMultiCallable[_control_pb2.ListAlertsRequest, _control_pb2.ListAlertsResponse]  # type: ignore[assignment]
+    """What needed somebody's attention, or still does: what is open first, then the newest first. Those of the control plane itself
+    are for tokens of every tenant.
+    """
     GetOverview: _aio.UnaryUnaryMultiCallable[_control_pb2.GetOverviewRequest, _control_pb2.Overview]  # type: ignore[assignment]
     """One look at everything: employees (without their instructions), the last messages (cut as in lists), latency, open reviews."""
 
@@ -757,6 +765,16 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.RemoveFileRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.RemoveFileResponse, _abc.Awaitable[_control_pb2.RemoveFileResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListAlerts(
+        self,
+        request: _control_pb2.ListAlertsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.ListAlertsResponse, _abc.Awaitable[_control_pb2.ListAlertsResponse]]:
+        """What needed somebody's attention, or still does: what is open first, then the newest first. Those of the control plane itself
+        are for tokens of every tenant.
+        """
 
     @_abc_1.abstractmethod
     def GetOverview(

@@ -227,6 +227,26 @@ Global___EmployeeConfiguration: _TypeAlias = EmployeeConfiguration  # noqa: Y015
 class Heartbeat(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class AwayEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     STATE_FIELD_NUMBER: _builtins.int
     STAGE_FIELD_NUMBER: _builtins.int
     IN_FLIGHT_FIELD_NUMBER: _builtins.int
@@ -234,6 +254,7 @@ class Heartbeat(_message.Message):
     LOOP_LAG_MS_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     REPORTED_FIELD_NUMBER: _builtins.int
+    AWAY_FIELD_NUMBER: _builtins.int
     state: _builtins.str
     """starting, working, idle, paused, draining"""
     stage: _builtins.str
@@ -247,6 +268,10 @@ class Heartbeat(_message.Message):
     def reported(self) -> _struct_pb2.Struct:
         """hooks: by name {calls, failed, timed_out, dropped, waiting, milliseconds, last_error} or {missing}"""
 
+    @_builtins.property
+    def away(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """parts that it needs and cannot use (gateway, database, model, mind), and why"""
+
     def __init__(
         self,
         *,
@@ -257,10 +282,11 @@ class Heartbeat(_message.Message):
         loop_lag_ms: _builtins.float = ...,
         model: _builtins.str = ...,
         reported: _struct_pb2.Struct | None = ...,
+        away: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reported", b"reported"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["in_flight", b"in_flight", "loop_lag_ms", b"loop_lag_ms", "memory_bytes", b"memory_bytes", "model", b"model", "reported", b"reported", "stage", b"stage", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["away", b"away", "in_flight", b"in_flight", "loop_lag_ms", b"loop_lag_ms", "memory_bytes", b"memory_bytes", "model", b"model", "reported", b"reported", "stage", b"stage", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

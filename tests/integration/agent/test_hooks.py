@@ -139,20 +139,22 @@ async def test_beliefs_and_a_model_that_is_away_are_told(office: Office, told: T
         belief = await told.until(BeliefUpdated)
     assert (belief.change, belief.subject, belief.object) == ("formed", "Acme", "12k")
     health = [(one.part, one.healthy) for one in told.of(HealthChanged)]
-    assert health[:2] == [("model", False), ("model", True)]
+    assert health[:2] == [("mind", False), ("mind", True)]
 
 
 class Beating(LocalGateway):
-    """Keeps what the heartbeats report of hooks."""
+    """Keeps what the heartbeats report of hooks, and of what is away."""
 
     def __init__(self, *arguments: Any, **fields: Any) -> None:
         super().__init__(*arguments, **fields, heartbeat_ms=20)
         self.hooks: dict[str, Any] = {}
+        self.away: dict[str, str] = {}
 
     def send(self, frame: pb.AgentFrame) -> None:
         super().send(frame)
         if frame.WhichOneof("frame") == "heartbeat":
             self.hooks = MessageToDict(frame.heartbeat.reported).get("hooks", {})
+            self.away = dict(frame.heartbeat.away)
 
 
 async def _raises(_: Moment) -> None:
@@ -202,6 +204,29 @@ async def test_without_hooks_heartbeats_say_nothing_of_them(office: Office):
         await answered(office, gateway, "hello")
         assert isinstance(gateway, Beating)
         assert gateway.hooks == {}
+
+
+@pytest.mark.usefixtures("beating")
+async def test_heartbeats_say_which_of_two_models_is_away(office: Office):
+    gone = [True]
+
+    def answer(request: ModelRequest) -> Step:
+        if gone[0]:
+            raise ModelUnavailable("overloaded")
+        return echo(request)
+
+    async with office.employee(ScriptedModel(answer), mind=OfflineModel()) as gateway:
+        assert isinstance(gateway, Beating)
+        told = asyncio.create_task(answered(office, gateway, "hello"))
+        async with asyncio.timeout(60):
+            while not gateway.away:
+                await asyncio.sleep(0.005)
+            assert list(gateway.away) == ["model"]
+            assert "overloaded" in gateway.away["model"]
+            gone[0] = False
+            await told
+            while gateway.away:
+                await asyncio.sleep(0.005)
 
 
 async def test_an_employee_that_is_superseded_tells_it(office: Office, told: Told):

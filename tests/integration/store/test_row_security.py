@@ -98,6 +98,12 @@ async def _fill(pool: Pool, tenant_id: UUID, employee_id: UUID, channel_id: UUID
         "VALUES ($3, $1, $2, 'active', 0, '')",
         *me, goal_id,
     )  # fmt: skip
+    await pool.execute(
+        "WITH alert AS (INSERT INTO alerts (alert_id, kind, tenant_id, employee_id, detail) "
+        "VALUES ($3, 'x', $1, $2, 'x') RETURNING alert_id) INSERT INTO alert_notices (notice_id, alert_id, tenant_id, "
+        "event, target) SELECT alert_id, alert_id, $1, 'fired', 'slack' FROM alert",
+        *me, new_id(),
+    )  # fmt: skip
     await pool.execute("INSERT INTO planning (tenant_id, employee_id) VALUES ($1, $2)", *me)
     await pool.execute(
         "INSERT INTO memories (memory_id, tenant_id, employee_id, kind, content) VALUES ($3, $1, $2, 'semantic', 'x')",

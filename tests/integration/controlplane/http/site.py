@@ -15,14 +15,19 @@ import aiohttp
 from controlplane.auth import Operator, Tokens
 from controlplane.channels import Channels, sign
 from controlplane.employees import Employees
+from controlplane.gateway import Streams
 from controlplane.http import serving_http
+from controlplane.lifecycle import Lifecycle
 from controlplane.messages import Messages
 from controlplane.metrics import Metrics
+from controlplane.readiness import Readiness
 from controlplane.receiver import Receiver
 from empla.store.connect import Pool
 from empla.store.ids import new_id
 from empla.v1 import control_pb2
 from tests.factories import SECRET, add_channel, add_employee, add_tenant
+from tests.integration.controlplane.quiet import alerts_of, quiet_lifecycle, vitals_of
+from tests.integration.controlplane.test_lifecycle import ScriptedLauncher
 
 TOKEN = "a-token-of-this-test"
 MAX_BODY = 512 * 1024
@@ -38,6 +43,9 @@ class Site:
     tenant_id: UUID
     employee_id: UUID
     stored: list[tuple[UUID, UUID]]
+    streams: Streams
+    lifecycle: Lifecycle
+    readiness: Readiness
     overview: control_pb2.Overview = field(default_factory=control_pb2.Overview)
     overview_may_answer: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -77,6 +85,11 @@ async def problem_of(response: aiohttp.ClientResponse) -> dict[str, Any]:
     return problem
 
 
+def metrics_of(pool: Pool, lifecycle: Lifecycle, streams: Streams) -> Metrics:
+    vitals = vitals_of(pool, lifecycle, streams)
+    return Metrics(pool, Messages(pool), vitals, alerts_of(pool, vitals))
+
+
 @asynccontextmanager
 async def serving(pool: Pool, address: str = "127.0.0.1:0") -> AsyncIterator[Site]:
     tenant_id = await add_tenant(pool)
@@ -87,7 +100,9 @@ async def serving(pool: Pool, address: str = "127.0.0.1:0") -> AsyncIterator[Sit
     await Tokens(pool).ensure("tests", TOKEN, "read")
     stored: list[tuple[UUID, UUID]] = []
     async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as client:
-        site = Site(pool, "", client, tenant_id, employee_id, stored)
+        streams = Streams()
+        lifecycle, readiness = quiet_lifecycle(pool, streams), Readiness(pool, ScriptedLauncher())
+        site = Site(pool, "", client, tenant_id, employee_id, stored, streams, lifecycle, readiness)
         site.overview_may_answer.set()
 
         async def overview(_: Operator) -> control_pb2.Overview:
@@ -96,13 +111,13 @@ async def serving(pool: Pool, address: str = "127.0.0.1:0") -> AsyncIterator[Sit
 
         async with serving_http(
             address,
-            pool=pool,
+            readiness=readiness,
             receiver=Receiver(pool, lambda employee_id, message_id: stored.append((employee_id, message_id))),
             channels=Channels(pool),
             employees=Employees(pool),
             tokens=Tokens(pool),
             overview=overview,
-            metrics=Metrics(pool, Messages(pool)),
+            metrics=metrics_of(pool, lifecycle, streams),
             max_body_bytes=MAX_BODY,
         ) as bound:
             site.url = f"http://{bound}"
@@ -113,13 +128,13 @@ async def serving(pool: Pool, address: str = "127.0.0.1:0") -> AsyncIterator[Sit
 async def serving_elsewhere(pool: Pool, address: str = "127.0.0.1:0") -> AsyncIterator[str]:
     async with serving_http(
         address,
-        pool=pool,
+        readiness=Readiness(pool, ScriptedLauncher()),
         receiver=Receiver(pool, lambda *_: None),
         channels=Channels(pool),
         employees=Employees(pool),
         tokens=Tokens(pool),
         overview=lambda _: asyncio.sleep(0, control_pb2.Overview()),
-        metrics=Metrics(pool, Messages(pool)),
+        metrics=metrics_of(pool, quiet_lifecycle(pool, Streams()), Streams()),
         max_body_bytes=MAX_BODY,
         insecure=True,
     ) as bound:

@@ -11,8 +11,6 @@ from controlplane.auth import Tokens
 from controlplane.channels import Channels
 from controlplane.employees import Employees
 from controlplane.http import routes
-from controlplane.messages import Messages
-from controlplane.metrics import Metrics
 from controlplane.receiver import Receiver
 from controlplane.statuspage import StatusPage
 from controlplane.webhook import Webhook
@@ -27,6 +25,7 @@ from tests.integration.controlplane.http.site import (
     TOKEN,
     Site,
     a_message,
+    metrics_of,
     problem_of,
     serving,
     serving_elsewhere,
@@ -81,9 +80,9 @@ async def test_every_route_is_protected_as_it_says(site: Site) -> None:
         StatusPage(
             tokens=Tokens(site.pool),
             overview=lambda _: asyncio.sleep(0, control_pb2.Overview()),
-            metrics=Metrics(site.pool, Messages(site.pool)),
+            metrics=metrics_of(site.pool, site.lifecycle, site.streams),
         ),
-        site.pool,
+        site.readiness,
     )
     assert len({(route.method, route.path) for route in served}) == len(served)
     _, expired = await issued(site.pool, "old", "admin", valid_seconds=-1)

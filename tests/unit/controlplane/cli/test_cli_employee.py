@@ -79,6 +79,27 @@ def test_show(peer: Any, empla: Fixture) -> None:
     assert json.loads(empla("employee", "show", "sales-ae", "--json").stdout)["name"] == "sales-ae"
 
 
+def test_how_it_fares_is_told_with_why_and_what_was_measured(peer: Any, empla: Fixture) -> None:
+    employee = _employee(health_state=control_pb2.HEALTH_STATE_UNHEALTHY)
+    employee.health_reasons.extend(["1 step has not moved", "the model cannot be used: \x1b"])
+    figures = employee.figures
+    figures.start_ms, figures.idle_memory_bytes = 420, 18 * 2**20
+    figures.month_cost_micros, figures.month_idle_cost_micros = 12_500_000, 2_000_000
+    peer.answers["GetEmployee"] = employee
+    peer.answers["ListEmployees"] = control_pb2.ListEmployeesResponse(employees=[employee, _employee(name="other")])
+    shown = empla("employee", "show", "sales-ae").stdout
+    assert "  health       unhealthy; 1 step has not moved; the model cannot be used: \ufffd\n" in shown
+    measured = "started in 420 ms, 18 MiB when idle, about $12.50 a month, $2.00 of it for what nobody asked"
+    assert f"  measured     {measured}\n" in shown
+    header, first, second = empla("employee", "list").stdout.splitlines()
+    assert first[header.index("HEALTH") :].startswith("unhealthy")
+    assert second[header.index("HEALTH") :].startswith(" ")
+    peer.answers["GetEmployee"] = _employee()
+    shown = empla("employee", "show", "sales-ae").stdout
+    assert "  health " not in shown
+    assert "measured" not in shown
+
+
 def test_show_tells_how_hooks_fare(peer: Any, empla: Fixture) -> None:
     counts: Any = {
         "calls": 12,
