@@ -4,8 +4,8 @@ RPCs that this build does not serve are left to the generated base class and ans
 """
 
 from controlplane.calls.access import AccessCalls
-from controlplane.calls.budgets import BudgetCalls
 from controlplane.calls.alerts import AlertCalls
+from controlplane.calls.budgets import BudgetCalls
 from controlplane.calls.channels import ChannelCalls
 from controlplane.calls.employees import EmployeeCalls
 from controlplane.calls.goals import GoalCalls

@@ -105,6 +105,7 @@ class Vitals:
             loop_lag_ms=beat.loop_lag_ms if beat else 0.0,
             away=dict(beat.away) if beat else {},
             paused=record.paused,
+            over_budget=_over_budget(record),
             sidecars_failed=self._sidecars_failed(record.employee_id),
             start_ms=_start_ms(record),
             month_idle_micros=self._spending.month_of(record)[1],
@@ -116,6 +117,16 @@ class Vitals:
 def _counted(row: Any) -> dict[str, Any]:
     """What a row says beside whose it is."""
     return {} if row is None else {name: value for name, value in row.items() if name != "employee_id"}
+
+
+def _over_budget(record: EmployeeRecord) -> str:
+    """In words, that the budget of its day or its tenant's is spent; '' when neither is."""
+    cause = record.pause["cause"] if record.pause else ""
+    return (
+        f"the day's budget of {'its tenant' if cause == 'tenant_budget' else 'this employee'} is spent"
+        if cause.endswith("_budget")
+        else ""
+    )
 
 
 def _start_ms(record: EmployeeRecord) -> int:

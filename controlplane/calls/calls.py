@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from controlplane.alerts import Alerts
 from controlplane.audit import Audit
 from controlplane.auth import Tokens
 from controlplane.budgets import Budgets
-from controlplane.alerts import Alerts
 from controlplane.channels import Channels
 from controlplane.employees import EmployeeRecord, Employees
 from controlplane.followers import Followers
