@@ -6,27 +6,24 @@ runs is asked of the launcher, so a restarted control plane adopts running emplo
 
 import asyncio
 import logging
-import random
 import signal
 import sys
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
-from controlplane.auth import hashed, new_secret
+from controlplane.backoff import Backoff
 from controlplane.employees import SQL, EmployeeRecord, Employees
 from controlplane.errors import LaunchFailed, Unknown
-from controlplane.gateway import Stream, Streams, credential
+from controlplane.gateway import Stream, Streams
 from controlplane.launchers.browsers import BrowserProfiles
-from controlplane.launchers.interface import LaunchedProcess, Launcher, LaunchSpec
+from controlplane.launchers.interface import LaunchedProcess, Launcher
 from controlplane.launchers.workspaces import Workspaces
+from controlplane.launching import LaunchSettings, next_launch
 from empla.store.connect import Pool, translated
 from empla.store.errors import StoreUnavailable
-from empla.store.roles import create_employee_role, employee_dsn
-from empla.telemetry import Collector
 from empla.v1 import control_pb2
 from empla.v1 import gateway_pb2 as pb
 
@@ -35,12 +32,6 @@ log = logging.getLogger(__name__)
 RECONCILE_SECONDS = 5.0
 SLEPT_SECONDS = 3 * RECONCILE_SECONDS
 """Rounds further apart than this mean that the control plane itself stood still, and employees could not be heard."""
-BACKOFF_SECONDS = 0.2
-MAX_BACKOFF_SECONDS = 60.0
-MAX_DOUBLINGS = 10
-"""With so many the wait is over its maximum."""
-STEADY_SECONDS = 60.0
-"""A process that lived this long starts over with no back-off."""
 TERM_SECONDS = 3.0
 GIVE_BACK_SECONDS = 10.0
 """After its drain an employee gives work back, which takes 5 s longer where its database has fallen silent."""
@@ -49,27 +40,6 @@ SILENT_SECONDS = 30.0
 """Twice the time after which an employee notices that its stream is half open, and attaches again."""
 MAX_PARALLEL_LAUNCHES = 8
 PAGE = 1000
-
-
-@dataclass
-class Backoff:
-    """When something that failed may be tried again; times are monotonic."""
-
-    failures: int = 0
-    not_before: float = 0.0
-
-    def failed(self, *, lived: float = 0.0) -> None:
-        """The first further try comes at once, each later one after twice the wait, with jitter."""
-        if lived > STEADY_SECONDS:
-            self.failures = 0
-        wait = BACKOFF_SECONDS * 2 ** min(self.failures, MAX_DOUBLINGS) if self.failures else 0.0
-        self.failures += 1
-        jitter = random.uniform(0.5, 1)  # noqa: S311 - nothing to guess here
-        self.not_before = time.monotonic() + min(MAX_BACKOFF_SECONDS, wait) * jitter
-
-    def reset(self) -> None:
-        """Forget what failed."""
-        self.failures, self.not_before = 0, 0.0
 
 
 @dataclass
@@ -86,24 +56,6 @@ class Observed:
     backoff: Backoff = field(default_factory=Backoff)
     stopping: bool = False
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-
-@dataclass(frozen=True, slots=True)
-class LaunchSettings:
-    """What every launch on this machine has in common."""
-
-    gateway: str
-    database_url: str
-    logs: Path
-    drain_seconds: float
-    heartbeat_ms: int
-    model: dict[str, Any]
-    quota_bytes: int | None = None
-    quota_entries: int | None = None
-    compute_packages: Path | None = None
-    browsers: Path | None = None
-    collector: Collector | None = None
-    hooks: tuple[str, ...] = ()
 
 
 class Companions(Protocol):
@@ -330,7 +282,11 @@ class Lifecycle:
 
     async def _launch(self, record: EmployeeRecord, known: Observed) -> None:
         await self._sidecars.end_of(record.employee_id, record.epoch)  # nobody else may use the workspace
-        spec = await self._spec(record)
+        workspace = await self._workspaces.prepare(record.employee_id)
+        browser = self._browsers.place(record.employee_id) if self._browsers is not None else None
+        spec = await next_launch(
+            self._pool, record, self._launcher.name, self._settings, workspace=workspace, browser_profile=browser
+        )
         await self._sidecars.end_of(record.employee_id, spec.epoch - 1)  # one that was being acquired meanwhile
         known.unsure = True
         process = await self._launcher.launch(spec)
@@ -343,32 +299,6 @@ class Lifecycle:
                 await self._pool.execute(SQL.launched, record.employee_id, process.epoch, process.identity())
         except StoreUnavailable as error:
             log.warning("the launch of pid %d is not on record: %s", process.pid, error)
-
-    async def _spec(self, record: EmployeeRecord) -> LaunchSpec:
-        """Begin the next epoch, with a credential, a database password and a workspace."""
-        secret, password = new_secret(), new_secret()
-        workspace = await self._workspaces.prepare(record.employee_id)
-        with translated():
-            async with self._pool.acquire() as connection, connection.transaction():
-                epoch = await connection.fetchval(SQL.launch, record.employee_id, hashed(secret), self._launcher.name)
-                await create_employee_role(connection, record.employee_id, password)
-        settings = {
-            "employee_id": str(record.employee_id),
-            "tenant_id": str(record.tenant_id),
-            "epoch": epoch,
-            "credential": credential(record.employee_id, epoch, secret),
-            "gateway": self._settings.gateway,
-            "database_url": employee_dsn(self._settings.database_url, record.employee_id, password),
-            "workspace": str(workspace),
-            "quota_bytes": self._settings.quota_bytes,
-            "quota_entries": self._settings.quota_entries,
-            "compute_packages": str(packages) if (packages := self._settings.compute_packages) else None,
-            "browser_profile": str(self._browsers.place(record.employee_id)) if self._browsers else None,
-            "collector": collector.model_dump() if (collector := self._settings.collector) else None,
-            "hooks": self._settings.hooks,
-            **_model_of(record, self._settings.model),
-        }
-        return LaunchSpec(record.employee_id, epoch, settings, self._settings.logs / f"{record.employee_id}.log")
 
     async def _adopt_running(self) -> None:
         """Take over what an earlier control plane left. Until that is known, nobody may be started."""
@@ -476,10 +406,3 @@ async def _gone(process: LaunchedProcess, known: Observed, seconds: float) -> No
         return
     if known.process is process:
         known.process = None
-
-
-def _model_of(record: EmployeeRecord, machine: dict[str, Any]) -> dict[str, Any]:
-    """The machine's keys, and the profile's choice of a model where it makes one."""
-    chosen = record.profile.model
-    mine = {"model_provider": chosen.provider, "model_name": chosen.name, "model_mind": chosen.mind}
-    return machine | {name: value for name, value in mine.items() if value and value != "auto"}

@@ -31,7 +31,8 @@ from controlplane.launchers.inprocess import employees as in_process
 from controlplane.launchers.interface import Launcher
 from controlplane.launchers.process import SIDECARS, Parent, ProcessLauncher, employees
 from controlplane.launchers.workspaces import Workspaces, open_workspaces
-from controlplane.lifecycle import LaunchSettings, Lifecycle
+from controlplane.launching import LaunchSettings
+from controlplane.lifecycle import Lifecycle
 from controlplane.logs import Logs
 from controlplane.memories import Memories
 from controlplane.messages import Messages

@@ -14,13 +14,15 @@ from uuid import UUID
 import pytest
 
 from controlplane import lifecycle
+from controlplane.backoff import BACKOFF_SECONDS
 from controlplane.employees import DEFAULT_TENANT, SQL, EmployeeRecord, Employees
 from controlplane.errors import LaunchFailed
 from controlplane.gateway import Launch, Stream, Streams
 from controlplane.launchers.interface import EMPLOYEE, LaunchSpec
 from controlplane.launchers.volumes import SMALLEST_BYTES, Volumes
 from controlplane.launchers.workspaces import Workspaces
-from controlplane.lifecycle import LaunchSettings, Lifecycle
+from controlplane.launching import LaunchSettings
+from controlplane.lifecycle import Lifecycle
 from controlplane.profiles import shipped_profile
 from empla.store.connect import Pool
 from empla.store.errors import StoreUnavailable
@@ -191,7 +193,7 @@ async def test_a_launch_that_fails_is_tried_ever_more_rarely(site: Site):
     assert min(late) >= 0
     # The first try and the second come at once, each later one after twice the wait, of which up to half is jitter.
     for doublings, (before, after) in enumerate(pairwise(earliest[1:4]), 1):
-        assert after - before >= lifecycle.BACKOFF_SECONDS * 2**doublings / 2
+        assert after - before >= BACKOFF_SECONDS * 2**doublings / 2
 
 
 @pytest.mark.parametrize("restart", [False, True])

@@ -2,7 +2,7 @@
 
 import time
 
-from controlplane.lifecycle import MAX_BACKOFF_SECONDS, STEADY_SECONDS, Backoff
+from controlplane.backoff import MAX_BACKOFF_SECONDS, STEADY_SECONDS, Backoff
 
 
 def waits(backoff: Backoff, times: int) -> list[float]:
