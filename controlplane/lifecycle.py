@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
-from controlplane.backoff import Backoff
+from controlplane.backoff import RARELY_SECONDS, Backoff, Ended, exit_reason
 from controlplane.employees import SQL, EmployeeRecord, Employees
 from controlplane.errors import LaunchFailed, Unknown
 from controlplane.gateway import Stream, Streams
@@ -54,6 +54,7 @@ class Observed:
     launched_at: float = 0.0
     restarts: int = 0
     backoff: Backoff = field(default_factory=Backoff)
+    ended: Ended | None = None
     stopping: bool = False
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -124,8 +125,10 @@ class Lifecycle:
         """What is to be seen of an employee."""
         known = self._observed.get(record.employee_id, Observed())
         if known.process is None:
-            failing = record.desired_state == "running" and known.backoff.failures
-            return control_pb2.OBSERVED_STATE_BACKING_OFF if failing else control_pb2.OBSERVED_STATE_STOPPED
+            if record.desired_state != "running" or not known.backoff.failures:
+                return control_pb2.OBSERVED_STATE_STOPPED
+            looping = known.backoff.crash_looping
+            return control_pb2.OBSERVED_STATE_CRASH_LOOPING if looping else control_pb2.OBSERVED_STATE_BACKING_OFF
         if known.stopping:
             return control_pb2.OBSERVED_STATE_STOPPING
         if self._stream_of(known.process) is not None:
@@ -137,6 +140,12 @@ class Lifecycle:
         """Pid (0: none) and how often the employee was restarted without being asked."""
         known = self._observed.get(employee_id, Observed())
         return (known.process.pid if known.process else 0), known.restarts
+
+    def last_end(self, employee_id: UUID) -> tuple[Ended | None, float]:
+        """How the employee last ended without being asked, and in how many seconds it is started again (0: now)."""
+        known = self._observed.get(employee_id, Observed())
+        wait = known.backoff.not_before - time.monotonic() if known.process is None else 0.0
+        return known.ended, max(0.0, wait)
 
     async def stop(self, employee_id: UUID, drain_seconds: float) -> None:
         """Drain, then end the employee's process; returns when it is gone for certain. Ends a back-off too.
@@ -264,10 +273,10 @@ class Lifecycle:
                 return
             except (LaunchFailed, StoreUnavailable) as error:
                 log.warning("employee %s cannot be started: %s", employee_id, error)
-                self._back_off(known)
-            except Exception:
+                self._back_off(employee_id, known, f"not started: {error}", own=isinstance(error, LaunchFailed))
+            except Exception as error:
                 log.exception("employee %s cannot be started", employee_id)
-                self._back_off(known)
+                self._back_off(employee_id, known, f"not started: {error!r}")
 
     async def _find(self, employee_id: UUID, known: Observed, *, adoptable: int | None) -> None:
         """After a launch that seemed to fail: adopt its process if it has the epoch `adoptable`, kill any other."""
@@ -317,7 +326,7 @@ class Lifecycle:
                 log.exception("running employees cannot be adopted yet")
             else:
                 return
-            backoff.failed()
+            backoff.failed(own=False)
             await asyncio.sleep(backoff.not_before - time.monotonic())
 
     def _take(self, process: LaunchedProcess, epoch: int | None) -> None:
@@ -350,7 +359,8 @@ class Lifecycle:
             known.process = None
             if not known.stopping:
                 known.restarts += 1
-                self._back_off(known, lived=time.monotonic() - known.launched_at)
+                lived = time.monotonic() - known.launched_at
+                self._back_off(process.employee_id, known, exit_reason(code), lived=lived, own=code is not None)
         self._news.set()
         if not self._closing:  # then all of them are ended together
             ended = self._sidecars.end_of(process.employee_id, process.epoch)
@@ -361,8 +371,19 @@ class Lifecycle:
         except StoreUnavailable as error:
             log.warning("the end of pid %d is not on record: %s", process.pid, error)
 
-    def _back_off(self, known: Observed, *, lived: float = 0.0) -> None:
-        known.backoff.failed(lived=lived)
+    def _back_off(
+        self, employee_id: UUID, known: Observed, reason: str, *, lived: float = 0.0, own: bool = True
+    ) -> None:
+        looped = known.backoff.crash_looping
+        known.ended = Ended(reason, time.time())
+        known.backoff.failed(lived=lived, own=own)
+        if known.backoff.crash_looping and not looped:
+            times, rarely = known.backoff.own, RARELY_SECONDS / 60
+            log.error(
+                "employee %s ended %d times in a row, lastly: %s; from now on it is started every %g minutes at most, "
+                "or at once by `empla employee start`",
+                *(employee_id, times, reason, rarely),
+            )
         self._news.set()  # the reconciler's rest ends with the back-off
 
     async def _stop(self, known: Observed, drain_seconds: float) -> None:

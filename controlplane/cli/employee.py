@@ -92,6 +92,7 @@ def _print_employee(item: control_pb2.Employee) -> None:
         "desired": enum_word(control_pb2.DesiredState.DESCRIPTOR, item.desired_state),
         "process": f"pid {item.pid}, epoch {item.epoch}, {item.restarts} restarts" if item.pid else "",
         "launched": local_time(item.launched_at),
+        "last end": _last_end(item.last_end) if item.HasField("last_end") else "",
         "health": _health(item.health) if item.HasField("health") else "",
         "model": item.health.model,
         "in work": f"at most {item.profile.max_in_work or MAX_IN_WORK} messages at once",
@@ -106,6 +107,17 @@ def _print_employee(item: control_pb2.Employee) -> None:
             click.echo(f"  {label:<13}{printable(value)}")
     for number, line in enumerate(hook_lines(item.health)):
         click.echo(f"  {'' if number else 'hooks':<13}{line}")
+    for number, line in enumerate(item.last_end.log):
+        click.echo(f"  {'' if number else 'log':<13}{dim(printable(line))}")
+    if item.observed_state == control_pb2.OBSERVED_STATE_CRASH_LOOPING:
+        click.echo(
+            f"It ends again and again, so it is started rarely. `empla employee start {item.name}` starts it now."
+        )
+
+
+def _last_end(end: control_pb2.LastEnd) -> str:
+    following = f"; started again at {local_time(end.next_start)}" if end.HasField("next_start") else ""
+    return f"{end.reason}, {age(end.at)} ago{following}"
 
 
 def _rate_caps(caps: control_pb2.RateCaps) -> str:

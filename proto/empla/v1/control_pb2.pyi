@@ -121,6 +121,8 @@ class _ObservedStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Observe
     OBSERVED_STATE_STOPPING: _ObservedState.ValueType  # 5
     OBSERVED_STATE_BACKING_OFF: _ObservedState.ValueType  # 6
     """it died; the next start waits"""
+    OBSERVED_STATE_CRASH_LOOPING: _ObservedState.ValueType  # 7
+    """it dies again and again: tried rarely, until an operator starts it"""
 
 class ObservedState(_ObservedState, metaclass=_ObservedStateEnumTypeWrapper): ...
 
@@ -133,6 +135,8 @@ OBSERVED_STATE_LOST: ObservedState.ValueType  # 4
 OBSERVED_STATE_STOPPING: ObservedState.ValueType  # 5
 OBSERVED_STATE_BACKING_OFF: ObservedState.ValueType  # 6
 """it died; the next start waits"""
+OBSERVED_STATE_CRASH_LOOPING: ObservedState.ValueType  # 7
+"""it dies again and again: tried rarely, until an operator starts it"""
 Global___ObservedState: _TypeAlias = ObservedState  # noqa: Y015
 
 class _SidecarKind:
@@ -501,6 +505,7 @@ class Employee(_message.Message):
     HEALTH_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     LAUNCHED_AT_FIELD_NUMBER: _builtins.int
+    LAST_END_FIELD_NUMBER: _builtins.int
     employee_id: _builtins.str
     tenant: _builtins.str
     name: _builtins.str
@@ -524,6 +529,10 @@ class Employee(_message.Message):
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def launched_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def last_end(self) -> Global___LastEnd:
+        """absent when it never ended without being asked, as far as this control plane knows"""
+
     def __init__(
         self,
         *,
@@ -541,14 +550,53 @@ class Employee(_message.Message):
         health: Global___EmployeeHealth | None = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         launched_at: _timestamp_pb2.Timestamp | None = ...,
+        last_end: Global___LastEnd | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "health", b"health", "launched_at", b"launched_at", "profile", b"profile"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "health", b"health", "last_end", b"last_end", "launched_at", b"launched_at", "profile", b"profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "created_at", b"created_at", "desired_state", b"desired_state", "employee_id", b"employee_id", "epoch", b"epoch", "health", b"health", "launched_at", b"launched_at", "name", b"name", "observed_state", b"observed_state", "paused", b"paused", "pid", b"pid", "profile", b"profile", "restarts", b"restarts", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "created_at", b"created_at", "desired_state", b"desired_state", "employee_id", b"employee_id", "epoch", b"epoch", "health", b"health", "last_end", b"last_end", "launched_at", b"launched_at", "name", b"name", "observed_state", b"observed_state", "paused", b"paused", "pid", b"pid", "profile", b"profile", "restarts", b"restarts", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Employee: _TypeAlias = Employee  # noqa: Y015
+
+@_typing.final
+class LastEnd(_message.Message):
+    """How an employee ended, or failed to start, without being asked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    NEXT_START_FIELD_NUMBER: _builtins.int
+    LOG_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """such as `exit code 1`, `killed by SIGKILL`, `out of memory`"""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def next_start(self) -> _timestamp_pb2.Timestamp:
+        """absent while it runs"""
+
+    @_builtins.property
+    def log(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """the last lines that it wrote; of one employee that does not run only, never in lists"""
+
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        next_start: _timestamp_pb2.Timestamp | None = ...,
+        log: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "next_start", b"next_start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "log", b"log", "next_start", b"next_start", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LastEnd: _TypeAlias = LastEnd  # noqa: Y015
 
 @_typing.final
 class EmployeeHealth(_message.Message):

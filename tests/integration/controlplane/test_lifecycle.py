@@ -13,8 +13,7 @@ from uuid import UUID
 
 import pytest
 
-from controlplane import lifecycle
-from controlplane.backoff import BACKOFF_SECONDS
+from controlplane import backoff, lifecycle
 from controlplane.employees import DEFAULT_TENANT, SQL, EmployeeRecord, Employees
 from controlplane.errors import LaunchFailed
 from controlplane.gateway import Launch, Stream, Streams
@@ -38,6 +37,7 @@ class ScriptedProcess:
         self.employee_id, self.epoch, self.pid = employee_id, epoch, pid
         self.signals: list[int] = []
         self.stubborn = False
+        self.code: int | None = 0
         self.gone = asyncio.Event()
 
     def identity(self) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class ScriptedProcess:
 
     async def wait(self) -> int | None:
         await self.gone.wait()
-        return 0
+        return self.code
 
     def kill(self, signal_number: int) -> None:
         self.signals.append(signal_number)
@@ -58,6 +58,8 @@ class ScriptedLauncher:
     """Launches processes in name only; `failing` launches fail, and `lost` ones fail after the process is there."""
 
     failing: bool = False
+    dying: UUID | None = None
+    """Whose processes end as soon as they are there."""
     lost: bool = False
     deaf: int = 0
     """How many times `running` fails."""
@@ -76,6 +78,9 @@ class ScriptedLauncher:
         self.processes.append(process)
         if self.lost:
             raise LaunchFailed("timed out")
+        if spec.employee_id == self.dying:
+            process.code = 7
+            process.gone.set()
         return process
 
     async def running(self, employee_id: UUID | None = None) -> Sequence[ScriptedProcess]:
@@ -193,7 +198,73 @@ async def test_a_launch_that_fails_is_tried_ever_more_rarely(site: Site):
     assert min(late) >= 0
     # The first try and the second come at once, each later one after twice the wait, of which up to half is jitter.
     for doublings, (before, after) in enumerate(pairwise(earliest[1:4]), 1):
-        assert after - before >= BACKOFF_SECONDS * 2**doublings / 2
+        assert after - before >= backoff.BACKOFF_SECONDS * 2**doublings / 2
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Back-offs of next to nothing."""
+    monkeypatch.setattr(backoff, "BACKOFF_SECONDS", 0.001)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_crash_loop_is_broken_and_leaves_the_rest_up(site: Site):
+    looping, other = await site.employee("looping"), await site.employee("other")
+    site.launcher.dying = looping.employee_id
+    async with site.reconciling():
+        await until(lambda: site.lifecycle.observed(looping) == pb.OBSERVED_STATE_CRASH_LOOPING)
+        assert [one.employee_id for one in site.launcher.processes].count(looping.employee_id) == backoff.CRASH_LOOP
+        ended, wait = site.lifecycle.last_end(looping.employee_id)
+        assert ended is not None
+        assert ended.reason == "exit code 7"
+        assert wait > backoff.RARELY_SECONDS - 1
+        await asyncio.sleep(0.2)
+        assert [one.employee_id for one in site.launcher.alive] == [other.employee_id]
+        assert site.launcher.calls == backoff.CRASH_LOOP + 1
+        assert site.lifecycle.last_end(other.employee_id) == (None, 0)
+
+        site.lifecycle._observed[looping.employee_id].backoff.not_before = 0.0  # it is time for a trial
+        site.lifecycle.look()
+        await until(lambda: site.launcher.calls == backoff.CRASH_LOOP + 2)
+        await until(lambda: site.lifecycle.observed(looping) == pb.OBSERVED_STATE_CRASH_LOOPING)
+        site.launcher.dying = None
+        site.lifecycle.start_now(looping.employee_id)
+        await until(lambda: len(site.launcher.alive) == 2)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_launches_that_fail_make_a_crash_loop_and_a_database_that_is_away_makes_none(
+    site: Site,
+):
+    record = await site.employee()
+    away = True
+
+    async def look(_: LaunchSpec) -> None:
+        if away:
+            raise StoreUnavailable("the database is away")
+
+    site.launcher.failing, site.launcher.on_launch = True, look
+    async with site.reconciling():
+        await until(lambda: site.launcher.calls > 2 * backoff.CRASH_LOOP)
+        assert site.lifecycle.observed(record) == pb.OBSERVED_STATE_BACKING_OFF
+        away = False
+        await until(lambda: site.lifecycle.observed(record) == pb.OBSERVED_STATE_CRASH_LOOPING)
+    ended, _ = site.lifecycle.last_end(record.employee_id)
+    assert ended is not None
+    assert ended.reason == "not started: no room"
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_who_dies_with_the_warm_parent_is_in_no_crash_loop(site: Site):
+    record = await site.employee()
+    async with site.reconciling():
+        for _ in range(backoff.CRASH_LOOP + 1):
+            await until(lambda: site.launcher.alive)
+            [process] = site.launcher.alive
+            process.code = None
+            process.gone.set()
+        await until(lambda: site.launcher.alive)
+    assert site.lifecycle.observed(record) == pb.OBSERVED_STATE_STARTING
 
 
 @pytest.mark.parametrize("restart", [False, True])
