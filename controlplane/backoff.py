@@ -14,7 +14,7 @@ STEADY_SECONDS = 60.0
 CRASH_LOOP = 8
 """So many failures of the employee's own, with no steady life between them, and it is tried rarely."""
 RARELY_SECONDS = 300.0
-_EXIT_CODES = {3: "superseded by a newer launch", 4: "refused by the control plane"}
+_EXIT_CODES = {3: "superseded by a newer launch", 4: "refused by the control plane", 5: "out of memory"}
 
 
 @dataclass
@@ -58,8 +58,10 @@ class Ended:
     at: float
 
 
-def exit_reason(code: int | None) -> str:
-    """An exit code in words; negative ones are signals, None is one that nobody knows."""
+def exit_reason(code: int | None, *, used_up: bool = False) -> str:
+    """An exit code in words; negative ones are signals, None is one that nobody knows. `used_up`: its memory was."""
+    if used_up and code == -signal.SIGKILL:
+        return "out of memory"
     if code is None:
         return "gone with the process that it was forked from"
     if code < 0:

@@ -7,6 +7,7 @@ from typing import Any
 from controlplane.auth import hashed, new_secret
 from controlplane.employees import SQL, EmployeeRecord
 from controlplane.gateway import credential
+from controlplane.launchers.bounds import BoundsRecords
 from controlplane.launchers.interface import LaunchSpec
 from empla.store.connect import Pool, translated
 from empla.store.roles import create_employee_role, employee_dsn
@@ -29,6 +30,8 @@ class LaunchSettings:
     browsers: Path | None = None
     collector: Collector | None = None
     hooks: tuple[str, ...] = ()
+    memory_bytes: int | None = None
+    bounds: Path | None = None
 
 
 async def next_launch(
@@ -60,6 +63,8 @@ async def next_launch(
         "browser_profile": str(browser_profile) if browser_profile else None,
         "collector": common.collector.model_dump() if common.collector else None,
         "hooks": common.hooks,
+        "memory_bytes": common.memory_bytes,
+        "bounds": str(BoundsRecords(common.bounds).place(record.employee_id)) if common.bounds else None,
         **_model_of(record, common.model),
     }
     return LaunchSpec(record.employee_id, epoch, settings, common.logs / f"{record.employee_id}.log")

@@ -18,6 +18,7 @@ from controlplane.backoff import RARELY_SECONDS, Backoff, Ended, exit_reason
 from controlplane.employees import SQL, EmployeeRecord, Employees
 from controlplane.errors import LaunchFailed, Unknown
 from controlplane.gateway import Stream, Streams
+from controlplane.launchers.bounds import Bound, BoundsRecords
 from controlplane.launchers.browsers import BrowserProfiles
 from controlplane.launchers.interface import LaunchedProcess, Launcher
 from controlplane.launchers.workspaces import Workspaces
@@ -89,6 +90,7 @@ class Lifecycle:
         self._pool, self._employees, self._streams = pool, employees, streams
         self._launcher, self._workspaces, self._settings = launcher, workspaces, settings
         self._browsers = BrowserProfiles(settings.browsers) if settings.browsers is not None else None
+        self._bounds = BoundsRecords(settings.bounds) if settings.bounds is not None else None
         self._observed: dict[UUID, Observed] = {}
         self._news = asyncio.Event()
         self._launches = asyncio.Semaphore(MAX_PARALLEL_LAUNCHES)
@@ -146,6 +148,11 @@ class Lifecycle:
         known = self._observed.get(employee_id, Observed())
         wait = known.backoff.not_before - time.monotonic() if known.process is None else 0.0
         return known.ended, max(0.0, wait)
+
+    def bound_of(self, employee_id: UUID) -> Bound | None:
+        """What bounds the employee's process, if one runs; reads a file."""
+        pid, _ = self.process_of(employee_id)
+        return self._bounds.of(employee_id) if self._bounds is not None and pid else None
 
     async def stop(self, employee_id: UUID, drain_seconds: float) -> None:
         """Drain, then end the employee's process; returns when it is gone for certain. Ends a back-off too.
@@ -252,6 +259,7 @@ class Lifecycle:
     async def _let_go(self, employee_id: UUID) -> None:
         """Nobody of an employee that is deleted is left but its sidecars."""
         await self._sidecars.end_of(employee_id, sys.maxsize)
+        await self._unbind(employee_id, sys.maxsize)
         await self._workspaces.release(employee_id)
         if self._browsers is not None:
             await self._browsers.remove(employee_id)
@@ -291,6 +299,7 @@ class Lifecycle:
 
     async def _launch(self, record: EmployeeRecord, known: Observed) -> None:
         await self._sidecars.end_of(record.employee_id, record.epoch)  # nobody else may use the workspace
+        await self._unbind(record.employee_id, record.epoch)
         workspace = await self._workspaces.prepare(record.employee_id)
         browser = self._browsers.place(record.employee_id) if self._browsers is not None else None
         spec = await next_launch(
@@ -354,13 +363,14 @@ class Lifecycle:
 
     async def _until_gone(self, process: LaunchedProcess, known: Observed) -> None:
         code = await process.wait()
-        log.info("employee %s, pid %d, is gone: exit code %s", process.employee_id, process.pid, code)
+        reason = exit_reason(code, used_up=await self._unbind(process.employee_id, process.epoch))
+        log.info("employee %s, pid %d, is gone: %s", process.employee_id, process.pid, reason)
         if known.process is process:
             known.process = None
             if not known.stopping:
                 known.restarts += 1
                 lived = time.monotonic() - known.launched_at
-                self._back_off(process.employee_id, known, exit_reason(code), lived=lived, own=code is not None)
+                self._back_off(process.employee_id, known, reason, lived=lived, own=code is not None)
         self._news.set()
         if not self._closing:  # then all of them are ended together
             ended = self._sidecars.end_of(process.employee_id, process.epoch)
@@ -370,6 +380,10 @@ class Lifecycle:
                 await self._pool.execute(SQL.ended, process.employee_id, process.epoch)
         except StoreUnavailable as error:
             log.warning("the end of pid %d is not on record: %s", process.pid, error)
+
+    async def _unbind(self, employee_id: UUID, epoch: int) -> bool:
+        """Let go of what bounded launches up to `epoch`; whether the memory of that one was used up."""
+        return self._bounds is not None and await asyncio.to_thread(self._bounds.remove, employee_id, epoch)
 
     def _back_off(
         self, employee_id: UUID, known: Observed, reason: str, *, lived: float = 0.0, own: bool = True

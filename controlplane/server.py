@@ -307,6 +307,7 @@ def _authenticate(pool: Pool, tokens: Tokens) -> rpc.Authenticate:
 def _make_directories(settings: Settings) -> None:
     for directory in (
         settings.home / "run",
+        settings.bounds,
         settings.sidecars,
         settings.log_directory,
         settings.workspaces,
@@ -352,4 +353,6 @@ def _launch_settings(settings: Settings, dsn: str) -> LaunchSettings:
         browsers=settings.browsers.absolute(),
         collector=settings.collector,
         hooks=settings.hooks,
+        memory_bytes=settings.employee_memory_bytes,
+        bounds=settings.bounds.absolute() if settings.launcher == "process" else None,
     )

@@ -94,6 +94,7 @@ def _print_employee(item: control_pb2.Employee) -> None:
         "launched": local_time(item.launched_at),
         "last end": _last_end(item.last_end) if item.HasField("last_end") else "",
         "health": _health(item.health) if item.HasField("health") else "",
+        "bounds": _bound(item.bound) if item.HasField("bound") else "",
         "model": item.health.model,
         "in work": f"at most {item.profile.max_in_work or MAX_IN_WORK} messages at once",
         "rate caps": _rate_caps(item.profile.rate_caps),
@@ -118,6 +119,11 @@ def _print_employee(item: control_pb2.Employee) -> None:
 def _last_end(end: control_pb2.LastEnd) -> str:
     following = f"; started again at {local_time(end.next_start)}" if end.HasField("next_start") else ""
     return f"{end.reason}, {age(end.at)} ago{following}"
+
+
+def _bound(bound: control_pb2.Bound) -> str:
+    by = "its control group" if bound.kind == "cgroup" else "its process's own limit"
+    return f"{bound.memory_bytes / 2**20:.0f} MiB of memory, by {by}"
 
 
 def _rate_caps(caps: control_pb2.RateCaps) -> str:

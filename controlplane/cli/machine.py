@@ -124,6 +124,13 @@ def check_sandbox() -> Finding:
     return ok("sandbox", "programs can be run") if works else warn("sandbox", said, _NO_COMPUTE)
 
 
+def check_bounds() -> Finding:
+    """Employees can be bounded from outside: one control group is made, as by an employee."""
+    works, said = _tried("agent.bounds")
+    without = "until then each bounds its own memory, and none its share of the processors"
+    return ok("bounds", said) if works else warn("bounds", said, without)
+
+
 def check_chromium() -> Finding:
     """The browser works: Chromium is started in its sandbox, as an employee would."""
     works, said = _tried("workstation.local.browser")

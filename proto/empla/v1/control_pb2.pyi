@@ -506,6 +506,7 @@ class Employee(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     LAUNCHED_AT_FIELD_NUMBER: _builtins.int
     LAST_END_FIELD_NUMBER: _builtins.int
+    BOUND_FIELD_NUMBER: _builtins.int
     employee_id: _builtins.str
     tenant: _builtins.str
     name: _builtins.str
@@ -533,6 +534,10 @@ class Employee(_message.Message):
     def last_end(self) -> Global___LastEnd:
         """absent when it never ended without being asked, as far as this control plane knows"""
 
+    @_builtins.property
+    def bound(self) -> Global___Bound:
+        """of one employee that runs only, never in lists; absent where nothing bounds it"""
+
     def __init__(
         self,
         *,
@@ -551,14 +556,40 @@ class Employee(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         launched_at: _timestamp_pb2.Timestamp | None = ...,
         last_end: Global___LastEnd | None = ...,
+        bound: Global___Bound | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "health", b"health", "last_end", b"last_end", "launched_at", b"launched_at", "profile", b"profile"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "created_at", b"created_at", "health", b"health", "last_end", b"last_end", "launched_at", b"launched_at", "profile", b"profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "created_at", b"created_at", "desired_state", b"desired_state", "employee_id", b"employee_id", "epoch", b"epoch", "health", b"health", "last_end", b"last_end", "launched_at", b"launched_at", "name", b"name", "observed_state", b"observed_state", "paused", b"paused", "pid", b"pid", "profile", b"profile", "restarts", b"restarts", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "bound", b"bound", "created_at", b"created_at", "desired_state", b"desired_state", "employee_id", b"employee_id", "epoch", b"epoch", "health", b"health", "last_end", b"last_end", "launched_at", b"launched_at", "name", b"name", "observed_state", b"observed_state", "paused", b"paused", "pid", b"pid", "profile", b"profile", "restarts", b"restarts", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Employee: _TypeAlias = Employee  # noqa: Y015
+
+@_typing.final
+class Bound(_message.Message):
+    """What the process of an employee may take."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """`cgroup`; or `process`: its own limit, where no control group can be made"""
+    memory_bytes: _builtins.int
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        memory_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "memory_bytes", b"memory_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Bound: _TypeAlias = Bound  # noqa: Y015
 
 @_typing.final
 class LastEnd(_message.Message):
