@@ -12,6 +12,7 @@ from controlplane.cli.minds import beliefs, cycles
 from controlplane.cli.output import age, dim, json_option, local_time, print_json, print_table
 from controlplane.cli.pages import listed
 from controlplane.cli.profile_file import is_file, read_profile
+from controlplane.cli.rolling import DEFAULT_PARALLEL, MOST_PARALLEL, restart_all
 from controlplane.cli.safe_text import printable
 from empla.capabilities import MAX_IN_WORK, PER_MINUTE, PER_MINUTE_OF_SENDER, WHEN_BUSY
 from empla.v1 import control_pb2
@@ -206,11 +207,30 @@ def stop(name: str, drain: int, as_json: bool) -> None:
 
 
 @employee.command()
-@click.argument("name")
+@click.argument("name", default="")
+@click.option(
+    "--all", "everybody", is_flag=True, help="All that should run, a few at once; the others answer meanwhile."
+)
+@click.option("--tenant", default="", metavar="NAME", help="With --all: those of one tenant.")
+@click.option(
+    "--parallel",
+    type=click.IntRange(1, MOST_PARALLEL),
+    default=DEFAULT_PARALLEL,
+    show_default=True,
+    help="With --all: how many at once.",
+)
 @_DRAIN
 @json_option
-def restart(name: str, drain: int, as_json: bool) -> None:
-    """Stop an employee and start it again in a new process."""
+def restart(*, name: str, everybody: bool, tenant: str, parallel: int, drain: int, as_json: bool) -> None:
+    """Stop an employee, or with --all everybody, and start it again in a new process.
+
+    With --all the first that does not come up again ends it: the rest runs as before.
+    """
+    if everybody == bool(name):
+        raise click.UsageError("Name an employee, or give --all.")
+    if everybody:
+        restart_all(tenant, parallel=parallel, drain=drain, as_json=as_json)
+        return
     request = control_pb2.RestartEmployeeRequest(employee=name, drain_seconds=drain)
     with connected() as control_plane:
         restarted = control_plane.RestartEmployee(request, timeout=2 * DEADLINE + (drain or 10))
