@@ -1,4 +1,4 @@
-"""A package of hooks that makes trouble in employees of certain names: `spinner`, `leaker` and `flooder`."""
+"""A package of hooks that makes trouble in employees of certain names: see TROUBLE in it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,8 +8,7 @@ from tests.e2e.conftest import temporary_directory
 
 NAMED = '["trouble"]'
 """For EMPLA_HOOKS."""
-FLOOD_SECONDS = 8
-SOURCE = f"""
+SOURCE = """
 import asyncio
 import gc
 import os
@@ -36,7 +35,7 @@ def leak() -> None:
 
 
 def write() -> None:
-    end = time.monotonic() + {FLOOD_SECONDS}
+    end = time.monotonic() + SECONDS
     while time.monotonic() < end:
         os.write(2, (b"flood " * 1000 + b"\\n") * 10)
 
@@ -53,7 +52,7 @@ async def asked() -> None:
 
 
 async def ask_again_and_again(url: str) -> None:
-    end = time.monotonic() + {FLOOD_SECONDS}
+    end = time.monotonic() + SECONDS
     while time.monotonic() < end:
         try:
             connection = await asyncpg.connect(url)
@@ -67,7 +66,7 @@ async def ask_again_and_again(url: str) -> None:
             await connection.close()
 
 
-TROUBLE = {{"spinner": [spin], "leaker": [leak], "flooder": [write, ask]}}
+TROUBLE = {"spinner": [spin], "leaker": [leak], "writer": [write], "asker": [ask], "flooder": [write, ask]}
 
 
 def begin(moment: EmployeeStarted) -> None:
@@ -80,10 +79,10 @@ hooks = Hooks().on(EmployeeStarted, begin)
 
 
 @contextmanager
-def installed() -> Iterator[Path]:
-    """A directory for PYTHONPATH with the package as an installer leaves it."""
+def installed(seconds: float = 8) -> Iterator[Path]:
+    """A directory for PYTHONPATH with the package as an installer leaves it; its floods last so many seconds."""
     with temporary_directory() as directory:
-        (directory / "trouble.py").write_text(SOURCE)
+        (directory / "trouble.py").write_text(f"SECONDS = {seconds}\n{SOURCE}")
         described = directory / "trouble-1.0.dist-info"
         described.mkdir()
         (described / "METADATA").write_text("Metadata-Version: 2.1\nName: trouble\nVersion: 1.0\n")
