@@ -34,8 +34,11 @@ def bound(identity: Identity, memory_bytes: int, record: Path) -> None:
         kind, groups = "cgroup", [str(directory) for directory in group.directories]
     told = {"epoch": identity.epoch, "kind": kind, "memory_bytes": memory_bytes, "groups": groups}
     partial = record.with_suffix(".partial")
-    partial.write_text(json.dumps(told))
-    partial.rename(record)
+    try:
+        partial.write_text(json.dumps(told))
+        partial.rename(record)
+    except OSError as error:
+        log.warning("nobody is told what bounds this process, so its control group will be left: %s", error)
 
 
 def _entered(name: str, memory_bytes: int) -> Group:

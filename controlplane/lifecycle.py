@@ -414,6 +414,8 @@ class Lifecycle:
                 if known.process is process:
                     process.kill(number)
                     await _gone(process, known, TERM_SECONDS)
+            if known.process is not process:  # whoever watches it may not come to that any more
+                await self._unbind(process.employee_id, process.epoch)
         finally:
             known.stopping = False
 

@@ -110,7 +110,7 @@ class Settings(BaseSettings):
     hooks: tuple[str, ...] = Field(
         default=(), description="Entry points of the group empla.hooks that each employee loads; see docs/hooks.md."
     )
-    employee_memory_bytes: int | None = Field(
+    employee_memory_bytes: int = Field(
         default=1 << 30,
         ge=128 << 20,
         description="What the process of an employee may take, its sandboxes not counted; over it, it is started again.",

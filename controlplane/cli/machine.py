@@ -18,6 +18,7 @@ from empla.store.installation import MAJOR_VERSION
 _OLDEST_PYTHON = (3, 12)
 _SANDBOX_SECONDS = 30
 _NO_COMPUTE = "until then employees cannot run programs; everything else works"
+_NO_GROUPS = "until then employees cannot be bounded from outside; each limits its own memory"
 _NO_BROWSER = "until then employees cannot use the web; everything else works"
 
 # <linux/openat2.h> and <fcntl.h>
@@ -127,8 +128,7 @@ def check_sandbox() -> Finding:
 def check_bounds() -> Finding:
     """Employees can be bounded from outside: one control group is made, as by an employee."""
     works, said = _tried("agent.bounds")
-    without = "until then each bounds its own memory, and none its share of the processors"
-    return ok("bounds", said) if works else warn("bounds", said, without)
+    return ok("bounds", said) if works else warn("bounds", said, _NO_GROUPS)
 
 
 def check_chromium() -> Finding:

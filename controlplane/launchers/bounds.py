@@ -10,6 +10,7 @@ from uuid import UUID
 log = logging.getLogger(__name__)
 
 _GROUP = "empla-employee-"
+"""How the groups begin that they make."""
 
 
 @dataclass(frozen=True, slots=True)
