@@ -383,7 +383,13 @@ class Lifecycle:
 
     async def _unbind(self, employee_id: UUID, epoch: int) -> bool:
         """Let go of what bounded launches up to `epoch`; whether the memory of that one was used up."""
-        return self._bounds is not None and await asyncio.to_thread(self._bounds.remove, employee_id, epoch)
+        if self._bounds is None:
+            return False
+        try:
+            return await asyncio.to_thread(self._bounds.remove, employee_id, epoch)
+        except (OSError, ValueError) as error:  # whoever watches or launches an employee goes on
+            log.warning("what bounded employee %s is left: %s", employee_id, error)
+            return False
 
     def _back_off(
         self, employee_id: UUID, known: Observed, reason: str, *, lived: float = 0.0, own: bool = True

@@ -74,7 +74,7 @@ class Density:
             Figure(f"{name}, killed → answering again, p95", percentile(self.recovery, 95), "s", 2),
             Figure(f"{name}, webhook → reply, {RATE:g} msg/s, p50", percentile(self.latencies, 50), "ms"),
             Figure(f"{name}, webhook → reply, p99", percentile(self.latencies, 99), "ms", targets.get("p99")),
-            Figure(f"{name}, lost or doubled", self.lost, "messages", 0),
+            Figure(f"{name}, not answered within a minute, or doubled", self.lost, "messages", 0),
         ]
 
     def panels(self) -> list[str]:

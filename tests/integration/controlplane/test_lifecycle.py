@@ -1,6 +1,7 @@
 """The reconciler over a real database, with a launcher whose processes are the test's to end and to lose."""
 
 import asyncio
+import json
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -161,6 +162,7 @@ async def site(database: Database, short_directory: Path, monkeypatch: pytest.Mo
             heartbeat_ms=1000,
             model={},
             browsers=short_directory / "browsers",
+            bounds=short_directory,
         )
         workspaces = Workspaces(short_directory / "workspaces", Volumes(short_directory / "volumes", None, None))
         reconciler = Lifecycle(
@@ -205,6 +207,7 @@ async def test_a_launch_that_fails_is_tried_ever_more_rarely(site: Site):
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Back-offs of next to nothing."""
     monkeypatch.setattr(backoff, "BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr(backoff, "MAX_BACKOFF_SECONDS", 0.01)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -230,6 +233,19 @@ async def test_a_crash_loop_is_broken_and_leaves_the_rest_up(site: Site):
         site.launcher.dying = None
         site.lifecycle.start_now(looping.employee_id)
         await until(lambda: len(site.launcher.alive) == 2)
+
+
+async def test_bounds_that_cannot_be_removed_keep_nobody_from_being_launched_again(site: Site, short_directory: Path):
+    record = await site.employee()
+    async with site.reconciling():
+        await until(lambda: site.launcher.alive)
+        group = short_directory / f"empla-employee-{record.employee_id}-1"
+        group.mkdir()
+        (group / "memory.events").write_text("nothing that the kernel says\n")
+        said = {"epoch": 1, "kind": "cgroup", "memory_bytes": 1, "groups": [str(group)]}
+        (short_directory / f"{record.employee_id}.json").write_text(json.dumps(said))
+        site.launcher.alive[0].gone.set()
+        await until(lambda: site.launcher.calls == 2)
 
 
 @pytest.mark.usefixtures("impatient")
