@@ -66,6 +66,10 @@ states: setup ## draw the state diagrams of docs/states.md anew
 bench: setup ## measure the figures
 	@python -m loadtests.bench
 
+.PHONY: bench-density
+bench-density: setup ## measure 100 and 500 employees on this machine (needs 16 GB of memory)
+	@python -m loadtests.density
+
 .PHONY: load
 load: setup ## put load on the system that is running
 	@python -m loadtests.load

@@ -1,6 +1,6 @@
 """One employee in one process: builds its parts by hand and lets it live.
 
-Exit codes: 0 drained, 3 superseded by a newer launch, 4 refused by the control plane, 1 anything else.
+Exit codes: 0 drained, 3 superseded by a newer launch, 4 refused by the control plane, 5 out of memory, 1 anything else.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from agent.bounds import bound
 from agent.employee import DigitalEmployee
 from agent.errors import GatewayUnavailable, Superseded
 from agent.gateway import GrpcGateway
@@ -23,6 +24,7 @@ from empla import telemetry
 
 EXIT_SUPERSEDED = 3
 EXIT_REFUSED = 4
+EXIT_OUT_OF_MEMORY = 5
 BEHIND = 5
 """How nice an employee and its programs are: one that uses every processor leaves most of them to what serves all."""
 
@@ -39,6 +41,8 @@ def run(settings: AgentSettings) -> int:
     os.nice(BEHIND)
     employee = str(settings.employee_id)
     with telemetry.started("empla-agent", level=settings.log_level, collector=settings.collector, employee=employee):
+        if settings.memory_bytes is not None and settings.bounds is not None:
+            bound(settings.identity, settings.memory_bytes, settings.bounds)
         return asyncio.run(_lived(settings))
 
 
@@ -57,6 +61,9 @@ async def _lived(settings: AgentSettings) -> int:
     except* GatewayUnavailable as group:
         log.warning("refused: %s", group.exceptions[0])
         code = EXIT_REFUSED
+    except* MemoryError:
+        log.error("out of memory")  # noqa: TRY400 - where it ran out says nothing of who has it
+        code = EXIT_OUT_OF_MEMORY
     return code
 
 

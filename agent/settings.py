@@ -43,6 +43,8 @@ class AgentSettings(BaseSettings):
     openai_base_url: str | None = None
     model_prices: dict[str, Price] = Field(default_factory=dict)
     hooks: tuple[str, ...] = ()
+    memory_bytes: int | None = None
+    bounds: Path | None = None
 
     @property
     def identity(self) -> Identity:

@@ -6,28 +6,25 @@ runs is asked of the launcher, so a restarted control plane adopts running emplo
 
 import asyncio
 import logging
-import random
 import signal
 import sys
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
-from controlplane.auth import hashed, new_secret
+from controlplane.backoff import RARELY_SECONDS, STEADY_SECONDS, Backoff, Ended, exit_reason
 from controlplane.employees import SQL, EmployeeRecord, Employees
 from controlplane.errors import LaunchFailed, Unknown
-from controlplane.gateway import Stream, Streams, credential
+from controlplane.gateway import Stream, Streams
+from controlplane.launchers.bounds import Bound, BoundsRecords
 from controlplane.launchers.browsers import BrowserProfiles
-from controlplane.launchers.interface import LaunchedProcess, Launcher, LaunchSpec
+from controlplane.launchers.interface import LaunchedProcess, Launcher
 from controlplane.launchers.workspaces import Workspaces
+from controlplane.launching import LaunchSettings, next_launch
 from empla.store.connect import Pool, translated
 from empla.store.errors import StoreUnavailable
-from empla.store.roles import create_employee_role, employee_dsn
-from empla.telemetry import Collector
-from empla.transport import Transport
 from empla.v1 import control_pb2
 from empla.v1 import gateway_pb2 as pb
 
@@ -36,12 +33,6 @@ log = logging.getLogger(__name__)
 RECONCILE_SECONDS = 5.0
 SLEPT_SECONDS = 3 * RECONCILE_SECONDS
 """Rounds further apart than this mean that the control plane itself stood still, and employees could not be heard."""
-BACKOFF_SECONDS = 0.2
-MAX_BACKOFF_SECONDS = 60.0
-MAX_DOUBLINGS = 10
-"""With so many the wait is over its maximum."""
-STEADY_SECONDS = 60.0
-"""A process that lived this long starts over with no back-off."""
 TERM_SECONDS = 3.0
 GIVE_BACK_SECONDS = 10.0
 """After its drain an employee gives work back, which takes 5 s longer where its database has fallen silent."""
@@ -50,27 +41,6 @@ SILENT_SECONDS = 30.0
 """Twice the time after which an employee notices that its stream is half open, and attaches again."""
 MAX_PARALLEL_LAUNCHES = 8
 PAGE = 1000
-
-
-@dataclass
-class Backoff:
-    """When something that failed may be tried again; times are monotonic."""
-
-    failures: int = 0
-    not_before: float = 0.0
-
-    def failed(self, *, lived: float = 0.0) -> None:
-        """The first further try comes at once, each later one after twice the wait, with jitter."""
-        if lived > STEADY_SECONDS:
-            self.failures = 0
-        wait = BACKOFF_SECONDS * 2 ** min(self.failures, MAX_DOUBLINGS) if self.failures else 0.0
-        self.failures += 1
-        jitter = random.uniform(0.5, 1)  # noqa: S311 - nothing to guess here
-        self.not_before = time.monotonic() + min(MAX_BACKOFF_SECONDS, wait) * jitter
-
-    def reset(self) -> None:
-        """Forget what failed."""
-        self.failures, self.not_before = 0, 0.0
 
 
 @dataclass
@@ -85,27 +55,9 @@ class Observed:
     launched_at: float = 0.0
     restarts: int = 0
     backoff: Backoff = field(default_factory=Backoff)
+    ended: Ended | None = None
     stopping: bool = False
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-
-@dataclass(frozen=True, slots=True)
-class LaunchSettings:
-    """What every launch on this machine has in common."""
-
-    gateway: str
-    database_url: str
-    logs: Path
-    drain_seconds: float
-    heartbeat_ms: int
-    model: dict[str, Any]
-    quota_bytes: int | None = None
-    quota_entries: int | None = None
-    compute_packages: Path | None = None
-    browsers: Path | None = None
-    collector: Collector | None = None
-    hooks: tuple[str, ...] = ()
-    transport: Transport = field(default_factory=Transport)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +101,7 @@ class Lifecycle:
         self._pool, self._employees, self._streams = pool, employees, streams
         self._launcher, self._workspaces, self._settings = launcher, workspaces, settings
         self._browsers = BrowserProfiles(settings.browsers) if settings.browsers is not None else None
+        self._bounds = BoundsRecords(settings.bounds) if settings.bounds is not None else None
         self._observed: dict[UUID, Observed] = {}
         self._news = asyncio.Event()
         self._launches = asyncio.Semaphore(MAX_PARALLEL_LAUNCHES)
@@ -187,8 +140,10 @@ class Lifecycle:
         """What is to be seen of an employee."""
         known = self._observed.get(record.employee_id, Observed())
         if known.process is None:
-            failing = record.desired_state == "running" and known.backoff.failures
-            return control_pb2.OBSERVED_STATE_BACKING_OFF if failing else control_pb2.OBSERVED_STATE_STOPPED
+            if record.desired_state != "running" or not known.backoff.failures:
+                return control_pb2.OBSERVED_STATE_STOPPED
+            looping = known.backoff.crash_looping
+            return control_pb2.OBSERVED_STATE_CRASH_LOOPING if looping else control_pb2.OBSERVED_STATE_BACKING_OFF
         if known.stopping:
             return control_pb2.OBSERVED_STATE_STOPPING
         if self._stream_of(known.process) is not None:
@@ -207,11 +162,22 @@ class Lifecycle:
         if record.desired_state != "running" or known.stopping:
             return None
         if known.process is None:
-            return Life(starting=True, silent_seconds=0, crashes=known.backoff.failures)
+            return Life(starting=True, silent_seconds=0, crashes=known.backoff.own)
         steady = time.monotonic() - known.launched_at > STEADY_SECONDS
         starting = self.observed(record) == control_pb2.OBSERVED_STATE_STARTING
         silent = 0.0 if starting else self._silent_seconds(known.process, known)
-        return Life(starting, silent, crashes=0 if steady else known.backoff.failures)
+        return Life(starting, silent, crashes=0 if steady else known.backoff.own)
+
+    def last_end(self, employee_id: UUID) -> tuple[Ended | None, float]:
+        """How the employee last ended without being asked, and in how many seconds it is started again (0: now)."""
+        known = self._observed.get(employee_id, Observed())
+        wait = known.backoff.not_before - time.monotonic() if known.process is None else 0.0
+        return known.ended, max(0.0, wait)
+
+    def bound_of(self, employee_id: UUID) -> Bound | None:
+        """What bounds the employee's process, if one runs; reads a file."""
+        pid, _ = self.process_of(employee_id)
+        return self._bounds.of(employee_id) if self._bounds is not None and pid else None
 
     async def stop(self, employee_id: UUID, drain_seconds: float) -> None:
         """Drain, then end the employee's process; returns when it is gone for certain. Ends a back-off too.
@@ -321,6 +287,7 @@ class Lifecycle:
     async def _let_go(self, employee_id: UUID) -> None:
         """Nobody of an employee that is deleted is left but its sidecars."""
         await self._sidecars.end_of(employee_id, sys.maxsize)
+        await self._unbind(employee_id, sys.maxsize)
         await self._workspaces.release(employee_id)
         if self._browsers is not None:
             await self._browsers.remove(employee_id)
@@ -342,10 +309,10 @@ class Lifecycle:
                 return
             except (LaunchFailed, StoreUnavailable) as error:
                 log.warning("employee %s cannot be started: %s", employee_id, error)
-                self._back_off(known)
-            except Exception:
+                self._back_off(employee_id, known, f"not started: {error}", own=isinstance(error, LaunchFailed))
+            except Exception as error:
                 log.exception("employee %s cannot be started", employee_id)
-                self._back_off(known)
+                self._back_off(employee_id, known, f"not started: {error!r}")
 
     async def _find(self, employee_id: UUID, known: Observed, *, adoptable: int | None) -> None:
         """After a launch that seemed to fail: adopt its process if it has the epoch `adoptable`, kill any other."""
@@ -360,7 +327,12 @@ class Lifecycle:
 
     async def _launch(self, record: EmployeeRecord, known: Observed) -> None:
         await self._sidecars.end_of(record.employee_id, record.epoch)  # nobody else may use the workspace
-        spec = await self._spec(record)
+        await self._unbind(record.employee_id, record.epoch)
+        workspace = await self._workspaces.prepare(record.employee_id)
+        browser = self._browsers.place(record.employee_id) if self._browsers is not None else None
+        spec = await next_launch(
+            self._pool, record, self._launcher.name, self._settings, workspace=workspace, browser_profile=browser
+        )
         await self._sidecars.end_of(record.employee_id, spec.epoch - 1)  # one that was being acquired meanwhile
         known.unsure = True
         process = await self._launcher.launch(spec)
@@ -373,33 +345,6 @@ class Lifecycle:
                 await self._pool.execute(SQL.launched, record.employee_id, process.epoch, process.identity())
         except StoreUnavailable as error:
             log.warning("the launch of pid %d is not on record: %s", process.pid, error)
-
-    async def _spec(self, record: EmployeeRecord) -> LaunchSpec:
-        """Begin the next epoch, with a credential, a database password and a workspace."""
-        secret, password = new_secret(), new_secret()
-        workspace = await self._workspaces.prepare(record.employee_id)
-        with translated():
-            async with self._pool.acquire() as connection, connection.transaction():
-                epoch = await connection.fetchval(SQL.launch, record.employee_id, hashed(secret), self._launcher.name)
-                await create_employee_role(connection, record.employee_id, password)
-        settings = {
-            "employee_id": str(record.employee_id),
-            "tenant_id": str(record.tenant_id),
-            "epoch": epoch,
-            "credential": credential(record.employee_id, epoch, secret),
-            "gateway": self._settings.gateway,
-            "transport": self._settings.transport.model_dump(mode="json"),
-            "database_url": employee_dsn(self._settings.database_url, record.employee_id, password),
-            "workspace": str(workspace),
-            "quota_bytes": self._settings.quota_bytes,
-            "quota_entries": self._settings.quota_entries,
-            "compute_packages": str(packages) if (packages := self._settings.compute_packages) else None,
-            "browser_profile": str(self._browsers.place(record.employee_id)) if self._browsers else None,
-            "collector": collector.model_dump() if (collector := self._settings.collector) else None,
-            "hooks": self._settings.hooks,
-            **_model_of(record, self._settings.model),
-        }
-        return LaunchSpec(record.employee_id, epoch, settings, self._settings.logs / f"{record.employee_id}.log")
 
     async def _adopt_running(self) -> None:
         """Take over what an earlier control plane left. Until that is known, nobody may be started."""
@@ -418,7 +363,7 @@ class Lifecycle:
                 log.exception("running employees cannot be adopted yet")
             else:
                 return
-            backoff.failed()
+            backoff.failed(own=False)
             await asyncio.sleep(backoff.not_before - time.monotonic())
 
     def _take(self, process: LaunchedProcess, epoch: int | None) -> None:
@@ -446,12 +391,14 @@ class Lifecycle:
 
     async def _until_gone(self, process: LaunchedProcess, known: Observed) -> None:
         code = await process.wait()
-        log.info("employee %s, pid %d, is gone: exit code %s", process.employee_id, process.pid, code)
+        reason = exit_reason(code, used_up=await self._unbind(process.employee_id, process.epoch))
+        log.info("employee %s, pid %d, is gone: %s", process.employee_id, process.pid, reason)
         if known.process is process:
             known.process = None
             if not known.stopping:
                 known.restarts += 1
-                self._back_off(known, lived=time.monotonic() - known.launched_at)
+                lived = time.monotonic() - known.launched_at
+                self._back_off(process.employee_id, known, reason, lived=lived, own=code is not None)
         self._news.set()
         if not self._closing:  # then all of them are ended together
             ended = self._sidecars.end_of(process.employee_id, process.epoch)
@@ -462,8 +409,29 @@ class Lifecycle:
         except StoreUnavailable as error:
             log.warning("the end of pid %d is not on record: %s", process.pid, error)
 
-    def _back_off(self, known: Observed, *, lived: float = 0.0) -> None:
-        known.backoff.failed(lived=lived)
+    async def _unbind(self, employee_id: UUID, epoch: int) -> bool:
+        """Let go of what bounded launches up to `epoch`; whether the memory of that one was used up."""
+        if self._bounds is None:
+            return False
+        try:
+            return await asyncio.to_thread(self._bounds.remove, employee_id, epoch)
+        except (OSError, ValueError) as error:  # whoever watches or launches an employee goes on
+            log.warning("what bounded employee %s is left: %s", employee_id, error)
+            return False
+
+    def _back_off(
+        self, employee_id: UUID, known: Observed, reason: str, *, lived: float = 0.0, own: bool = True
+    ) -> None:
+        looped = known.backoff.crash_looping
+        known.ended = Ended(reason, time.time())
+        known.backoff.failed(lived=lived, own=own)
+        if known.backoff.crash_looping and not looped:
+            times, rarely = known.backoff.own, RARELY_SECONDS / 60
+            log.error(
+                "employee %s ended %d times in a row, lastly: %s; from now on it is started every %g minutes at most, "
+                "or at once by `empla employee start`",
+                *(employee_id, times, reason, rarely),
+            )
         self._news.set()  # the reconciler's rest ends with the back-off
 
     async def _stop(self, known: Observed, drain_seconds: float) -> None:
@@ -480,6 +448,8 @@ class Lifecycle:
                 if known.process is process:
                     process.kill(number)
                     await _gone(process, known, TERM_SECONDS)
+            if known.process is not process:  # whoever watches it may not come to that any more
+                await self._unbind(process.employee_id, process.epoch)
         finally:
             known.stopping = False
 
@@ -507,10 +477,3 @@ async def _gone(process: LaunchedProcess, known: Observed, seconds: float) -> No
         return
     if known.process is process:
         known.process = None
-
-
-def _model_of(record: EmployeeRecord, machine: dict[str, Any]) -> dict[str, Any]:
-    """The machine's keys, and the profile's choice of a model where it makes one."""
-    chosen = record.profile.model
-    mine = {"model_provider": chosen.provider, "model_name": chosen.name, "model_mind": chosen.mind}
-    return machine | {name: value for name, value in mine.items() if value and value != "auto"}

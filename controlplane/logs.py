@@ -17,7 +17,8 @@ MAX_TAIL_BYTES = 8 * 1024 * 1024
 LOOK_SECONDS = 0.25
 MAX_FILE_BYTES = 16 * 1024 * 1024
 """A log over this is moved to `<name>.1`, where at most as much of its end is kept."""
-ROTATE_SECONDS = 5.0
+ROTATE_SECONDS = 1.0
+"""What an employee writes in so long is the most that its log is too long by."""
 
 
 class Logs:

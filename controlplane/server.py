@@ -40,7 +40,8 @@ from controlplane.launchers.inprocess import employees as in_process
 from controlplane.launchers.interface import Launcher
 from controlplane.launchers.process import SIDECARS, Parent, ProcessLauncher, employees
 from controlplane.launchers.workspaces import Workspaces, open_workspaces
-from controlplane.lifecycle import LaunchSettings, Lifecycle
+from controlplane.launching import LaunchSettings
+from controlplane.lifecycle import Lifecycle
 from controlplane.logs import Logs
 from controlplane.memories import Memories
 from controlplane.messages import Messages
@@ -413,6 +414,7 @@ def _while_valid(tokens: Tokens, caller: object) -> AbstractAsyncContextManager[
 def _make_directories(settings: Settings) -> None:
     for directory in (
         settings.home / "run",
+        settings.bounds,
         settings.sidecars,
         settings.log_directory,
         settings.workspaces,
@@ -459,4 +461,6 @@ def _launch_settings(settings: Settings, dsn: str) -> LaunchSettings:
         collector=settings.collector,
         hooks=settings.hooks,
         transport=settings.transport,
+        memory_bytes=settings.employee_memory_bytes,
+        bounds=settings.bounds.absolute() if settings.launcher == "process" else None,
     )

@@ -146,6 +146,11 @@ class Settings(BaseSettings):
     hooks: tuple[str, ...] = Field(
         default=(), description="Entry points of the group empla.hooks that each employee loads; see docs/hooks.md."
     )
+    employee_memory_bytes: int = Field(
+        default=1 << 30,
+        ge=128 << 20,
+        description="What the process of an employee may take, its sandboxes not counted; over it, it is started again.",
+    )
     embedding: Literal["auto", "local", "openai", "off"] = Field(
         default="auto", description="Whose model finds memories by meaning: OpenAI's with a key, or the local one."
     )
@@ -327,6 +332,11 @@ class Settings(BaseSettings):
     def sidecars(self) -> Path:
         """A directory for the socket of each sidecar."""
         return self.home / "run" / "sidecars"
+
+    @property
+    def bounds(self) -> Path:
+        """What bounds each employee's process."""
+        return self.home / "run" / "bounds"
 
     @property
     def compute_packages(self) -> Path:

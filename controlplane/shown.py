@@ -1,5 +1,7 @@
 """Employees and channels as operators are shown them."""
 
+import time
+
 from google.protobuf.json_format import ParseDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -32,6 +34,12 @@ def shown_employee(record: EmployeeRecord, lifecycle: Lifecycle, streams: Stream
     employee.created_at.FromDatetime(record.created_at)
     if record.launched_at is not None:
         employee.launched_at.FromDatetime(record.launched_at)
+    ended, wait = lifecycle.last_end(record.employee_id)
+    if ended is not None:
+        employee.last_end.reason = ended.reason
+        employee.last_end.at.FromMilliseconds(round(ended.at * 1000))
+        if wait and record.desired_state == "running":
+            employee.last_end.next_start.FromMilliseconds(round((time.time() + wait) * 1000))
     stream = streams.get(record.employee_id)
     if stream is not None and stream.heartbeat is not None:
         beat = stream.heartbeat

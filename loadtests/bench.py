@@ -10,6 +10,7 @@ from loadtests import (
     containers,
     fairness,
     growth,
+    interference,
     recall,
     report,
     sidecars,
@@ -27,6 +28,7 @@ ROWS = (
     "webhook-growth",
     "slow-model",
     "fairness",
+    "interference",
     "recall",
     "workstation",
     "browser",
@@ -66,6 +68,8 @@ def _measure(row: str, facts: dict[str, Any], *, quick: bool) -> list[Figure]:
             return webhook_growth.measure(webhook_growth.QUICK if quick else webhook_growth.FULL)
         case "fairness":
             return fairness.measure(fairness.QUICK if quick else fairness.FULL)
+        case "interference":
+            return interference.measure(interference.QUICK if quick else interference.FULL)
         case "recall":
             return asyncio.run(recall.measure(recall.QUICK if quick else recall.FULL))
         case "workstation":

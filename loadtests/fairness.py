@@ -66,9 +66,9 @@ async def _compare(
     async with replying(callback) as replies, aiohttp.ClientSession(connector=connector) as session:
         await send_all(session, system, others, replies, plan.load, plan.load.warm_up)
         for desk in flooded:
-            alone += await _load(session, system, others, replies, plan.load)
+            alone += await load_for(session, system, others, replies, plan.load)
             async with _flooded(session, system, desk, plan.flood, taken):
-                beside += await _load(session, system, others, replies, plan.load)
+                beside += await load_for(session, system, others, replies, plan.load)
             await asyncio.to_thread(_dismiss, system, desk)
     return _figures(alone, beside, taken, plan)
 
@@ -78,9 +78,10 @@ def _dismiss(system: System, desk: Desk) -> None:
         dismiss(stub, [desk])
 
 
-async def _load(
+async def load_for(
     session: aiohttp.ClientSession, system: System, desks: Sequence[Desk], replies: Replies, lengths: Lengths
 ) -> list[Sent]:
+    """Load for as long as `lengths` says; returns what was sent, when it is answered or too late."""
     before = set(replies.sent)
     await send_all(session, system, desks, replies, replace(lengths, warm_up=0), lengths.seconds)
     sent = [one for event_id, one in replies.sent.items() if event_id not in before]

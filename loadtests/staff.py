@@ -35,8 +35,10 @@ class Desk:
         return body, headers
 
 
-def hire(stub: control_pb2_grpc.ControlPlaneStub, count: int, callback_url: str, *, capped: bool = True) -> list[Desk]:
-    """`count` new employees, all attached, with a channel each; raises TimeoutError when they do not come up.
+def hire(
+    stub: control_pb2_grpc.ControlPlaneStub, count: int, callback_url: str, *, capped: bool = True, start: bool = True
+) -> list[Desk]:
+    """`count` new employees with a channel each, all attached if they `start`; raises TimeoutError when they do not.
 
     All that is sent to them may be of one sender, so with `capped` false they work on as much as a profile may say.
     """
@@ -47,8 +49,9 @@ def hire(stub: control_pb2_grpc.ControlPlaneStub, count: int, callback_url: str,
         most = control_pb2.RateCaps(sender_per_minute=MOST_PER_MINUTE, employee_per_minute=MOST_PER_MINUTE)
         profile.rate_caps.CopyFrom(most)
     for name in names:
-        stub.CreateEmployee(control_pb2.CreateEmployeeRequest(name=name, profile=profile, start=True))
-    _wait_until_attached(stub, names)
+        stub.CreateEmployee(control_pb2.CreateEmployeeRequest(name=name, profile=profile, start=start))
+    if start:
+        _wait_until_attached(stub, names)
     return [_open_desk(stub, name, callback_url) for name in names]
 
 

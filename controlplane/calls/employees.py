@@ -18,6 +18,9 @@ from empla.v1 import control_pb2 as pb
 DEFAULT_DRAIN_SECONDS = 10
 MAX_DRAIN_SECONDS = 3600
 RESTART_SECONDS = 30.0
+LAST_LINES = 10
+MAX_SHOWN_LINE = 1000
+_NOT_RUNNING = (pb.OBSERVED_STATE_BACKING_OFF, pb.OBSERVED_STATE_CRASH_LOOPING)
 
 
 class EmployeeCalls(Calls):
@@ -33,7 +36,14 @@ class EmployeeCalls(Calls):
         return self._employee(record)
 
     async def GetEmployee(self, request: pb.GetEmployeeRequest, context: Any) -> pb.Employee:
-        return self._employee(await self._find(request.employee))
+        record = await self._find(request.employee)
+        employee = self._employee(record)
+        if employee.observed_state in _NOT_RUNNING and employee.HasField("last_end"):
+            tail = self._parts.logs.tail(record.employee_id, LAST_LINES, follow=False)
+            employee.last_end.log.extend([line[:MAX_SHOWN_LINE] async for line in tail])
+        if bound := await asyncio.to_thread(self._parts.lifecycle.bound_of, record.employee_id):
+            employee.bound.CopyFrom(pb.Bound(kind=bound.kind, memory_bytes=bound.memory_bytes))
+        return employee
 
     async def ListEmployees(self, request: pb.ListEmployeesRequest, context: Any) -> pb.ListEmployeesResponse:
         size = _page_size(request.page_size)

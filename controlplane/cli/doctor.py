@@ -39,6 +39,7 @@ def _examine(settings: Settings) -> Iterator[Finding]:
     yield service.check_models(settings, answer)
     yield service.check_embedding(settings, answer)
     yield machine.check_sandbox()
+    yield machine.check_bounds()
     yield machine.check_chromium()
 
 

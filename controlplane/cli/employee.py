@@ -14,6 +14,7 @@ from controlplane.cli.output import age, dim, json_option, local_time, milliseco
 from controlplane.cli.pages import listed
 from controlplane.cli.pausing import pause_text
 from controlplane.cli.profile_file import is_file, read_profile
+from controlplane.cli.rolling import DEFAULT_PARALLEL, MOST_PARALLEL, restart_all
 from controlplane.cli.safe_text import printable
 from empla.capabilities import MAX_IN_WORK, PER_MINUTE, PER_MINUTE_OF_SENDER, WHEN_BUSY
 from empla.v1 import control_pb2
@@ -100,9 +101,11 @@ def _print_employee(item: control_pb2.Employee) -> None:
         "desired": enum_word(control_pb2.DesiredState.DESCRIPTOR, item.desired_state),
         "process": f"pid {item.pid}, epoch {item.epoch}, {item.restarts} restarts" if item.pid else "",
         "launched": local_time(item.launched_at),
+        "last end": _last_end(item.last_end) if item.HasField("last_end") else "",
         "health": "; ".join((_how(item), *item.health_reasons)),
         "heartbeat": _heartbeat(item.health) if item.HasField("health") else "",
         "measured": _figures(item.figures),
+        "bounds": _bound(item.bound) if item.HasField("bound") else "",
         "model": item.health.model,
         "in work": f"at most {item.profile.max_in_work or MAX_IN_WORK} messages at once",
         "rate caps": _rate_caps(item.profile.rate_caps),
@@ -117,6 +120,22 @@ def _print_employee(item: control_pb2.Employee) -> None:
             click.echo(f"  {label:<13}{printable(value)}")
     for number, line in enumerate(hook_lines(item.health)):
         click.echo(f"  {'' if number else 'hooks':<13}{line}")
+    for number, line in enumerate(item.last_end.log):
+        click.echo(f"  {'' if number else 'log':<13}{dim(printable(line))}")
+    if item.observed_state == control_pb2.OBSERVED_STATE_CRASH_LOOPING:
+        click.echo(
+            f"It ends again and again, so it is started rarely. `empla employee start {item.name}` starts it now."
+        )
+
+
+def _last_end(end: control_pb2.LastEnd) -> str:
+    following = f"; started again at {local_time(end.next_start)}" if end.HasField("next_start") else ""
+    return f"{end.reason}, {age(end.at)} ago{following}"
+
+
+def _bound(bound: control_pb2.Bound) -> str:
+    by = "its control group" if bound.kind == "cgroup" else "its process's own limit"
+    return f"{bound.memory_bytes / 2**20:.0f} MiB of memory, by {by}"
 
 
 def _rate_caps(caps: control_pb2.RateCaps) -> str:
@@ -209,11 +228,30 @@ def stop(name: str, drain: int, as_json: bool) -> None:
 
 
 @employee.command()
-@click.argument("name")
+@click.argument("name", default="")
+@click.option(
+    "--all", "everybody", is_flag=True, help="All that should run, a few at once; the others answer meanwhile."
+)
+@click.option("--tenant", default="", metavar="NAME", help="With --all: those of one tenant.")
+@click.option(
+    "--parallel",
+    type=click.IntRange(1, MOST_PARALLEL),
+    default=DEFAULT_PARALLEL,
+    show_default=True,
+    help="With --all: how many at once.",
+)
 @_DRAIN
 @json_option
-def restart(name: str, drain: int, as_json: bool) -> None:
-    """Stop an employee and start it again in a new process."""
+def restart(*, name: str, everybody: bool, tenant: str, parallel: int, drain: int, as_json: bool) -> None:
+    """Stop an employee, or with --all everybody, and start it again in a new process.
+
+    With --all the first that does not come up again ends it: the rest runs as before.
+    """
+    if everybody == bool(name):
+        raise click.UsageError("Name an employee, or give --all.")
+    if everybody:
+        restart_all(tenant, parallel=parallel, drain=drain, as_json=as_json)
+        return
     request = control_pb2.RestartEmployeeRequest(employee=name, drain_seconds=drain)
     with connected() as control_plane:
         restarted = control_plane.RestartEmployee(request, timeout=2 * DEADLINE + (drain or 10))

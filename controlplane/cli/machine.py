@@ -18,6 +18,7 @@ from empla.store.installation import MAJOR_VERSION
 _OLDEST_PYTHON = (3, 12)
 _SANDBOX_SECONDS = 30
 _NO_COMPUTE = "until then employees cannot run programs; everything else works"
+_NO_GROUPS = "until then employees cannot be bounded from outside; each limits its own memory"
 _NO_BROWSER = "until then employees cannot use the web; everything else works"
 
 # <linux/openat2.h> and <fcntl.h>
@@ -122,6 +123,12 @@ def check_sandbox() -> Finding:
     """Programs can be sandboxed: one sandbox is built, by whoever would build those of the employees."""
     works, said = _tried("workstation.local.jail")
     return ok("sandbox", "programs can be run") if works else warn("sandbox", said, _NO_COMPUTE)
+
+
+def check_bounds() -> Finding:
+    """Employees can be bounded from outside: one control group is made, as by an employee."""
+    works, said = _tried("agent.bounds")
+    return ok("bounds", said) if works else warn("bounds", said, _NO_GROUPS)
 
 
 def check_chromium() -> Finding:

@@ -93,6 +93,7 @@ def employees(providers: Sequence[str]) -> Parent:
         {EMPLOYEE: "agent.__main__:launch"},
         (
             "importlib.metadata",
+            "email.parser",  # what says which version is installed, reads it with this
             "grpc.aio",
             "asyncpg",
             "agent.models.offline",

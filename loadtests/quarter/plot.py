@@ -1,81 +1,31 @@
 """What was measured day by day, drawn as an SVG picture."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
-from itertools import batched
 from pathlib import Path
 from statistics import median
 
+from loadtests.picture import panel, write_picture
 from loadtests.quarter.account import Day
-
-WIDTH, HEIGHT = 460, 260
-LEFT, RIGHT, TOP, BOTTOM = 56, 110, 34, 34
-COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd")
-COLUMNS = 2
 
 
 def write_plots(days: Sequence[Day], path: Path) -> Path:
     """Draw how latency, memory, storage and the mind went; returns the file."""
-    elapsed = [median(day.elapsed_ms) for day in days]
-    pace = [median(day.pace_ms) for day in days]
-    panels = [
-        _panel("message p50, and the machine's pace (ms)", {"message": elapsed, "pace": pace}),
-        _panel(
-            "memory of each employee, PSS (MB)",
-            {name: [day.memory[name] / 1e6 for day in days] for name in days[0].memory},
-        ),
-        _panel(
-            "database (MB), and messages (hundreds)",
-            {"database": [day.stored / 1e6 for day in days], "messages": [day.messages / 100 for day in days]},
-        ),
-        _panel(
-            "facts told and not forgotten, beliefs held",
-            {"facts": [float(day.facts) for day in days], "beliefs": [float(day.beliefs) for day in days]},
-        ),
-    ]
-    placed = [
-        f'<g transform="translate({column * WIDTH} {row * HEIGHT})">{panel}</g>'
-        for row, panels_of_row in enumerate(batched(panels, COLUMNS, strict=False))
-        for column, panel in enumerate(panels_of_row)
-    ]
-    size = f'width="{COLUMNS * WIDTH}" height="{-(-len(panels) // COLUMNS) * HEIGHT}"'
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="11">'
-    path.write_text("\n".join([head, '<rect width="100%" height="100%" fill="white"/>', *placed, "</svg>\n"]))
-    return path
-
-
-def _panel(title: str, lines: Mapping[str, Sequence[float]]) -> str:
-    """Lines over the days, from 0 up, each with its name at its end."""
-    top = max(max(values) for values in lines.values()) * 1.1 or 1.0
-    days = max(len(values) for values in lines.values())
-    parts = [f'<text x="{LEFT}" y="18" font-size="13">{escape(title)}</text>']
-    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        y = _y(share)
-        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{top * share:,.4g}</text>')
-    parts += [
-        f'<text x="{_x(day - 1, days):.1f}" y="{HEIGHT - 14}" text-anchor="middle">day {day}</text>'
-        for day in sorted({1, *range(30, days + 1, 30), days})
-    ]
-    for values, colour in zip(lines.values(), COLOURS, strict=False):
-        points = " ".join(f"{_x(day, days):.1f},{_y(value / top):.1f}" for day, value in enumerate(values))
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-    return "\n".join([*parts, *_names(lines, top)])
-
-
-def _names(lines: Mapping[str, Sequence[float]], top: float) -> list[str]:
-    """Beside the ends of the lines, from above, none on another."""
-    parts, lowest = [], 0.0
-    ends = zip(lines, (values[-1] for values in lines.values()), COLOURS, strict=False)
-    for name, end, colour in sorted(ends, key=lambda one: -one[1]):
-        lowest = max(lowest + 13, _y(end / top) + 4)
-        parts.append(f'<text x="{WIDTH - RIGHT + 6}" y="{lowest:.1f}" fill="{colour}">{escape(name)}</text>')
-    return parts
-
-
-def _x(day: int, days: int) -> float:
-    return LEFT + (WIDTH - LEFT - RIGHT) * day / max(1, days - 1)
-
-
-def _y(share: float) -> float:
-    return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share
+    panels: Mapping[str, Mapping[str, Sequence[float]]] = {
+        "message p50, and the machine's pace (ms)": {
+            "message": [median(day.elapsed_ms) for day in days],
+            "pace": [median(day.pace_ms) for day in days],
+        },
+        "memory of each employee, PSS (MB)": {
+            name: [day.memory[name] / 1e6 for day in days] for name in days[0].memory
+        },
+        "database (MB), and messages (hundreds)": {
+            "database": [day.stored / 1e6 for day in days],
+            "messages": [day.messages / 100 for day in days],
+        },
+        "facts told and not forgotten, beliefs held": {
+            "facts": [float(day.facts) for day in days],
+            "beliefs": [float(day.beliefs) for day in days],
+        },
+    }
+    ticks = {day - 1: f"day {day}" for day in sorted({1, *range(30, len(days) + 1, 30), len(days)})}
+    return write_picture([panel(title, lines, ticks) for title, lines in panels.items()], path)

@@ -9,6 +9,8 @@ from empla.store.scram import verifier
 GROUP = "empla_employee"
 CONNECTION_LIMIT = 12
 """Connections one employee may hold, so that one of them cannot use up the server."""
+STATEMENT_SECONDS = 30
+"""A statement's, unless the employee says otherwise: its own code has given up before."""
 
 
 def employee_role(employee_id: UUID) -> str:
@@ -32,6 +34,7 @@ async def create_employee_role(connection: AnyConnection, employee_id: UUID, pas
         # An employee's statements find few rows by their keys, and to plan one costs more than to run it. Left alone,
         # PostgreSQL would plan each of them five times for every connection.
         await connection.execute(f"ALTER ROLE {role} SET plan_cache_mode = force_generic_plan")
+        await connection.execute(f"ALTER ROLE {role} SET statement_timeout = '{STATEMENT_SECONDS}s'")
 
 
 async def drop_employee_role(connection: AnyConnection, employee_id: UUID) -> None:

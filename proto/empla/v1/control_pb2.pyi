@@ -121,6 +121,8 @@ class _ObservedStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Observe
     OBSERVED_STATE_STOPPING: _ObservedState.ValueType  # 5
     OBSERVED_STATE_BACKING_OFF: _ObservedState.ValueType  # 6
     """it died; the next start waits"""
+    OBSERVED_STATE_CRASH_LOOPING: _ObservedState.ValueType  # 7
+    """it dies again and again: tried rarely, until an operator starts it"""
 
 class ObservedState(_ObservedState, metaclass=_ObservedStateEnumTypeWrapper): ...
 
@@ -133,6 +135,8 @@ OBSERVED_STATE_LOST: ObservedState.ValueType  # 4
 OBSERVED_STATE_STOPPING: ObservedState.ValueType  # 5
 OBSERVED_STATE_BACKING_OFF: ObservedState.ValueType  # 6
 """it died; the next start waits"""
+OBSERVED_STATE_CRASH_LOOPING: ObservedState.ValueType  # 7
+"""it dies again and again: tried rarely, until an operator starts it"""
 Global___ObservedState: _TypeAlias = ObservedState  # noqa: Y015
 
 class _HealthState:
@@ -573,6 +577,8 @@ class Employee(_message.Message):
     HEALTH_STATE_FIELD_NUMBER: _builtins.int
     HEALTH_REASONS_FIELD_NUMBER: _builtins.int
     FIGURES_FIELD_NUMBER: _builtins.int
+    LAST_END_FIELD_NUMBER: _builtins.int
+    BOUND_FIELD_NUMBER: _builtins.int
     PAUSE_FIELD_NUMBER: _builtins.int
     employee_id: _builtins.str
     tenant: _builtins.str
@@ -605,6 +611,14 @@ class Employee(_message.Message):
     @_builtins.property
     def figures(self) -> Global___EmployeeFigures: ...
     @_builtins.property
+    def last_end(self) -> Global___LastEnd:
+        """absent when it never ended without being asked, as far as this control plane knows"""
+
+    @_builtins.property
+    def bound(self) -> Global___Bound:
+        """of one employee that runs only, never in lists; absent where nothing bounds it"""
+
+    @_builtins.property
     def pause(self) -> Global___PauseState:
         """while `paused`"""
 
@@ -628,11 +642,13 @@ class Employee(_message.Message):
         health_state: Global___HealthState.ValueType = ...,
         health_reasons: _abc.Iterable[_builtins.str] | None = ...,
         figures: Global___EmployeeFigures | None = ...,
+        last_end: Global___LastEnd | None = ...,
+        bound: Global___Bound | None = ...,
         pause: Global___PauseState | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "figures", b"figures", "health", b"health", "launched_at", b"launched_at", "pause", b"pause", "profile", b"profile"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "created_at", b"created_at", "figures", b"figures", "health", b"health", "last_end", b"last_end", "launched_at", b"launched_at", "pause", b"pause", "profile", b"profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "created_at", b"created_at", "desired_state", b"desired_state", "employee_id", b"employee_id", "epoch", b"epoch", "figures", b"figures", "health", b"health", "health_reasons", b"health_reasons", "health_state", b"health_state", "launched_at", b"launched_at", "name", b"name", "observed_state", b"observed_state", "pause", b"pause", "paused", b"paused", "pid", b"pid", "profile", b"profile", "restarts", b"restarts", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "bound", b"bound", "created_at", b"created_at", "desired_state", b"desired_state", "employee_id", b"employee_id", "epoch", b"epoch", "figures", b"figures", "health", b"health", "health_reasons", b"health_reasons", "health_state", b"health_state", "last_end", b"last_end", "launched_at", b"launched_at", "name", b"name", "observed_state", b"observed_state", "pause", b"pause", "paused", b"paused", "pid", b"pid", "profile", b"profile", "restarts", b"restarts", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -707,6 +723,69 @@ class PauseState(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PauseState: _TypeAlias = PauseState  # noqa: Y015
+
+@_typing.final
+class Bound(_message.Message):
+    """What the process of an employee may take."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """`cgroup`; or `process`: its own limit, where no control group can be made"""
+    memory_bytes: _builtins.int
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        memory_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "memory_bytes", b"memory_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Bound: _TypeAlias = Bound  # noqa: Y015
+
+@_typing.final
+class LastEnd(_message.Message):
+    """How an employee ended, or failed to start, without being asked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    NEXT_START_FIELD_NUMBER: _builtins.int
+    LOG_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """such as `exit code 1`, `killed by SIGKILL`, `out of memory`"""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def next_start(self) -> _timestamp_pb2.Timestamp:
+        """absent while it runs"""
+
+    @_builtins.property
+    def log(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """the last lines that it wrote; of one employee that does not run only, never in lists"""
+
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        next_start: _timestamp_pb2.Timestamp | None = ...,
+        log: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "next_start", b"next_start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "log", b"log", "next_start", b"next_start", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LastEnd: _TypeAlias = LastEnd  # noqa: Y015
 
 @_typing.final
 class EmployeeHealth(_message.Message):

@@ -1,6 +1,9 @@
 """The control API over real gRPC, with real employee processes."""
 
 import asyncio
+import os
+import signal
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from controlplane.auth import hashed, new_secret
+from controlplane.backoff import CRASH_LOOP, RARELY_SECONDS
 from controlplane.employees import SQL as EMPLOYEES_SQL
 from controlplane.employees import Employees
 from controlplane.errors import NotNow, Unknown
@@ -108,9 +112,6 @@ async def test_a_capability_that_the_profile_leaves_out_is_off(plane: Plane):
 
 async def test_an_employee_that_dies_is_started_again_with_the_next_epoch(plane: Plane):
     before = await plane.attached()
-    import os
-    import signal
-
     os.kill(before.pid, signal.SIGKILL)
     async with asyncio.timeout(30):
         while True:
@@ -120,6 +121,34 @@ async def test_an_employee_that_dies_is_started_again_with_the_next_epoch(plane:
             await asyncio.sleep(0.05)
     assert now.pid != before.pid
     assert now.restarts == 1
+
+
+async def test_a_crash_loop_is_shown_with_the_last_words_and_ended_by_a_start(plane: Plane):
+    employee = await plane.attached()
+    assert employee.observed_state == pb.OBSERVED_STATE_ATTACHED
+    show = pb.GetEmployeeRequest(employee="sales-ae")
+    assert (await plane.stub.GetEmployee(show, timeout=10)).bound.memory_bytes == plane.settings.employee_memory_bytes
+    known = plane.running.lifecycle._observed[UUID(employee.employee_id)]
+    known.backoff.failures = known.backoff.own = CRASH_LOOP - 1
+    known.launched_at = time.monotonic()
+    os.kill(employee.pid, signal.SIGKILL)
+    async with asyncio.timeout(30):
+        while (now := await plane.stub.GetEmployee(show, timeout=10)).pid:
+            await asyncio.sleep(0.05)
+    assert now.observed_state == pb.OBSERVED_STATE_CRASH_LOOPING
+    assert now.last_end.reason == "killed by SIGKILL"
+    assert now.last_end.next_start.seconds > now.last_end.at.seconds + RARELY_SECONDS - 2
+    assert now.last_end.log
+    assert not now.HasField("bound")
+    [listed] = (await plane.stub.ListEmployees(pb.ListEmployeesRequest(), timeout=10)).employees
+    assert listed.last_end.reason
+    assert not listed.last_end.log
+    await plane.stub.StartEmployee(pb.StartEmployeeRequest(employee="sales-ae"), timeout=10)
+    async with asyncio.timeout(30):
+        while now.observed_state != pb.OBSERVED_STATE_ATTACHED:
+            now = await plane.stub.GetEmployee(show, timeout=10)
+            await asyncio.sleep(0.05)
+    assert not now.last_end.log
 
 
 async def test_stop_start_and_delete(plane: Plane):

@@ -4,18 +4,22 @@ import asyncio
 import fcntl
 import json
 import os
+import resource
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from controlplane.errors import LaunchFailed
+from controlplane.launchers.bounds import BoundsRecords
 from controlplane.launchers.interface import LaunchSpec
 from controlplane.launchers.process import Parent, ProcessLauncher, employees
 from empla.store.ids import new_id
+from workstation.local.jail.cgroups import find_cgroups
 
 MARKER = "marker-of-a-secret"
 
@@ -76,6 +80,38 @@ async def test_running_finds_all_children_or_those_of_one_employee(launcher: Pro
     second.kill(signal.SIGKILL)
     async with asyncio.timeout(10):
         assert await second.wait() == await found.wait() == -signal.SIGKILL
+
+
+async def test_an_employee_lives_in_a_control_group_of_its_own(launcher: ProcessLauncher, short_directory: Path):
+    records, wanted = BoundsRecords(short_directory), spec(short_directory)
+    bounds = {"memory_bytes": 300 << 20, "bounds": str(records.place(wanted.employee_id))}
+    process = await launcher.launch(replace(wanted, settings=wanted.settings | bounds))
+    async with asyncio.timeout(30):
+        while (bound := await asyncio.to_thread(records.of, wanted.employee_id)) is None:
+            await asyncio.sleep(0.02)
+    assert (bound.epoch, bound.kind, bound.memory_bytes) == (1, "cgroup", 300 << 20)
+    for group in bound.groups:
+        assert await asyncio.to_thread((group / "cgroup.procs").read_text) == f"{process.pid}\n"
+    process.kill(signal.SIGKILL)
+    assert await process.wait() == -signal.SIGKILL
+    assert not await asyncio.to_thread(records.remove, wanted.employee_id, 1)
+    assert not any(group.exists() for group in bound.groups)
+
+
+async def test_an_employee_without_a_control_group_limits_itself(launcher: ProcessLauncher, short_directory: Path):
+    records, wanted = BoundsRecords(short_directory), spec(short_directory)
+    # Its group is there already, so it can make none.
+    existing = find_cgroups().create(f"empla-employee-{wanted.employee_id}-1")
+    try:
+        bounds = {"memory_bytes": 300 << 20, "bounds": str(records.place(wanted.employee_id))}
+        process = await launcher.launch(replace(wanted, settings=wanted.settings | bounds))
+        async with asyncio.timeout(30):
+            while (bound := await asyncio.to_thread(records.of, wanted.employee_id)) is None:
+                await asyncio.sleep(0.02)
+        assert (bound.kind, bound.groups) == ("process", ())
+        assert resource.prlimit(process.pid, resource.RLIMIT_DATA)[0] == 300 << 20
+    finally:
+        existing.remove()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The reconciler over a real database, with a launcher whose processes are the test's to end and to lose."""
 
 import asyncio
+import json
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -13,14 +14,15 @@ from uuid import UUID
 
 import pytest
 
-from controlplane import lifecycle
+from controlplane import backoff, lifecycle
 from controlplane.employees import DEFAULT_TENANT, SQL, EmployeeRecord, Employees
 from controlplane.errors import LaunchFailed
 from controlplane.gateway import Launch, Stream, Streams
 from controlplane.launchers.interface import EMPLOYEE, LaunchSpec
 from controlplane.launchers.volumes import SMALLEST_BYTES, Volumes
 from controlplane.launchers.workspaces import Workspaces
-from controlplane.lifecycle import LaunchSettings, Lifecycle
+from controlplane.launching import LaunchSettings
+from controlplane.lifecycle import Lifecycle
 from controlplane.profiles import shipped_profile
 from empla.store.connect import Pool
 from empla.store.errors import StoreUnavailable
@@ -36,6 +38,7 @@ class ScriptedProcess:
         self.employee_id, self.epoch, self.pid = employee_id, epoch, pid
         self.signals: list[int] = []
         self.stubborn = False
+        self.code: int | None = 0
         self.gone = asyncio.Event()
 
     def identity(self) -> dict[str, Any]:
@@ -43,7 +46,7 @@ class ScriptedProcess:
 
     async def wait(self) -> int | None:
         await self.gone.wait()
-        return 0
+        return self.code
 
     def kill(self, signal_number: int) -> None:
         self.signals.append(signal_number)
@@ -56,6 +59,8 @@ class ScriptedLauncher:
     """Launches processes in name only; `failing` launches fail, and `lost` ones fail after the process is there."""
 
     failing: bool = False
+    dying: UUID | None = None
+    """Whose processes end as soon as they are there."""
     lost: bool = False
     deaf: int = 0
     """How many times `running` fails."""
@@ -74,6 +79,9 @@ class ScriptedLauncher:
         self.processes.append(process)
         if self.lost:
             raise LaunchFailed("timed out")
+        if spec.employee_id == self.dying:
+            process.code = 7
+            process.gone.set()
         return process
 
     async def running(self, employee_id: UUID | None = None) -> Sequence[ScriptedProcess]:
@@ -154,6 +162,7 @@ async def site(database: Database, short_directory: Path, monkeypatch: pytest.Mo
             heartbeat_ms=1000,
             model={},
             browsers=short_directory / "browsers",
+            bounds=short_directory,
         )
         workspaces = Workspaces(short_directory / "workspaces", Volumes(short_directory / "volumes", None, None))
         reconciler = Lifecycle(
@@ -191,7 +200,87 @@ async def test_a_launch_that_fails_is_tried_ever_more_rarely(site: Site):
     assert min(late) >= 0
     # The first try and the second come at once, each later one after twice the wait, of which up to half is jitter.
     for doublings, (before, after) in enumerate(pairwise(earliest[1:4]), 1):
-        assert after - before >= lifecycle.BACKOFF_SECONDS * 2**doublings / 2
+        assert after - before >= backoff.BACKOFF_SECONDS * 2**doublings / 2
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Back-offs of next to nothing."""
+    monkeypatch.setattr(backoff, "BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr(backoff, "MAX_BACKOFF_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_crash_loop_is_broken_and_leaves_the_rest_up(site: Site):
+    looping, other = await site.employee("looping"), await site.employee("other")
+    site.launcher.dying = looping.employee_id
+    async with site.reconciling():
+        await until(lambda: site.lifecycle.observed(looping) == pb.OBSERVED_STATE_CRASH_LOOPING)
+        assert [one.employee_id for one in site.launcher.processes].count(looping.employee_id) == backoff.CRASH_LOOP
+        ended, wait = site.lifecycle.last_end(looping.employee_id)
+        assert ended is not None
+        assert ended.reason == "exit code 7"
+        assert wait > backoff.RARELY_SECONDS - 1
+        await asyncio.sleep(0.2)
+        assert [one.employee_id for one in site.launcher.alive] == [other.employee_id]
+        assert site.launcher.calls == backoff.CRASH_LOOP + 1
+        assert site.lifecycle.last_end(other.employee_id) == (None, 0)
+
+        site.lifecycle._observed[looping.employee_id].backoff.not_before = 0.0  # it is time for a trial
+        site.lifecycle.look()
+        await until(lambda: site.launcher.calls == backoff.CRASH_LOOP + 2)
+        await until(lambda: site.lifecycle.observed(looping) == pb.OBSERVED_STATE_CRASH_LOOPING)
+        site.launcher.dying = None
+        site.lifecycle.start_now(looping.employee_id)
+        await until(lambda: len(site.launcher.alive) == 2)
+
+
+async def test_bounds_that_cannot_be_removed_keep_nobody_from_being_launched_again(site: Site, short_directory: Path):
+    record = await site.employee()
+    async with site.reconciling():
+        await until(lambda: site.launcher.alive)
+        group = short_directory / f"empla-employee-{record.employee_id}-1"
+        group.mkdir()
+        (group / "memory.events").write_text("nothing that the kernel says\n")
+        said = {"epoch": 1, "kind": "cgroup", "memory_bytes": 1, "groups": [str(group)]}
+        (short_directory / f"{record.employee_id}.json").write_text(json.dumps(said))
+        site.launcher.alive[0].gone.set()
+        await until(lambda: site.launcher.calls == 2)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_launches_that_fail_make_a_crash_loop_and_a_database_that_is_away_makes_none(
+    site: Site,
+):
+    record = await site.employee()
+    away = True
+
+    async def look(_: LaunchSpec) -> None:
+        if away:
+            raise StoreUnavailable("the database is away")
+
+    site.launcher.failing, site.launcher.on_launch = True, look
+    async with site.reconciling():
+        await until(lambda: site.launcher.calls > 2 * backoff.CRASH_LOOP)
+        assert site.lifecycle.observed(record) == pb.OBSERVED_STATE_BACKING_OFF
+        away = False
+        await until(lambda: site.lifecycle.observed(record) == pb.OBSERVED_STATE_CRASH_LOOPING)
+    ended, _ = site.lifecycle.last_end(record.employee_id)
+    assert ended is not None
+    assert ended.reason == "not started: no room"
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_who_dies_with_the_warm_parent_is_in_no_crash_loop(site: Site):
+    record = await site.employee()
+    async with site.reconciling():
+        for _ in range(backoff.CRASH_LOOP + 1):
+            await until(lambda: site.launcher.alive)
+            [process] = site.launcher.alive
+            process.code = None
+            process.gone.set()
+        await until(lambda: site.launcher.alive)
+    assert site.lifecycle.observed(record) == pb.OBSERVED_STATE_STARTING
 
 
 @pytest.mark.parametrize("restart", [False, True])

@@ -60,6 +60,19 @@ def test_a_container_sees_its_own_part_of_the_hierarchy(tmp_path: Path):
     assert [place.name for place in find_cgroups(mounts, membership).parents] == ["memory", "pids", "cpu", "cpuacct"]
 
 
+def test_groups_of_an_employee_in_a_group_of_its_own_lie_beside_it(tmp_path: Path, version_2: Path):
+    mounts, membership = "", ""
+    for name in ("memory", "pids", "cpu", "cpuacct"):
+        (tmp_path / name / "own" / "empla-employee-1").mkdir(parents=True)
+        mounts += mountinfo(tmp_path / name, "cgroup", f"rw,{name}")
+        membership += f"4:{name}:/own/empla-employee-1\n"
+    assert [place.name for place in find_cgroups(mounts, membership).parents] == ["own"] * 4
+
+    (version_2 / "service" / "empla-jails" / "empla-employee-1").mkdir()
+    found = find_cgroups(mountinfo(version_2, "cgroup2", "rw"), "0::/service/empla-jails/empla-employee-1\n")
+    assert found.parents == (version_2 / "service" / "empla-jails",)
+
+
 def test_version_2_hands_the_controllers_down(version_2: Path):
     found = find_cgroups(mountinfo(version_2, "cgroup2", "rw"), "0::/service\n")
     assert found.version == 2

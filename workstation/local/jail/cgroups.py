@@ -24,8 +24,10 @@ V2_CONTROLLERS = ("memory", "pids", "cpu")
 _PERIOD_US = 100_000
 _LEAST_QUOTA_US = 1_000
 """The kernel takes none below."""
-_MAIN = "empla-main"
-"""Where our own processes move to on v2, beside the jails: there only leaves may have any."""
+_JAILS, _MAIN = "empla-jails", "empla-main"
+"""On v2, where groups are made, and where our own processes move to beside them: there only leaves may have any."""
+EMPLOYEE_GROUP = "empla-employee-"
+"""How the groups of employees begin, which bound their processes alone: jails lie beside them."""
 _ATTEMPTS = 20
 _WANTED = " ".join(f"+{name}" for name in V2_CONTROLLERS)
 _NAME = re.compile(r"empla-jail-(\d+)-\d+")
@@ -34,7 +36,7 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class GroupLimits:
-    """Bounds of a tree of processes; `cpus` is a share of processors.
+    """Bounds of a tree of processes; `cpus` is a share of processors, `weight` what it gets when all want them, of 100.
 
     When memory runs out the kernel kills one process; with `ends_together` all others end with it.
     """
@@ -43,6 +45,7 @@ class GroupLimits:
     processes: int
     cpus: float
     ends_together: bool = True
+    weight: int | None = None
 
 
 class Group(ABC):
@@ -73,6 +76,8 @@ class Group(ABC):
             self._limit_processes(limits.processes)
         if before is None or limits.cpus != before.cpus:
             self._limit_cpus(limits.cpus)
+        if limits.weight is not None:
+            self._weigh(limits.weight)
         self._limits = limits
 
     def pids(self) -> list[int]:
@@ -123,6 +128,9 @@ class Group(ABC):
     def _limit_cpus(self, cpus: float) -> None: ...
 
     @abstractmethod
+    def _weigh(self, weight: int) -> None: ...
+
+    @abstractmethod
     def cpu_seconds(self) -> float:
         """Processor time of all who are or were in the group."""
 
@@ -168,6 +176,9 @@ class _GroupV1(Group):
         _write(self._cpu / "cpu.cfs_period_us", _PERIOD_US)
         _write(self._cpu / "cpu.cfs_quota_us", max(_LEAST_QUOTA_US, int(share * _PERIOD_US)))
 
+    def _weigh(self, weight: int) -> None:
+        _write(self._cpu / "cpu.shares", max(2, weight * 1024 // 100))
+
     def cpu_seconds(self) -> float:
         return int(self._read(self._cpuacct / "cpuacct.usage")) / 1e9
 
@@ -197,6 +208,9 @@ class _GroupV2(Group):
 
     def _limit_cpus(self, cpus: float) -> None:
         _write(self._directory / "cpu.max", f"{max(_LEAST_QUOTA_US, int(cpus * _PERIOD_US))} {_PERIOD_US}")
+
+    def _weigh(self, weight: int) -> None:
+        _write(self._directory / "cpu.weight", weight)
 
     def cpu_seconds(self) -> float:
         return self._fields(self._directory / "cpu.stat")["usage_usec"] / 1e6
@@ -258,12 +272,14 @@ def find_cgroups(mounts: str | None = None, membership: str | None = None) -> Cg
     mounted = dict(_mounted(Path("/proc/self/mountinfo").read_text() if mounts is None else mounts))
     own = dict(_membership(Path("/proc/self/cgroup").read_text() if membership is None else membership))
     if all(name in mounted for name in V1_CONTROLLERS):
-        places = tuple(_below(mounted[name], own.get(name, "/")) for name in V1_CONTROLLERS)
+        places = tuple(_beside_employee(_below(mounted[name], own.get(name, "/"))) for name in V1_CONTROLLERS)
         _require_writable(places)
         return Cgroups(places, 1)
     if "" not in mounted:
         raise SandboxUnavailable("no control groups are mounted at /sys/fs/cgroup; programs cannot be bounded without")
-    place = _below(mounted[""], own.get("", "/"))
+    place = _beside_employee(_below(mounted[""], own.get("", "/")))
+    if place.name == _JAILS:
+        place = place.parent
     if place.name == _MAIN:  # we, or whoever started us, moved there before
         place = place.parent
     _require_writable((place,))
@@ -299,6 +315,11 @@ def _below(mount: tuple[Path, str], own: str) -> Path:
     return directory if directory.is_dir() else place
 
 
+def _beside_employee(place: Path) -> Path:
+    """Where an employee's own group lies: its memory is not that of its programs."""
+    return place.parent if place.name.startswith(EMPLOYEE_GROUP) else place
+
+
 def _share_above(group: Path) -> float:
     """The least share of processors that a version 1 group above has, as far as can be seen; infinite without any."""
     share = math.inf
@@ -328,7 +349,7 @@ def _delegated(place: Path) -> Path:
         if missing:
             raise SandboxUnavailable(_undelegated(place, f"{', '.join(sorted(missing))} missing"))
         _hand_down(place)
-        jails = place / "empla-jails"
+        jails = place / _JAILS
         jails.mkdir(exist_ok=True)
         _write(jails / "cgroup.subtree_control", _WANTED)
     except OSError as error:

@@ -160,6 +160,11 @@ def test_the_sandbox_is_tried() -> None:
     assert machine.check_sandbox().status == "ok"
 
 
+def test_a_control_group_is_made_as_by_an_employee_and_none_is_left() -> None:
+    assert machine.check_bounds().status == "ok"
+    assert not list(Path("/sys/fs/cgroup").rglob("empla-employee-trial-*"))
+
+
 def test_chromium_is_started_in_its_sandbox() -> None:
     finding = machine.check_chromium()
     assert finding.status == "ok", finding
@@ -167,7 +172,7 @@ def test_chromium_is_started_in_its_sandbox() -> None:
     assert finding.found.endswith("in its sandbox")
 
 
-@pytest.mark.parametrize("check", [machine.check_sandbox, machine.check_chromium])
+@pytest.mark.parametrize("check", [machine.check_sandbox, machine.check_bounds, machine.check_chromium])
 def test_what_is_missing_is_passed_on(
     check: Callable[[], Finding], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

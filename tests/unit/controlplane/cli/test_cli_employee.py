@@ -55,6 +55,29 @@ def test_list_says_what_to_do_when_there_is_none(peer: Any, empla: Fixture) -> N
     assert "empla employee create" in empla("employee", "list").stdout
 
 
+def test_show_says_how_it_ended_and_what_to_do_about_a_crash_loop(peer: Any, empla: Fixture) -> None:
+    ended = control_pb2.LastEnd(reason="exit code 1", log=["Traceback", "\x1b[2Jno such key"])
+    ended.at.GetCurrentTime()
+    ended.next_start.GetCurrentTime()
+    looping = _employee(pid=0, observed_state=control_pb2.OBSERVED_STATE_CRASH_LOOPING)
+    looping.last_end.CopyFrom(ended)
+    peer.answers["GetEmployee"] = looping
+    shown = empla("employee", "show", "sales-ae").stdout
+    assert "crash_looping" in shown
+    assert "exit code 1, 0s ago; started again at " in shown
+    assert "Traceback" in shown
+    assert "\x1b[2J" not in shown
+    assert "`empla employee start sales-ae` starts it now" in shown
+
+
+@pytest.mark.parametrize(("kind", "by"), [("cgroup", "its control group"), ("process", "its process's own limit")])
+def test_show_says_what_bounds_it(peer: Any, empla: Fixture, kind: str, by: str) -> None:
+    employee = _employee()
+    employee.bound.CopyFrom(control_pb2.Bound(kind=kind, memory_bytes=512 << 20))
+    peer.answers["GetEmployee"] = employee
+    assert f"512 MiB of memory, by {by}" in empla("employee", "show", "sales-ae").stdout
+
+
 def test_json_has_numbers_and_words(peer: Any, empla: Fixture) -> None:
     peer.answers["ListEmployees"] = control_pb2.ListEmployeesResponse(employees=[_employee()])
     (document,) = json.loads(empla("employee", "list", "--json").stdout)

@@ -1,0 +1,80 @@
+"""What an employee is told when it is launched."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from controlplane.auth import hashed, new_secret
+from controlplane.employees import SQL, EmployeeRecord
+from controlplane.gateway import credential
+from controlplane.launchers.bounds import BoundsRecords
+from controlplane.launchers.interface import LaunchSpec
+from empla.store.connect import Pool, translated
+from empla.store.roles import create_employee_role, employee_dsn
+from empla.telemetry import Collector
+from empla.transport import Transport
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchSettings:
+    """What every launch on this machine has in common."""
+
+    gateway: str
+    database_url: str
+    logs: Path
+    drain_seconds: float
+    heartbeat_ms: int
+    model: dict[str, Any]
+    quota_bytes: int | None = None
+    quota_entries: int | None = None
+    compute_packages: Path | None = None
+    browsers: Path | None = None
+    collector: Collector | None = None
+    hooks: tuple[str, ...] = ()
+    memory_bytes: int | None = None
+    bounds: Path | None = None
+    transport: Transport = field(default_factory=Transport)
+
+
+async def next_launch(
+    pool: Pool,
+    record: EmployeeRecord,
+    launcher: str,
+    common: LaunchSettings,
+    *,
+    workspace: Path,
+    browser_profile: Path | None,
+) -> LaunchSpec:
+    """Begin the employee's next epoch, with a credential and a database password of its own."""
+    secret, password = new_secret(), new_secret()
+    with translated():
+        async with pool.acquire() as connection, connection.transaction():
+            epoch = await connection.fetchval(SQL.launch, record.employee_id, hashed(secret), launcher)
+            await create_employee_role(connection, record.employee_id, password)
+    settings = {
+        "employee_id": str(record.employee_id),
+        "tenant_id": str(record.tenant_id),
+        "epoch": epoch,
+        "credential": credential(record.employee_id, epoch, secret),
+        "gateway": common.gateway,
+        "transport": common.transport.model_dump(mode="json"),
+        "database_url": employee_dsn(common.database_url, record.employee_id, password),
+        "workspace": str(workspace),
+        "quota_bytes": common.quota_bytes,
+        "quota_entries": common.quota_entries,
+        "compute_packages": str(common.compute_packages) if common.compute_packages else None,
+        "browser_profile": str(browser_profile) if browser_profile else None,
+        "collector": common.collector.model_dump() if common.collector else None,
+        "hooks": common.hooks,
+        "memory_bytes": common.memory_bytes,
+        "bounds": str(BoundsRecords(common.bounds).place(record.employee_id)) if common.bounds else None,
+        **_model_of(record, common.model),
+    }
+    return LaunchSpec(record.employee_id, epoch, settings, common.logs / f"{record.employee_id}.log")
+
+
+def _model_of(record: EmployeeRecord, machine: dict[str, Any]) -> dict[str, Any]:
+    """The machine's keys, and the profile's choice of a model where it makes one."""
+    chosen = record.profile.model
+    mine = {"model_provider": chosen.provider, "model_name": chosen.name, "model_mind": chosen.mind}
+    return machine | {name: value for name, value in mine.items() if value and value != "auto"}
