@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from controlplane.cli.errors import Failure, InvalidInput, report
+from controlplane.cli.errors import CLOSED_PIPE, CONTEXT, INTERRUPTED, Failure, InvalidInput, report
 
 _COMMANDS = {
     "up": "Start the control plane, its database and the employees of this machine.",
@@ -30,8 +30,45 @@ _COMMANDS = {
     "egress": "Say which places on the network an employee may reach.",
     "sidecars": "See and stop the workstations that employees have for a while.",
     "compute": "See to what the employees' sandboxed programs find.",
+    "context": "Say to which control planes this command line talks.",
+    "completion": "Have a shell complete commands, options and names.",
 }
 """Each command, which is the attribute of that name in the module of that name, with its line of help."""
+_OF_THIS_MACHINE = ("up", "doctor", "profile", "compute", "context", "completion")
+"""Those that ask no control plane, or none but this machine's: they take no `--context`."""
+
+
+def _remember_context(ctx: click.Context, _: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        ctx.meta[CONTEXT] = value
+    return value
+
+
+def _context_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    from controlplane.cli.completing import context_names  # noqa: PLC0415 - only a shell that completes needs it
+
+    return context_names(incomplete)
+
+
+def _context_option() -> click.Option:
+    return click.Option(
+        ["--context"],
+        metavar="NAME",
+        expose_value=False,
+        is_eager=True,
+        callback=_remember_context,
+        shell_complete=_context_names,
+        help="The control plane that is meant; see `empla context`.",
+    )
+
+
+def _give_context(command: click.Command) -> None:
+    """Have each command below take `--context`, as it is given before the command's name, too."""
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            _give_context(below)
+    elif not any(option.name == "context" for option in command.params):
+        command.params.append(_context_option())
 
 
 class Commands(click.Group):
@@ -53,7 +90,18 @@ class Commands(click.Group):
                 raise
             raise Failure(f"this build does not have the command `{cmd_name}`") from error
         assert isinstance(command, click.Command)
+        if cmd_name not in _OF_THIS_MACHINE:
+            _give_context(command)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; one whose output nobody reads any more ends without a word."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())  # or what is buffered fails once more when Python ends
+            ctx.exit(CLOSED_PIPE)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
@@ -76,11 +124,17 @@ class Commands(click.Group):
             sys.exit(InvalidInput.exit_code)
         except click.Abort:
             click.echo("empla: aborted", err=True)
-            sys.exit(130)  # what a shell reports for a program that Ctrl-C ended
+            sys.exit(INTERRUPTED)
         sys.exit(code if isinstance(code, int) else 0)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="empla", prog_name="empla")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Digital employees that are always on: run them, talk to them, see what they do."""
+    if CONTEXT in ctx.meta and ctx.invoked_subcommand in _OF_THIS_MACHINE:
+        raise click.UsageError(f"`{ctx.invoked_subcommand}` is about this machine and takes no --context.")
+
+
+main.params.append(_context_option())

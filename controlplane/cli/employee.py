@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from controlplane.cli.client import DEADLINE, connected
+from controlplane.cli.completing import EMPLOYEE
 from controlplane.cli.document import as_document, enum_word
 from controlplane.cli.hooks import hook_lines
 from controlplane.cli.logs import logs
@@ -72,7 +73,7 @@ def _autonomy(item: control_pb2.Employee) -> str:
 
 
 @employee.command()
-@click.argument("name")
+@click.argument("name", type=EMPLOYEE)
 @json_option
 def show(name: str, as_json: bool) -> None:
     """Show one employee with its profile and health."""
@@ -145,7 +146,7 @@ def create(name: str, profile: str, when_busy: str | None, start: bool, as_json:
 
 
 @employee.command()
-@click.argument("name")
+@click.argument("name", type=EMPLOYEE)
 @click.option("--profile", default=None, metavar="FILE", help="What it is from now on: a .toml or .json file.")
 @click.option("--autonomy", type=click.Choice(["shadow", "supervised", "autonomous"]), help="What may leave unseen.")
 @_WHEN_BUSY
@@ -165,7 +166,7 @@ def update(name: str, profile: str | None, autonomy: str | None, when_busy: str 
 
 
 @employee.command()
-@click.argument("name")
+@click.argument("name", type=EMPLOYEE)
 @json_option
 def start(name: str, as_json: bool) -> None:
     """Start an employee; it attaches a moment later."""
@@ -176,7 +177,7 @@ def start(name: str, as_json: bool) -> None:
 
 
 @employee.command()
-@click.argument("name")
+@click.argument("name", type=EMPLOYEE)
 @_DRAIN
 @json_option
 def stop(name: str, drain: int, as_json: bool) -> None:
@@ -188,7 +189,7 @@ def stop(name: str, drain: int, as_json: bool) -> None:
 
 
 @employee.command()
-@click.argument("name")
+@click.argument("name", type=EMPLOYEE)
 @_DRAIN
 @json_option
 def restart(name: str, drain: int, as_json: bool) -> None:
@@ -200,7 +201,7 @@ def restart(name: str, drain: int, as_json: bool) -> None:
 
 
 @employee.command()
-@click.argument("name")
+@click.argument("name", type=EMPLOYEE)
 @click.option("--force", is_flag=True, help="Also while messages are in work.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option

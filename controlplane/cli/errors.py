@@ -1,4 +1,4 @@
-"""What the command line can end with besides success.
+"""What the command line can end with besides success; docs/cli.md promises the exit codes.
 
 The tree, with each class's exit code (2 is also click's own, for a command line that cannot be parsed)::
 
@@ -7,6 +7,8 @@ The tree, with each class's exit code (2 is also click's own, for a command line
     ├── Unreachable        3  no control plane answers
     ├── NotFound           4  there is no such employee, message, review, …
     └── NotPermitted       5  no token, a wrong one, or one that may not do this
+
+Without an error a message that was sent can end with 6 or 7, and any command with 130 or 141.
 """
 
 import json
@@ -19,6 +21,21 @@ from controlplane.cli.safe_text import one_line
 JSON_OUTPUT = "empla.json"
 """The key in a context's `meta` that is set when the command was given `--json`."""
 
+CONTEXT = "empla.context"
+"""The key in a context's `meta` that has what `--context` was given."""
+
+WAITING = 6
+"""The exit code of a message that waits for a person."""
+
+STILL_IN_WORK = 7
+"""The exit code of a message whose reply did not come in the time that was given."""
+
+INTERRUPTED = 130
+"""What a shell reports of a program that Ctrl-C ended."""
+
+CLOSED_PIPE = 141
+"""What a shell reports of a program whose output nobody reads any more."""
+
 _LONGEST = 1000
 
 
@@ -29,6 +46,7 @@ class Failure(click.ClickException):
     """
 
     exit_code = 1
+    usual_reason = "FAILED"
 
     def __init__(
         self,
@@ -39,7 +57,7 @@ class Failure(click.ClickException):
         retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
-        self.reason, self.fields, self.retry_after = reason, dict(fields or {}), retry_after
+        self.reason, self.fields, self.retry_after = reason or self.usual_reason, dict(fields or {}), retry_after
         self.ctx = click.get_current_context(silent=True)
 
 
@@ -47,24 +65,28 @@ class InvalidInput(Failure):
     """Something that was given is refused; the message names it."""
 
     exit_code = 2
+    usual_reason = "INVALID"
 
 
 class Unreachable(Failure):
     """No control plane answers at the address of the settings."""
 
     exit_code = 3
+    usual_reason = "NO_CONTROL_PLANE"
 
 
 class NotFound(Failure):
     """What was named does not exist."""
 
     exit_code = 4
+    usual_reason = "UNKNOWN"
 
 
 class NotPermitted(Failure):
     """There is no token, it is not valid, or its scope is too low."""
 
     exit_code = 5
+    usual_reason = "NOT_PERMITTED"
 
 
 def report(error: click.ClickException) -> None:
@@ -80,7 +102,7 @@ def report(error: click.ClickException) -> None:
 
 def _document(error: click.ClickException) -> dict[str, object]:
     document: dict[str, object] = {"message": error.format_message(), "exit_code": error.exit_code}
-    if isinstance(error, Failure):
-        known = {"reason": error.reason, "fields": error.fields, "retry_after_s": error.retry_after}
-        document |= {key: value for key, value in known.items() if value}
-    return document
+    if not isinstance(error, Failure):
+        return document | {"reason": "USAGE" if isinstance(error, click.UsageError) else Failure.usual_reason}
+    known = {"reason": error.reason, "fields": error.fields, "retry_after_s": error.retry_after}
+    return document | {key: value for key, value in known.items() if value}

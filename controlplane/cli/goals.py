@@ -8,6 +8,7 @@ from uuid import UUID
 import click
 
 from controlplane.cli.client import connected
+from controlplane.cli.completing import EMPLOYEE
 from controlplane.cli.document import as_document
 from controlplane.cli.errors import InvalidInput, NotFound
 from controlplane.cli.output import json_option, local_time, print_json, print_table, quoted
@@ -36,7 +37,7 @@ def goals() -> None:
 
 
 @goals.command(name="list")
-@click.argument("name")
+@click.argument("name", type=EMPLOYEE)
 @click.option("--all", "include_ended", is_flag=True, help="Ended ones as well.")
 @click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=200, show_default=True, help="At most so many.")
 @json_option
@@ -68,7 +69,7 @@ def _progress(goal: control_pb2.Goal) -> str:
 
 
 @goals.command()
-@click.argument("name")
+@click.argument("name", type=EMPLOYEE)
 @click.argument("text")
 @click.option("--maintain", is_flag=True, help="It is to be kept, and does not end once it is reached.")
 @click.option(

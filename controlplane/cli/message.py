@@ -4,6 +4,7 @@ import click
 
 from controlplane.cli.answer import answered_later, message_document, took
 from controlplane.cli.client import connected
+from controlplane.cli.completing import EMPLOYEE
 from controlplane.cli.document import as_document
 from controlplane.cli.output import age, json_option, print_json, print_table
 from controlplane.cli.pages import listed
@@ -45,7 +46,7 @@ def cancel(message_id: str, reason: str) -> None:
 
 
 @message.command(name="list")
-@click.option("--employee", default="", metavar="NAME", help="Only this employee's.")
+@click.option("--employee", type=EMPLOYEE, default="", metavar="NAME", help="Only this employee's.")
 @click.option(
     "--state", type=click.Choice(_STATES), metavar="STATE", help=f"Only those in this state: {', '.join(_STATES)}."
 )

@@ -3,6 +3,7 @@
 import click
 
 from controlplane.cli.client import connected
+from controlplane.cli.completing import EMPLOYEE
 from controlplane.cli.deciding import answer, approve, classify, edit, reject
 from controlplane.cli.document import as_document
 from controlplane.cli.output import age, json_option, print_json, print_table
@@ -21,7 +22,7 @@ for _command in (approve, edit, answer, reject, classify):
 
 
 @reviews.command(name="list")
-@click.option("--employee", default="", metavar="NAME", help="Only this employee's.")
+@click.option("--employee", type=EMPLOYEE, default="", metavar="NAME", help="Only this employee's.")
 @click.option("--all", "include_ended", is_flag=True, help="Resolved and expired ones as well.")
 @click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many.")
 @json_option

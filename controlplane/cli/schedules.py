@@ -7,6 +7,7 @@ from uuid import UUID
 import click
 
 from controlplane.cli.client import connected
+from controlplane.cli.completing import EMPLOYEE
 from controlplane.cli.document import as_document
 from controlplane.cli.errors import InvalidInput, NotFound
 from controlplane.cli.output import json_option, local_time, print_json, print_table, quoted
@@ -24,7 +25,7 @@ def schedules() -> None:
 
 
 @schedules.command()
-@click.argument("employee")
+@click.argument("employee", type=EMPLOYEE)
 @click.argument("name")
 @click.argument("instruction")
 @click.option("--at", metavar="TIME", help="Once, such as 2027-03-31T15:00.")
@@ -76,7 +77,7 @@ def create(
 
 
 @schedules.command(name="list")
-@click.option("--employee", default="", metavar="NAME", help="Only this employee's.")
+@click.option("--employee", type=EMPLOYEE, default="", metavar="NAME", help="Only this employee's.")
 @click.option("--all", "include_ended", is_flag=True, help="Ended ones as well.")
 @click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=200, show_default=True, help="How many.")
 @json_option

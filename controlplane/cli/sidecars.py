@@ -5,6 +5,7 @@ from uuid import UUID
 import click
 
 from controlplane.cli.client import connected
+from controlplane.cli.completing import EMPLOYEE
 from controlplane.cli.document import as_document, enum_word
 from controlplane.cli.errors import NotFound
 from controlplane.cli.output import age, json_option, local_time, print_json, print_table
@@ -18,7 +19,7 @@ def sidecars() -> None:
 
 
 @sidecars.command(name="list")
-@click.option("--employee", default="", metavar="NAME", help="Only this employee's.")
+@click.option("--employee", type=EMPLOYEE, default="", metavar="NAME", help="Only this employee's.")
 @json_option
 def list_(employee: str, as_json: bool) -> None:
     """List the sidecars that run."""

@@ -46,7 +46,7 @@ def test_each_piped_line_is_a_message_of_one_conversation(answered: Any, empla: 
     assert len({request.idempotency_key for request in sent}) == 2
 
 
-@pytest.mark.parametrize(("kind", "exit_code"), [("failed", 1), ("waiting", 0), ("withheld", 0)])
+@pytest.mark.parametrize(("kind", "exit_code"), [("failed", 1), ("waiting", 6), ("withheld", 0)])
 def test_other_ends_are_told(peer: Any, empla: Fixture, message: Fixture, kind: str, exit_code: int) -> None:
     peer.answers["GetEmployee"] = control_pb2.Employee(name="sales-ae")
     peer.answers["Converse"] = lambda _: [ACCEPTED, Event(**{kind: message(kind, reason="because")})]
@@ -54,6 +54,12 @@ def test_other_ends_are_told(peer: Any, empla: Fixture, message: Fixture, kind: 
     assert (result.exit_code, result.stdout) == (exit_code, "")
     assert "because" in result.stderr
     assert "empla message show m-1" in result.stderr
+
+
+def test_a_failure_goes_before_what_waits(peer: Any, empla: Fixture, message: Fixture) -> None:
+    ends = iter([Event(waiting=message("waiting")), Event(failed=message("failed")), Event(reply=message())])
+    peer.answers |= {"GetEmployee": control_pb2.Employee(name="sales-ae"), "Converse": lambda _: [ACCEPTED, next(ends)]}
+    assert empla("chat", stdin="one\ntwo\nthree\n").exit_code == 1
 
 
 def test_an_unknown_employee_is_told_before_anything_is_typed(peer: Any, empla: Fixture) -> None:
@@ -128,6 +134,23 @@ def test_a_person_sees_it_happen(answered: Any) -> None:
         assert "again, from the start" in shown
         assert shown.count("Three open deals.") == 1
         terminal.type("\x04")
+        assert process.wait(10) == 0
+
+
+def test_what_a_person_decides_is_told_at_the_prompt(answered: Any, message: Fixture) -> None:
+    held = control_pb2.Reply(outbox_id="o-1", kind="reply", text="A draft.", state="held")
+    sent = control_pb2.Reply(outbox_id="o-1", kind="reply", text="On Monday, then.", state="sent")
+    answered.answers |= {
+        "Converse": lambda _: [ACCEPTED, Event(waiting=message("waiting", replies=[held]))],
+        "GetMessage": message(replies=[sent]),
+    }
+    with _chat() as (terminal, process):
+        terminal.wait_for("you> ")
+        terminal.type("When?\n")
+        terminal.wait_for("a person is asked first")
+        terminal.wait_for("On Monday, then.")
+        assert "empla message show m-1" in terminal.wait_for("you> ")
+        terminal.type("/quit\n")
         assert process.wait(10) == 0
 
 
