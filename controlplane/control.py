@@ -12,6 +12,7 @@ from controlplane.calls.overview import OverviewCalls
 from controlplane.calls.reviews import ReviewCalls
 from controlplane.calls.schedules import ScheduleCalls
 from controlplane.calls.sidecars import SidecarCalls
+from controlplane.calls.watching import WatchCalls
 
 
 class ControlPlane(
@@ -24,5 +25,6 @@ class ControlPlane(
     SidecarCalls,
     ChannelCalls,
     OverviewCalls,
+    WatchCalls,
 ):
     """See control.proto for what each RPC promises."""

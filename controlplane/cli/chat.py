@@ -1,7 +1,6 @@
 """`empla chat`: a conversation, told as it happens."""
 
 import sys
-import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
@@ -12,7 +11,8 @@ from controlplane.cli.answer import exit_code
 from controlplane.cli.client import connected, load_settings
 from controlplane.cli.completing import EMPLOYEE
 from controlplane.cli.document import enum_word
-from controlplane.cli.errors import WAITING, Failure, Unreachable, report
+from controlplane.cli.errors import WAITING, Failure, report
+from controlplane.cli.outages import lasting
 from controlplane.cli.output import dim
 from controlplane.cli.pending import PROMPT, Pending
 from controlplane.cli.target import chosen_target
@@ -20,8 +20,6 @@ from controlplane.cli.transcript import Transcript
 from empla.v1 import control_pb2
 
 _MESSAGE_SECONDS = 3600.0
-_RECONNECT_SECONDS = 30.0
-"""How long a control plane may be away in the middle of a message: about what a restart takes, and then some."""
 
 
 @click.command()
@@ -129,20 +127,9 @@ def _watched(events: Iterable[control_pb2.ConverseEvent]) -> Iterator[control_pb
         raise Failure("the control plane ended the conversation before the message did; `empla message list` says more")
 
 
-def _events(request: control_pb2.ConverseRequest) -> Generator[control_pb2.ConverseEvent, None, None]:
+def _events(request: control_pb2.ConverseRequest) -> Generator[control_pb2.ConverseEvent]:
     """The message's events, through a restart of the control plane: its idempotency key makes asking again harmless."""
-    give_up_at = time.monotonic() + _RECONNECT_SECONDS
-    while True:
-        try:
-            for event in _stream(request):
-                give_up_at = time.monotonic() + _RECONNECT_SECONDS
-                yield event
-        except Unreachable:
-            if time.monotonic() > give_up_at:
-                raise
-            time.sleep(0.5)
-        else:
-            return
+    return lasting(lambda: _stream(request), patient=True)
 
 
 def _stream(request: control_pb2.ConverseRequest) -> Iterator[control_pb2.ConverseEvent]:

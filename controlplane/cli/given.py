@@ -1,6 +1,8 @@
-"""Text that a command was given, on its command line or through standard input."""
+"""What a command is given besides its options: text through standard input, and a person's yes."""
 
 import sys
+
+import click
 
 from controlplane.cli.errors import InvalidInput
 
@@ -13,3 +15,10 @@ def given_text(text: str) -> str:
         return sys.stdin.read()
     except UnicodeDecodeError as error:
         raise InvalidInput(f"standard input is not text in {error.encoding}") from error
+
+
+def confirmed(question: str) -> None:
+    """Return once a person says yes; raises `InvalidInput` where nobody can be asked, `click.Abort` for a no."""
+    if not sys.stdin.isatty():
+        raise InvalidInput("there is no terminal to ask on; add --yes if you are sure", reason="NOT_CONFIRMED")
+    click.confirm(question, abort=True, err=True)

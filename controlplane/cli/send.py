@@ -10,6 +10,7 @@ from controlplane.cli.completing import EMPLOYEE
 from controlplane.cli.errors import STILL_IN_WORK, Failure, InvalidInput, Unreachable
 from controlplane.cli.given import given_text
 from controlplane.cli.output import json_option, print_json
+from controlplane.cli.progress import working
 from controlplane.cli.safe_text import printable
 from empla.v1 import control_pb2, control_pb2_grpc
 
@@ -74,7 +75,7 @@ def send(
 def _sent(request: control_pb2.SendMessageRequest) -> control_pb2.Message:
     again = f"to ask for the same message again, add --key {request.idempotency_key}"
     try:
-        with connected() as control_plane:
+        with working(f"{request.employee} is at work"), connected() as control_plane:
             message = control_plane.SendMessage(request, timeout=DEADLINE + request.wait_ms / 1000)
             return _traced(control_plane, message)
     except Unreachable as error:

@@ -1,13 +1,7 @@
 """`empla chat`: piped lines in this process, a person at a terminal in another."""
 
-import os
-import pty
-import select
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -15,6 +9,7 @@ import pytest
 
 from empla.rpc import StatusError
 from empla.v1 import control_pb2
+from tests.unit.controlplane.cli.terminal import at_terminal
 
 Fixture = Callable[..., Any]
 Event = control_pb2.ConverseEvent
@@ -84,48 +79,8 @@ def test_a_control_plane_that_goes_away_is_asked_again_for_the_same_message(
     assert first == second
 
 
-class Terminal:
-    """A person's terminal: what is typed and what is shown."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self.shown = ""
-
-    def type(self, keys: str) -> None:
-        os.write(self._descriptor, keys.encode())
-
-    def wait_for(self, text: str) -> str:
-        """What was shown up to `text`, which is awaited for at most 20 s."""
-        deadline = time.monotonic() + 20
-        while text not in self.shown:
-            readable, _, _ = select.select([self._descriptor], [], [], max(0, deadline - time.monotonic()))
-            assert readable, f"{text!r} was not shown, but {self.shown!r}"
-            self.shown += os.read(self._descriptor, 65536).decode(errors="replace")
-        before, _, self.shown = self.shown.partition(text)
-        return before
-
-
-@contextmanager
-def _chat() -> Iterator[tuple[Terminal, subprocess.Popen[bytes]]]:
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-c", "from controlplane.cli import main; main()", "chat"]
-    # A session of its own with this terminal, so that Ctrl-C reaches it as it would a person's shell.
-    process = subprocess.Popen(
-        [sys.executable, "-c", "import pty, os, sys, fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
-         "os.execv(sys.argv[1], sys.argv[1:])", *command],
-        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, env=os.environ | {"TERM": "xterm"},
-    )  # fmt: skip
-    os.close(theirs)
-    try:
-        yield Terminal(ours), process
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
-
-
 def test_a_person_sees_it_happen(answered: Any) -> None:
-    with _chat() as (terminal, process):
+    with at_terminal("chat") as (terminal, process):
         terminal.wait_for("you> ")
         terminal.type("How many?\n")
         shown = terminal.wait_for("you> ")
@@ -144,7 +99,7 @@ def test_what_a_person_decides_is_told_at_the_prompt(answered: Any, message: Fix
         "Converse": lambda _: [ACCEPTED, Event(waiting=message("waiting", replies=[held]))],
         "GetMessage": message(replies=[sent]),
     }
-    with _chat() as (terminal, process):
+    with at_terminal("chat") as (terminal, process):
         terminal.wait_for("you> ")
         terminal.type("When?\n")
         terminal.wait_for("a person is asked first")
@@ -156,7 +111,7 @@ def test_what_a_person_decides_is_told_at_the_prompt(answered: Any, message: Fix
 
 def test_ctrl_c_returns_to_the_prompt(answered: Any) -> None:
     answered.answers["Converse"] = lambda _: [ACCEPTED, _delta("Thinking"), 60.0, _delta("more")]
-    with _chat() as (terminal, process):
+    with at_terminal("chat") as (terminal, process):
         terminal.wait_for("you> ")
         time.sleep(0.5)  # readline shows its prompt just before it listens to signals
         terminal.type("\x03")
