@@ -8,11 +8,12 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import takewhile
 from typing import Any
 
 import click
 
-from controlplane.cli.errors import CLOSED_PIPE, CONTEXT, INTERRUPTED, Failure, InvalidInput, report
+from controlplane.cli.errors import CLOSED_PIPE, CONTEXT, Aborted, Failure, InvalidInput, report
 
 _COMMANDS = {
     "up": "Start the control plane, its database and the employees of this machine.",
@@ -112,19 +113,21 @@ class Commands(click.Group):
         """Run a command line; unless `standalone_mode` is off, report errors and exit."""
         # gRPC's core writes to the terminal what our own errors say better; it reads this when it is imported.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+        asked = "--json" in takewhile("--".__ne__, sys.argv[1:] if args is None else args)
         if not standalone_mode:
             return super().main(args, standalone_mode=False, **extra)
         try:
             code = super().main(args, standalone_mode=False, **extra)
         except click.ClickException as error:
-            report(error)
+            # A line that cannot be parsed has not told its options.
+            report(error, as_json=isinstance(error, click.UsageError) and asked)
             sys.exit(error.exit_code)
         except UnicodeEncodeError:  # bytes of the command line or of standard input that no message can carry
             report(InvalidInput("what was given is not valid UTF-8"))
             sys.exit(InvalidInput.exit_code)
         except click.Abort:
-            click.echo("empla: aborted", err=True)
-            sys.exit(INTERRUPTED)
+            report(Aborted("aborted"), as_json=asked)
+            sys.exit(Aborted.exit_code)
         sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -6,9 +6,10 @@ The tree, with each class's exit code (2 is also click's own, for a command line
     ├── InvalidInput       2  the control plane or a file's reader refuses what was given
     ├── Unreachable        3  no control plane answers
     ├── NotFound           4  there is no such employee, message, review, …
-    └── NotPermitted       5  no token, a wrong one, or one that may not do this
+    ├── NotPermitted       5  no token, a wrong one, or one that may not do this
+    └── Aborted          130  Ctrl-C, or a no to a question: what a shell reports of a program that Ctrl-C ended
 
-Without an error a message that was sent can end with 6 or 7, and any command with 130 or 141.
+Without an error a message that was sent can end with 6 or 7, and any command with 141.
 """
 
 import json
@@ -29,9 +30,6 @@ WAITING = 6
 
 STILL_IN_WORK = 7
 """The exit code of a message whose reply did not come in the time that was given."""
-
-INTERRUPTED = 130
-"""What a shell reports of a program that Ctrl-C ended."""
 
 CLOSED_PIPE = 141
 """What a shell reports of a program whose output nobody reads any more."""
@@ -89,10 +87,17 @@ class NotPermitted(Failure):
     usual_reason = "NOT_PERMITTED"
 
 
-def report(error: click.ClickException) -> None:
-    """Write `error` to standard error: as JSON when its command was given `--json`."""
+class Aborted(Failure):
+    """A person ended the command."""
+
+    exit_code = 130
+    usual_reason = "ABORTED"
+
+
+def report(error: click.ClickException, *, as_json: bool = False) -> None:
+    """Write `error` to standard error: as JSON when its command was given `--json`, or if so `as_json`."""
     ctx: click.Context | None = getattr(error, "ctx", None)
-    if ctx is not None and ctx.meta.get(JSON_OUTPUT):
+    if as_json or (ctx is not None and ctx.meta.get(JSON_OUTPUT)):
         click.echo(json.dumps({"error": _document(error)}, ensure_ascii=False), err=True)
     elif isinstance(error, Failure):
         click.echo(f"empla: {one_line(error.format_message(), _LONGEST)}", err=True)

@@ -19,6 +19,11 @@ def given_text(text: str) -> str:
 
 def confirmed(question: str) -> None:
     """Return once a person says yes; raises `InvalidInput` where nobody can be asked, `click.Abort` for a no."""
-    if not sys.stdin.isatty():
-        raise InvalidInput("there is no terminal to ask on; add --yes if you are sure", reason="NOT_CONFIRMED")
-    click.confirm(question, abort=True, err=True)
+    try:
+        yes = click.confirm(question, err=True)
+    except click.Abort as error:
+        if sys.stdin.isatty():
+            raise
+        raise InvalidInput("there is nobody to ask; add --yes if you are sure", reason="NOT_CONFIRMED") from error
+    if not yes:
+        raise click.Abort

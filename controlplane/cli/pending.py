@@ -1,16 +1,16 @@
-"""Messages of a chat that wait for a person: what becomes of them is told at the prompt, as soon as it is known."""
+"""Messages of a chat that a person is asked about: what comes of them is told at the prompt, as soon as it is known."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
 import click
 
-from controlplane.cli.answer import ENDED, notice_text, reply_text, where_to_look
+from controlplane.cli.answer import ENDED
 from controlplane.cli.client import connected
 from controlplane.cli.errors import Failure
-from controlplane.cli.safe_text import printable
+from controlplane.cli.output import dim
+from controlplane.cli.safe_text import one_line, printable
 from controlplane.cli.target import Target
 from empla.v1 import control_pb2
 
@@ -48,17 +48,16 @@ class Pending:
             self._at_prompt.clear()
 
     def seen(self, message: control_pb2.Message) -> None:
-        """Remember what was shown of `message`, and look after it if it waits."""
-        self._told |= {reply.outbox_id for reply in message.replies if reply.state != "held"}
-        if message.state == "waiting":
+        """Remember what was shown of `message`, and look after it if something may still come of it."""
+        self._told |= {reply.outbox_id for reply in message.replies if reply.state == "sent"}
+        if not _is_over(message):
             self._waiting.add(message.message_id)
 
     def _look(self) -> None:
         while not self._ended.wait(_LOOK_SECONDS):
             for message_id in list(self._waiting):
                 message = self._asked(message_id)
-                if message is not None and message.state in ENDED and self._at_prompt.wait(_LOOK_SECONDS):
-                    self._waiting.discard(message_id)
+                if message is not None and self._at_prompt.wait(_LOOK_SECONDS):
                     self._tell(message)
 
     def _asked(self, message_id: str) -> control_pb2.Message | None:
@@ -70,12 +69,21 @@ class Pending:
             return None
 
     def _tell(self, message: control_pb2.Message) -> None:
-        news = control_pb2.Message(state=message.state)
-        news.replies.extend(reply for reply in message.replies if reply.outbox_id not in self._told)
-        self._told |= {reply.outbox_id for reply in news.replies}
-        if not news.replies and message.state in ("answered", "collected"):
-            return  # told in the conversation
-        what = reply_text(news) or notice_text(news) or f"the message is {message.state}: {message.reason}"
-        where = f"(to “{message.text[:40]}”; see `{where_to_look(message)}`)"
-        click.echo(f"\r\x1b[K{printable(what)}\n{printable(where)}\n{PROMPT}{self._typed()}", nl=False)
-        sys.stdout.flush()
+        news = [reply for reply in message.replies if reply.state == "sent" and reply.outbox_id not in self._told]
+        self._told |= {reply.outbox_id for reply in news}
+        said = [reply.text for reply in news if reply.kind != "progress"]
+        if _is_over(message):
+            self._waiting.discard(message.message_id)
+            if not said and message.state in ("failed", "withheld"):
+                said = [f"the message is {message.state}" + (f": {message.reason}" if message.reason else "")]
+        if said:
+            what = "\n\n".join(said)
+            where = dim(f"· to “{one_line(message.text, 40)}”, message {message.message_id}")
+            click.echo(f"\r\x1b[K{where}\n{printable(what)}\n{PROMPT}{self._typed()}", nl=False)
+
+
+def _is_over(message: control_pb2.Message) -> bool:
+    """Whether nobody is asked about it any more, and nothing is on its way."""
+    asked = any(review.state == "open" for review in message.reviews)
+    leaving = any(reply.state in ("queued", "held", "sending") for reply in message.replies)
+    return message.state in ENDED and not asked and not leaving

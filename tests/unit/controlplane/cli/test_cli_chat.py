@@ -92,21 +92,34 @@ def test_a_person_sees_it_happen(answered: Any) -> None:
         assert process.wait(10) == 0
 
 
-def test_what_a_person_decides_is_told_at_the_prompt(answered: Any, message: Fixture) -> None:
-    held = control_pb2.Reply(outbox_id="o-1", kind="reply", text="A draft.", state="held")
-    sent = control_pb2.Reply(outbox_id="o-1", kind="reply", text="On Monday, then.", state="sent")
-    answered.answers |= {
-        "Converse": lambda _: [ACCEPTED, Event(waiting=message("waiting", replies=[held]))],
-        "GetMessage": message(replies=[sent]),
-    }
+OPEN = control_pb2.Review(review_id="r-1", kind="question", state="open")
+DRAFT = control_pb2.Reply(outbox_id="o-1", kind="reply", text="A draft.", state="held")
+QUESTION = control_pb2.Reply(outbox_id="o-1", kind="reply", text="Which day?", state="sent")
+APPROVED = control_pb2.Reply(outbox_id="o-1", kind="reply", text="On Monday, then.", state="sent")
+FOLLOW_UP = control_pb2.Reply(outbox_id="o-2", kind="follow_up", text="On Monday, then.", state="sent")
+
+
+@pytest.mark.parametrize(
+    ("state", "before", "after"),
+    [("waiting", [DRAFT], [APPROVED]), ("answered", [QUESTION], [QUESTION, FOLLOW_UP])],
+)
+def test_what_a_person_decides_is_told_at_the_prompt(
+    answered: Any, message: Fixture, state: str, before: list[control_pb2.Reply], after: list[control_pb2.Reply]
+) -> None:
+    kind = "waiting" if state == "waiting" else "reply"
+    asked = message(state, replies=before, reviews=[OPEN])
+    answered.answers |= {"Converse": lambda _: [ACCEPTED, Event(**{kind: asked})], "GetMessage": message(replies=after)}
     with at_terminal("chat") as (terminal, process):
         terminal.wait_for("you> ")
         terminal.type("When?\n")
-        terminal.wait_for("a person is asked first")
-        terminal.wait_for("On Monday, then.")
-        assert "empla message show m-1" in terminal.wait_for("you> ")
+        terminal.wait_for("you> ")
+        shown = terminal.wait_for("On Monday, then.")
+        assert ("message m-1" in shown, "Which day?" in shown) == (True, False)
+        terminal.wait_for("you> ")
         terminal.type("/quit\n")
         assert process.wait(10) == 0
+    asked_for = [call.method for call in answered.calls]
+    assert asked_for.count("GetMessage") == 1  # it is over
 
 
 def test_ctrl_c_returns_to_the_prompt(answered: Any) -> None:
