@@ -99,7 +99,7 @@ class Employees:
         found = await self._find(tenant_id, reference, _as_id(reference)) if known else None
         if found is None or found.tenant_id != tenant_id:
             nearest = await self._nearest(tenant_id, reference)
-            hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+            hint = f", but there is {nearest[0]!r}" if nearest else ""
             raise Unknown(f"there is no employee {reference!r}{hint}", reason="EMPLOYEE_UNKNOWN")
         return found
 

@@ -128,6 +128,10 @@ _REASON_HINTS = {
     "EMPLOYEE_UNKNOWN": "`empla employee list` shows who there is",
     "ALREADY_EXISTS": "choose another name",
 }
+_FIELD_HINTS = {
+    "message_id": "`empla message list` shows their ids",
+    "review_id": "`empla reviews list` shows their ids",
+}
 
 
 def failure_of(error: grpc.RpcError, target: Target) -> Failure:
@@ -143,7 +147,7 @@ def failure_of(error: grpc.RpcError, target: Target) -> Failure:
     parts += [said for name, why in fields.items() if (said := f"{name}: {why}") not in parts[0]]
     parts += [f"try again in {retry_after:g} s"] if retry_after else []
     hints = _HINTS | {grpc.StatusCode.UNAUTHENTICATED: target.token_hint}
-    parts += filter(None, [hints.get(code), _REASON_HINTS.get(reason)])
+    parts += filter(None, [hints.get(code), _REASON_HINTS.get(reason), *map(_FIELD_HINTS.get, fields)])
     kind = _KINDS.get(code, Failure)
     return kind("; ".join(parts), reason=reason or code.name, fields=fields, retry_after=retry_after)
 

@@ -24,6 +24,7 @@ def confirmed(question: str) -> None:
     except click.Abort as error:
         if sys.stdin.isatty():
             raise
+        click.echo(err=True)  # the question has left its line open
         raise InvalidInput("there is nobody to ask; add --yes if you are sure", reason="NOT_CONFIRMED") from error
     if not yes:
         raise click.Abort

@@ -494,4 +494,4 @@ async def test_an_unknown_name_is_told_with_the_nearest_of_its_tenant(
         with pytest.raises(Unknown) as refused:
             await Employees(pool).find(tenant_id, asked)
     said = f"there is no employee {asked!r}"
-    assert str(refused.value) == (f"{said}; did you mean {nearest!r}?" if nearest else said)
+    assert str(refused.value) == (f"{said}, but there is {nearest!r}" if nearest else said)

@@ -95,7 +95,7 @@ async def test_a_start_is_followed_and_heartbeats_alone_are_no_change(plane: Pla
 
 def _without_measures(employee: pb.Employee) -> pb.Employee:
     for name in ("heartbeat_at", "memory_bytes", "loop_lag_ms", "reported"):
-        employee.health.ClearField(name)  # type: ignore[arg-type]
+        employee.health.ClearField(name)
     return employee
 
 

@@ -314,7 +314,11 @@ def test_delete_with_nobody_to_ask_says_what_to_add(peer: Any, empla: Fixture) -
 
 
 def test_a_person_sees_that_something_takes_long(peer: Any) -> None:
-    peer.answers["StopEmployee"] = lambda _: [time.sleep(1.5), control_pb2.Employee(name="sales-ae")][1]
+    def slowly(_: object) -> control_pb2.Employee:
+        time.sleep(1.5)
+        return control_pb2.Employee(name="sales-ae")
+
+    peer.answers["StopEmployee"] = slowly
     with at_terminal("employee", "stop", "sales-ae") as (terminal, process):
         terminal.wait_for("sales-ae finishes what is in work")
         assert terminal.wait_for("sales-ae: stopped").endswith("\x1b[K")  # the line is gone

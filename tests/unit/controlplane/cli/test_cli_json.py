@@ -28,7 +28,7 @@ ARGUMENTS = {
 }
 """What fits an argument, by its name; else an id does, which is also a name."""
 
-MORE = {
+MORE: dict[tuple[str, ...], tuple[str, ...]] = {
     ("context", "add"): ("--address", "127.0.0.1:1"),
     ("employee", "update"): ("--autonomy", "shadow"),
     ("employee", "delete"): ("--yes",),
@@ -38,7 +38,7 @@ MORE = {
 """What a command needs besides its arguments."""
 
 SETUP = {("context", verb): ("context", "add", ID, "--address", "127.0.0.1:1") for verb in ("show", "use", "remove")}
-KNOWN = {("profile", "show"): ("sales-ae",), ("context", "show"): (ID,)}
+KNOWN: dict[tuple[str, ...], tuple[str, ...]] = {("profile", "show"): ("sales-ae",), ("context", "show"): (ID,)}
 
 
 def _leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -72,10 +72,11 @@ def willing(peer: Any) -> Any:
         answer = GetMessageClass(method.output_type)()
         peer.answers[method.name] = (lambda _, one=answer: [one]) if method.server_streaming else answer
     peer.answers["TailLogs"] = lambda _: [control_pb2.LogLine(text='{"message": "x"}')]
-    peer.answers["ListSidecars"] = control_pb2.ListSidecarsResponse(sidecars=[{"sidecar_id": ID}])
+    peer.answers["ListSidecars"] = control_pb2.ListSidecarsResponse(sidecars=[control_pb2.Sidecar(sidecar_id=ID)])
     peer.answers["GetReview"] = control_pb2.Review(message_id=ID)
     peer.answers["SendMessage"] = peer.answers["GetMessage"] = control_pb2.Message(state="answered")
-    peer.answers["GetEmployee"] = control_pb2.Employee(profile={"egress": [{"domain": "example.com"}]})
+    rule = control_pb2.EgressRule(domain="example.com")
+    peer.answers["GetEmployee"] = control_pb2.Employee(profile=control_pb2.Profile(egress=[rule]))
     return peer
 
 
