@@ -123,7 +123,7 @@ class Commands(click.Group):
             report(error, as_json=isinstance(error, click.UsageError) and asked)
             sys.exit(error.exit_code)
         except UnicodeEncodeError:  # bytes of the command line or of standard input that no message can carry
-            report(InvalidInput("what was given is not valid UTF-8"))
+            report(InvalidInput("what was given is not valid UTF-8"), as_json=asked)
             sys.exit(InvalidInput.exit_code)
         except click.Abort:
             report(Aborted("aborted"), as_json=asked)

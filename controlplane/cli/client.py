@@ -139,8 +139,10 @@ def failure_of(error: grpc.RpcError, target: Target) -> Failure:
     assert isinstance(error, grpc.Call)
     code, reason = error.code(), rpc.reason_of(error)
     if code is grpc.StatusCode.UNAVAILABLE and not reason:
+        # With TLS the certificate may be why, and only gRPC's own words tell.
+        why = f"; {' '.join(str(error.details()).split())}" if target.ca is not None else ""
         return Unreachable(
-            f"no control plane answers at {target.address}{target.said}: {target.way_out}", reason=UNREACHABLE
+            f"no control plane answers at {target.address}{target.said}: {target.way_out}{why}", reason=UNREACHABLE
         )
     fields, retry_after = _details(error)
     parts = [" ".join((error.details() or code.name.lower()).split()) + target.said]

@@ -158,22 +158,17 @@ def test_no_token_goes_to_another_machine_in_clear(empla: Fixture) -> None:
     assert (result.exit_code, "--ca FILE" in result.stderr, "(context far)" in result.stderr) == (1, True, True)
 
 
+def certified(directory: Path, name: str) -> tuple[Path, Path]:
+    """A key, and a certificate for this machine that vouches for itself."""
+    key, certificate = directory / f"{name}.key", directory / f"{name}.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", "2", "-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    return key, certificate
+
+
 def test_a_ca_has_the_control_plane_called_by_tls(empla: Fixture, tmp_path: Path) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subject = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
-    command = (
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "2",
-    )
-    subprocess.run([*command, "-keyout", key, "-out", certificate, *subject], check=True, capture_output=True)
+    key, certificate = certified(tmp_path, "ours")
     credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
     peer = Peer(answers={"ListEmployees": control_pb2.ListEmployeesResponse()})
     with ThreadPoolExecutor(2) as threads:
@@ -181,9 +176,10 @@ def test_a_ca_has_the_control_plane_called_by_tls(empla: Fixture, tmp_path: Path
         control_pb2_grpc.add_ControlPlaneServicer_to_server(servicer(peer), server)
         address = f"localhost:{server.add_secure_port('127.0.0.1:0', credentials)}"
         server.start()
-        added = empla(
-            "context", "add", "tls", "--address", address, "--ca", str(certificate), "--token-stdin", stdin=TOKEN
-        )
-        assert added.exit_code == 0
+        for name, ca in (("tls", certificate), ("wrong", certified(tmp_path, "another")[1])):
+            added = empla("context", "add", name, "--address", address, "--ca", str(ca), "--token-stdin", stdin=TOKEN)
+            assert added.exit_code == 0
         assert empla("--context", "tls", "employee", "list").exit_code == 0
+        refused = empla("--context", "wrong", "employee", "list")
+        assert (refused.exit_code, "certificate" in refused.stderr.lower()) == (3, True)
         server.stop(grace=None).wait()
