@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from queue import Empty, Queue
 from threading import Thread
 
-from controlplane.cli.client import connected, load_settings
+from controlplane.cli.client import UNREACHABLE, connected, load_settings
 from controlplane.cli.document import as_document
-from controlplane.cli.errors import Failure
+from controlplane.cli.errors import Failure, Unreachable
 from controlplane.cli.outages import lasting
 from controlplane.cli.target import Target, chosen_target
 from controlplane.cli.watch import LOOK_SECONDS, Screen, print_json_line
@@ -36,11 +36,13 @@ def _events(target: Target) -> Iterator[control_pb2.EmployeeEvent]:
     with connected(target) as control_plane:
         call = control_plane.WatchEmployees(control_pb2.WatchEmployeesRequest(), timeout=_WATCH_SECONDS)
         try:
-            first = next(call)
-            yield from (control_pb2.EmployeeEvent(), first)
-            yield from call
+            for number, event in enumerate(call):
+                if not number:
+                    yield control_pb2.EmployeeEvent()
+                yield event
         finally:
             call.cancel()
+    raise Unreachable(f"the control plane at {target.address}{target.said} ended the stream", reason=UNREACHABLE)
 
 
 def _print(event: control_pb2.EmployeeEvent) -> None:

@@ -68,7 +68,11 @@ def test_employees_are_told_as_they_change(peer: Any, empla: Fixture) -> None:
 
 
 def test_an_outage_is_waited_for_and_what_went_meanwhile_is_known(peer: Any, empla: Fixture) -> None:
-    streams = iter([[_changed("ada"), _changed("bo"), COMPLETE, GONE], [_changed("bo"), COMPLETE, 0.3, REFUSED]])
+    streams = iter([
+        [_changed("ada"), _changed("bo"), COMPLETE, GONE],
+        [],
+        [_changed("bo"), COMPLETE, 0.3, REFUSED],
+    ])  # fmt: skip
     peer.answers["WatchEmployees"] = lambda _: next(streams)
     result = empla("employee", "list", "--watch")
     tables = result.stdout.split("\n\n")
