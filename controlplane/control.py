@@ -16,6 +16,7 @@ from controlplane.calls.pauses import PauseCalls
 from controlplane.calls.reviews import ReviewCalls
 from controlplane.calls.schedules import ScheduleCalls
 from controlplane.calls.sidecars import SidecarCalls
+from controlplane.calls.watching import WatchCalls
 
 
 class ControlPlane(
@@ -32,5 +33,6 @@ class ControlPlane(
     AccessCalls,
     AlertCalls,
     OverviewCalls,
+    WatchCalls,
 ):
     """See control.proto for what each RPC promises."""

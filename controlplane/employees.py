@@ -4,6 +4,7 @@ import asyncio
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from difflib import get_close_matches
 from itertools import batched
 from typing import Any
 from uuid import UUID
@@ -34,6 +35,7 @@ DELETED = "the employee was deleted"
 MAX_NAMED = 500
 """Messages that one review names."""
 _NO_ID = UUID(int=0)
+_LONGEST_NAME = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +106,23 @@ class Employees:
         return await self.by_id(created)
 
     async def find(self, tenant_id: UUID, reference: str) -> EmployeeRecord:
-        """The live employee of that name or id, if it is of that tenant; raises `Unknown`."""
+        """The live employee of that name or id, if it is of that tenant; raises `Unknown`, which tells the nearest name."""
         known = NAME.fullmatch(reference) or is_id(reference)
         found = await self._find(tenant_id, reference, _as_id(reference)) if known else None
         if found is None or found.tenant_id != tenant_id:
-            raise Unknown(f"there is no employee {reference!r}", reason="EMPLOYEE_UNKNOWN")
+            nearest = await self._nearest(tenant_id, reference)
+            hint = f", but there is {nearest[0]!r}" if nearest else ""
+            raise Unknown(f"there is no employee {reference!r}{hint}", reason="EMPLOYEE_UNKNOWN")
         return found
+
+    async def _nearest(self, tenant_id: UUID, reference: str) -> list[str]:
+        """The one name of that tenant that is most like `reference`, if one is."""
+        wanted = reference.lower()[:_LONGEST_NAME]
+        if not wanted.isprintable():
+            return []
+        with translated():
+            names = [row["name"] for row in await self._pool.fetch(SQL.names_like, tenant_id, wanted)]
+        return await asyncio.to_thread(get_close_matches, wanted, names, n=1)
 
     async def by_id(self, employee_id: UUID) -> EmployeeRecord:
         """The live employee with that id; raises `Unknown`."""

@@ -25,6 +25,11 @@ SELECT e.*, t.name AS tenant, p.epoch, p.launched_at, p.attached_at, pause_of(no
 FROM employees e JOIN tenants t USING (tenant_id) JOIN employee_epochs p USING (employee_id)
 WHERE e.deleted_at IS NULL AND ((e.tenant_id = $1 AND e.name = $2) OR e.employee_id = $3);
 
+-- name: names_like
+-- Names of live employees of a tenant that are about as long as one, those first that begin like it; few enough to compare each.
+SELECT name FROM employees WHERE tenant_id = $1 AND deleted_at IS NULL AND abs(length(name) - length($2)) <= 3
+ORDER BY left(name, 1) <> left($2, 1), name LIMIT 200;
+
 -- name: all
 -- Every live employee of a tenant, or of all.
 SELECT e.*, t.name AS tenant, p.epoch, p.launched_at, p.attached_at, pause_of(now(), e.employee_id) AS pause,

@@ -30,7 +30,8 @@ def _default_home() -> Path:
     return Path("/var/lib/empla") if os.geteuid() == 0 else Path.home() / ".empla"
 
 
-def _host_and_port(value: str) -> str:
+def host_and_port(value: str) -> str:
+    """`value`, if it is a host and a port; raises ValueError."""
     host, colon, port = value.rpartition(":")
     if not (host and colon and port.isascii() and port.isdigit() and int(port) < 1 << 16):
         raise ValueError("must be host:port with a port from 0 to 65535")
@@ -136,6 +137,8 @@ class Settings(BaseSettings):
     token: SecretStr | None = Field(
         default=None, description="The command line's operator token; unset: read from home."
     )
+    context: str = Field(default="", description="Which control plane the command line means; see docs/cli.md.")
+    xdg_config_home: str = Field(default="", validation_alias="XDG_CONFIG_HOME")
     model_provider: str = Field(default="auto", description="auto, anthropic, openai or offline.")
     model_name: str = ""
     model_mind: str = Field(default="", description="The model that forms beliefs and plans, if it is another one.")
@@ -168,7 +171,7 @@ class Settings(BaseSettings):
     @field_validator("grpc_address", "http_address")
     @classmethod
     def _address(cls, value: str, info: ValidationInfo) -> str:
-        return value if info.field_name == "grpc_address" and value.startswith("unix:/") else _host_and_port(value)
+        return value if info.field_name == "grpc_address" and value.startswith("unix:/") else host_and_port(value)
 
     @field_validator("launcher")
     @classmethod
@@ -302,6 +305,12 @@ class Settings(BaseSettings):
             return OFFLINE
         at = f"at {self.openai_base_url}" if self.provider == "openai" and self.openai_base_url else ""
         return " ".join(filter(None, (self.provider, self.model_name or "(its default model)" * (not at), at)))
+
+    @property
+    def contexts_file(self) -> Path:
+        """The control planes that the command line knows; an XDG_CONFIG_HOME that is no whole path counts as none."""
+        given = Path(self.xdg_config_home)
+        return (given if given.is_absolute() else Path.home() / ".config") / "empla" / "contexts.toml"
 
     @property
     def token_file(self) -> Path:

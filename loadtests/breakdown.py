@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from controlplane.cli.client import connected
+from controlplane.cli.target import local_target
 from empla.v1 import control_pb2
 from loadtests.report import Figure, percentile
 from loadtests.system import System
@@ -25,7 +26,7 @@ class Answered(Protocol):
 def breakdown(system: System, answered: Sequence[Answered]) -> list[Figure]:
     """The median of each part of the way; the parts of one message add up to its whole."""
     parts: dict[str, list[float]] = {}
-    with connected(system.settings) as stub:
+    with connected(local_target(system.settings)) as stub:
         for one in answered[:: -(-len(answered) // MOST_READ)]:
             message = stub.GetMessage(control_pb2.GetMessageRequest(message_id=one.message_id))
             for name, milliseconds in _parts(message, one).items():

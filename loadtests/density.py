@@ -15,6 +15,7 @@ import click
 
 from controlplane.cli.client import connected
 from controlplane.cli.pages import listed
+from controlplane.cli.target import local_target
 from empla.v1 import control_pb2, control_pb2_grpc
 from loadtests import report
 from loadtests.database import temporary_home
@@ -109,7 +110,7 @@ def measure(employees: int, plan: Plan) -> Density:
     with (
         temporary_home() as home,
         own_system(home, {"EMPLA_MODEL_PROVIDER": "scripted"}) as system,
-        connected(system.settings) as stub,
+        connected(local_target(system.settings)) as stub,
     ):
         desks = hire(stub, employees, f"http://127.0.0.1:{callback}/", start=False)
         click.echo(f"{employees} employees: starting …", err=True)

@@ -14,6 +14,7 @@ from uuid import uuid4
 import aiohttp
 
 from controlplane.cli.client import connected
+from controlplane.cli.target import local_target
 from loadtests.database import temporary_home
 from loadtests.report import Figure, percentile
 from loadtests.staff import Desk, dismiss, hire
@@ -51,7 +52,7 @@ def measure(plan: Plan) -> list[Figure]:
     """The others' latency from webhook to reply; their share of the machine is in it as well."""
     callback = free_port()
     with temporary_home() as home, own_system(home, {"EMPLA_MODEL_PROVIDER": "scripted"}) as system:
-        with connected(system.settings) as stub:
+        with connected(local_target(system.settings)) as stub:
             desks = hire(stub, plan.load.employees + plan.rounds, f"http://127.0.0.1:{callback}/")
         return asyncio.run(_compare(system, desks[: plan.rounds], desks[plan.rounds :], callback, plan))
 
@@ -74,7 +75,7 @@ async def _compare(
 
 
 def _dismiss(system: System, desk: Desk) -> None:
-    with connected(system.settings) as stub:
+    with connected(local_target(system.settings)) as stub:
         dismiss(stub, [desk])
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from controlplane.cli.client import connected
+from controlplane.cli.target import local_target
 from empla.v1 import control_pb2
 from loadtests.database import temporary_home
 from loadtests.fairness import load_for
@@ -54,7 +55,7 @@ def measure(plan: Plan) -> list[Figure]:
             "EMPLA_MODEL_PROVIDER": "scripted",
         }
         with own_system(home, environment) as system:
-            with connected(system.settings) as stub:
+            with connected(local_target(system.settings)) as stub:
                 desks = hire(stub, plan.load.employees, f"http://127.0.0.1:{callback}/")
             return asyncio.run(_compare(system, desks, callback, plan))
 
@@ -77,7 +78,7 @@ async def _compare(system: System, desks: Sequence[Desk], callback: int, plan: P
 @asynccontextmanager
 async def _beside(system: System, name: str) -> AsyncIterator[None]:
     """The employee of that name is there for the length of the block."""
-    with connected(system.settings) as stub:
+    with connected(local_target(system.settings)) as stub:
         wanted = control_pb2.CreateEmployeeRequest(name=name, profile_name="sales-ae", start=True)
         await asyncio.to_thread(stub.CreateEmployee, wanted)
         await asyncio.sleep(BEGIN_SECONDS)

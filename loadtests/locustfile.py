@@ -24,6 +24,7 @@ from locust import HttpUser, User, constant_throughput, events, task
 from locust.env import Environment
 
 from controlplane.cli.client import connected
+from controlplane.cli.target import local_target
 from empla.v1 import control_pb2
 from loadtests.staff import Desk, dismiss, hire
 from loadtests.system import System, running_system
@@ -45,12 +46,12 @@ class Office:
 
     def open(self) -> None:
         self._server.start()
-        with connected(self.system.settings) as stub:
+        with connected(local_target(self.system.settings)) as stub:
             self.desks = hire(stub, EMPLOYEES, f"http://127.0.0.1:{self._server.server_port}/", capped=False)
 
     def close(self) -> None:
         self._server.stop()
-        with connected(self.system.settings) as stub:
+        with connected(local_target(self.system.settings)) as stub:
             dismiss(stub, self.desks)
 
     def expect(self, event_id: str) -> gevent.event.Event:
@@ -101,7 +102,7 @@ class GrpcUser(User):
     wait_time = PER_USER
 
     def on_start(self) -> None:
-        self._connection = connected(OFFICE[-1].system.settings)
+        self._connection = connected(local_target(OFFICE[-1].system.settings))
         self._stub = self._connection.__enter__()
 
     def on_stop(self) -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from controlplane.cli.client import load_settings, read_token
+from controlplane.cli.client import load_settings
 from controlplane.cli.errors import Failure
+from controlplane.cli.target import local_target
 from controlplane.settings import Settings
 
 START_SECONDS = 120.0
@@ -57,7 +58,7 @@ def running_system() -> System | None:
     """The system that the EMPLA_* variables point at, as the command line finds it; None when none answers there."""
     settings = load_settings()
     try:
-        system = System(settings.grpc_address, settings.http_address, read_token(settings))
+        system = System(settings.grpc_address, settings.http_address, local_target(settings).token)
     except Failure:
         return None
     return system if system.is_ready() else None

@@ -9,6 +9,7 @@ import aiohttp
 
 from controlplane.channels import Channels
 from controlplane.cli.client import connected
+from controlplane.cli.target import local_target
 from empla.store.connect import connect
 from empla.store.embedded import EmbeddedPostgres
 from loadtests import database, webhook_reply
@@ -57,7 +58,7 @@ def measure(lengths: Lengths) -> list[Figure]:
             (own_home := home / name).mkdir(mode=0o711)
             environment = {"EMPLA_MODEL_PROVIDER": "scripted", "EMPLA_DATABASE_URL": dsn}
             system = stack.enter_context(own_system(own_home, environment))
-            with connected(system.settings) as stub:
+            with connected(local_target(system.settings)) as stub:
                 sides[name] = Side(system, hire(stub, lengths.load.employees, f"http://127.0.0.1:{callback}/"))
             asyncio.run(_fill(dsn, database.superuser_dsn(server, name), stored))
         sent, wrong = asyncio.run(_take_turns(sides, callback, lengths))

@@ -18,6 +18,7 @@ from aiohttp import web
 
 from controlplane.channels import verify
 from controlplane.cli.client import connected
+from controlplane.cli.target import local_target
 from loadtests.breakdown import breakdown
 from loadtests.database import temporary_home
 from loadtests.disk import probing
@@ -111,7 +112,7 @@ def measure(lengths: Lengths) -> list[Figure]:
     """With a model that takes no time: the system's own cost."""
     callback = free_port()
     with temporary_home() as home, own_system(home, {"EMPLA_MODEL_PROVIDER": "scripted"}) as system:
-        with connected(system.settings) as stub:
+        with connected(local_target(system.settings)) as stub:
             desks = hire(stub, lengths.employees, f"http://127.0.0.1:{callback}/")
         sent, wrong, written = asyncio.run(_load_on_disk(system, desks, callback, lengths, home))
         return [*_disk(written), *_figures(sent, wrong, lengths), *breakdown(system, sent)]
@@ -126,7 +127,7 @@ def measure_with_slow_model(lengths: Lengths) -> list[Figure]:
         "OPENAI_BASE_URL": f"http://127.0.0.1:{model_port}/v1",
     }
     with temporary_home() as home, own_system(home, environment) as system:
-        with connected(system.settings) as stub:
+        with connected(local_target(system.settings)) as stub:
             desks = hire(stub, lengths.employees, f"http://127.0.0.1:{callback}/")
         apart = replace(lengths, conversations=10_000)
         sent, wrong, waited = asyncio.run(_load_with_slow_model(system, desks, callback, model_port, apart))

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from controlplane.cli.document import as_document
+from controlplane.cli.errors import WAITING, Failure
 from controlplane.cli.output import milliseconds
 from empla.v1 import control_pb2
 
@@ -28,6 +29,17 @@ def reply_text(message: control_pb2.Message) -> str:
 def notice_text(message: control_pb2.Message) -> str:
     """What the sender is told instead of a reply."""
     return "\n\n".join(reply.text for reply in message.replies if reply.kind == "notice")
+
+
+def exit_code(message: control_pb2.Message) -> int:
+    """How a command ends whose message stands like this, and will by itself stand no other way; see docs/cli.md."""
+    if message.state in ("failed", "waiting"):
+        return WAITING if message.state == "waiting" else Failure.exit_code
+    if message.state == "collected" and not reply_text(message):
+        if any(reply.state == "held" for reply in message.replies):
+            return WAITING
+        return Failure.exit_code if notice_text(message) else 0
+    return 0
 
 
 def answered_later(message: control_pb2.Message) -> bool:

@@ -3,9 +3,11 @@
 import click
 
 from controlplane.cli.client import connected, load_settings
+from controlplane.cli.completing import EMPLOYEE
 from controlplane.cli.document import as_document
 from controlplane.cli.output import age, json_option, print_json, print_table
 from controlplane.cli.signing import curl_example
+from controlplane.cli.target import chosen_target
 from empla.v1 import control_pb2
 
 
@@ -16,16 +18,22 @@ def channel() -> None:
 
 @channel.command()
 @click.argument("name")
-@click.option("--employee", default="", metavar="NAME", help="Who gets the messages.  [default: routing rules choose]")
+@click.option(
+    "--employee",
+    type=EMPLOYEE,
+    default="",
+    metavar="NAME",
+    help="Who gets the messages.  [default: routing rules choose]",
+)
 @click.option("--callback", default="", metavar="URL", help="Where replies are posted; http or https.")
 @json_option
 def create(name: str, employee: str, callback: str, as_json: bool) -> None:
     """Create a signed webhook channel and print its secret, which is shown only now."""
     request = control_pb2.CreateChannelRequest(name=name, kind="webhook", employee=employee, callback_url=callback)
-    settings = load_settings()
-    with connected(settings) as control_plane:
+    target = chosen_target(load_settings())
+    with connected(target) as control_plane:
         created = control_plane.CreateChannel(request)
-    example = curl_example(settings, created.channel.receive_path, created.secret)
+    example = curl_example(target.http_address, created.channel.receive_path, created.secret)
     if as_json:
         print_json(as_document(created.channel) | {"secret": created.secret, "example": example})
     else:

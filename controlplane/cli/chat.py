@@ -1,42 +1,60 @@
 """`empla chat`: a conversation, told as it happens."""
 
 import sys
-import time
 import uuid
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 
 import click
 
-from controlplane.cli.client import connected
+from controlplane.cli.answer import exit_code
+from controlplane.cli.client import connected, load_settings
+from controlplane.cli.completing import EMPLOYEE
 from controlplane.cli.document import enum_word
-from controlplane.cli.errors import Failure, Unreachable, report
+from controlplane.cli.errors import WAITING, Failure, report
+from controlplane.cli.outages import lasting
 from controlplane.cli.output import dim
+from controlplane.cli.pending import PROMPT, Pending
+from controlplane.cli.target import chosen_target
 from controlplane.cli.transcript import Transcript
 from empla.v1 import control_pb2
 
 _MESSAGE_SECONDS = 3600.0
-_RECONNECT_SECONDS = 30.0
-"""How long a control plane may be away in the middle of a message: about what a restart takes, and then some."""
 
 
 @click.command()
-@click.argument("employee", default="sales-ae")
+@click.argument("employee", type=EMPLOYEE, default="sales-ae")
 @click.option("--conversation", default="", metavar="NAME", help="Continue this conversation.  [default: a new one]")
 @click.pass_context
 def chat(ctx: click.Context, employee: str, conversation: str) -> None:
     """Talk to EMPLOYEE (default: sales-ae).
 
     A line is a message. /quit or Ctrl-D leaves; Ctrl-C returns to the prompt, and what is in work goes on. Lines may be
-    piped in as well: then only the replies are printed, and the command ends with 1 when a message failed.
+    piped in as well: then only the replies are printed, and the command ends with 1 when a message failed, else with 6
+    when one waits for a person.
     """
     conversation = conversation or f"chat-{uuid.uuid4().hex}"
-    interactive = sys.stdin.isatty()
     greeting = _greeting(employee)
-    if interactive:
+    if sys.stdin.isatty():
         click.echo(dim(greeting))
-    fine = [_exchange(employee, conversation, line, interactive) for line in _messages(interactive)]
-    ctx.exit(0 if interactive or all(fine) else 1)
+        _talk(employee, conversation)
+        return
+    codes = {_exchange(employee, conversation, line)[0] for line in _lines(sys.stdin)}
+    ctx.exit(next((code for code in (Failure.exit_code, WAITING) if code in codes), 0))
+
+
+def _talk(employee: str, conversation: str) -> None:
+    """With a person at a terminal, until the person leaves."""
+    pending = Pending(chosen_target(load_settings()), _line_buffer())
+    with pending.looking():
+        for line in _lines(_typed(pending)):
+            try:
+                _, message = _exchange(employee, conversation, line)
+            except Failure as error:
+                report(error)
+            else:
+                if message is not None:
+                    pending.seen(message)
 
 
 def _greeting(employee: str) -> str:
@@ -48,8 +66,8 @@ def _greeting(employee: str) -> str:
     return f"{found.name} is {state}{hint}. /quit leaves."
 
 
-def _messages(interactive: bool) -> Iterator[str]:
-    for line in _typed() if interactive else sys.stdin:
+def _lines(given: Iterable[str]) -> Iterator[str]:
+    for line in given:
         text = line.strip()
         if text == "/quit":
             return
@@ -57,38 +75,47 @@ def _messages(interactive: bool) -> Iterator[str]:
             yield text
 
 
-def _typed() -> Iterator[str]:
-    with suppress(ImportError):  # a Python that was built without it: plain lines
-        import readline  # noqa: F401, PLC0415 - importing it gives `input` its line editing and history
+def _line_buffer() -> Callable[[], str]:
+    """Gives `input` line editing and history, and tells what is typed by now; a Python without them has plain lines."""
+    try:
+        import readline  # noqa: PLC0415 - importing it is what `input` needs, of a person at a terminal only
+    except ImportError:
+        return str
+    return readline.get_line_buffer
+
+
+def _typed(pending: Pending) -> Iterator[str]:
     while True:
         try:
-            yield input("you> ")
+            with pending.prompting():
+                line = input(PROMPT)
         except KeyboardInterrupt:
             click.echo()
         except EOFError:
             click.echo()
             return
+        else:
+            yield line
 
 
-def _exchange(employee: str, conversation: str, text: str, interactive: bool) -> bool:
-    """Send one message and show what becomes of it; False when it failed."""
+def _exchange(employee: str, conversation: str, text: str) -> tuple[int, control_pb2.Message | None]:
+    """Send one message and show what becomes of it: the exit code that it stands for, and how it ended, if it was seen."""
     request = control_pb2.ConverseRequest(
         employee=employee, text=text, conversation=conversation, idempotency_key=uuid.uuid4().hex
     )
     transcript = Transcript(live=sys.stdout.isatty())
     try:
         with closing(_events(request)) as events:
-            return transcript.show(_watched(events))
+            message = transcript.show(_watched(events))
     except KeyboardInterrupt:
-        if not interactive:
+        if not sys.stdin.isatty():
             raise
         transcript.leave()
-    except Failure as error:
-        if not interactive:
-            raise
+        return 0, None
+    except Failure:
         transcript.fresh_line()
-        report(error)
-    return False
+        raise
+    return (0, None) if message is None else (exit_code(message), message)
 
 
 def _watched(events: Iterable[control_pb2.ConverseEvent]) -> Iterator[control_pb2.ConverseEvent]:
@@ -100,20 +127,9 @@ def _watched(events: Iterable[control_pb2.ConverseEvent]) -> Iterator[control_pb
         raise Failure("the control plane ended the conversation before the message did; `empla message list` says more")
 
 
-def _events(request: control_pb2.ConverseRequest) -> Generator[control_pb2.ConverseEvent, None, None]:
+def _events(request: control_pb2.ConverseRequest) -> Generator[control_pb2.ConverseEvent]:
     """The message's events, through a restart of the control plane: its idempotency key makes asking again harmless."""
-    give_up_at = time.monotonic() + _RECONNECT_SECONDS
-    while True:
-        try:
-            for event in _stream(request):
-                give_up_at = time.monotonic() + _RECONNECT_SECONDS
-                yield event
-        except Unreachable:
-            if time.monotonic() > give_up_at:
-                raise
-            time.sleep(0.5)
-        else:
-            return
+    return lasting(lambda: _stream(request), patient=True)
 
 
 def _stream(request: control_pb2.ConverseRequest) -> Iterator[control_pb2.ConverseEvent]:

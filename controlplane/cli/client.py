@@ -1,4 +1,4 @@
-"""The way to a running control plane: address, token, a deadline on every call, and errors that say what to do."""
+"""Calls to a running control plane, each with a token and a deadline, and errors that say what to do."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from controlplane.cli.errors import Failure, InvalidInput, NotFound, NotPermitted, Unreachable
+from controlplane.cli.target import Target, chosen_target
 from controlplane.settings import Settings
 from empla import rpc
-from empla.transport import Transport
 from empla.v1 import control_pb2_grpc
 
 DEADLINE = 30.0
@@ -23,8 +23,6 @@ DEADLINE = 30.0
 UNREACHABLE = "UNREACHABLE"
 """The reason of a call that was made and got no answer."""
 
-_START_HINT = "is the control plane running? start it with `empla up`"
-_HOME_HINT = "if it runs with another EMPLA_HOME, set that here too, or set EMPLA_TOKEN"
 _LOOPBACK = ("127.", "localhost", "[::1]", "unix:")
 _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", rpc.MAX_FRAME_BYTES),
@@ -59,52 +57,33 @@ def _complaint(place: Sequence[int | str], message: str) -> str:
 def _variable(place: Sequence[int | str]) -> str:
     """The environment variable of the setting at `place`; those of other programs have their whole name there."""
     name = str(place[0]).upper() if place else ""
-    return name if name.startswith(("ANTHROPIC_", "OPENAI_", "OTEL_")) else f"EMPLA_{name}"
-
-
-def read_token(settings: Settings) -> str:
-    """The operator token: from the environment, or from the file that `empla up` writes."""
-    given = settings.token.get_secret_value() if settings.token else ""
-    token = (given or _token_in_file(settings)).strip()
-    if not token or not token.isascii() or not token.isprintable():
-        source = "EMPLA_TOKEN" if given else str(settings.token_file)
-        raise NotPermitted(f"what {source} holds is not a token")
-    return token
-
-
-def _token_in_file(settings: Settings) -> str:
-    try:
-        return settings.token_file.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError as error:
-        raise Unreachable(f"there is no token at {settings.token_file}: {_START_HINT}; {_HOME_HINT}") from error
-    except OSError as error:
-        raise NotPermitted(
-            f"the token at {settings.token_file} cannot be read ({error.strerror}): "
-            "use the account that runs the control plane, or set EMPLA_TOKEN"
-        ) from error
+    return name if name.startswith(("ANTHROPIC_", "OPENAI_", "OTEL_", "XDG_")) else f"EMPLA_{name}"
 
 
 @contextmanager
-def connected(settings: Settings | None = None) -> Iterator[control_pb2_grpc.ControlPlaneStub]:
-    """A stub whose calls carry the token and a deadline; gRPC's errors leave the block as a `Failure`."""
-    settings = settings or load_settings()
-    address, outgoing = settings.dialled_address, _Outgoing(read_token(settings))
-    with _channel(address, settings.transport) as channel:
+def connected(target: Target | None = None) -> Iterator[control_pb2_grpc.ControlPlaneStub]:
+    """A stub whose calls carry the token and a deadline; gRPC's errors leave the block as a `Failure`.
+
+    Without `target` it is the control plane that the command line and the environment choose.
+    """
+    target = target or chosen_target(load_settings())
+    with _channel(target) as channel:
         try:
-            yield control_pb2_grpc.ControlPlaneStub(grpc.intercept_channel(channel, outgoing))
+            yield control_pb2_grpc.ControlPlaneStub(grpc.intercept_channel(channel, _Outgoing(target.token)))
         except grpc.RpcError as error:
-            raise failure_of(error, address) from error
+            raise failure_of(error, target) from error
 
 
-def _channel(address: str, transport: Transport) -> grpc.Channel:
+def _channel(target: Target) -> grpc.Channel:
+    """A channel there; raises `Failure` when what TLS needs cannot be read."""
     try:
-        credentials = transport.credentials()
+        credentials = target.transport.credentials()
     except OSError as error:
-        raise Failure(f"a file that TLS needs cannot be read: {error}") from error
-    options = [*_options(address), *transport.options]
+        raise Failure(f"a file that TLS needs cannot be read: {error}{target.said}") from error
+    options = [*_options(target.address), *target.transport.options]
     if credentials is not None:
-        return grpc.secure_channel(address, credentials, options=options)
-    return grpc.insecure_channel(address, options=options)
+        return grpc.secure_channel(target.address, credentials, options=options)
+    return grpc.insecure_channel(target.address, options=options)
 
 
 def _options(address: str) -> list[tuple[str, Any]]:
@@ -138,7 +117,6 @@ _KINDS = {
     grpc.StatusCode.PERMISSION_DENIED: NotPermitted,
 }
 _HINTS = {
-    grpc.StatusCode.UNAUTHENTICATED: "set EMPLA_TOKEN, or use the token file of the machine that runs the control plane",
     grpc.StatusCode.PERMISSION_DENIED: "use a token with a higher scope or of the right tenant",
     grpc.StatusCode.UNIMPLEMENTED: "the control plane is of another version than this command, or does not serve it yet",
     grpc.StatusCode.DEADLINE_EXCEEDED: "no answer in time; it may still take effect, so look before you repeat it",
@@ -146,20 +124,35 @@ _HINTS = {
 }
 
 
-def failure_of(error: grpc.RpcError, address: str) -> Failure:
+_REASON_HINTS = {
+    "EMPLOYEE_UNKNOWN": "`empla employee list` shows who there is",
+    "ALREADY_EXISTS": "choose another name",
+}
+_FIELD_HINTS = {
+    "message_id": "`empla message list` shows their ids",
+    "review_id": "`empla reviews list` shows their ids",
+}
+
+
+def failure_of(error: grpc.RpcError, target: Target) -> Failure:
     """What `error` means for who typed the command: one line, the exit code, the details for programs."""
     assert isinstance(error, grpc.Call)
     code, reason = error.code(), rpc.reason_of(error)
     if code is grpc.StatusCode.UNAVAILABLE and not reason:
         if "handshake failed" in (details := error.details() or ""):
-            hint = "EMPLA_TLS_CA says who vouches for it, EMPLA_TLS_SERVER_NAME which name its certificate has"
-            return Failure(f"{address} is not trusted, or does not trust: {details}; {hint}", reason="TLS_FAILED")
-        return Unreachable(f"no control plane answers at {address}: {_START_HINT}", reason=UNREACHABLE)
+            return Failure(
+                f"{target.address}{target.said} is not trusted, or does not trust: {details}; {target.trust_hint}",
+                reason="TLS_FAILED",
+            )
+        return Unreachable(
+            f"no control plane answers at {target.address}{target.said}: {target.way_out}", reason=UNREACHABLE
+        )
     fields, retry_after = _details(error)
-    parts = [" ".join((error.details() or code.name.lower()).split())]
+    parts = [" ".join((error.details() or code.name.lower()).split()) + target.said]
     parts += [said for name, why in fields.items() if (said := f"{name}: {why}") not in parts[0]]
     parts += [f"try again in {retry_after:g} s"] if retry_after else []
-    parts += [_HINTS[code]] if code in _HINTS else []
+    hints = _HINTS | {grpc.StatusCode.UNAUTHENTICATED: target.token_hint}
+    parts += filter(None, [hints.get(code), _REASON_HINTS.get(reason), *map(_FIELD_HINTS.get, fields)])
     kind = _KINDS.get(code, Failure)
     return kind("; ".join(parts), reason=reason or code.name, fields=fields, retry_after=retry_after)
 

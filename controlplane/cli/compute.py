@@ -9,6 +9,7 @@ import click
 from controlplane.cli.client import load_settings
 from controlplane.cli.errors import Failure, InvalidInput, NotFound
 from controlplane.cli.output import json_option, print_json, print_table
+from controlplane.cli.progress import working
 from controlplane.packages import BadName, NoIndex, NoSuchPackage, Package, Packages, PackagesError
 
 
@@ -35,7 +36,9 @@ def add(names: tuple[str, ...], as_json: bool) -> None:
     asked for keep their versions.
     """
     with _translated():
-        _show(_opened().add(names), as_json=as_json)
+        with working("installing"):
+            found = _opened().add(names)
+        _show(found, as_json=as_json)
 
 
 @packages.command(name="list")

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from controlplane.cli.client import connected
+from controlplane.cli.completing import EMPLOYEE
 from controlplane.cli.document import as_document
 from controlplane.cli.errors import InvalidInput, NotFound
 from controlplane.cli.output import dim, json_option, print_json, print_table
@@ -31,7 +32,7 @@ def egress() -> None:
 
 
 @egress.command(name="list")
-@click.argument("employee")
+@click.argument("employee", type=EMPLOYEE)
 @json_option
 def list_(employee: str, as_json: bool) -> None:
     """List the places that EMPLOYEE may reach."""
@@ -41,7 +42,7 @@ def list_(employee: str, as_json: bool) -> None:
 
 
 @egress.command()
-@click.argument("employee")
+@click.argument("employee", type=EMPLOYEE)
 @click.argument("domain")
 @click.option("--port", "ports", type=click.IntRange(1, 65535), multiple=True, metavar="N", help=f"Allow it {_PORTS}")
 @click.option(
@@ -79,7 +80,7 @@ def allow(
 
 
 @egress.command()
-@click.argument("employee")
+@click.argument("employee", type=EMPLOYEE)
 @click.argument("domain")
 @json_option
 def remove(employee: str, domain: str, as_json: bool) -> None:

@@ -6,16 +6,21 @@ import click
 
 from controlplane.cli.budgeting import budget_text
 from controlplane.cli.client import DEADLINE, connected
+from controlplane.cli.completing import EMPLOYEE
 from controlplane.cli.document import as_document, enum_word
+from controlplane.cli.employees_watch import watch_employees
+from controlplane.cli.given import confirmed
 from controlplane.cli.hooks import hook_lines
 from controlplane.cli.logs import logs
 from controlplane.cli.minds import beliefs, cycles
-from controlplane.cli.output import age, dim, json_option, local_time, milliseconds, print_json, print_table
+from controlplane.cli.output import age, dim, json_option, local_time, milliseconds, print_json, table_lines
 from controlplane.cli.pages import listed
 from controlplane.cli.pausing import pause_text
 from controlplane.cli.profile_file import is_file, read_profile
+from controlplane.cli.progress import working
 from controlplane.cli.rolling import DEFAULT_PARALLEL, MOST_PARALLEL, restart_all
 from controlplane.cli.safe_text import printable
+from controlplane.cli.watch import ended_by_hand, print_lines, watch_option
 from empla.capabilities import MAX_IN_WORK, PER_MINUTE, PER_MINUTE_OF_SENDER, WHEN_BUSY
 from empla.v1 import control_pb2
 
@@ -45,16 +50,25 @@ employee.add_command(beliefs)
 
 
 @employee.command(name="list")
+@watch_option
 @json_option
-def list_(as_json: bool) -> None:
+def list_(watch: bool, as_json: bool) -> None:
     """List the employees and what each is doing."""
+    if watch:
+        ended_by_hand(watch_employees, _table, as_json=as_json)
+        return
     with connected() as control_plane:
         employees = listed(control_plane.ListEmployees, control_pb2.ListEmployeesRequest(), "employees")
     if as_json:
         print_json([as_document(item) for item in employees])
-        return
+    else:
+        print_lines(_table(employees))
+
+
+def _table(employees: list[control_pb2.Employee]) -> list[str]:
     header = ("NAME", "STATE", "HEALTH", "DOING", "AUTONOMY", "IN WORK", "EPOCH", "PID", "RESTARTS", "UP")
-    print_table(header, map(_row, employees), nothing="no employees; create one with `empla employee create NAME`")
+    nothing = "no employees; create one with `empla employee create NAME`"
+    return table_lines(header, map(_row, employees), nothing=nothing)
 
 
 def _row(item: control_pb2.Employee) -> tuple[str, ...]:
@@ -80,7 +94,7 @@ def _autonomy(item: control_pb2.Employee) -> str:
 
 
 @employee.command()
-@click.argument("name")
+@click.argument("name", type=EMPLOYEE)
 @json_option
 def show(name: str, as_json: bool) -> None:
     """Show one employee with its profile and health."""
@@ -185,7 +199,7 @@ def create(name: str, profile: str, when_busy: str | None, start: bool, as_json:
 
 
 @employee.command()
-@click.argument("name")
+@click.argument("name", type=EMPLOYEE)
 @click.option("--profile", default=None, metavar="FILE", help="What it is from now on: a .toml or .json file.")
 @click.option("--autonomy", type=click.Choice(["shadow", "supervised", "autonomous"]), help="What may leave unseen.")
 @_WHEN_BUSY
@@ -205,7 +219,7 @@ def update(name: str, profile: str | None, autonomy: str | None, when_busy: str 
 
 
 @employee.command()
-@click.argument("name")
+@click.argument("name", type=EMPLOYEE)
 @json_option
 def start(name: str, as_json: bool) -> None:
     """Start an employee; it attaches a moment later."""
@@ -216,19 +230,19 @@ def start(name: str, as_json: bool) -> None:
 
 
 @employee.command()
-@click.argument("name")
+@click.argument("name", type=EMPLOYEE)
 @_DRAIN
 @json_option
 def stop(name: str, drain: int, as_json: bool) -> None:
     """Stop an employee: messages in work finish, later ones are stored until it starts again."""
     request = control_pb2.StopEmployeeRequest(employee=name, drain_seconds=drain)
-    with connected() as control_plane:
+    with working(f"{name} finishes what is in work"), connected() as control_plane:
         stopped = control_plane.StopEmployee(request, timeout=DEADLINE + (drain or 10))
     _done(stopped, "stopped", as_json=as_json)
 
 
 @employee.command()
-@click.argument("name", default="")
+@click.argument("name", default="", type=EMPLOYEE)
 @click.option(
     "--all", "everybody", is_flag=True, help="All that should run, a few at once; the others answer meanwhile."
 )
@@ -253,13 +267,13 @@ def restart(*, name: str, everybody: bool, tenant: str, parallel: int, drain: in
         restart_all(tenant, parallel=parallel, drain=drain, as_json=as_json)
         return
     request = control_pb2.RestartEmployeeRequest(employee=name, drain_seconds=drain)
-    with connected() as control_plane:
+    with working(f"{name} starts again"), connected() as control_plane:
         restarted = control_plane.RestartEmployee(request, timeout=2 * DEADLINE + (drain or 10))
     _done(restarted, f"restarted, {_state(restarted)}", as_json=as_json)
 
 
 @employee.command()
-@click.argument("name")
+@click.argument("name", type=EMPLOYEE)
 @click.option("--force", is_flag=True, help="Also while messages are in work.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
@@ -271,10 +285,10 @@ def delete(*, name: str, force: bool, yes: bool, as_json: bool) -> None:
     with connected() as control_plane:
         if not yes:
             found = control_plane.GetEmployee(control_pb2.GetEmployeeRequest(employee=name))
-            click.confirm(_what_is_lost(found, force=force), abort=True, err=True)
-        control_plane.DeleteEmployee(
-            control_pb2.DeleteEmployeeRequest(employee=name, force=force), timeout=2 * DEADLINE
-        )
+            confirmed(_what_is_lost(found, force=force))
+        request = control_pb2.DeleteEmployeeRequest(employee=name, force=force)
+        with working(f"{name} is deleted"):
+            control_plane.DeleteEmployee(request, timeout=2 * DEADLINE)
     if as_json:
         print_json({"employee": name, "deleted": True})
     else:

@@ -8,16 +8,19 @@ from uuid import UUID
 import click
 
 from controlplane.cli.client import connected
+from controlplane.cli.completing import EMPLOYEE
 from controlplane.cli.document import as_document
 from controlplane.cli.errors import InvalidInput, NotFound
-from controlplane.cli.output import json_option, local_time, print_json, print_table, quoted
+from controlplane.cli.output import json_option, local_time, print_json, quoted
 from controlplane.cli.pages import listed
 from controlplane.cli.safe_text import one_line, printable
+from controlplane.cli.watch import Listing, show_list, watch_option
 from empla.goals import USUAL_PRIORITY
 from empla.v1 import control_pb2
 
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 _BAR = 10
+_HEADER = ("GOAL", "STATE", "PRIORITY", "PROGRESS", "BY", "STEPS", "TEXT")
 
 
 class _ListedByName(click.Group):
@@ -36,21 +39,23 @@ def goals() -> None:
 
 
 @goals.command(name="list")
-@click.argument("name")
+@click.argument("name", type=EMPLOYEE)
 @click.option("--all", "include_ended", is_flag=True, help="Ended ones as well.")
 @click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=200, show_default=True, help="At most so many.")
+@watch_option
 @json_option
-def list_(name: str, include_ended: bool, limit: int, as_json: bool) -> None:
+def list_(*, name: str, include_ended: bool, limit: int, watch: bool, as_json: bool) -> None:
     """List the goals of the employee NAME, the most important first."""
-    request = control_pb2.ListGoalsRequest(employee=name, include_ended=include_ended)
-    with connected() as control_plane:
-        found = listed(control_plane.ListGoals, request, "goals", limit)
-    found.sort(key=lambda goal: (goal.state != "active", -goal.priority))
-    if as_json:
-        print_json([as_document(goal) for goal in found])
-        return
-    header = ("GOAL", "STATE", "PRIORITY", "PROGRESS", "BY", "STEPS", "TEXT")
-    print_table(header, map(_row, found), nothing=f"{name} has no goals; `empla goals add {name} TEXT` sets one")
+
+    def look() -> Listing:
+        request = control_pb2.ListGoalsRequest(employee=name, include_ended=include_ended)
+        with connected() as control_plane:
+            found = listed(control_plane.ListGoals, request, "goals", limit)
+        found.sort(key=lambda goal: (goal.state != "active", -goal.priority))
+        nothing = f"{name} has no goals; `empla goals add {name} TEXT` sets one"
+        return Listing([as_document(goal) for goal in found], _HEADER, list(map(_row, found)), nothing)
+
+    show_list(look, as_json=as_json, watch=watch)
 
 
 def _row(goal: control_pb2.Goal) -> tuple[str, ...]:
@@ -68,7 +73,7 @@ def _progress(goal: control_pb2.Goal) -> str:
 
 
 @goals.command()
-@click.argument("name")
+@click.argument("name", type=EMPLOYEE)
 @click.argument("text")
 @click.option("--maintain", is_flag=True, help="It is to be kept, and does not end once it is reached.")
 @click.option(

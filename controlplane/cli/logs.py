@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import click
 
 from controlplane.cli.client import connected
+from controlplane.cli.completing import EMPLOYEE
 from controlplane.cli.output import json_option
 from controlplane.cli.safe_text import printable
 from empla.v1 import control_pb2
@@ -15,7 +16,7 @@ _SHOWN = ("time", "level", "logger", "message", "exception")
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", type=EMPLOYEE)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes; Ctrl-C ends it.")
 @click.option(
     "-n", "--lines", type=click.IntRange(1, 10_000), default=100, show_default=True, help="How many at first."

@@ -3,6 +3,7 @@
 import click
 
 from controlplane.cli.client import connected
+from controlplane.cli.completing import EMPLOYEE
 from controlplane.cli.document import as_document
 from controlplane.cli.errors import InvalidInput
 from controlplane.cli.output import age, json_option, print_json, print_table
@@ -17,7 +18,7 @@ def memory() -> None:
 
 
 @memory.command()
-@click.argument("employee", metavar="NAME")
+@click.argument("employee", type=EMPLOYEE, metavar="NAME")
 @click.argument("query", default="", metavar="[WORDS]")
 @click.option("-n", "--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="How many.")
 @click.option("--kind", type=click.Choice(KINDS), help="Only of this kind; procedural is how to do things.")
@@ -35,7 +36,7 @@ def search(employee: str, query: str, limit: int, kind: str | None, as_json: boo
 
 
 @memory.command()
-@click.argument("employee", metavar="NAME")
+@click.argument("employee", type=EMPLOYEE, metavar="NAME")
 @click.option("--id", "memory_id", metavar="ID", help="The one memory ID.")
 @click.option("--person", metavar="NAME", help="What it learnt from this sender, or what names this person.")
 @click.option("--conversation", metavar="NAME", help="What it learnt in this conversation.")

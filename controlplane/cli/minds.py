@@ -7,6 +7,7 @@ import click
 from google.protobuf.struct_pb2 import Struct
 
 from controlplane.cli.client import connected
+from controlplane.cli.completing import EMPLOYEE
 from controlplane.cli.document import as_document
 from controlplane.cli.output import json_option, local_time, milliseconds, print_json, print_table
 from controlplane.cli.pages import listed
@@ -14,7 +15,7 @@ from empla.v1 import control_pb2
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", type=EMPLOYEE)
 @click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="At most so many.")
 @json_option
 def cycles(name: str, limit: int, as_json: bool) -> None:
@@ -57,7 +58,7 @@ def _counted(items: Iterable[tuple[str, int]]) -> str:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", type=EMPLOYEE)
 @json_option
 def beliefs(name: str, as_json: bool) -> None:
     """Print what an employee believes, how sure it is now, and why; with --json also what it was before."""

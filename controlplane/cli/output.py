@@ -36,13 +36,20 @@ def print_json(document: Any) -> None:
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, nothing: str) -> None:
     """Print aligned columns under `header`, or the line `nothing`."""
+    for line in table_lines(header, rows, nothing=nothing):
+        click.echo(line)
+
+
+def table_lines(header: Sequence[str], rows: Iterable[Sequence[str]], *, nothing: str) -> list[str]:
+    """Aligned columns under `header`, or the line `nothing`."""
     lines = [list(map(one_line, row)) for row in rows]
     if not lines:
-        click.echo(nothing)
-        return
+        return [nothing]
     widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
-    for line in [header, *lines]:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in [header, *lines]
+    ]
 
 
 def dim(text: str, *, err: bool = False) -> str:

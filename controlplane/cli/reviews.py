@@ -3,12 +3,16 @@
 import click
 
 from controlplane.cli.client import connected
+from controlplane.cli.completing import EMPLOYEE
 from controlplane.cli.deciding import answer, approve, classify, edit, reject
 from controlplane.cli.document import as_document
-from controlplane.cli.output import age, json_option, print_json, print_table
+from controlplane.cli.output import age, json_option, print_json
 from controlplane.cli.pages import listed
 from controlplane.cli.review_text import decided, print_review
+from controlplane.cli.watch import Listing, show_list, watch_option
 from empla.v1 import control_pb2
+
+_HEADER = ("REVIEW", "AGE", "EMPLOYEE", "KIND", "STATE", "DECIDE", "REASON")
 
 
 @click.group()
@@ -21,20 +25,22 @@ for _command in (approve, edit, answer, reject, classify):
 
 
 @reviews.command(name="list")
-@click.option("--employee", default="", metavar="NAME", help="Only this employee's.")
+@click.option("--employee", type=EMPLOYEE, default="", metavar="NAME", help="Only this employee's.")
 @click.option("--all", "include_ended", is_flag=True, help="Resolved and expired ones as well.")
 @click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many.")
+@watch_option
 @json_option
-def list_(employee: str, include_ended: bool, limit: int, as_json: bool) -> None:
+def list_(*, employee: str, include_ended: bool, limit: int, watch: bool, as_json: bool) -> None:
     """List the open reviews."""
-    request = control_pb2.ListReviewsRequest(employee=employee, include_ended=include_ended)
-    with connected() as control_plane:
-        found = listed(control_plane.ListReviews, request, "reviews", limit)
-    if as_json:
-        print_json([as_document(item) for item in found])
-        return
-    header = ("REVIEW", "AGE", "EMPLOYEE", "KIND", "STATE", "DECIDE", "REASON")
-    print_table(header, map(_row, found), nothing="nothing waits for a person")
+
+    def look() -> Listing:
+        request = control_pb2.ListReviewsRequest(employee=employee, include_ended=include_ended)
+        with connected() as control_plane:
+            found = listed(control_plane.ListReviews, request, "reviews", limit)
+        documents = [as_document(item) for item in found]
+        return Listing(documents, _HEADER, list(map(_row, found)), "nothing waits for a person")
+
+    show_list(look, as_json=as_json, watch=watch)
 
 
 def _row(item: control_pb2.Review) -> tuple[str, ...]:

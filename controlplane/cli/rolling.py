@@ -11,6 +11,7 @@ from controlplane.cli.client import DEADLINE, connected, failure_of, load_settin
 from controlplane.cli.errors import Failure
 from controlplane.cli.output import print_json
 from controlplane.cli.pages import listed
+from controlplane.cli.target import chosen_target
 from empla.v1 import control_pb2, control_pb2_grpc
 
 DEFAULT_PARALLEL = 2
@@ -19,8 +20,8 @@ MOST_PARALLEL = 32
 
 def restart_all(tenant: str, *, parallel: int, drain: int, as_json: bool) -> None:
     """Restart every employee that should run; ends with a `Failure` after the first that does not attach again."""
-    settings = load_settings()
-    with connected(settings) as control_plane:
+    target = chosen_target(load_settings())
+    with connected(target) as control_plane:
         request = control_pb2.ListEmployeesRequest(tenant=tenant)
         found = listed(control_plane.ListEmployees, request, "employees")
         running = [one for one in found if one.desired_state == control_pb2.DESIRED_STATE_RUNNING]
@@ -30,7 +31,7 @@ def restart_all(tenant: str, *, parallel: int, drain: int, as_json: bool) -> Non
                 done.append(restarted.name)
                 click.echo(f"{len(done)}/{len(running)} {restarted.name}: restarted", err=as_json)
         except _Stopped as stopped:
-            why = failure_of(stopped.error, settings.grpc_address).format_message()
+            why = failure_of(stopped.error, target).format_message()
             raise Failure(
                 f"{stopped.name} was not restarted: {why}; {len(done)} of {len(running)} are, the rest runs as before: "
                 f"look at `empla employee show {stopped.name}`, then do it again",

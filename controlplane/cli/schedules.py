@@ -7,14 +7,17 @@ from uuid import UUID
 import click
 
 from controlplane.cli.client import connected
+from controlplane.cli.completing import EMPLOYEE
 from controlplane.cli.document import as_document
 from controlplane.cli.errors import InvalidInput, NotFound
-from controlplane.cli.output import json_option, local_time, print_json, print_table, quoted
+from controlplane.cli.output import json_option, local_time, print_json, quoted
 from controlplane.cli.pages import listed
 from controlplane.cli.safe_text import printable
+from controlplane.cli.watch import Listing, show_list, watch_option
 from empla.schedules import CATCH_UP, At, ImpossibleSchedule, timing
 from empla.v1 import control_pb2
 
+_HEADER = ("SCHEDULE", "EMPLOYEE", "NAME", "STATE", "RUNS", "NEXT", "LAST", "FOR")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
@@ -24,7 +27,7 @@ def schedules() -> None:
 
 
 @schedules.command()
-@click.argument("employee")
+@click.argument("employee", type=EMPLOYEE)
 @click.argument("name")
 @click.argument("instruction")
 @click.option("--at", metavar="TIME", help="Once, such as 2027-03-31T15:00.")
@@ -76,20 +79,22 @@ def create(
 
 
 @schedules.command(name="list")
-@click.option("--employee", default="", metavar="NAME", help="Only this employee's.")
+@click.option("--employee", type=EMPLOYEE, default="", metavar="NAME", help="Only this employee's.")
 @click.option("--all", "include_ended", is_flag=True, help="Ended ones as well.")
 @click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=200, show_default=True, help="How many.")
+@watch_option
 @json_option
-def list_(employee: str, include_ended: bool, limit: int, as_json: bool) -> None:
+def list_(*, employee: str, include_ended: bool, limit: int, watch: bool, as_json: bool) -> None:
     """List the schedules."""
-    request = control_pb2.ListSchedulesRequest(employee=employee, include_ended=include_ended)
-    with connected() as control_plane:
-        found = listed(control_plane.ListSchedules, request, "schedules", limit)
-    if as_json:
-        print_json([as_document(item) for item in found])
-        return
-    header = ("SCHEDULE", "EMPLOYEE", "NAME", "STATE", "RUNS", "NEXT", "LAST", "FOR")
-    print_table(header, map(_row, found), nothing="no schedules; make one with `empla schedules create`")
+
+    def look() -> Listing:
+        request = control_pb2.ListSchedulesRequest(employee=employee, include_ended=include_ended)
+        with connected() as control_plane:
+            found = listed(control_plane.ListSchedules, request, "schedules", limit)
+        nothing = "no schedules; make one with `empla schedules create`"
+        return Listing([as_document(item) for item in found], _HEADER, list(map(_row, found)), nothing)
+
+    show_list(look, as_json=as_json, watch=watch)
 
 
 def _row(item: control_pb2.Schedule) -> tuple[str, ...]:

@@ -4,18 +4,20 @@ import uuid
 
 import click
 
-from controlplane.cli.answer import ENDED, message_document, notice_text, reply_text, where_to_look
+from controlplane.cli.answer import ENDED, exit_code, message_document, notice_text, reply_text, where_to_look
 from controlplane.cli.client import DEADLINE, UNREACHABLE, connected
-from controlplane.cli.errors import Failure, InvalidInput, Unreachable
+from controlplane.cli.completing import EMPLOYEE
+from controlplane.cli.errors import STILL_IN_WORK, Failure, InvalidInput, Unreachable
 from controlplane.cli.given import given_text
 from controlplane.cli.output import json_option, print_json
 from controlplane.cli.pausing import pause_text
+from controlplane.cli.progress import working
 from controlplane.cli.safe_text import printable
 from empla.v1 import control_pb2, control_pb2_grpc
 
 
 @click.command()
-@click.argument("employee")
+@click.argument("employee", type=EMPLOYEE)
 @click.argument("text")
 @click.option("--conversation", default="", metavar="NAME", help="Continue this conversation.  [default: a new one]")
 @click.option("--key", default="", help="Idempotency key: the same key is the same message.  [default: a new one]")
@@ -45,8 +47,8 @@ def send(
 ) -> None:
     """Send TEXT to EMPLOYEE and print the reply; TEXT `-` is read from standard input.
 
-    Ends with 1 when the message failed or is still in work after the wait. Sending again with the same --key asks for the
-    same message: it is never worked on twice.
+    Ends with 1 when the message failed, with 6 when it waits for a person, with 7 when it is still in work after the wait.
+    Sending again with the same --key asks for the same message: it is never worked on twice.
     """
     if not (given := given_text(text)).strip():
         raise InvalidInput("there is no text to send", fields={"text": "some text"})
@@ -74,7 +76,7 @@ def send(
 def _sent(request: control_pb2.SendMessageRequest) -> control_pb2.Message:
     again = f"to ask for the same message again, add --key {request.idempotency_key}"
     try:
-        with connected() as control_plane:
+        with working(f"{request.employee} is at work"), connected() as control_plane:
             message = control_plane.SendMessage(request, timeout=DEADLINE + request.wait_ms / 1000)
             return _traced(control_plane, message)
     except Unreachable as error:
@@ -128,4 +130,6 @@ def _is_stopped(employee: str) -> bool:
 
 
 def _exit_code(message: control_pb2.Message, *, no_wait: bool) -> int:
-    return int(message.state == "failed" or (_in_work(message) and not no_wait))
+    if _in_work(message):
+        return 0 if no_wait else STILL_IN_WORK
+    return exit_code(message)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from controlplane.cli.client import connected
 from controlplane.cli.errors import Failure, Unreachable
 from controlplane.cli.finding import Finding, fail, ok, warn
+from controlplane.cli.target import local_target
 from controlplane.embedding import WORDS_ONLY, choice_of
 from controlplane.settings import OFFLINE, Settings
 from empla.v1 import control_pb2
@@ -24,7 +25,7 @@ class Answer:
 def ask(settings: Settings) -> Answer:
     """Ask the control plane for its overview."""
     try:
-        with connected(settings) as control_plane:
+        with connected(local_target(settings)) as control_plane:
             return Answer(control_plane.GetOverview(control_pb2.GetOverviewRequest(), timeout=5), None)
     except Failure as error:
         return Answer(None, error)

@@ -5,11 +5,15 @@ from uuid import UUID
 import click
 
 from controlplane.cli.client import connected
+from controlplane.cli.completing import EMPLOYEE
 from controlplane.cli.document import as_document, enum_word
 from controlplane.cli.errors import NotFound
-from controlplane.cli.output import age, json_option, local_time, print_json, print_table
+from controlplane.cli.output import age, json_option, local_time, print_json
 from controlplane.cli.safe_text import printable
+from controlplane.cli.watch import Listing, show_list, watch_option
 from empla.v1 import control_pb2
+
+_HEADER = ("SIDECAR", "EMPLOYEE", "KIND", "STATE", "LAUNCHER", "PID", "MEMORY", "UP", "EXPIRES")
 
 
 @click.group()
@@ -18,17 +22,19 @@ def sidecars() -> None:
 
 
 @sidecars.command(name="list")
-@click.option("--employee", default="", metavar="NAME", help="Only this employee's.")
+@click.option("--employee", type=EMPLOYEE, default="", metavar="NAME", help="Only this employee's.")
+@watch_option
 @json_option
-def list_(employee: str, as_json: bool) -> None:
+def list_(employee: str, watch: bool, as_json: bool) -> None:
     """List the sidecars that run."""
-    with connected() as control_plane:
-        found = control_plane.ListSidecars(control_pb2.ListSidecarsRequest(employee=employee)).sidecars
-    if as_json:
-        print_json([as_document(item) for item in found])
-        return
-    header = ("SIDECAR", "EMPLOYEE", "KIND", "STATE", "LAUNCHER", "PID", "MEMORY", "UP", "EXPIRES")
-    print_table(header, map(_row, found), nothing="no sidecars run; employees get them when work needs one")
+
+    def look() -> Listing:
+        with connected() as control_plane:
+            found = control_plane.ListSidecars(control_pb2.ListSidecarsRequest(employee=employee)).sidecars
+        nothing = "no sidecars run; employees get them when work needs one"
+        return Listing([as_document(item) for item in found], _HEADER, list(map(_row, found)), nothing)
+
+    show_list(look, as_json=as_json, watch=watch)
 
 
 def _row(item: control_pb2.Sidecar) -> tuple[str, ...]:

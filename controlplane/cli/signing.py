@@ -2,8 +2,6 @@
 
 from shlex import quote
 
-from controlplane.settings import Settings
-
 _EXAMPLE = """\
 body='{{"event_id": "'"$(date +%s%N)"'", "sender": "me@example.com", "conversation": "demo", "text": "Hello"}}'
 timestamp=$(date +%s)
@@ -13,10 +11,11 @@ curl -sS {url} -H 'Content-Type: application/json' -H "X-Empla-Timestamp: $times
 """
 
 
-def curl_example(settings: Settings, receive_path: str, secret: str) -> str:
-    """Shell lines that send a signed message to the control plane of this machine."""
-    host, _, port = settings.http_address.rpartition(":")
+def curl_example(http_address: str, receive_path: str, secret: str) -> str:
+    """Shell lines that send a signed message to a control plane's HTTP port, or to HOST where that is not known."""
+    if "://" in http_address:
+        return _EXAMPLE.format(secret=quote(secret), url=quote(http_address.removesuffix("/") + receive_path))
+    host, colon, port = http_address.rpartition(":")
     reachable = "127.0.0.1" if host in ("", "0.0.0.0", "[::]") else host  # noqa: S104 - compared, not bound
-    return _EXAMPLE.format(
-        secret=quote(secret), url=quote(f"{settings.http_scheme}://{reachable}:{port}{receive_path}")
-    )
+    base = f"http://{reachable}:{port}" if colon else "https://HOST"
+    return _EXAMPLE.format(secret=quote(secret), url=quote(f"{base}{receive_path}"))

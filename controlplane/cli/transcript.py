@@ -23,15 +23,18 @@ class Transcript:
         self._streamed = ""  # the text of the deltas that stand
         self._open_line = False
 
-    def show(self, events: Iterable[control_pb2.ConverseEvent]) -> bool:
-        """Show all of `events`; False when the message failed."""
-        failed = False
+    def show(self, events: Iterable[control_pb2.ConverseEvent]) -> control_pb2.Message | None:
+        """Show all of `events`; the message as the last of them tells it."""
+        message = None
         for event in events:
             kind = event.WhichOneof("event")
-            if kind is not None:
-                getattr(self, f"_{kind}")(getattr(event, kind))
-            failed = kind == "failed"
-        return not failed
+            if kind is None:
+                continue
+            told = getattr(event, kind)
+            getattr(self, f"_{kind}")(told)
+            if isinstance(told, control_pb2.Message):
+                message = told
+        return message
 
     def leave(self) -> None:
         """Say how to find a message that goes on without us."""

@@ -220,7 +220,9 @@ async def _stay(stop: asyncio.Event, *, offer_chat: bool) -> None:
     if not offer_chat:
         await stop.wait()
         return
-    chat = await asyncio.create_subprocess_exec(sys.executable, "-m", "controlplane.cli", "chat", FIRST_EMPLOYEE)
+    chat = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "controlplane.cli", "--context", "local", "chat", FIRST_EMPLOYEE
+    )
     try:
         async with asyncio.TaskGroup() as group:
             left = group.create_task(_chat_left(chat))

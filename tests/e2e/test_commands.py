@@ -96,7 +96,7 @@ def test_without_json_the_reply_alone_is_printed(system: System):
 
 def test_failures_have_exit_codes_and_reasons(system: System):
     assert failure(system, "send", "nobody", "Hello") == (4, "EMPLOYEE_UNKNOWN")
-    assert failure(system, "send", EMPLOYEE, "") == (2, None)  # the command line's own word
+    assert failure(system, "send", EMPLOYEE, "") == (2, "INVALID")  # the command line's own word
     assert failure(system, "message", "show", "1") == (2, "INVALID")
     assert failure(system, "message", "show", str(uuid4())) == (4, "UNKNOWN")
     assert failure(system, "employee", "list", EMPLA_TOKEN="wrong") == (5, "TOKEN_INVALID")

@@ -50,8 +50,13 @@ def closed(text: str) -> str:
 
 
 def did_not_work(error: Exception) -> str:
-    """What to say of a tool's error: its reason, without the code that stands in front of it for programs."""
-    return f"That did not work: {closed(re.sub(r'^[A-Z][A-Z_]+: ', '', str(error)))}"
+    """What to say of a tool's error."""
+    return f"That did not work: {closed(reason(error))}"
+
+
+def reason(error: Exception) -> str:
+    """Why a tool failed, without the code that stands in front of it for programs."""
+    return re.sub(r"^[A-Z][A-Z_]+: ", "", str(error))
 
 
 def is_result(text: str) -> bool:

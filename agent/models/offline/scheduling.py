@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from agent.models.offline import wording
 from agent.models.offline.desk import Desk, ToolFailed
-from agent.models.offline.replies import closed
+from agent.models.offline.replies import closed, did_not_work
 from agent.models.offline.words import NUMBER_WORDS
 
 _DAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
@@ -98,7 +98,7 @@ def scheduled(message: str, desk: Desk) -> str | None:
     try:
         return _told(text, desk)
     except ToolFailed as error:
-        return f"That did not work: {closed(str(error))}"
+        return did_not_work(error)
 
 
 def _told(text: str, desk: Desk) -> str | None:

@@ -28,6 +28,7 @@ from agent.models.offline.replies import (
     is_result,
     not_done,
     outside,
+    reason,
     short_help,
     unable,
 )
@@ -194,14 +195,14 @@ class Worker:
             return self._retried(replace(asked, files=better, target=resolved(asked.target, known)))
         missing = [name for name in asked.files if name not in known]
         return "\n".join(_missing(name, known) for name in missing) or closed(
-            f"I could not read {joined([*asked.files])}: {error}"
+            f"I could not read {joined([*asked.files])}: {reason(error)}"
         )
 
     def _retried(self, asked: Ask) -> str:
         try:
             return self._rule(asked.kind)(asked)
         except ToolFailed as error:
-            return closed(f"I could not read {joined([*asked.files])}: {error}")
+            return closed(f"I could not read {joined([*asked.files])}: {reason(error)}")
 
     def _question(self, asked: Ask) -> str:
         if not asked.files and (result := about_days(asked.text) or _calculated(asked.text)):

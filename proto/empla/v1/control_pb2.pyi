@@ -1111,6 +1111,7 @@ class WatchEmployeesRequest(_message.Message):
 
     TENANT_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
+    """for tokens of every tenant; empty: all"""
     def __init__(
         self,
         *,
@@ -1123,6 +1124,57 @@ class WatchEmployeesRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchEmployeesRequest: _TypeAlias = WatchEmployeesRequest  # noqa: Y015
+
+@_typing.final
+class EmployeeEvent(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGED_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def changed(self) -> Global___Employee:
+        """one that there is: first each, then those that are new or different"""
+
+    @_builtins.property
+    def deleted(self) -> Global___Employee:
+        """as it was last told"""
+
+    @_builtins.property
+    def complete(self) -> Global___WatchComplete:
+        """all have been told, and from here on come changes; once"""
+
+    def __init__(
+        self,
+        *,
+        changed: Global___Employee | None = ...,
+        deleted: Global___Employee | None = ...,
+        complete: Global___WatchComplete | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "complete", b"complete", "deleted", b"deleted", "event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "complete", b"complete", "deleted", b"deleted", "event", b"event"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["changed", "deleted", "complete"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___EmployeeEvent: _TypeAlias = EmployeeEvent  # noqa: Y015
+
+@_typing.final
+class WatchComplete(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchComplete: _TypeAlias = WatchComplete  # noqa: Y015
 
 @_typing.final
 class TailLogsRequest(_message.Message):

@@ -62,8 +62,10 @@ class ControlPlaneStub:
     """Drains for at most `drain_seconds` (0 means 10, at most 3600), then ends the process. Answers when it is gone."""
     RestartEmployee: _grpc.UnaryUnaryMultiCallable[_control_pb2.RestartEmployeeRequest, _control_pb2.Employee]
     """Stop, then start with the next epoch. Answers when the new process is attached or `drain_seconds` + 30 s have passed."""
-    WatchEmployees: _grpc.UnaryStreamMultiCallable[_control_pb2.WatchEmployeesRequest, _control_pb2.Employee]
-    """Every employee once, then each change of one."""
+    WatchEmployees: _grpc.UnaryStreamMultiCallable[_control_pb2.WatchEmployeesRequest, _control_pb2.EmployeeEvent]
+    """Every employee once, then each that is new, different or deleted, a second or two later. What is but measured (memory,
+    loop lag, when it was heard) makes none different. A reader that takes nothing for 30 s is ended: WATCH_TOO_SLOW.
+    """
     TailLogs: _grpc.UnaryStreamMultiCallable[_control_pb2.TailLogsRequest, _control_pb2.LogLine]
     """The last `lines` (0 means 100, at most 10000) of what the employee's processes wrote; with `follow`, what comes after."""
     ListCycles: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListCyclesRequest, _control_pb2.ListCyclesResponse]
@@ -198,8 +200,10 @@ class ControlPlaneAsyncStub(ControlPlaneStub):
     """Drains for at most `drain_seconds` (0 means 10, at most 3600), then ends the process. Answers when it is gone."""
     RestartEmployee: _aio.UnaryUnaryMultiCallable[_control_pb2.RestartEmployeeRequest, _control_pb2.Employee]  # type: ignore[assignment]
     """Stop, then start with the next epoch. Answers when the new process is attached or `drain_seconds` + 30 s have passed."""
-    WatchEmployees: _aio.UnaryStreamMultiCallable[_control_pb2.WatchEmployeesRequest, _control_pb2.Employee]  # type: ignore[assignment]
-    """Every employee once, then each change of one."""
+    WatchEmployees: _aio.UnaryStreamMultiCallable[_control_pb2.WatchEmployeesRequest, _control_pb2.EmployeeEvent]  # type: ignore[assignment]
+    """Every employee once, then each that is new, different or deleted, a second or two later. What is but measured (memory,
+    loop lag, when it was heard) makes none different. A reader that takes nothing for 30 s is ended: WATCH_TOO_SLOW.
+    """
     TailLogs: _aio.UnaryStreamMultiCallable[_control_pb2.TailLogsRequest, _control_pb2.LogLine]  # type: ignore[assignment]
     """The last `lines` (0 means 100, at most 10000) of what the employee's processes wrote; with `follow`, what comes after."""
     ListCycles: _aio.UnaryUnaryMultiCallable[_control_pb2.ListCyclesRequest, _control_pb2.ListCyclesResponse]  # type: ignore[assignment]
@@ -385,8 +389,10 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _control_pb2.WatchEmployeesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_control_pb2.Employee], _abc.AsyncIterator[_control_pb2.Employee]]:
-        """Every employee once, then each change of one."""
+    ) -> _typing.Union[_abc.Iterator[_control_pb2.EmployeeEvent], _abc.AsyncIterator[_control_pb2.EmployeeEvent]]:
+        """Every employee once, then each that is new, different or deleted, a second or two later. What is but measured (memory,
+        loop lag, when it was heard) makes none different. A reader that takes nothing for 30 s is ended: WATCH_TOO_SLOW.
+        """
 
     @_abc_1.abstractmethod
     def TailLogs(

@@ -8,7 +8,8 @@ from controlplane.employees import Employees
 from controlplane.gateway import Streams
 from controlplane.launchers.volumes import Volumes
 from controlplane.launchers.workspaces import Workspaces
-from controlplane.lifecycle import LaunchSettings, Lifecycle
+from controlplane.launching import LaunchSettings
+from controlplane.lifecycle import Lifecycle
 from controlplane.vitals import Vitals
 from empla.store.connect import Pool
 from tests.integration.controlplane.test_lifecycle import ScriptedLauncher, ScriptedSidecars

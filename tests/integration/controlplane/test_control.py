@@ -513,3 +513,21 @@ async def test_a_deleted_employees_role_is_gone(plane: Plane):
     assert await plane.pool.fetchval("SELECT count(*) FROM pg_roles WHERE rolname = $1", role) == 1
     await plane.stub.DeleteEmployee(pb.DeleteEmployeeRequest(employee="sales-ae"), timeout=30)
     assert await plane.pool.fetchval("SELECT count(*) FROM pg_roles WHERE rolname = $1", role) == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "nearest"),
+    [("slaes-ae", "sales-ae"), ("Sales-AE", "sales-ae"), ("uspport", "support"), ("nobody", None), ("sales\0ae", None)],
+)
+async def test_an_unknown_name_is_told_with_the_nearest_of_its_tenant(
+    database: Database, asked: str, nearest: str | None
+) -> None:
+    async with database.connect() as pool:
+        tenant_id, other = await add_tenant(pool), await add_tenant(pool, "other")
+        for name in ("sales-ae", "support"):
+            await add_employee(pool, tenant_id, name)
+        await add_employee(pool, other, "nobodi")
+        with pytest.raises(Unknown) as refused:
+            await Employees(pool).find(tenant_id, asked)
+    said = f"there is no employee {asked!r}"
+    assert str(refused.value) == (f"{said}, but there is {nearest!r}" if nearest else said)

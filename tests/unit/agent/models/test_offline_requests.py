@@ -2,11 +2,13 @@
 
 import asyncio
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import JsonValue
 
 from tests.unit.agent.models.deal_files import WITH_LABELS, DealFile, deal_files
 from tests.unit.agent.models.office import Office
@@ -144,3 +146,15 @@ async def test_an_empty_file_is_said_to_be_empty_and_no_more(text: str, message:
     assert "(0)" in reply
     assert "found no answer" not in reply
     assert "API_KEY" not in reply
+
+
+class Locked(Office):
+    """An office whose files are there and cannot be read."""
+
+    def _read_file(self, arguments: Mapping[str, JsonValue]) -> JsonValue:
+        raise LookupError(f"PERMISSION_DENIED: {arguments['path']} is not yours to read")
+
+
+async def test_why_a_file_cannot_be_read_is_told_without_the_code() -> None:
+    reply = await Locked(files={"notes.md": "- Acme: open"}).ask("Summarise notes.md")
+    assert reply.text == "I could not read notes.md: notes.md is not yours to read."

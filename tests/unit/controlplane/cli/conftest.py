@@ -54,7 +54,7 @@ class Peer:
         return self.calls[-1]
 
 
-def _servicer(peer: Peer) -> control_pb2_grpc.ControlPlaneServicer:
+def servicer(peer: Peer) -> control_pb2_grpc.ControlPlaneServicer:
     def unary(method: str) -> Callable[..., Any]:
         return lambda _, request, context: peer.answer(method, request, context)
 
@@ -86,7 +86,7 @@ def peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Peer]:
     peer = Peer()
     with ThreadPoolExecutor(4) as threads:
         server = grpc.server(threads)
-        control_pb2_grpc.add_ControlPlaneServicer_to_server(_servicer(peer), server)
+        control_pb2_grpc.add_ControlPlaneServicer_to_server(servicer(peer), server)
         peer.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         server.start()
         monkeypatch.setenv("EMPLA_GRPC_ADDRESS", peer.address)
@@ -103,6 +103,8 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("EMPLA_CONTEXT", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("EMPLA_HOME", str(tmp_path))
     monkeypatch.setenv("EMPLA_GRPC_ADDRESS", "127.0.0.1:1")
     monkeypatch.setenv("EMPLA_HTTP_ADDRESS", "127.0.0.1:1")

@@ -1,13 +1,7 @@
 """`empla chat`: piped lines in this process, a person at a terminal in another."""
 
-import os
-import pty
-import select
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -15,6 +9,7 @@ import pytest
 
 from empla.rpc import StatusError
 from empla.v1 import control_pb2
+from tests.unit.controlplane.cli.terminal import at_terminal
 
 Fixture = Callable[..., Any]
 Event = control_pb2.ConverseEvent
@@ -46,7 +41,7 @@ def test_each_piped_line_is_a_message_of_one_conversation(answered: Any, empla: 
     assert len({request.idempotency_key for request in sent}) == 2
 
 
-@pytest.mark.parametrize(("kind", "exit_code"), [("failed", 1), ("waiting", 0), ("withheld", 0)])
+@pytest.mark.parametrize(("kind", "exit_code"), [("failed", 1), ("waiting", 6), ("withheld", 0)])
 def test_other_ends_are_told(peer: Any, empla: Fixture, message: Fixture, kind: str, exit_code: int) -> None:
     peer.answers["GetEmployee"] = control_pb2.Employee(name="sales-ae")
     peer.answers["Converse"] = lambda _: [ACCEPTED, Event(**{kind: message(kind, reason="because")})]
@@ -54,6 +49,12 @@ def test_other_ends_are_told(peer: Any, empla: Fixture, message: Fixture, kind: 
     assert (result.exit_code, result.stdout) == (exit_code, "")
     assert "because" in result.stderr
     assert "empla message show m-1" in result.stderr
+
+
+def test_a_failure_goes_before_what_waits(peer: Any, empla: Fixture, message: Fixture) -> None:
+    ends = iter([Event(waiting=message("waiting")), Event(failed=message("failed")), Event(reply=message())])
+    peer.answers |= {"GetEmployee": control_pb2.Employee(name="sales-ae"), "Converse": lambda _: [ACCEPTED, next(ends)]}
+    assert empla("chat", stdin="one\ntwo\nthree\n").exit_code == 1
 
 
 def test_an_unknown_employee_is_told_before_anything_is_typed(peer: Any, empla: Fixture) -> None:
@@ -78,48 +79,8 @@ def test_a_control_plane_that_goes_away_is_asked_again_for_the_same_message(
     assert first == second
 
 
-class Terminal:
-    """A person's terminal: what is typed and what is shown."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self.shown = ""
-
-    def type(self, keys: str) -> None:
-        os.write(self._descriptor, keys.encode())
-
-    def wait_for(self, text: str) -> str:
-        """What was shown up to `text`, which is awaited for at most 20 s."""
-        deadline = time.monotonic() + 20
-        while text not in self.shown:
-            readable, _, _ = select.select([self._descriptor], [], [], max(0, deadline - time.monotonic()))
-            assert readable, f"{text!r} was not shown, but {self.shown!r}"
-            self.shown += os.read(self._descriptor, 65536).decode(errors="replace")
-        before, _, self.shown = self.shown.partition(text)
-        return before
-
-
-@contextmanager
-def _chat() -> Iterator[tuple[Terminal, subprocess.Popen[bytes]]]:
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-c", "from controlplane.cli import main; main()", "chat"]
-    # A session of its own with this terminal, so that Ctrl-C reaches it as it would a person's shell.
-    process = subprocess.Popen(
-        [sys.executable, "-c", "import pty, os, sys, fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
-         "os.execv(sys.argv[1], sys.argv[1:])", *command],
-        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, env=os.environ | {"TERM": "xterm"},
-    )  # fmt: skip
-    os.close(theirs)
-    try:
-        yield Terminal(ours), process
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
-
-
 def test_a_person_sees_it_happen(answered: Any) -> None:
-    with _chat() as (terminal, process):
+    with at_terminal("chat") as (terminal, process):
         terminal.wait_for("you> ")
         terminal.type("How many?\n")
         shown = terminal.wait_for("you> ")
@@ -131,9 +92,39 @@ def test_a_person_sees_it_happen(answered: Any) -> None:
         assert process.wait(10) == 0
 
 
+OPEN = control_pb2.Review(review_id="r-1", kind="question", state="open")
+DRAFT = control_pb2.Reply(outbox_id="o-1", kind="reply", text="A draft.", state="held")
+QUESTION = control_pb2.Reply(outbox_id="o-1", kind="reply", text="Which day?", state="sent")
+APPROVED = control_pb2.Reply(outbox_id="o-1", kind="reply", text="On Monday, then.", state="sent")
+FOLLOW_UP = control_pb2.Reply(outbox_id="o-2", kind="follow_up", text="On Monday, then.", state="sent")
+
+
+@pytest.mark.parametrize(
+    ("state", "before", "after"),
+    [("waiting", [DRAFT], [APPROVED]), ("answered", [QUESTION], [QUESTION, FOLLOW_UP])],
+)
+def test_what_a_person_decides_is_told_at_the_prompt(
+    answered: Any, message: Fixture, state: str, before: list[control_pb2.Reply], after: list[control_pb2.Reply]
+) -> None:
+    kind = "waiting" if state == "waiting" else "reply"
+    asked = message(state, replies=before, reviews=[OPEN])
+    answered.answers |= {"Converse": lambda _: [ACCEPTED, Event(**{kind: asked})], "GetMessage": message(replies=after)}
+    with at_terminal("chat") as (terminal, process):
+        terminal.wait_for("you> ")
+        terminal.type("When?\n")
+        terminal.wait_for("you> ")
+        shown = terminal.wait_for("On Monday, then.")
+        assert ("message m-1" in shown, "Which day?" in shown) == (True, False)
+        terminal.wait_for("you> ")
+        terminal.type("/quit\n")
+        assert process.wait(10) == 0
+    asked_for = [call.method for call in answered.calls]
+    assert asked_for.count("GetMessage") == 1  # it is over
+
+
 def test_ctrl_c_returns_to_the_prompt(answered: Any) -> None:
     answered.answers["Converse"] = lambda _: [ACCEPTED, _delta("Thinking"), 60.0, _delta("more")]
-    with _chat() as (terminal, process):
+    with at_terminal("chat") as (terminal, process):
         terminal.wait_for("you> ")
         time.sleep(0.5)  # readline shows its prompt just before it listens to signals
         terminal.type("\x03")

@@ -159,3 +159,18 @@ def test_a_proxy_is_not_asked_for_loopback(peer: Any, empla: Fixture, monkeypatc
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.delenv("no_proxy", raising=False)
     assert empla("employee", "list").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "method", "field", "hint"),
+    [
+        (("message", "show"), "GetMessage", "message_id", "`empla message list`"),
+        (("reviews", "approve"), "ResolveReview", "review_id", "`empla reviews list`"),
+    ],
+)
+def test_what_is_no_id_is_told_with_where_ids_are(
+    peer: Any, empla: Fixture, command: tuple[str, ...], method: str, field: str, hint: str
+) -> None:
+    peer.refuse(method, grpc.StatusCode.INVALID_ARGUMENT, "INVALID", "'x' is no id", fields={field: "a UUID"})
+    result = empla(*command, "x")
+    assert (result.exit_code, hint in result.stderr) == (2, True)

@@ -1,13 +1,16 @@
 """The command group: fast to start, honest about what it lacks."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import controlplane.cli
+from controlplane.cli import errors
 
 Fixture = Callable[..., Any]
 HEAVY = ("aiohttp", "anthropic", "openai", "asyncpg", "opentelemetry.exporter")
@@ -26,7 +29,7 @@ def test_importing_the_group_imports_no_command() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["send", "chat", "employee", "message", "reviews", "channel", "compute", "egress", "doctor"]
+    "command", ["send", "chat", "employee", "message", "reviews", "channel", "compute", "egress", "doctor", "context"]
 )
 def test_commands_stay_light(command: str) -> None:
     assert not _modules_after(f"import controlplane.cli.{command}") & set(HEAVY)
@@ -52,3 +55,11 @@ def test_a_command_that_this_build_lacks_is_named(empla: Fixture, monkeypatch: p
     monkeypatch.setitem(controlplane.cli._COMMANDS, "absent", "Not there.")
     result = empla("absent")
     assert (result.exit_code, result.stderr) == (1, "empla: this build does not have the command `absent`\n")
+
+
+def test_every_exit_code_is_documented() -> None:
+    text = (Path(controlplane.cli.__file__).parents[2] / "docs" / "cli.md").read_text()
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)}
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.Failure)]
+    codes = {kind.exit_code for kind in kinds}
+    assert documented == {0, errors.WAITING, errors.STILL_IN_WORK, errors.CLOSED_PIPE} | codes

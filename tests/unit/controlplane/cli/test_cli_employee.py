@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from empla.v1 import control_pb2
+from tests.unit.controlplane.cli.terminal import at_terminal
 
 Fixture = Callable[..., Any]
 
@@ -346,6 +348,25 @@ def test_delete_asks_first(peer: Any, empla: Fixture) -> None:
     assert {call.method for call in peer.calls} == {"GetEmployee"}
     assert empla("employee", "delete", "sales-ae", "--force", "--yes").exit_code == 0
     assert peer.last.request.force
+
+
+def test_delete_with_nobody_to_ask_says_what_to_add(peer: Any, empla: Fixture) -> None:
+    peer.answers["GetEmployee"] = control_pb2.Employee(name="sales-ae")
+    result = empla("employee", "delete", "sales-ae", "--json", stdin="")
+    said = result.stderr.splitlines()[-1]
+    assert (result.exit_code, "add --yes" in said, "NOT_CONFIRMED" in said) == (2, True, True)
+
+
+def test_a_person_sees_that_something_takes_long(peer: Any) -> None:
+    def slowly(_: object) -> control_pb2.Employee:
+        time.sleep(1.5)
+        return control_pb2.Employee(name="sales-ae")
+
+    peer.answers["StopEmployee"] = slowly
+    with at_terminal("employee", "stop", "sales-ae") as (terminal, process):
+        terminal.wait_for("sales-ae finishes what is in work")
+        assert terminal.wait_for("sales-ae: stopped").endswith("\x1b[K")  # the line is gone
+        assert process.wait(10) == 0
 
 
 def test_logs_are_readable(peer: Any, empla: Fixture) -> None:

@@ -55,7 +55,7 @@ def test_send_says_that_the_employee_is_paused_and_what_ends_it(
         message_id="m-1", employee="ada", state="received", pause=paused(cause)
     )
     ended = empla("send", "ada", "hello")
-    assert ended.exit_code == 1
+    assert ended.exit_code == 7
     assert says in ended.output
     assert again in ended.output
 

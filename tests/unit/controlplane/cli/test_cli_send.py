@@ -82,9 +82,9 @@ def test_no_wait_prints_the_id(peer: Any, empla: Fixture, message: Fixture) -> N
     ("state", "exit_code", "said"),
     [
         ("failed", 1, "the message is failed: why"),
-        ("waiting", 0, "the message is waiting: why"),
+        ("waiting", 6, "the message is waiting: why"),
         ("withheld", 0, "the message is withheld: why"),
-        ("working", 1, "the message is still in work (working)"),
+        ("working", 7, "the message is still in work (working)"),
     ],
 )
 def test_says_why_there_is_no_reply(
@@ -98,27 +98,27 @@ def test_says_why_there_is_no_reply(
 
 
 @pytest.mark.parametrize(
-    ("kind", "state", "stdout", "said"),
+    ("kind", "state", "exit_code", "stdout", "said"),
     [
-        ("follow_up", "sent", "On Monday, then.\n", ""),
-        ("progress", "sent", "On Monday, then.\n", ""),
-        ("notice", "sent", "", "On Monday, then."),
-        ("follow_up", "held", "", "answers a question"),
+        ("follow_up", "sent", 0, "On Monday, then.\n", ""),
+        ("progress", "sent", 0, "On Monday, then.\n", ""),
+        ("notice", "sent", 1, "", "On Monday, then."),
+        ("follow_up", "held", 6, "", "answers a question"),
     ],
 )
 def test_an_answer_shows_what_came_of_it(
-    peer: Any, empla: Fixture, message: Fixture, kind: str, state: str, stdout: str, said: str
+    peer: Any, empla: Fixture, message: Fixture, *, kind: str, state: str, exit_code: int, stdout: str, said: str
 ) -> None:
     reply = control_pb2.Reply(kind=kind, state=state, text="On Monday, then.")
     collected = message("collected", replies=[reply], reason="answers a question", collected_into="m-0")
     peer.answers |= {"SendMessage": collected, "GetEmployee": control_pb2.Employee(name="sales-ae")}
     result = empla("send", "sales-ae", "on Monday")
-    assert (result.exit_code, result.stdout) == (0, stdout)
+    assert (result.exit_code, result.stdout) == (exit_code, stdout)
     assert said in result.stderr
     assert ("empla message show m-0" in result.stderr) is (not stdout)
     peer.answers["Converse"] = lambda _: [control_pb2.ConverseEvent(reply=collected)]
     result = empla("chat", stdin="on Monday\n")
-    assert (result.exit_code, result.stdout) == (0, stdout)
+    assert (result.exit_code, result.stdout) == (exit_code, stdout)
     assert ("empla message show m-0" in result.stderr) is (not stdout)
 
 
@@ -131,7 +131,7 @@ def test_says_that_nobody_is_at_work(
     observed = control_pb2.OBSERVED_STATE_STOPPED if stopped else control_pb2.OBSERVED_STATE_ATTACHED
     peer.answers["GetEmployee"] = control_pb2.Employee(name="sales-ae", observed_state=observed)
     result = empla("send", "sales-ae", "x", *options)
-    assert result.exit_code == 1
+    assert result.exit_code == 7
     assert ("sales-ae is stopped" in result.stderr) is stopped
     assert ("`empla employee start sales-ae`" in result.stderr) is stopped
 
