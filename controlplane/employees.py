@@ -50,6 +50,10 @@ class EmployeeRecord:
     epoch: int
     created_at: datetime
     launched_at: datetime | None
+    process: dict[str, Any] | None = None
+    """How its launcher knows the process; None: there is none, or that is not on record yet."""
+    draining: float | None = None
+    """Seconds in which the launch is to finish, if somebody wants it ended."""
 
 
 class Employees:
@@ -227,4 +231,6 @@ def _record(row: Any) -> EmployeeRecord:
         row["epoch"],
         row["created_at"],
         row["launched_at"],
+        row["process"],
+        row["draining"],
     )

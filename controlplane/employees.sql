@@ -19,13 +19,13 @@ INSERT INTO employee_epochs (employee_id, tenant_id) SELECT employee_id, tenant_
 
 -- name: find
 -- A live employee by tenant and name, or by id.
-SELECT e.*, t.name AS tenant, p.epoch, p.launched_at
+SELECT e.*, t.name AS tenant, p.epoch, p.launched_at, p.process, p.draining
 FROM employees e JOIN tenants t USING (tenant_id) JOIN employee_epochs p USING (employee_id)
 WHERE e.deleted_at IS NULL AND ((e.tenant_id = $1 AND e.name = $2) OR e.employee_id = $3);
 
 -- name: all
 -- Every live employee of a tenant, or of all.
-SELECT e.*, t.name AS tenant, p.epoch, p.launched_at
+SELECT e.*, t.name AS tenant, p.epoch, p.launched_at, p.process, p.draining
 FROM employees e JOIN tenants t USING (tenant_id) JOIN employee_epochs p USING (employee_id)
 WHERE e.deleted_at IS NULL AND ($1::uuid IS NULL OR e.tenant_id = $1) AND (e.name, e.employee_id) > ($2, $3)
 ORDER BY e.name, e.employee_id LIMIT $4;
@@ -106,7 +106,7 @@ WHERE e.deleted_at IS NOT NULL;
 -- The next epoch, for a new process with a new credential. Waits for writes of the old epoch, refuses those that come later.
 WITH fence AS (SELECT employee_id FROM employee_epochs WHERE employee_id = $1 FOR UPDATE)
 UPDATE employee_epochs p
-SET epoch = epoch + 1, credential_hash = $2, launcher = $3, process = NULL, launched_at = now(), ended_at = NULL
+SET epoch = epoch + 1, credential_hash = $2, launcher = $3, process = NULL, launched_at = now(), ended_at = NULL, draining = NULL
 FROM fence WHERE p.employee_id = fence.employee_id
 RETURNING epoch;
 
@@ -116,7 +116,7 @@ UPDATE employee_epochs SET process = $3 WHERE employee_id = $1 AND epoch = $2;
 
 -- name: ended
 -- The process of this epoch is gone.
-UPDATE employee_epochs SET process = NULL, ended_at = now() WHERE employee_id = $1 AND epoch = $2;
+UPDATE employee_epochs SET process = NULL, ended_at = now(), draining = NULL WHERE employee_id = $1 AND epoch = $2;
 
 -- name: credential
 -- Which employee and epoch a credential belongs to, and the employee's present epoch.

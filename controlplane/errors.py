@@ -14,6 +14,7 @@ All are `ControlError`; the gRPC code and the HTTP status stand with each::
     ├── Forbidden            PERMISSION_DENIED    403   the token's scope or tenant does not allow it
     ├── Busy                 UNAVAILABLE          503   too much at once: try again
     └── LaunchFailed         UNAVAILABLE          503   an employee's or a sidecar's process cannot be started
+        └── NotLeading       UNAVAILABLE          503   another control plane does that, or none does yet
 """
 
 from collections.abc import Mapping
@@ -108,6 +109,12 @@ class LaunchFailed(ControlError):
     """An employee's or a sidecar's process cannot be started, or not be ended."""
 
     code, http_status, reason = grpc.StatusCode.UNAVAILABLE, 503, "LAUNCH_FAILED"
+
+
+class NotLeading(LaunchFailed):
+    """Only the control plane that leads does this, and this one does not."""
+
+    reason = "NOT_LEADING"
 
 
 def to_status(error: Exception) -> StatusError | None:

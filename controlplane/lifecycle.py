@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,17 +19,18 @@ from uuid import UUID
 
 from controlplane.auth import hashed, new_secret
 from controlplane.employees import SQL, EmployeeRecord, Employees
-from controlplane.errors import LaunchFailed, Unknown
-from controlplane.gateway import Stream, Streams, credential
+from controlplane.ending import Ending, observed_from_afar, pid_of
+from controlplane.errors import LaunchFailed, NotLeading, Unknown
+from controlplane.gateway import Elsewhere, Stream, Streams, credential
 from controlplane.launchers.browsers import BrowserProfiles
 from controlplane.launchers.interface import LaunchedProcess, Launcher, LaunchSpec
 from controlplane.launchers.workspaces import Workspaces
+from controlplane.planes import Nobody, Planes
 from empla.store.connect import Pool, translated
 from empla.store.errors import StoreUnavailable
 from empla.store.roles import create_employee_role, employee_dsn
 from empla.telemetry import Collector
 from empla.v1 import control_pb2
-from empla.v1 import gateway_pb2 as pb
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +81,7 @@ class Observed:
     process: LaunchedProcess | None = None
     unsure: bool = False
     """A launch failed without telling whether a process came of it."""
-    stream: Stream | None = None
+    stream: Stream | Elsewhere | None = None
     """The last stream of the process, which may have ended."""
     launched_at: float = 0.0
     restarts: int = 0
@@ -131,7 +133,10 @@ class Lifecycle:
         workspaces: Workspaces,
         sidecars: Companions,
         settings: LaunchSettings,
+        planes: Planes | None = None,
     ) -> None:
+        self._planes = planes
+        self._ending = Ending(pool, streams, planes or Nobody())
         self._sidecars = sidecars
         self._pool, self._employees, self._streams = pool, employees, streams
         self._launcher, self._workspaces, self._settings = launcher, workspaces, settings
@@ -140,43 +145,64 @@ class Lifecycle:
         self._news = asyncio.Event()
         self._launches = asyncio.Semaphore(MAX_PARALLEL_LAUNCHES)
         self._group: asyncio.TaskGroup | None = None
+        self._adopted = asyncio.Event()
         self._closing = False
         self._round_at = self._heard_since = time.monotonic()
 
     def look(self) -> None:
-        """Something changed: compare now."""
+        """Something changed: compare now, or have the control plane do so that leads."""
         self._news.set()
+        if self._planes is not None and not self._planes.has_lease:
+            self._planes.tell("reconcile")
 
     def start_now(self, employee_id: UUID) -> None:
         """An operator asks for a start: what failed before no longer delays it."""
         if known := self._observed.get(employee_id):
             known.backoff.reset()
+        elif self._planes is not None and not self._planes.has_lease:
+            self._planes.tell("start", employee_id)
         self.look()
 
     async def run(self) -> None:
-        """Adopt what runs, then reconcile until cancelled."""
-        async with asyncio.TaskGroup() as self._group:
-            await self._adopt_running()
-            while True:
-                self._news.clear()
-                try:
-                    await self._reconcile()
-                except StoreUnavailable as error:
-                    self._heard_since = time.monotonic()  # whoever lost its stream cannot attach without a database
-                    log.warning("the database is away, employees stay as they are: %s", error)
-                except Exception:
-                    log.exception("employees stay as they are until the next round")
-                await self._rest()
+        """Adopt what runs, then reconcile until cancelled: another control plane leads then, or this one ends."""
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                await self._adopt_running()
+                self._adopted.set()
+                await self._rounds()
+        finally:
+            self._adopted.clear()
+            self._observed.clear()
+
+    async def until_adopted(self, seconds: float) -> None:
+        """Wait until it is known what runs, if this control plane leads, but no longer than that."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._adopted.wait()
+
+    async def _rounds(self) -> None:
+        while True:
+            self._news.clear()
+            try:
+                await self._reconcile()
+            except StoreUnavailable as error:
+                self._heard_since = time.monotonic()  # whoever lost its stream cannot attach without a database
+                log.warning("the database is away, employees stay as they are: %s", error)
+            except Exception:
+                log.exception("employees stay as they are until the next round")
+            await self._rest()
 
     def observed(self, record: EmployeeRecord) -> control_pb2.ObservedState.ValueType:
         """What is to be seen of an employee."""
+        if not self._knows:
+            return observed_from_afar(record, self._streams, self._lost_after)
         known = self._observed.get(record.employee_id, Observed())
         if known.process is None:
             failing = record.desired_state == "running" and known.backoff.failures
             return control_pb2.OBSERVED_STATE_BACKING_OFF if failing else control_pb2.OBSERVED_STATE_STOPPED
         if known.stopping:
             return control_pb2.OBSERVED_STATE_STOPPING
-        if self._stream_of(known.process) is not None:
+        if self._seen(known.process) is not None:
             return control_pb2.OBSERVED_STATE_ATTACHED
         starting = time.monotonic() - known.launched_at < self._lost_after
         return control_pb2.OBSERVED_STATE_STARTING if starting else control_pb2.OBSERVED_STATE_LOST
@@ -186,11 +212,19 @@ class Lifecycle:
         known = self._observed.get(employee_id, Observed())
         return (known.process.pid if known.process else 0), known.restarts
 
+    def process_on_record(self, record: EmployeeRecord) -> tuple[int, int]:
+        """The same of an employee whose process another control plane may watch, which alone knows of restarts."""
+        return self.process_of(record.employee_id) if self._knows else (pid_of(record), 0)
+
     async def stop(self, employee_id: UUID, drain_seconds: float) -> None:
         """Drain, then end the employee's process; returns when it is gone for certain. Ends a back-off too.
 
-        Raises `LaunchFailed` when after a failed launch nobody can tell whether there is a process.
+        Raises `LaunchFailed` when after a failed launch nobody can tell whether there is a process, or when the control
+        plane that leads does not end it in time.
         """
+        if not self._knows:
+            await self._ending.have_ended(employee_id, drain_seconds)
+            return
         known = self._observed.get(employee_id)
         if known is not None:
             async with known.busy:
@@ -209,11 +243,16 @@ class Lifecycle:
         await self._workspaces.release_all()
 
     @property
+    def _knows(self) -> bool:
+        """Whether it is this control plane that watches the processes."""
+        return self._planes is None or self._planes.has_lease
+
+    @property
     def _lost_after(self) -> float:
         return max(SILENT_SECONDS, MISSED_HEARTBEATS * self._settings.heartbeat_ms / 1000)
 
-    def _stream_of(self, process: LaunchedProcess) -> Stream | None:
-        stream = self._streams.get(process.employee_id)
+    def _seen(self, process: LaunchedProcess) -> Stream | Elsewhere | None:
+        stream = self._streams.seen(process.employee_id)
         return stream if stream is not None and stream.launch.epoch == process.epoch else None
 
     def _task(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -238,6 +277,9 @@ class Lifecycle:
     async def _reconcile(self) -> None:
         if self._closing:
             return
+        if self._planes is not None and not self._planes.leads:
+            self._heard_since = time.monotonic()
+            return
         records = await self._everybody()
         now = time.monotonic()
         if now - self._round_at > SLEPT_SECONDS:
@@ -261,7 +303,9 @@ class Lifecycle:
 
     def _compare(self, record: EmployeeRecord, known: Observed) -> None:
         wanted = record.desired_state == "running"
-        if not wanted:
+        if record.draining is not None:
+            self._task(self._stop_as_asked(record, known, record.draining), f"stop {record.name}, as was asked")
+        elif not wanted:
             if known.process is not None or known.unsure:
                 self._task(self.stop(record.employee_id, self._settings.drain_seconds), f"stop {record.name}")
         elif known.process is None:
@@ -273,7 +317,7 @@ class Lifecycle:
 
     def _is_hung(self, process: LaunchedProcess, known: Observed) -> bool:
         """Attached once in time, and beating: otherwise it is of no use to anybody."""
-        known.stream = self._stream_of(process) or known.stream
+        known.stream = self._seen(process) or known.stream
         seen_at = known.stream.seen_at if known.stream else 0.0
         return time.monotonic() - max(seen_at, known.launched_at, self._heard_since) > self._lost_after
 
@@ -332,6 +376,8 @@ class Lifecycle:
         await self._sidecars.end_of(record.employee_id, record.epoch)  # nobody else may use the workspace
         spec = await self._spec(record)
         await self._sidecars.end_of(record.employee_id, spec.epoch - 1)  # one that was being acquired meanwhile
+        if self._planes is not None and not self._planes.leads:
+            raise NotLeading("another control plane leads by now")
         known.unsure = True
         process = await self._launcher.launch(spec)
         # From here on there is a process: whatever else goes wrong, it is watched.
@@ -350,6 +396,8 @@ class Lifecycle:
         workspace = await self._workspaces.prepare(record.employee_id)
         with translated():
             async with self._pool.acquire() as connection, connection.transaction():
+                if self._planes is not None:
+                    await self._planes.check(connection)
                 epoch = await connection.fetchval(SQL.launch, record.employee_id, hashed(secret), self._launcher.name)
                 await create_employee_role(connection, record.employee_id, password)
         settings = {
@@ -435,15 +483,21 @@ class Lifecycle:
         known.backoff.failed(lived=lived)
         self._news.set()  # the reconciler's rest ends with the back-off
 
+    async def _stop_as_asked(self, record: EmployeeRecord, known: Observed, drain_seconds: float) -> None:
+        """Another control plane was asked for the end of this launch, and waits for it to be on record."""
+        await self.stop(record.employee_id, drain_seconds)
+        if known.process is None:
+            with translated():
+                await self._pool.execute(SQL.ended, record.employee_id, record.epoch)
+            self._news.set()
+
     async def _stop(self, known: Observed, drain_seconds: float) -> None:
         process = known.process
         if process is None:
             return
         known.stopping = True
         try:
-            stream = self._stream_of(process)
-            if stream is not None:
-                stream.send(pb.ControlFrame(drain=pb.Drain(deadline_ms=round(drain_seconds * 1000))))
+            if await self._ending.drain(process.employee_id, process.epoch, drain_seconds):
                 await _gone(process, known, drain_seconds + GIVE_BACK_SECONDS)
             for number in (signal.SIGTERM, signal.SIGKILL):
                 if known.process is process:

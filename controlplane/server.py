@@ -18,11 +18,14 @@ from controlplane.control import ControlPlane
 from controlplane.egress import Egress
 from controlplane.embedding import embedding
 from controlplane.employees import DEFAULT_TENANT, Employees
+from controlplane.ending import Ending
 from controlplane.errors import LaunchFailed, to_status
 from controlplane.firing import Firing
 from controlplane.followers import Followers
+from controlplane.forwarding import Forwarding
 from controlplane.gateway import EmployeeGateway, Streams, authenticate
 from controlplane.goals import Goals
+from controlplane.hints import Hints
 from controlplane.http import serving_http
 from controlplane.launchers.browsers import BrowserProfiles
 from controlplane.launchers.container import ContainerLauncher, images
@@ -38,6 +41,8 @@ from controlplane.messages import Messages
 from controlplane.metrics import Metrics
 from controlplane.minds import Minds
 from controlplane.packages import make_directory
+from controlplane.planes import Planes
+from controlplane.presence import Presence
 from controlplane.receiver import Receiver
 from controlplane.retention import Retention
 from controlplane.reviews import Reviews
@@ -74,6 +79,7 @@ class Running:
     http_address: str
     employees: Employees
     lifecycle: Lifecycle
+    planes: Planes
     embedding: str
     launcher: Launcher
 
@@ -100,19 +106,29 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
             settings.workspaces, settings.volumes, settings.workspace_quota_bytes, settings.workspace_quota_entries
         )
         sidecars = _sidecars(settings, pool, sidecar_launcher, workspaces)
-        followers = Followers()
         instance = f"{os.uname().nodename}:{os.getpid()}:{new_id()}"
+        planes = Planes(dsn, instance, settings.grpc_address)
+        followers = Followers(planes)
         sender = Sender(pool, callbacks, followers.changed, instance=instance)
         parts = _parts(
             settings,
             dsn,
             pool,
             launcher,
+            planes=planes,
             sender=sender,
             followers=followers,
             workspaces=workspaces,
             sidecars=sidecars,
             embedding=embeds.said,
+        )
+        Hints(
+            planes,
+            employees=parts.employees,
+            streams=parts.streams,
+            followers=followers,
+            lifecycle=parts.lifecycle,
+            ending=Ending(pool, parts.streams, planes),
         )
         tokens = Tokens(pool)
         await tokens.ensure("local operator", token, "admin")
@@ -127,6 +143,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
             outbox=sender,
             embedding=embeds,
             sidecars=sidecars,
+            forwarding=parts.forwarding,
             most=Most(settings.sidecars_memory_bytes or machine_memory() // 2),
             heartbeat_ms=settings.heartbeat_ms,
         )
@@ -135,6 +152,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
             GATEWAY: partial(gateway_pb2_grpc.add_EmployeeGatewayServicer_to_server, gateway),
         }
         async with (
+            planes.present(),
             rpc.serving(
                 settings.grpc_address, services, authenticate=_authenticate(pool, tokens), translate=to_status
             ) as grpc_address,
@@ -158,15 +176,18 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 Stepping(pool, parts.receiver, parts.stopping, partial(parts.streams.wake, reason="step failed")).run(
                     dsn
                 ),
-                Retention(pool, settings.retention_days).run(),
-                sidecars.run(),
-                _prepared(sidecar_launcher, settings.sidecars_warm),
-                parts.lifecycle.run(),
+                Presence(pool, parts.streams, planes).run(),
+                planes.leading(
+                    Retention(pool, settings.retention_days).run,
+                    sidecars.run,
+                    partial(_prepared, sidecar_launcher, settings.sidecars_warm),
+                    parts.lifecycle.run,
+                ),
                 parts.logs.keep_small(),
             ),
         ):
-            control.http_address = http_address
-            yield Running(grpc_address, http_address, parts.employees, parts.lifecycle, embeds.said, launcher)
+            control.http_address, planes.address = http_address, grpc_address
+            yield Running(grpc_address, http_address, parts.employees, parts.lifecycle, planes, embeds.said, launcher)
 
 
 @asynccontextmanager
@@ -242,23 +263,25 @@ def _parts(
     pool: Pool,
     launcher: Launcher,
     *,
+    planes: Planes,
     sender: Sender,
     followers: Followers,
     workspaces: Workspaces,
     sidecars: Sidecars,
     embedding: str,
 ) -> Parts:
-    employees, streams, messages = Employees(pool), Streams(), Messages(pool)
+    employees, streams, messages = Employees(pool), Streams(planes), Messages(pool)
     stopping = Stopping(pool, streams, followers.changed, sender.look)
     return Parts(
         employees=employees,
         channels=Channels(pool, Egress(settings.callback_networks)),
-        receiver=Receiver(pool, on_stored=lambda employee_id, _: streams.look(employee_id), on_stopped=stopping.tell),
+        receiver=Receiver(pool, on_stored=streams.look, on_stopped=stopping.tell),
         messages=messages,
         minds=Minds(pool),
         memories=Memories(pool),
         followers=followers,
         streams=streams,
+        forwarding=Forwarding(planes),
         lifecycle=Lifecycle(
             pool=pool,
             employees=employees,
@@ -267,6 +290,7 @@ def _parts(
             workspaces=workspaces,
             sidecars=sidecars,
             settings=_launch_settings(settings, dsn),
+            planes=planes,
         ),
         logs=Logs(settings.log_directory),
         sidecars=sidecars,
@@ -339,7 +363,7 @@ def _launch_settings(settings: Settings, dsn: str) -> LaunchSettings:
         secret = getattr(settings, name)
         model[name] = secret.get_secret_value() if secret else None
     return LaunchSettings(
-        gateway=settings.grpc_address,
+        gateway=settings.gateways or settings.grpc_address,
         database_url=dsn,
         logs=settings.log_directory,
         drain_seconds=settings.drain_seconds,

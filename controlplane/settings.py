@@ -56,6 +56,10 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(default=None, description="A PostgreSQL server; unset: the embedded one.")
     grpc_address: str = Field(default="127.0.0.1:7400", description="host:port, or unix:/path.")
     http_address: str = Field(default="127.0.0.1:7401", description="host:port of webhooks and the status page.")
+    gateways: str = Field(
+        default="",
+        description="Where employees reach the control planes of this installation, comma separated; unset: grpc_address.",
+    )
     launcher: Literal["process", "inprocess"] = Field(
         default="process",
         description="Each employee as a process; or, for development, all of them in the control plane's own.",
@@ -128,6 +132,12 @@ class Settings(BaseSettings):
     @classmethod
     def _address(cls, value: str, info: ValidationInfo) -> str:
         return value if info.field_name == "grpc_address" and value.startswith("unix:/") else _host_and_port(value)
+
+    @field_validator("gateways")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        several = [one.strip() for one in value.split(",") if one.strip()]
+        return ",".join(one if one.startswith("unix:/") else _host_and_port(one) for one in several)
 
     @field_validator("launcher")
     @classmethod

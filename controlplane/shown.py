@@ -11,7 +11,7 @@ from empla.v1 import control_pb2 as pb
 
 def shown_employee(record: EmployeeRecord, lifecycle: Lifecycle, streams: Streams) -> pb.Employee:
     """An employee with what is observed of it."""
-    pid, restarts = lifecycle.process_of(record.employee_id)
+    pid, restarts = lifecycle.process_on_record(record)
     employee = pb.Employee(
         employee_id=str(record.employee_id),
         tenant=record.tenant,
@@ -28,7 +28,7 @@ def shown_employee(record: EmployeeRecord, lifecycle: Lifecycle, streams: Stream
     employee.created_at.FromDatetime(record.created_at)
     if record.launched_at is not None:
         employee.launched_at.FromDatetime(record.launched_at)
-    stream = streams.get(record.employee_id)
+    stream = streams.seen(record.employee_id)
     if stream is not None and stream.heartbeat is not None:
         beat = stream.heartbeat
         employee.health.CopyFrom(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from controlplane.channels import Channels
 from controlplane.employees import EmployeeRecord, Employees
 from controlplane.followers import Followers
+from controlplane.forwarding import Forwarding
 from controlplane.gateway import Streams
 from controlplane.goals import Goals
 from controlplane.lifecycle import Lifecycle
@@ -36,6 +37,7 @@ class Parts:
     memories: Memories
     followers: Followers
     streams: Streams
+    forwarding: Forwarding
     lifecycle: Lifecycle
     logs: Logs
     sidecars: Sidecars

@@ -11,11 +11,9 @@ from controlplane.calls.arguments import page_size as _page_size
 from controlplane.calls.calls import Calls
 from controlplane.employees import EmployeeRecord
 from controlplane.errors import Invalid, NotNow
-from controlplane.gateway import configuration
 from controlplane.messages import fitting
 from controlplane.profiles import shipped_profile
 from empla.v1 import control_pb2 as pb
-from empla.v1 import gateway_pb2
 
 DEFAULT_DRAIN_SECONDS = 10
 MAX_DRAIN_SECONDS = 3600
@@ -51,9 +49,7 @@ class EmployeeCalls(Calls):
         profile = request.profile if request.HasField("profile") else None
         await self._parts.employees.update(record.employee_id, profile, request.autonomy, request.when_busy)
         updated = await self._parts.employees.by_id(record.employee_id)
-        if stream := self._parts.streams.get(record.employee_id):
-            changed = gateway_pb2.ConfigurationChanged(configuration=configuration(updated))
-            stream.send(gateway_pb2.ControlFrame(configuration_changed=changed))
+        self._parts.streams.configure(updated)
         if profile is not None:
             self._parts.streams.wake(record.employee_id, "goals")
         return self._employee(updated)
