@@ -1,6 +1,7 @@
 """The reconciler over a real database, with a launcher whose processes are the test's to end and to lose."""
 
 import asyncio
+import math
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -16,11 +17,12 @@ import pytest
 from controlplane import lifecycle
 from controlplane.employees import DEFAULT_TENANT, SQL, EmployeeRecord, Employees
 from controlplane.errors import LaunchFailed
-from controlplane.gateway import Launch, Stream, Streams
+from controlplane.gateway import Elsewhere, Launch, Stream, Streams
 from controlplane.launchers.interface import EMPLOYEE, LaunchSpec
 from controlplane.launchers.volumes import SMALLEST_BYTES, Volumes
 from controlplane.launchers.workspaces import Workspaces
 from controlplane.lifecycle import LaunchSettings, Lifecycle
+from controlplane.planes import Planes
 from controlplane.profiles import shipped_profile
 from empla.store.connect import Pool
 from empla.store.errors import StoreUnavailable
@@ -404,6 +406,36 @@ async def test_an_employee_is_judged_by_its_last_sign_of_life(site: Site):
     assert not judged(site, process, known), "its stream may be half open, which it has hardly noticed yet"
     stream.seen_at = now - 31
     assert judged(site, process, known)
+
+
+async def test_whoever_is_attached_to_another_control_plane_is_judged_by_what_that_one_tells(site: Site):
+    now = time.monotonic()
+    site.lifecycle._heard_since = 0
+    record = await site.employee()
+    process = ScriptedProcess(record.employee_id, 1, 1)
+    known = lifecycle.Observed(process=process, launched_at=now - 3600)
+    for silent, hung in ((1, False), (31, True)):
+        there = Elsewhere(Launch(record.employee_id, 1), "test", None, heartbeat_at=0.0, seen_at=now - silent)
+        site.streams.elsewhere = {record.employee_id: there}
+        assert judged(site, process, known) is hung
+
+
+async def test_a_leader_that_stood_still_launches_nobody(site: Site, database: Database):
+    record = await site.employee()
+    frozen = Planes(database.dsn, "frozen", "unix:/frozen", renew=3600, lease=0.2)
+    following = Planes(database.dsn, "following", "unix:/following", renew=0.05, lease=3600)
+    async with frozen.present(), following.present():
+        await until(lambda: following.leads)
+        site.lifecycle._planes = frozen
+        for believes in (False, True):
+            if believes:
+                frozen._lease_ends = math.inf
+            async with site.reconciling():
+                if believes:
+                    await until(lambda: site.lifecycle._observed[record.employee_id].backoff.failures)
+                await asyncio.sleep(0.3)
+    assert site.launcher.calls == 0
+    assert (await site.employees.by_id(record.employee_id)).epoch == 0
 
 
 async def test_nobody_is_judged_after_the_control_plane_itself_stood_still(site: Site):
