@@ -58,8 +58,16 @@ class Three:
 @pytest.fixture
 def three(database: Database) -> Iterator[Three]:
     with temporary_directory() as directory:
-        shared = {"EMPLA_DATABASE_URL": database.dsn, "EMPLA_DRAIN_SECONDS": "1", "EMPLA_MODEL_PROVIDER": "offline"}
-        planes = [System(directory, output=f"output-{number}", **shared) for number in range(3)]
+        planes = [
+            System(
+                directory,
+                output=f"output-{number}",
+                EMPLA_DATABASE_URL=database.dsn,
+                EMPLA_DRAIN_SECONDS="1",
+                EMPLA_MODEL_PROVIDER="offline",
+            )
+            for number in range(3)
+        ]
         everywhere = ",".join(plane.grpc_address for plane in planes)
         for plane in planes:
             plane.environment["EMPLA_GATEWAYS"] = everywhere
