@@ -13,6 +13,7 @@ All are `ControlError`; the gRPC code and the HTTP status stand with each::
     ├── Unauthenticated      UNAUTHENTICATED      401   no token or signature, or a wrong one
     ├── Forbidden            PERMISSION_DENIED    403   the token's scope or tenant does not allow it
     ├── Busy                 UNAVAILABLE          503   too much at once: try again
+    ├── Away                 UNAVAILABLE          503   the control plane that could do it does not answer
     └── LaunchFailed         UNAVAILABLE          503   an employee's or a sidecar's process cannot be started
         └── NotLeading       UNAVAILABLE          503   another control plane does that, or none does yet
 """
@@ -103,6 +104,12 @@ class Busy(ControlError):
     """There is too much of this in hand already; the same request may succeed later."""
 
     code, http_status, reason = grpc.StatusCode.UNAVAILABLE, 503, "BUSY"
+
+
+class Away(ControlError):
+    """Another control plane could do it, and does not answer; the same request may succeed soon."""
+
+    code, http_status, reason = grpc.StatusCode.UNAVAILABLE, 503, "CONTROL_PLANE_AWAY"
 
 
 class LaunchFailed(ControlError):

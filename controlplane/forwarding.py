@@ -1,13 +1,19 @@
-"""Forwarding: calls about sidecars go to the control plane that leads, for it alone keeps them and their limits."""
+"""Forwarding: a call that another control plane has to answer is made there, with the token of whoever makes it here.
+
+Calls about sidecars go to the one that leads, for it alone keeps them and their limits; whoever converses with an employee
+hears it by the one that has its stream.
+"""
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
 import grpc.aio
 
-from controlplane.errors import NotLeading
+from controlplane.errors import Away, NotLeading
 from controlplane.planes import LEASE_SECONDS, RENEW_SECONDS, Planes
 from empla import rpc
 
@@ -15,11 +21,11 @@ FORWARDED = "empla-forwarded"
 TAKE_OVER_SECONDS = LEASE_SECONDS + 2 * RENEW_SECONDS
 LOOK_SECONDS = 0.1
 LONGEST_SECONDS = 60.0
-"""Of a call without a deadline of its own."""
+"""Of a call with one answer that has no deadline of its own."""
 
 
 class Forwarding:
-    """Passes calls on, with the token of whoever makes them."""
+    """Finds who answers, and passes calls on."""
 
     def __init__(self, planes: Planes) -> None:
         self._planes = planes
@@ -29,10 +35,9 @@ class Forwarding:
 
         Raises `NotLeading` when none leads within some seconds.
         """
-        forwarded = any(key == FORWARDED for key, _ in context.invocation_metadata() or ())
         end = time.monotonic() + TAKE_OVER_SECONDS
         while not self._planes.has_lease:
-            if self._planes.leader_address is not None and not forwarded:
+            if self._planes.leader_address is not None and not is_forwarded(context):
                 return self._planes.leader_address
             if time.monotonic() > end:
                 raise NotLeading("no control plane is known to lead yet; try again in some seconds")
@@ -40,29 +45,38 @@ class Forwarding:
         return ""
 
     async def forwarded(self, address: str, stub: Any, method: str, request: Any, context: Any) -> Any:
-        """What the control plane at `address` answers; raises what that one refuses."""
-        metadata, seconds = context.invocation_metadata(), context.time_remaining()
-        try:
-            async with rpc.dialing(address, rpc.bearer(metadata)) as channel:
-                call = getattr(stub(channel), method)
-                timeout = LONGEST_SECONDS if seconds is None else seconds
-                return await call(request, timeout=timeout, metadata=((FORWARDED, "1"),))
-        except grpc.aio.AioRpcError as error:
-            raise _same(error) from error
+        """What the control plane at `address` answers; raises what that one refuses, and `Away`."""
+        async with _calling(address, stub, method, context) as call:
+            seconds = context.time_remaining()
+            return await call(request, timeout=LONGEST_SECONDS if seconds is None else seconds, metadata=_MARK)
+
+    async def streamed(self, address: str, stub: Any, method: str, request: Any, context: Any) -> AsyncGenerator[Any]:
+        """All that the control plane at `address` answers; raises what that one refuses, and `Away`."""
+        async with _calling(address, stub, method, context) as call:
+            async for answer in call(request, timeout=context.time_remaining(), metadata=_MARK):
+                yield answer
 
 
-def _same(error: grpc.aio.AioRpcError) -> rpc.StatusError:
-    """The refusal as the other control plane worded it, or that it is away."""
+_MARK = ((FORWARDED, "1"),)
+
+
+def is_forwarded(context: Any) -> bool:
+    """Whether a call comes from another control plane, which no further one is to be asked for."""
+    return any(key == FORWARDED for key, _ in context.invocation_metadata() or ())
+
+
+@asynccontextmanager
+async def _calling(address: str, stub: Any, method: str, context: Any) -> AsyncIterator[Any]:
+    try:
+        async with rpc.dialing(address, rpc.bearer(context.invocation_metadata())) as channel:
+            yield getattr(stub(channel), method)
+    except grpc.aio.AioRpcError as error:
+        raise _refusal(error) from error
+
+
+def _refusal(error: grpc.aio.AioRpcError) -> Exception:
+    """As the other control plane worded it, or that it is away."""
     if not (reason := rpc.reason_of(error)):
-        return rpc.StatusError(
-            grpc.StatusCode.UNAVAILABLE,
-            NotLeading.reason,
-            f"the control plane that leads does not answer: {error.details()}",
-        )
-    return rpc.StatusError(
-        error.code(),
-        reason,
-        error.details() or "",
-        fields=rpc.fields_of(error),
-        retry_after=rpc.retry_after_of(error),
-    )
+        return Away(f"another control plane, which could do this, does not answer: {error.details()}")
+    fields, retry_after = rpc.fields_of(error), rpc.retry_after_of(error)
+    return rpc.StatusError(error.code(), reason, error.details() or "", fields=fields, retry_after=retry_after)

@@ -116,6 +116,8 @@ class Elsewhere:
     heartbeat: pb.Heartbeat | None
     heartbeat_at: float
     seen_at: float
+    address: str
+    """Of that control plane."""
 
 
 class Streams:
@@ -133,6 +135,11 @@ class Streams:
     def seen(self, employee_id: UUID) -> Stream | Elsewhere | None:
         """What is known of the employee's stream, wherever it is attached."""
         return self._streams.get(employee_id) or self.elsewhere.get(employee_id)
+
+    def address_of(self, employee_id: UUID) -> str | None:
+        """The control plane that the employee is attached to, if it is another one."""
+        there = None if employee_id in self._streams else self.elsewhere.get(employee_id)
+        return there.address if there is not None else None
 
     def all(self) -> list[Stream]:
         """Every stream."""

@@ -4,7 +4,7 @@
 WITH at_once AS (SELECT set_config('synchronous_commit', 'off', true)),
 me AS (
   INSERT INTO control_planes (instance, address, leaving) SELECT $1, $2, $3 FROM at_once
-  ON CONFLICT (instance) DO UPDATE SET seen_at = now(), leaving = excluded.leaving
+  ON CONFLICT (instance) DO UPDATE SET seen_at = now(), address = excluded.address, leaving = excluded.leaving
 ), gone AS (
   DELETE FROM control_planes WHERE instance <> $1 AND seen_at < now() - interval '1 hour'
 )

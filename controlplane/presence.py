@@ -78,4 +78,5 @@ def _elsewhere(row: Any) -> Elsewhere:
         heartbeat=pb.Heartbeat.FromString(row["heartbeat"]) if row["heartbeat"] else None,
         heartbeat_at=row["seen_at"].timestamp(),
         seen_at=time.monotonic() - row["age"],
+        address=row["address"],
     )

@@ -14,6 +14,6 @@ DELETE FROM employee_presence WHERE instance = $1 AND NOT employee_id = ANY ($2:
 
 -- name: elsewhere
 -- Who is attached to other control planes that are there.
-SELECT p.employee_id, p.epoch, p.build, p.heartbeat, p.seen_at, extract(epoch FROM now() - p.seen_at)::float8 AS age
+SELECT p.employee_id, p.epoch, p.build, p.heartbeat, p.seen_at, c.address, extract(epoch FROM now() - p.seen_at)::float8 AS age
 FROM employee_presence p JOIN control_planes c USING (instance)
 WHERE p.instance <> $1 AND c.seen_at > now() - make_interval(secs => $2);

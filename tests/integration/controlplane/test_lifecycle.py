@@ -415,7 +415,9 @@ async def test_whoever_is_attached_to_another_control_plane_is_judged_by_what_th
     process = ScriptedProcess(record.employee_id, 1, 1)
     known = lifecycle.Observed(process=process, launched_at=now - 3600)
     for silent, hung in ((1, False), (31, True)):
-        there = Elsewhere(Launch(record.employee_id, 1), "test", None, heartbeat_at=0.0, seen_at=now - silent)
+        there = Elsewhere(
+            Launch(record.employee_id, 1), "test", None, heartbeat_at=0.0, seen_at=now - silent, address=""
+        )
         site.streams.elsewhere = {record.employee_id: there}
         assert judged(site, process, known) is hung
 

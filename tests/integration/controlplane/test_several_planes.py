@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import grpc
 import grpc.aio
@@ -137,6 +138,35 @@ async def test_whatever_is_asked_of_either_is_done_by_the_one_that_can(pair: Pai
         restarted = await attached(second)
     await second.stub.StopEmployee(pb.StopEmployeeRequest(employee=ADA, drain_seconds=1), timeout=60)
     await second.stub.DeleteEmployee(pb.DeleteEmployeeRequest(employee=ADA), timeout=60)
+
+
+async def test_whoever_converses_by_the_other_one_sees_each_step_and_one_answer(pair: Pair):
+    await create(pair.first)
+    await attached(pair.first)
+    steps: dict[int, list[str]] = {}
+    for number, plane in enumerate((pair.first, pair.second)):
+        seen = steps.setdefault(number, [])
+        async for event in plane.stub.Converse(pb.ConverseRequest(employee=ADA, text="What is 17 * 23?"), timeout=40):
+            seen.append(event.WhichOneof("event"))
+    for seen in steps.values():
+        assert (seen[0], seen[-1]) == ("accepted", "reply")
+        assert "step" in seen
+
+
+async def test_where_the_one_that_has_the_stream_does_not_answer_a_conversation_goes_on_from_here(pair: Pair):
+    await create(pair.first)
+    employee = await attached(pair.first)
+    streams, nowhere = pair.first.running.lifecycle._streams, f"127.0.0.1:{free_port()}"
+    pair.second.running.planes.address = nowhere
+
+    async def is_lost() -> bool:
+        return streams.address_of(UUID(employee.employee_id)) == nowhere
+
+    await until(is_lost)
+    call = pair.first.stub.Converse(pb.ConverseRequest(employee=ADA, text="What is 17 * 23?"), timeout=40)
+    events = [event async for event in call]
+    assert [event.WhichOneof("event") for event in (events[0], events[-1])] == ["accepted", "reply"]
+    assert events[-1].reply.message_id == events[0].accepted.message_id
 
 
 async def test_when_the_one_that_leads_ends_the_other_adopts_and_nobody_is_restarted(pair: Pair, database: Database):
