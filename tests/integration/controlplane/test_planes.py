@@ -61,6 +61,8 @@ async def test_of_several_one_leads_and_the_others_know_where(database: Database
         assert (await leads(a, pool), await leads(b, pool)) == (True, False)
         assert (a.leader_address, b.leader_address) == (None, "unix:/a")
         await until(lambda: (a.others, b.others) == (1, 1))
+        await asyncio.sleep(0.3)  # some renewals
+        assert (a.leads, b.leads) == (True, False)
 
 
 async def test_the_end_of_the_leader_is_told(database: Database, pool: Pool):

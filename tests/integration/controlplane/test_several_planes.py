@@ -102,7 +102,7 @@ async def attached(plane: Plane) -> pb.Employee:
 
 
 async def answered(plane: Plane, text: str = "What is 17 * 23?") -> pb.Message:
-    request = pb.SendMessageRequest(employee=ADA, text=text, wait_ms=30_000)
+    request = pb.SendMessageRequest(employee=ADA, text=text, wait_ms=60_000)
     message: pb.Message = await plane.stub.SendMessage(request, timeout=40)
     assert message.state == "answered"
     return message
