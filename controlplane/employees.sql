@@ -114,6 +114,10 @@ RETURNING epoch;
 -- How the launcher recognises the process of this epoch.
 UPDATE employee_epochs SET process = $3 WHERE employee_id = $1 AND epoch = $2;
 
+-- name: none_left
+-- No process of an employee that is deleted is there any more, of no epoch.
+UPDATE employee_epochs SET process = NULL, ended_at = now(), draining = NULL WHERE employee_id = $1;
+
 -- name: ended
 -- The process of this epoch is gone.
 UPDATE employee_epochs SET process = NULL, ended_at = now(), draining = NULL WHERE employee_id = $1 AND epoch = $2;

@@ -334,6 +334,8 @@ class Lifecycle:
 
     async def _let_go(self, employee_id: UUID) -> None:
         """Nobody of an employee that is deleted is left but its sidecars."""
+        with translated():
+            await self._pool.execute(SQL.none_left, employee_id)
         await self._sidecars.end_of(employee_id, sys.maxsize)
         await self._workspaces.release(employee_id)
         if self._browsers is not None:
@@ -485,6 +487,8 @@ class Lifecycle:
 
     async def _stop_as_asked(self, record: EmployeeRecord, known: Observed, drain_seconds: float) -> None:
         """Another control plane was asked for the end of this launch, and waits for it to be on record."""
+        if known.busy.locked() or (known.process is not None and known.process.epoch != record.epoch):
+            return  # it has ended since the record was read, or is looked at in the next round
         await self.stop(record.employee_id, drain_seconds)
         if known.process is None:
             with translated():

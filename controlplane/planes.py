@@ -26,6 +26,8 @@ SQL = load_queries("controlplane", "planes.sql")
 CHANNEL = "empla_planes"
 RENEW_SECONDS = 1.0
 LEASE_SECONDS = 5.0
+ANSWER_SECONDS = 5.0
+"""For the database: a lease that is renewed later has run out."""
 RETRY_SECONDS = 0.5
 MAX_TOLD = 10_000
 """Hints that wait to be told; those beyond are dropped."""
@@ -67,7 +69,7 @@ class Planes:
         self._dsn, self._renew, self._lease = dsn, renew, lease
         self._generation: int | None = None
         self._lease_ends = 0.0
-        self._leaving = False
+        self._leaving = self._said_leaving = False
         self._heard: dict[str, Heard] = {}
         self._told: dict[str, None] = {}
         self._news, self._changed, self._looked = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -107,7 +109,7 @@ class Planes:
             being = group.create_task(self._be_there())
             try:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(self._lease):
+                    async with asyncio.timeout(ANSWER_SECONDS):
                         await self._looked.wait()
                 yield
             finally:
@@ -141,13 +143,16 @@ class Planes:
     async def is_last(self) -> bool:
         """Say that this control plane is about to end; whether no other one stays, and this one leads to its end."""
         self._leaving = True
-        with suppress(StoreUnavailable):  # as far as anybody knows, then
-            async with self._connection() as connection, asyncio.timeout(self._lease):
-                await self._be_seen(connection)
+        with suppress(TimeoutError):  # as far as anybody knows, then
+            async with asyncio.timeout(ANSWER_SECONDS):
+                while not self._said_leaving:
+                    self._looked.clear()
+                    self._look_now()
+                    await self._looked.wait()
         if self.others:
             return False
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._lease + self._renew):
+            async with asyncio.timeout(self._lease + ANSWER_SECONDS):
                 await self._until(led=True)
         return True
 
@@ -163,7 +168,7 @@ class Planes:
             log.warning("the others find out by themselves that this control plane is gone: %s", error)
 
     def _connection(self) -> Any:
-        return connect_once(self._dsn, application_name="empla control planes", command_timeout=self._lease)
+        return connect_once(self._dsn, application_name="empla control planes", command_timeout=ANSWER_SECONDS)
 
     async def _connected(self) -> None:
         async with self._connection() as connection:
@@ -182,9 +187,11 @@ class Planes:
         raise StoreUnavailable("the server has ended the connection")
 
     async def _look(self, connection: Connection) -> None:
-        began = time.monotonic()
-        await self._be_seen(connection)
+        began, leaving = time.monotonic(), self._leaving
         with translated():
+            self.others = await connection.fetchval(
+                SQL.seen, self.instance, self.address, leaving, self._lease + self._renew
+            )
             generation = await connection.fetchval(SQL.lead, self.instance, self._lease)
             leader = await connection.fetchrow(SQL.leader) if generation is None else None
         self.leader_address = leader["address"] if leader else None
@@ -192,21 +199,19 @@ class Planes:
         if generation != self._generation:
             self._generation = generation
             self._changed.set()
-        self._look_at = began + self._renew
+        self._said_leaving, self._look_at = leaving, began + self._renew
         self._looked.set()
         self._outage.over()
-
-    async def _be_seen(self, connection: Connection) -> None:
-        with translated():
-            self.others = await connection.fetchval(
-                SQL.seen, self.instance, self.address, self._leaving, self._lease + self._renew
-            )
 
     async def _until(self, *, led: bool) -> None:
         """Until this control plane has the lease, or another one has taken it. One that has only run out may be kept yet."""
         while (self._generation is not None) != led:
             self._changed.clear()
             await self._changed.wait()
+
+    def _look_now(self) -> None:
+        self._look_at = 0.0
+        self._news.set()
 
     async def _tell(self, connection: Connection) -> None:
         told, self._told = self._told, {}
@@ -219,8 +224,7 @@ class Planes:
         if instance == self.instance:
             return
         if word == "left":
-            self._look_at = 0.0
-            self._news.set()
+            self._look_now()
         elif heard := self._heard.get(word):
             assert self._group is not None
             self._group.create_task(_done(heard, word, ids), name=f"hear {word}")

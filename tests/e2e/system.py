@@ -54,7 +54,7 @@ class System:
         self._program = program or [Path(sys.executable).with_name("empla")]
         self.grpc_address, self.http_address = (f"127.0.0.1:{_free_port()}" for _ in range(2))
         self._output = directory / output
-        self.environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ} | {
+        self._environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ} | {
             "EMPLA_HOME": str(self.home),
             "EMPLA_GRPC_ADDRESS": self.grpc_address,
             "EMPLA_HTTP_ADDRESS": self.http_address,
@@ -73,12 +73,16 @@ class System:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=self.environment,
+                env=self._environment,
                 start_new_session=True,
             )
         self._until(lambda: _READY in self.printed or self._up is None or self._up.poll() is not None, "it is ready")
         assert self._up.poll() is None, self.printed
         return self.printed
+
+    def is_one_of(self, systems: Sequence["System"]) -> None:
+        """Have its employees know all of them as their control planes, from the next start on."""
+        self._environment["EMPLA_GATEWAYS"] = ",".join(system.grpc_address for system in systems)
 
     def interrupt(self, number: int = signal.SIGINT) -> int:
         """Ctrl-C as a terminal gives it, to every process of the foreground; returns the exit code."""
@@ -177,7 +181,7 @@ class System:
             capture_output=True,
             text=True,
             input=stdin,
-            env=self.environment | environment,
+            env=self._environment | environment,
             timeout=self._patience,
             check=False,
         )

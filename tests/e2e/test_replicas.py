@@ -68,9 +68,8 @@ def three(database: Database) -> Iterator[Three]:
             )
             for number in range(3)
         ]
-        everywhere = ",".join(plane.grpc_address for plane in planes)
         for plane in planes:
-            plane.environment["EMPLA_GATEWAYS"] = everywhere
+            plane.is_one_of(planes)
         try:
             for plane in planes:
                 plane.start()

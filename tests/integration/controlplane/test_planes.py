@@ -98,8 +98,7 @@ async def test_a_leader_that_stands_still_is_replaced_and_knows_it_when_it_wakes
         assert (a.leads, await leads(a, pool)) == (False, False)
         a._lease_ends = math.inf  # as by a clock that stood still with it
         assert (a.leads, await leads(a, pool)) == (True, False)
-        a._look_at = 0.0
-        a._news.set()
+        a._look_now()
         await until(lambda: not a.has_lease)
         assert b.leads
 
@@ -107,13 +106,13 @@ async def test_a_leader_that_stands_still_is_replaced_and_knows_it_when_it_wakes
 async def test_the_leader_keeps_its_lease_when_the_database_has_ended_its_connection(database: Database, pool: Pool):
     a = plane(database, "a")
     async with a.present():
-        generation, backend = a._generation, await pool.fetchval("SELECT backend FROM control_lease")
+        generation, backend = a._generation, await pool.fetchval("SELECT backend FROM control_planes")
         await pool.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
             "AND application_name = 'empla control planes'"
         )
         async with asyncio.timeout(20):
-            while await pool.fetchval("SELECT backend FROM control_lease") == backend:
+            while await pool.fetchval("SELECT backend FROM control_planes") == backend:
                 await asyncio.sleep(0.01)
         assert a.leads
         assert a._generation == generation
@@ -135,11 +134,9 @@ async def test_work_of_the_leader_goes_on_as_long_as_it_leads(database: Database
         await until(lambda: begun == ["begun"])
         async with b.present():
             await until(lambda: b.leads)
-            a._look_at = 0.0
-            a._news.set()
+            a._look_now()
             await until(lambda: begun == ["begun", "ended"])
-        a._look_at = 0.0
-        a._news.set()
+        a._look_now()
         await until(lambda: begun == ["begun", "ended", "begun"])
         leading.cancel()
         await asyncio.gather(leading, return_exceptions=True)
@@ -183,6 +180,14 @@ async def test_who_is_alone_tells_nobody(database: Database):
     async with a.present():
         a.tell("look", 1)
         assert not a._told
+
+
+async def test_one_that_has_died_is_not_there_any_more(database: Database, pool: Pool):
+    a, b = plane(database, "a"), plane(database, "b")
+    async with b.present():
+        async with one_that_dies(a):
+            await until(lambda: b.others == 1)
+        await until(lambda: b.others == 0)
 
 
 async def test_of_two_that_end_at_once_the_last_one_leads_to_its_end(database: Database):

@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from controlplane import gateway, telling
+from controlplane import gateway, lifecycle, telling
 from controlplane.auth import new_secret
 from controlplane.settings import Settings
 from empla.v1 import control_pb2 as pb
@@ -39,6 +39,7 @@ class Pair:
 async def pair(database: Database, short_directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pair]:
     """What is not told at once would be found out in an hour only."""
     monkeypatch.setattr(gateway, "SWEEP_SECONDS", NEVER)
+    monkeypatch.setattr(lifecycle, "RECONCILE_SECONDS", NEVER)
     monkeypatch.setattr(telling, "LOOK_SECONDS", NEVER)
     first, second = (f"127.0.0.1:{free_port()}" for _ in range(2))
 
@@ -136,8 +137,8 @@ async def test_whatever_is_asked_of_either_is_done_by_the_one_that_can(pair: Pai
         assert not lives(restarted.pid)
         await second.stub.StartEmployee(pb.StartEmployeeRequest(employee=ADA), timeout=20)
         restarted = await attached(second)
-    await second.stub.StopEmployee(pb.StopEmployeeRequest(employee=ADA, drain_seconds=1), timeout=60)
-    await second.stub.DeleteEmployee(pb.DeleteEmployeeRequest(employee=ADA), timeout=60)
+    await second.stub.DeleteEmployee(pb.DeleteEmployeeRequest(employee=ADA, force=True), timeout=30)
+    assert not lives(restarted.pid)
 
 
 async def test_whoever_converses_by_the_other_one_sees_each_step_and_one_answer(pair: Pair):

@@ -1,20 +1,20 @@
 -- Several control planes of one installation: who is there, which of them leads, and where each employee is attached.
 
 CREATE TABLE control_planes (
-  instance text PRIMARY KEY,           -- names one start of one control plane
-  address  text NOT NULL,              -- where the others reach its gRPC
-  leaving  boolean NOT NULL DEFAULT false,
-  seen_at  timestamptz NOT NULL DEFAULT now()
+  instance      text PRIMARY KEY,      -- names one start of one control plane
+  address       text NOT NULL,         -- where the others reach its gRPC
+  leaving       boolean NOT NULL,      -- it is about to end
+  seen_at       timestamptz NOT NULL DEFAULT now(),
+  backend       integer NOT NULL,      -- the server's process for its connection: without that one it is gone
+  backend_start timestamptz NOT NULL
 );
 ALTER TABLE control_planes ENABLE ROW LEVEL SECURITY;
 
 CREATE TABLE control_lease (
-  one           boolean PRIMARY KEY DEFAULT true CHECK (one), -- there is one row
-  instance      text NOT NULL,
-  generation    bigint NOT NULL,       -- rises whenever another instance takes the lease
-  expires_at    timestamptz NOT NULL,
-  backend       integer NOT NULL,      -- the server's process for the holder's connection: with it, the holder is gone
-  backend_start timestamptz NOT NULL
+  one        boolean PRIMARY KEY DEFAULT true CHECK (one), -- there is one row
+  instance   text NOT NULL,
+  generation bigint NOT NULL,          -- rises whenever another instance takes the lease
+  expires_at timestamptz NOT NULL
 );
 ALTER TABLE control_lease ENABLE ROW LEVEL SECURITY;
 
