@@ -368,6 +368,10 @@ class Sidecars:
         async def do() -> None:
             try:
                 result = await work
+            except asyncio.CancelledError:
+                if not wanted.done():
+                    wanted.set_exception(LaunchFailed("this control plane gives out no sidecars any more; try again"))
+                raise
             except Exception as error:
                 if wanted.cancelled():
                     raise

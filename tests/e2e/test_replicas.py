@@ -80,7 +80,7 @@ def three(database: Database) -> Iterator[Three]:
 
 
 @pytest.mark.timeout(400)
-def test_killing_two_of_three_loses_nothing_and_restarts_nobody(three: Three):
+def test_ending_one_and_killing_two_of_three_loses_nothing_and_restarts_nobody(three: Three):
     first = three.planes[0]
     second = f"support-{uuid4().hex[:6]}"
     first.call("CreateEmployee", pb.CreateEmployeeRequest(name=second, profile_name="support", start=True))
@@ -92,6 +92,8 @@ def test_killing_two_of_three_loses_nothing_and_restarts_nobody(three: Three):
     with ThreadPoolExecutor(SENDERS) as threads:
         sendings = [threads.submit(_answered, three, number, names[number % 2]) for number in range(MESSAGES)]
         until(lambda: sum(one.done() for one in sendings) >= MESSAGES // 6, "some are answered")
+        assert first.interrupt() == 0, "the one that the employees were launched by"
+        first.start()
         three.kill(LEADER)
         until(lambda: sum(one.done() for one in sendings) >= MESSAGES // 2, "more are answered")
         three.kill(HOLDER)

@@ -432,6 +432,7 @@ async def test_a_leader_that_stood_still_launches_nobody(site: Site, database: D
         site.lifecycle._planes = frozen
         async with site.reconciling():
             await asyncio.sleep(0.3)
+            assert not site.lifecycle._observed, "it begins no round"
             frozen._lease_ends = math.inf  # as by a clock that stood still with it
             known = site.lifecycle._observed.setdefault(record.employee_id, lifecycle.Observed())
             await until(lambda: known.backoff.failures)

@@ -197,6 +197,7 @@ async def test_of_two_that_end_at_once_the_last_one_leads_to_its_end(database: D
         async with b.present():
             assert not await a.is_last()
             last = asyncio.create_task(b.is_last())
+            await until(lambda: b._said_leaving)
             await first.aclose()
             assert await last
             assert b.leads
