@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -87,7 +87,10 @@ class Gateway(Protocol):
 
 
 class GrpcGateway:
-    """The gateway over `EmployeeGateway.Attach`, for one launch of one employee."""
+    """The gateway over `EmployeeGateway.Attach`, for one launch of one employee.
+
+    `target` names one control plane or several, comma separated: any will do, and where one is lost the next one is tried.
+    """
 
     def __init__(
         self,
@@ -99,7 +102,8 @@ class GrpcGateway:
         pid: int,
         transport: Transport | None = None,
     ) -> None:
-        self._target, self._credential, self._transport = target, credential, transport
+        self._targets, self._credential, self._transport = target.split(","), credential, transport
+        self._tried = identity.employee_id.int  # each employee begins elsewhere, so that they spread
         self._hello = pb.Hello(employee_id=str(identity.employee_id), epoch=identity.epoch, build=build, pid=pid)
         self._outgoing: deque[pb.AgentFrame] = deque(maxlen=MAX_WAITING_FRAMES)
         self._news = asyncio.Event()
@@ -113,8 +117,9 @@ class GrpcGateway:
     async def frames(self) -> AsyncIterator[pb.ControlFrame]:
         """See `Gateway.frames`."""
         failures = 0
-        async with self._dialing() as stub:
+        async with self._dialing() as stubs:
             while True:
+                self._stub = stub = stubs[self._tried % len(stubs)]
                 ended = asyncio.Event()
                 try:
                     async for frame in stub.Attach(self._upward(ended)):
@@ -129,15 +134,18 @@ class GrpcGateway:
                     # The ended call still waits for its next frame; it must not take one from the call that follows.
                     ended.set()
                     self._news.set()
+                self._tried += 1
                 await asyncio.sleep(RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)])
                 failures += 1
 
     @asynccontextmanager
-    async def _dialing(self) -> AsyncIterator[Any]:
-        async with rpc.dialing(self._target, self._credential, transport=self._transport) as channel:
-            self._stub = gateway_pb2_grpc.EmployeeGatewayStub(channel)
+    async def _dialing(self) -> AsyncIterator[list[Any]]:
+        """One for each control plane, which connects when it is first used."""
+        async with AsyncExitStack() as stack:
+            calls = [rpc.dialing(one, self._credential, transport=self._transport) for one in self._targets]
+            dialled = [await stack.enter_async_context(call) for call in calls]
             try:
-                yield self._stub
+                yield [gateway_pb2_grpc.EmployeeGatewayStub(channel) for channel in dialled]
             finally:
                 self._stub = None
 

@@ -58,6 +58,10 @@ class EmployeeRecord:
     launched_at: datetime | None
     attached_at: datetime | None
     """When the process of its last launch first attached."""
+    process: dict[str, Any] | None = None
+    """How its launcher knows the process; None: there is none, or that is not on record yet."""
+    draining: float | None = None
+    """Seconds in which the launch is to finish, if somebody wants it ended."""
 
     @property
     def paused(self) -> bool:
@@ -276,4 +280,6 @@ def _record(row: Any) -> EmployeeRecord:
         row["created_at"],
         row["launched_at"],
         row["attached_at"],
+        row["process"],
+        row["draining"],
     )

@@ -19,7 +19,7 @@ INSERT INTO employee_epochs (employee_id, tenant_id) SELECT employee_id, tenant_
 
 -- name: find
 -- A live employee by tenant and name, or by id.
-SELECT e.*, t.name AS tenant, p.epoch, p.launched_at, p.attached_at, pause_of(now(), e.employee_id) AS pause,
+SELECT e.*, t.name AS tenant, p.epoch, p.launched_at, p.attached_at, p.process, p.draining, pause_of(now(), e.employee_id) AS pause,
   coalesce(e.day_micros, e.message_micros, t.day_micros) IS NOT NULL AS limits_dollars,
   coalesce(e.day_tokens, e.message_tokens, t.day_tokens) IS NOT NULL AS limits_tokens
 FROM employees e JOIN tenants t USING (tenant_id) JOIN employee_epochs p USING (employee_id)
@@ -32,7 +32,7 @@ ORDER BY left(name, 1) <> left($2, 1), name LIMIT 200;
 
 -- name: all
 -- Every live employee of a tenant, or of all.
-SELECT e.*, t.name AS tenant, p.epoch, p.launched_at, p.attached_at, pause_of(now(), e.employee_id) AS pause,
+SELECT e.*, t.name AS tenant, p.epoch, p.launched_at, p.attached_at, p.process, p.draining, pause_of(now(), e.employee_id) AS pause,
   coalesce(e.day_micros, e.message_micros, t.day_micros) IS NOT NULL AS limits_dollars,
   coalesce(e.day_tokens, e.message_tokens, t.day_tokens) IS NOT NULL AS limits_tokens
 FROM employees e JOIN tenants t USING (tenant_id) JOIN employee_epochs p USING (employee_id)
@@ -120,7 +120,8 @@ WHERE e.deleted_at IS NOT NULL;
 -- The next epoch, for a new process with a new credential. Waits for writes of the old epoch, refuses those that come later.
 WITH fence AS (SELECT employee_id FROM employee_epochs WHERE employee_id = $1 FOR UPDATE)
 UPDATE employee_epochs p
-SET epoch = epoch + 1, credential_hash = $2, launcher = $3, process = NULL, launched_at = now(), attached_at = NULL, ended_at = NULL
+SET epoch = epoch + 1, credential_hash = $2, launcher = $3, process = NULL, launched_at = now(), attached_at = NULL, ended_at = NULL,
+  draining = NULL
 FROM fence WHERE p.employee_id = fence.employee_id
 RETURNING epoch;
 
@@ -132,9 +133,13 @@ UPDATE employee_epochs SET process = $3 WHERE employee_id = $1 AND epoch = $2;
 -- The process of this epoch is there; a later stream of it changes nothing.
 UPDATE employee_epochs SET attached_at = now() WHERE employee_id = $1 AND epoch = $2 AND attached_at IS NULL;
 
+-- name: none_left
+-- No process of an employee that is deleted is there any more, of no epoch.
+UPDATE employee_epochs SET process = NULL, ended_at = now(), draining = NULL WHERE employee_id = $1;
+
 -- name: ended
 -- The process of this epoch is gone.
-UPDATE employee_epochs SET process = NULL, ended_at = now() WHERE employee_id = $1 AND epoch = $2;
+UPDATE employee_epochs SET process = NULL, ended_at = now(), draining = NULL WHERE employee_id = $1 AND epoch = $2;
 
 -- name: credential
 -- Which employee and epoch a credential belongs to, and the employee's present epoch.

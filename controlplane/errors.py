@@ -13,7 +13,9 @@ All are `ControlError`; the gRPC code and the HTTP status stand with each::
     ├── Unauthenticated      UNAUTHENTICATED      401   no token or signature, or a wrong one
     ├── Forbidden            PERMISSION_DENIED    403   the token's scope or tenant does not allow it
     ├── Busy                 UNAVAILABLE          503   too much at once: try again
+    ├── Away                 UNAVAILABLE          503   the control plane that could do it does not answer
     └── LaunchFailed         UNAVAILABLE          503   an employee's or a sidecar's process cannot be started
+        └── NotLeading       UNAVAILABLE          503   another control plane does that, or none does yet
 """
 
 from collections.abc import Mapping
@@ -104,10 +106,22 @@ class Busy(ControlError):
     code, http_status, reason = grpc.StatusCode.UNAVAILABLE, 503, "BUSY"
 
 
+class Away(ControlError):
+    """Another control plane could do it, and does not answer; the same request may succeed soon."""
+
+    code, http_status, reason = grpc.StatusCode.UNAVAILABLE, 503, "CONTROL_PLANE_AWAY"
+
+
 class LaunchFailed(ControlError):
     """An employee's or a sidecar's process cannot be started, or not be ended."""
 
     code, http_status, reason = grpc.StatusCode.UNAVAILABLE, 503, "LAUNCH_FAILED"
+
+
+class NotLeading(LaunchFailed):
+    """Only the control plane that leads does this, and this one does not."""
+
+    reason = "NOT_LEADING"
 
 
 def to_status(error: Exception) -> StatusError | None:

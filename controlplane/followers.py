@@ -1,14 +1,17 @@
 """Those who wait for what becomes of a message: calls that converse, and calls that wait for a reply."""
 
 import asyncio
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
+from controlplane.planes import Nobody, Others
 from empla.v1 import control_pb2, gateway_pb2
 
 MAX_WAITING_EVENTS = 1000
+MAX_STORED_ELSEWHERE = 10_000
+"""Messages of other control planes that are known; of those before, followers there hear when they look."""
 
 
 class Follower:
@@ -48,9 +51,11 @@ class Follower:
 
 
 class Followers:
-    """Who follows which message."""
+    """Who follows which message: here, and perhaps at one of the `others` what was stored there."""
 
-    def __init__(self) -> None:
+    def __init__(self, others: Others | None = None) -> None:
+        self._others = others or Nobody()
+        self._stored_elsewhere: OrderedDict[UUID, None] = OrderedDict()
         self._by_message: defaultdict[UUID, set[Follower]] = defaultdict(set)
 
     @contextmanager
@@ -83,5 +88,17 @@ class Followers:
 
     def changed(self, message_id: UUID) -> None:
         """The message's row has changed: it ended, or waits."""
+        self.look(message_id)
+        if message_id in self._stored_elsewhere:
+            self._others.tell("changed", message_id)
+
+    def stored_elsewhere(self, message_id: UUID) -> None:
+        """Another control plane has stored the message, where somebody may follow it."""
+        self._stored_elsewhere[message_id] = None
+        if len(self._stored_elsewhere) > MAX_STORED_ELSEWHERE:
+            self._stored_elsewhere.popitem(last=False)
+
+    def look(self, message_id: UUID) -> None:
+        """Those who follow the message here are to look at its row."""
         for follower in self._by_message.get(message_id, ()):
             follower.look()

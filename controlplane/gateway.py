@@ -8,7 +8,7 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -27,7 +27,9 @@ from controlplane.employees import AUTONOMY, EmployeeRecord, Employees
 from controlplane.employees import SQL as EMPLOYEES_SQL
 from controlplane.errors import Invalid, Unauthenticated
 from controlplane.followers import Followers
+from controlplane.forwarding import Forwarding
 from controlplane.memories import Memories
+from controlplane.planes import Nobody, Others
 from controlplane.sidecars.keeper import Sidecars
 from controlplane.sidecars.requests import Most, ttl_of
 from empla import rpc
@@ -46,6 +48,7 @@ FULL_SECONDS = 0.1
 """Between two looks for an employee for whom there is as much as its window holds, or more."""
 HELLO_SECONDS = 10.0
 SWEEP_SECONDS = 2.0
+_STUB = gateway_pb2_grpc.EmployeeGatewayStub
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,39 +121,80 @@ class Stream:
             self.closed.set()
 
 
-class Streams:
-    """The streams that this control plane holds, one for each attached employee."""
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """An employee that is attached to another control plane, as that one tells; the names are those of `Stream`."""
 
-    def __init__(self) -> None:
+    launch: Launch
+    build: str
+    heartbeat: pb.Heartbeat | None
+    heartbeat_at: float
+    seen_at: float
+    address: str
+    """Of that control plane."""
+
+
+class Streams:
+    """The streams that this control plane holds, one for each attached employee; the `others` hold those of the rest."""
+
+    def __init__(self, others: Others | None = None) -> None:
+        self._others = others or Nobody()
         self._streams: dict[UUID, Stream] = {}
+        self.elsewhere: Mapping[UUID, Elsewhere] = {}
 
     def get(self, employee_id: UUID) -> Stream | None:
         """The employee's stream, if it is attached here."""
         return self._streams.get(employee_id)
 
+    def seen(self, employee_id: UUID) -> Stream | Elsewhere | None:
+        """What is known of the employee's stream, wherever it is attached."""
+        return self._streams.get(employee_id) or self.elsewhere.get(employee_id)
+
+    def address_of(self, employee_id: UUID) -> str | None:
+        """The control plane that the employee is attached to, if it is another one."""
+        there = None if employee_id in self._streams else self.elsewhere.get(employee_id)
+        return there.address if there is not None else None
+
     def all(self) -> list[Stream]:
         """Every stream."""
         return list(self._streams.values())
 
-    def look(self, employee_id: UUID) -> None:
-        """There may be messages for the employee."""
+    def look(self, employee_id: UUID, message_id: UUID) -> None:
+        """There is a new message for the employee."""
         if stream := self._streams.get(employee_id):
             stream.news.set()
+        else:
+            self._others.tell("stored", employee_id, message_id)
 
     def wake(self, employee_id: UUID, reason: str) -> None:
-        """Have the employee, if it is attached here, begin its next cycle now and read its mind anew for it."""
-        if stream := self._streams.get(employee_id):
-            stream.send(pb.ControlFrame(wake=pb.Wake(reason=reason)))
+        """Have the employee, if it is attached, begin its next cycle now and read its mind anew for it."""
+        self._send(pb.ControlFrame(wake=pb.Wake(reason=reason)), "wake", employee_id, reason)
 
     def pause(self, employee_id: UUID, *, paused: bool) -> None:
         """The employee may not work any more, or again."""
-        if stream := self._streams.get(employee_id):
-            stream.send(pb.ControlFrame(pause=pb.PauseWork(paused=paused)))
+        self._send(pb.ControlFrame(pause=pb.PauseWork(paused=paused)), "pause", employee_id, int(paused))
 
     def stop(self, employee_id: UUID, message_id: UUID) -> None:
         """Somebody wants something of a message stopped."""
+        frame = pb.ControlFrame(cancel=pb.CancelWork(message_id=str(message_id)))
+        self._send(frame, "stop", employee_id, message_id)
+
+    def resume(self, employee_id: UUID, unit: pb.ResumeUnit) -> None:
+        """A person has answered something that waits."""
+        frame = pb.ControlFrame(resume_unit=unit)
+        self._send(frame, "resume", employee_id, unit.unit_id, unit.message_id, unit.question_key)
+
+    def configure(self, record: EmployeeRecord) -> None:
+        """The employee is another one now."""
+        changed = pb.ConfigurationChanged(configuration=configuration(record))
+        self._send(pb.ControlFrame(configuration_changed=changed), "configure", record.employee_id)
+
+    def _send(self, frame: pb.ControlFrame, word: str, employee_id: UUID, *ids: object) -> None:
+        """Send `frame` if the employee is attached here; else the others hear the word, for one of them has it."""
         if stream := self._streams.get(employee_id):
-            stream.send(pb.ControlFrame(cancel=pb.CancelWork(message_id=str(message_id))))
+            stream.send(frame)
+        else:
+            self._others.tell(word, employee_id, *ids)
 
     @contextmanager
     def holding(self, stream: Stream) -> Iterator[None]:
@@ -188,10 +232,12 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
         embedding: Embedding,
         sidecars: Sidecars,
         memories: Memories,
+        forwarding: Forwarding,
         most: Most,
         heartbeat_ms: int,
     ) -> None:
         self._embedding, self._sidecars, self._most, self._memories = embedding, sidecars, most, memories
+        self._forwarding = forwarding
         self._pool, self._employees, self._streams = pool, employees, streams
         self._followers, self._outbox, self._heartbeat_ms = followers, outbox, heartbeat_ms
 
@@ -225,17 +271,28 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
 
     async def AcquireSidecar(self, request: pb.AcquireSidecarRequest, context: Any) -> pb.SidecarLease:  # noqa: N802
         """A sidecar for the employee that asks; see gateway.proto."""
+        if leader := await self._forwarding.leader(context):
+            there: pb.SidecarLease = await self._forwarding.forwarded(leader, _STUB, "AcquireSidecar", request, context)
+            return there
         launch: Launch = rpc.caller()
         wanted, ttl = self._most.resources(request), ttl_of(request)
         return await self._sidecars.acquire(launch.employee_id, launch.epoch, wanted, ttl)
 
     async def RenewSidecar(self, request: pb.RenewSidecarRequest, context: Any) -> pb.SidecarLease:  # noqa: N802
         """A later token; see gateway.proto."""
+        if leader := await self._forwarding.leader(context):
+            there: pb.SidecarLease = await self._forwarding.forwarded(leader, _STUB, "RenewSidecar", request, context)
+            return there
         launch: Launch = rpc.caller()
         return await self._sidecars.renew(launch.employee_id, launch.epoch, _sidecar_id(request.sidecar_id))
 
     async def ReleaseSidecar(self, request: pb.ReleaseSidecarRequest, context: Any) -> pb.ReleaseSidecarResponse:  # noqa: N802
         """The employee needs it no more; see gateway.proto."""
+        if leader := await self._forwarding.leader(context):
+            there: pb.ReleaseSidecarResponse = await self._forwarding.forwarded(
+                leader, _STUB, "ReleaseSidecar", request, context
+            )
+            return there
         launch: Launch = rpc.caller()
         await self._sidecars.release(launch.employee_id, launch.epoch, _sidecar_id(request.sidecar_id))
         return pb.ReleaseSidecarResponse()
@@ -263,9 +320,11 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
                 log.exception("messages that no stream was told of wait for the next round")
                 continue
             for row in rows:
-                self._streams.look(row["employee_id"])
+                if stream := self._streams.get(row["employee_id"]):
+                    stream.news.set()
             for row in stopping:
-                self._streams.stop(row["employee_id"], row["message_id"])
+                if self._streams.get(row["employee_id"]):
+                    self._streams.stop(row["employee_id"], row["message_id"])
 
     async def _read(self, frames: AsyncIterator[pb.AgentFrame], stream: Stream) -> None:
         async for frame in frames:

@@ -9,6 +9,7 @@ from controlplane.employees import SQL, EmployeeRecord
 from controlplane.gateway import credential
 from controlplane.launchers.bounds import BoundsRecords
 from controlplane.launchers.interface import LaunchSpec
+from controlplane.planes import Planes
 from empla.store.connect import Pool, translated
 from empla.store.roles import create_employee_role, employee_dsn
 from empla.telemetry import Collector
@@ -42,13 +43,16 @@ async def next_launch(
     launcher: str,
     common: LaunchSettings,
     *,
+    planes: Planes | None,
     workspace: Path,
     browser_profile: Path | None,
 ) -> LaunchSpec:
-    """Begin the employee's next epoch, with a credential and a database password of its own."""
+    """Begin the employee's next epoch, with a credential and a database password of its own; raises `NotLeading`."""
     secret, password = new_secret(), new_secret()
     with translated():
         async with pool.acquire() as connection, connection.transaction():
+            if planes is not None:
+                await planes.check(connection)
             epoch = await connection.fetchval(SQL.launch, record.employee_id, hashed(secret), launcher)
             await create_employee_role(connection, record.employee_id, password)
     settings = {

@@ -10,23 +10,25 @@ import signal
 import sys
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
 from controlplane.backoff import RARELY_SECONDS, STEADY_SECONDS, Backoff, Ended, exit_reason
 from controlplane.employees import SQL, EmployeeRecord, Employees
-from controlplane.errors import LaunchFailed, Unknown
-from controlplane.gateway import Stream, Streams
+from controlplane.ending import Ending, observed_from_afar, pid_of
+from controlplane.errors import LaunchFailed, NotLeading, Unknown
+from controlplane.gateway import Elsewhere, Stream, Streams
 from controlplane.launchers.bounds import Bound, BoundsRecords
 from controlplane.launchers.browsers import BrowserProfiles
 from controlplane.launchers.interface import LaunchedProcess, Launcher
 from controlplane.launchers.workspaces import Workspaces
 from controlplane.launching import LaunchSettings, next_launch
+from controlplane.planes import Nobody, Planes
 from empla.store.connect import Pool, translated
 from empla.store.errors import StoreUnavailable
 from empla.v1 import control_pb2
-from empla.v1 import gateway_pb2 as pb
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ class Observed:
     process: LaunchedProcess | None = None
     unsure: bool = False
     """A launch failed without telling whether a process came of it."""
-    stream: Stream | None = None
+    stream: Stream | Elsewhere | None = None
     """The last stream of the process, which may have ended."""
     launched_at: float = 0.0
     restarts: int = 0
@@ -96,7 +98,10 @@ class Lifecycle:
         workspaces: Workspaces,
         sidecars: Companions,
         settings: LaunchSettings,
+        planes: Planes | None = None,
     ) -> None:
+        self._planes = planes
+        self._ending = Ending(pool, streams, planes or Nobody())
         self._sidecars = sidecars
         self._pool, self._employees, self._streams = pool, employees, streams
         self._launcher, self._workspaces, self._settings = launcher, workspaces, settings
@@ -106,38 +111,60 @@ class Lifecycle:
         self._news = asyncio.Event()
         self._launches = asyncio.Semaphore(MAX_PARALLEL_LAUNCHES)
         self._group: asyncio.TaskGroup | None = None
+        self._adopted = asyncio.Event()
         self._closing = False
         self.records: list[EmployeeRecord] | None = None
         """Everybody, as of the last round."""
         self._round_at = self._heard_since = time.monotonic()
 
     def look(self) -> None:
-        """Something changed: compare now."""
+        """Something changed: compare now, or have the control plane do so that leads."""
         self._news.set()
+        if self._planes is not None and not self._planes.has_lease:
+            self._planes.tell("reconcile")
 
     def start_now(self, employee_id: UUID) -> None:
         """An operator asks for a start: what failed before no longer delays it."""
         if known := self._observed.get(employee_id):
             known.backoff.reset()
+        elif self._planes is not None and not self._planes.has_lease:
+            self._planes.tell("start", employee_id)
         self.look()
 
     async def run(self) -> None:
-        """Adopt what runs, then reconcile until cancelled."""
-        async with asyncio.TaskGroup() as self._group:
-            await self._adopt_running()
-            while True:
-                self._news.clear()
-                try:
-                    await self._reconcile()
-                except StoreUnavailable as error:
-                    self._heard_since = time.monotonic()  # whoever lost its stream cannot attach without a database
-                    log.warning("the database is away, employees stay as they are: %s", error)
-                except Exception:
-                    log.exception("employees stay as they are until the next round")
-                await self._rest()
+        """Adopt what runs, then reconcile until cancelled: another control plane leads then, or this one ends."""
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                await self._adopt_running()
+                self._adopted.set()
+                await self._rounds()
+        finally:
+            self._adopted.clear()
+            self._observed.clear()
+            self.records = None
+
+    async def until_adopted(self, seconds: float) -> None:
+        """Wait until it is known what runs, if this control plane leads, but no longer than that."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._adopted.wait()
+
+    async def _rounds(self) -> None:
+        while True:
+            self._news.clear()
+            try:
+                await self._reconcile()
+            except StoreUnavailable as error:
+                self._heard_since = time.monotonic()  # whoever lost its stream cannot attach without a database
+                log.warning("the database is away, employees stay as they are: %s", error)
+            except Exception:
+                log.exception("employees stay as they are until the next round")
+            await self._rest()
 
     def observed(self, record: EmployeeRecord) -> control_pb2.ObservedState.ValueType:
         """What is to be seen of an employee."""
+        if not self._knows:
+            return observed_from_afar(record, self._streams, self._lost_after)
         known = self._observed.get(record.employee_id, Observed())
         if known.process is None:
             if record.desired_state != "running" or not known.backoff.failures:
@@ -146,7 +173,7 @@ class Lifecycle:
             return control_pb2.OBSERVED_STATE_CRASH_LOOPING if looping else control_pb2.OBSERVED_STATE_BACKING_OFF
         if known.stopping:
             return control_pb2.OBSERVED_STATE_STOPPING
-        if self._stream_of(known.process) is not None:
+        if self._seen(known.process) is not None:
             return control_pb2.OBSERVED_STATE_ATTACHED
         starting = time.monotonic() - known.launched_at < self._lost_after
         return control_pb2.OBSERVED_STATE_STARTING if starting else control_pb2.OBSERVED_STATE_LOST
@@ -157,9 +184,9 @@ class Lifecycle:
         return (known.process.pid if known.process else 0), known.restarts
 
     def life_of(self, record: EmployeeRecord) -> Life | None:
-        """How the employee's process does; None when it is not to run."""
+        """How the employee's process does; None when it is not to run, or another control plane watches it."""
         known = self._observed.get(record.employee_id, Observed())
-        if record.desired_state != "running" or known.stopping:
+        if record.desired_state != "running" or known.stopping or not self._knows:
             return None
         if known.process is None:
             return Life(starting=True, silent_seconds=0, crashes=known.backoff.own)
@@ -179,11 +206,19 @@ class Lifecycle:
         pid, _ = self.process_of(employee_id)
         return self._bounds.of(employee_id) if self._bounds is not None and pid else None
 
+    def process_on_record(self, record: EmployeeRecord) -> tuple[int, int]:
+        """The same of an employee whose process another control plane may watch, which alone knows of restarts."""
+        return self.process_of(record.employee_id) if self._knows else (pid_of(record), 0)
+
     async def stop(self, employee_id: UUID, drain_seconds: float) -> None:
         """Drain, then end the employee's process; returns when it is gone for certain. Ends a back-off too.
 
-        Raises `LaunchFailed` when after a failed launch nobody can tell whether there is a process.
+        Raises `LaunchFailed` when after a failed launch nobody can tell whether there is a process, or when the control
+        plane that leads does not end it in time.
         """
+        if not self._knows:
+            await self._ending.have_ended(employee_id, drain_seconds)
+            return
         known = self._observed.get(employee_id)
         if known is not None:
             async with known.busy:
@@ -202,11 +237,16 @@ class Lifecycle:
         await self._workspaces.release_all()
 
     @property
+    def _knows(self) -> bool:
+        """Whether it is this control plane that watches the processes."""
+        return self._planes is None or self._planes.has_lease
+
+    @property
     def _lost_after(self) -> float:
         return max(SILENT_SECONDS, MISSED_HEARTBEATS * self._settings.heartbeat_ms / 1000)
 
-    def _stream_of(self, process: LaunchedProcess) -> Stream | None:
-        stream = self._streams.get(process.employee_id)
+    def _seen(self, process: LaunchedProcess) -> Stream | Elsewhere | None:
+        stream = self._streams.seen(process.employee_id)
         return stream if stream is not None and stream.launch.epoch == process.epoch else None
 
     def _task(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -231,6 +271,9 @@ class Lifecycle:
     async def _reconcile(self) -> None:
         if self._closing:
             return
+        if self._planes is not None and not self._planes.leads:
+            self._heard_since = time.monotonic()
+            return
         self.records = records = await self._everybody()
         now = time.monotonic()
         if now - self._round_at > SLEPT_SECONDS:
@@ -254,7 +297,9 @@ class Lifecycle:
 
     def _compare(self, record: EmployeeRecord, known: Observed) -> None:
         wanted = record.desired_state == "running"
-        if not wanted:
+        if record.draining is not None:
+            self._task(self._stop_as_asked(record, known, record.draining), f"stop {record.name}, as was asked")
+        elif not wanted:
             if known.process is not None or known.unsure:
                 self._task(self.stop(record.employee_id, self._settings.drain_seconds), f"stop {record.name}")
         elif known.process is None:
@@ -269,7 +314,7 @@ class Lifecycle:
         return self._silent_seconds(process, known) > self._lost_after
 
     def _silent_seconds(self, process: LaunchedProcess, known: Observed) -> float:
-        known.stream = self._stream_of(process) or known.stream
+        known.stream = self._seen(process) or known.stream
         seen_at = known.stream.seen_at if known.stream else 0.0
         return time.monotonic() - max(seen_at, known.launched_at, self._heard_since)
 
@@ -286,6 +331,8 @@ class Lifecycle:
 
     async def _let_go(self, employee_id: UUID) -> None:
         """Nobody of an employee that is deleted is left but its sidecars."""
+        with translated():
+            await self._pool.execute(SQL.none_left, employee_id)
         await self._sidecars.end_of(employee_id, sys.maxsize)
         await self._unbind(employee_id, sys.maxsize)
         await self._workspaces.release(employee_id)
@@ -331,9 +378,17 @@ class Lifecycle:
         workspace = await self._workspaces.prepare(record.employee_id)
         browser = self._browsers.place(record.employee_id) if self._browsers is not None else None
         spec = await next_launch(
-            self._pool, record, self._launcher.name, self._settings, workspace=workspace, browser_profile=browser
+            self._pool,
+            record,
+            self._launcher.name,
+            self._settings,
+            planes=self._planes,
+            workspace=workspace,
+            browser_profile=browser,
         )
         await self._sidecars.end_of(record.employee_id, spec.epoch - 1)  # one that was being acquired meanwhile
+        if self._planes is not None and not self._planes.leads:
+            raise NotLeading("another control plane leads by now")
         known.unsure = True
         process = await self._launcher.launch(spec)
         # From here on there is a process: whatever else goes wrong, it is watched.
@@ -434,15 +489,23 @@ class Lifecycle:
             )
         self._news.set()  # the reconciler's rest ends with the back-off
 
+    async def _stop_as_asked(self, record: EmployeeRecord, known: Observed, drain_seconds: float) -> None:
+        """Another control plane was asked for the end of this launch, and waits for it to be on record."""
+        if known.busy.locked() or (known.process is not None and known.process.epoch != record.epoch):
+            return  # it has ended since the record was read, or is looked at in the next round
+        await self.stop(record.employee_id, drain_seconds)
+        if known.process is None:
+            with translated():
+                await self._pool.execute(SQL.ended, record.employee_id, record.epoch)
+            self._news.set()
+
     async def _stop(self, known: Observed, drain_seconds: float) -> None:
         process = known.process
         if process is None:
             return
         known.stopping = True
         try:
-            stream = self._stream_of(process)
-            if stream is not None:
-                stream.send(pb.ControlFrame(drain=pb.Drain(deadline_ms=round(drain_seconds * 1000))))
+            if await self._ending.drain(process.employee_id, process.epoch, drain_seconds):
                 await _gone(process, known, drain_seconds + GIVE_BACK_SECONDS)
             for number in (signal.SIGTERM, signal.SIGKILL):
                 if known.process is process:

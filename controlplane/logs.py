@@ -1,6 +1,7 @@
 """The logs: one file for each employee, read by operators, and those of what serves them; none grows without limit."""
 
 import asyncio
+import fcntl
 import logging
 import os
 from collections import deque
@@ -47,6 +48,18 @@ class Logs:
 
 
 def _rotate_all(directory: Path) -> None:
+    """All that need it, by one of several control planes at a time."""
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _rotate_each(directory)
+    except BlockingIOError:
+        return
+    finally:
+        os.close(lock)
+
+
+def _rotate_each(directory: Path) -> None:
     for path in directory.glob("*.log"):
         try:
             if path.stat().st_size > MAX_FILE_BYTES:

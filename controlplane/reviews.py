@@ -103,8 +103,8 @@ class Reviews:
             self._changed(review["message_id"])
         if review["outbox_id"] is not None:
             self._look()
-        elif review["resumes"] and (stream := self._streams.get(review["employee_id"])):
-            stream.send(gateway_pb2.ControlFrame(resume_unit=_resume(review)))
+        elif review["resumes"]:
+            self._streams.resume(review["employee_id"], _resume(review))
 
 
 def _check_fits(review: Any, decision: Decision) -> None:

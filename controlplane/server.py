@@ -27,11 +27,14 @@ from controlplane.control import ControlPlane
 from controlplane.egress import Egress
 from controlplane.embedding import embedding
 from controlplane.employees import DEFAULT_TENANT, Employees
+from controlplane.ending import Ending
 from controlplane.errors import LaunchFailed, to_status
 from controlplane.firing import Firing
 from controlplane.followers import Followers
+from controlplane.forwarding import Forwarding
 from controlplane.gateway import EmployeeGateway, Streams, authenticate
 from controlplane.goals import Goals
+from controlplane.hints import Hints
 from controlplane.http import serving_http
 from controlplane.launchers.browsers import BrowserProfiles
 from controlplane.launchers.container import ContainerLauncher, images
@@ -49,6 +52,8 @@ from controlplane.metrics import Metrics
 from controlplane.minds import Minds
 from controlplane.packages import make_directory
 from controlplane.pauses import Pauses
+from controlplane.planes import Planes
+from controlplane.presence import Presence
 from controlplane.readiness import Readiness
 from controlplane.receiver import Receiver
 from controlplane.retention import Retention
@@ -90,6 +95,7 @@ class Running:
     http_address: str
     employees: Employees
     lifecycle: Lifecycle
+    planes: Planes
     embedding: str
     launcher: Launcher
 
@@ -117,10 +123,11 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
             settings.workspaces, settings.volumes, settings.workspace_quota_bytes, settings.workspace_quota_entries
         )
         sidecars = _sidecars(settings, pool, sidecar_launcher, workspaces)
-        followers = Followers()
         instance = f"{os.uname().nodename}:{os.getpid()}:{new_id()}"
         attempts = Attempts(settings.wrong_tokens_per_minute)
         tokens = Tokens(pool, attempts)
+        planes = Planes(dsn, instance, settings.dialled_address)
+        followers = Followers(planes)
         sender = Sender(pool, callbacks, followers.changed, instance=instance)
         parts = _parts(
             settings,
@@ -128,11 +135,20 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
             pool,
             launcher,
             tokens=tokens,
+            planes=planes,
             sender=sender,
             followers=followers,
             workspaces=workspaces,
             sidecars=sidecars,
             embedding=embeds.said,
+        )
+        Hints(
+            planes,
+            employees=parts.employees,
+            streams=parts.streams,
+            followers=followers,
+            lifecycle=parts.lifecycle,
+            ending=Ending(pool, parts.streams, planes),
         )
         await tokens.ensure("local operator", token, "admin")
         await parts.employees.ensure_tenant(DEFAULT_TENANT)
@@ -147,6 +163,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
             embedding=embeds,
             sidecars=sidecars,
             memories=parts.memories,
+            forwarding=parts.forwarding,
             most=Most(settings.sidecars_memory_bytes or machine_memory() // 2),
             heartbeat_ms=settings.heartbeat_ms,
         )
@@ -158,6 +175,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
         notices = Notices(pool, callbacks, _alert_targets(settings))
         parts.alerts.on_change = notices.look
         async with (
+            planes.present(),
             rpc.serving(
                 settings.grpc_address,
                 services,
@@ -193,19 +211,22 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 Stepping(pool, parts.receiver, parts.stopping, partial(parts.streams.wake, reason="step failed")).run(
                     dsn
                 ),
-                Retention(pool, settings.retention_days).run(),
-                sidecars.run(),
-                _prepared(sidecar_launcher, settings.sidecars_warm),
-                parts.lifecycle.run(),
-                parts.alerts.run(),
+                Presence(pool, parts.streams, planes).run(),
+                planes.leading(
+                    Retention(pool, settings.retention_days).run,
+                    sidecars.run,
+                    partial(_prepared, sidecar_launcher, settings.sidecars_warm),
+                    parts.lifecycle.run,
+                    parts.alerts.run,
+                ),
                 notices.run(),
                 readiness.run(),
                 parts.logs.keep_small(),
             ),
         ):
-            control.http_address = http_address
+            control.http_address, planes.address = http_address, settings.dialled(grpc_address)
             await _check_reachable(settings)
-            yield Running(grpc_address, http_address, parts.employees, parts.lifecycle, embeds.said, launcher)
+            yield Running(grpc_address, http_address, parts.employees, parts.lifecycle, planes, embeds.said, launcher)
 
 
 @asynccontextmanager
@@ -282,13 +303,14 @@ def _parts(
     launcher: Launcher,
     *,
     tokens: Tokens,
+    planes: Planes,
     sender: Sender,
     followers: Followers,
     workspaces: Workspaces,
     sidecars: Sidecars,
     embedding: str,
 ) -> Parts:
-    employees, streams, messages = Employees(pool), Streams(), Messages(pool)
+    employees, streams, messages = Employees(pool), Streams(planes), Messages(pool)
     stopping = Stopping(pool, streams, followers.changed, sender.look)
     lifecycle = Lifecycle(
         pool=pool,
@@ -298,6 +320,7 @@ def _parts(
         workspaces=workspaces,
         sidecars=sidecars,
         settings=_launch_settings(settings, dsn),
+        planes=planes,
     )
     vitals = Vitals(
         pool=pool,
@@ -309,12 +332,13 @@ def _parts(
     return Parts(
         employees=employees,
         channels=Channels(pool, Egress(settings.callback_networks)),
-        receiver=Receiver(pool, on_stored=lambda employee_id, _: streams.look(employee_id), on_stopped=stopping.tell),
+        receiver=Receiver(pool, on_stored=streams.look, on_stopped=stopping.tell),
         messages=messages,
         minds=Minds(pool),
         memories=Memories(pool),
         followers=followers,
         streams=streams,
+        forwarding=Forwarding(planes, settings.transport),
         lifecycle=lifecycle,
         logs=Logs(settings.log_directory),
         sidecars=sidecars,
@@ -448,7 +472,7 @@ def _launch_settings(settings: Settings, dsn: str) -> LaunchSettings:
         secret = getattr(settings, name)
         model[name] = secret.get_secret_value() if secret else None
     return LaunchSettings(
-        gateway=settings.dialled_address,
+        gateway=settings.gateways or settings.dialled_address,
         database_url=dsn,
         logs=settings.log_directory,
         drain_seconds=settings.drain_seconds,

@@ -80,6 +80,10 @@ class Settings(BaseSettings):
     wrong_tokens_per_minute: int = Field(
         default=PER_MINUTE, ge=1, description="How many one address may show before it is told to wait."
     )
+    gateways: str = Field(
+        default="",
+        description="Where employees reach the control planes of this installation, comma separated; unset: grpc_address.",
+    )
     launcher: Literal["process", "inprocess"] = Field(
         default="process",
         description="Each employee as a process; or, for development, all of them in the control plane's own.",
@@ -173,6 +177,12 @@ class Settings(BaseSettings):
     def _address(cls, value: str, info: ValidationInfo) -> str:
         return value if info.field_name == "grpc_address" and value.startswith("unix:/") else host_and_port(value)
 
+    @field_validator("gateways")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        several = [one.strip() for one in value.split(",") if one.strip()]
+        return ",".join(one if one.startswith("unix:/") else host_and_port(one) for one in several)
+
     @field_validator("launcher")
     @classmethod
     def _launcher(cls, value: str, info: ValidationInfo) -> str:
@@ -242,9 +252,14 @@ class Settings(BaseSettings):
 
     @property
     def dialled_address(self) -> str:
-        """Where the command line and employees find the gRPC port: on this machine, if it listens at every address."""
-        host, _, port = self.grpc_address.rpartition(":")
-        return f"localhost:{port}" if host in EVERY_ADDRESS else self.grpc_address
+        """Where the command line and employees find the gRPC port."""
+        return self.dialled(self.grpc_address)
+
+    @staticmethod
+    def dialled(address: str) -> str:
+        """Where an address that is listened at is found: on this machine, if it is every address."""
+        host, _, port = address.rpartition(":")
+        return f"localhost:{port}" if host in EVERY_ADDRESS else address
 
     @property
     def http_scheme(self) -> str:

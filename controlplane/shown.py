@@ -15,7 +15,7 @@ from empla.v1 import control_pb2 as pb
 
 def shown_employee(record: EmployeeRecord, lifecycle: Lifecycle, streams: Streams, vitals: Vitals) -> pb.Employee:
     """An employee with what is observed of it."""
-    pid, restarts = lifecycle.process_of(record.employee_id)
+    pid, restarts = lifecycle.process_on_record(record)
     employee = pb.Employee(
         employee_id=str(record.employee_id),
         tenant=record.tenant,
@@ -40,7 +40,7 @@ def shown_employee(record: EmployeeRecord, lifecycle: Lifecycle, streams: Stream
         employee.last_end.at.FromMilliseconds(round(ended.at * 1000))
         if wait and record.desired_state == "running":
             employee.last_end.next_start.FromMilliseconds(round((time.time() + wait) * 1000))
-    stream = streams.get(record.employee_id)
+    stream = streams.seen(record.employee_id)
     if stream is not None and stream.heartbeat is not None:
         beat = stream.heartbeat
         employee.health.CopyFrom(

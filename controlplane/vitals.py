@@ -96,7 +96,7 @@ class Vitals:
         life = self._lifecycle.life_of(record)
         if life is None or (life.starting and life.crashes < CRASHES):
             return None
-        stream = self._streams.get(record.employee_id)
+        stream = self._streams.seen(record.employee_id)
         beat = stream.heartbeat if stream else None
         return Signs(
             silent_seconds=life.silent_seconds,

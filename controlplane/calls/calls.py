@@ -10,7 +10,8 @@ from controlplane.budgets import Budgets
 from controlplane.channels import Channels
 from controlplane.employees import EmployeeRecord, Employees
 from controlplane.followers import Followers
-from controlplane.gateway import Streams, configuration
+from controlplane.forwarding import Forwarding
+from controlplane.gateway import Streams
 from controlplane.goals import Goals
 from controlplane.lifecycle import Lifecycle
 from controlplane.logs import Logs
@@ -30,7 +31,7 @@ from controlplane.tenants import Tenants
 from controlplane.tokens import IssuedTokens
 from controlplane.vitals import Vitals
 from empla.v1 import control_pb2 as pb
-from empla.v1 import control_pb2_grpc, gateway_pb2
+from empla.v1 import control_pb2_grpc
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Parts:
     memories: Memories
     followers: Followers
     streams: Streams
+    forwarding: Forwarding
     lifecycle: Lifecycle
     logs: Logs
     sidecars: Sidecars
@@ -77,9 +79,7 @@ class Calls(Naming, control_pb2_grpc.ControlPlaneServicer):
         return shown_employee(record, self._parts.lifecycle, self._parts.streams, self._parts.vitals)
 
     async def _configure(self, employee_id: UUID) -> EmployeeRecord:
-        """Tell the employee, if it is attached here, what is on record of it; returns that."""
+        """Tell the employee, if it is attached, what is on record of it; returns that."""
         record = await self._parts.employees.by_id(employee_id)
-        if stream := self._parts.streams.get(employee_id):
-            changed = gateway_pb2.ConfigurationChanged(configuration=configuration(record))
-            stream.send(gateway_pb2.ControlFrame(configuration_changed=changed))
+        self._parts.streams.configure(record)
         return record

@@ -1,7 +1,9 @@
 """Calls about messages: send, follow, look at and cancel them."""
 
+import logging
 import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
@@ -10,14 +12,19 @@ from controlplane.calls.arguments import page_size as _page_size
 from controlplane.calls.calls import Calls
 from controlplane.decisions import reason_of
 from controlplane.employees import EmployeeRecord
-from controlplane.errors import Invalid
+from controlplane.errors import Away, Invalid
+from controlplane.forwarding import is_forwarded
 from controlplane.naming import calling_operator as _operator
 from controlplane.receiver import Arrival, Stored
 from empla.store.ids import new_id
 from empla.v1 import control_pb2 as pb
+from empla.v1 import control_pb2_grpc
 
 MAX_WAIT_MS = 600_000
 MAX_KEY = 200
+_STUB = control_pb2_grpc.ControlPlaneStub
+
+log = logging.getLogger(__name__)
 
 
 class MessageCalls(Calls):
@@ -42,7 +49,26 @@ class MessageCalls(Calls):
         return stopped and (await self._parts.messages.standing(stored.message_id)).state == "received"
 
     async def Converse(self, request: pb.ConverseRequest, context: Any) -> AsyncIterator[pb.ConverseEvent]:
-        record, message_id = await self._find(request.employee), new_id()
+        record, accepted = await self._find(request.employee), False
+        if (address := self._parts.streams.address_of(record.employee_id)) and not is_forwarded(context):
+            # One message, also when it is gone on with from here.
+            request.idempotency_key = request.idempotency_key or new_id().hex
+            try:
+                there = self._parts.forwarding.streamed(address, _STUB, "Converse", request, context)
+                async with aclosing(there):
+                    async for event in there:
+                        accepted = True
+                        yield event
+            except Away as error:
+                log.warning("a conversation with %s goes on from here: %s", record.name, error)
+            else:
+                return
+        async for event in self._converse(record, request):
+            if not (accepted and event.HasField("accepted")):
+                yield event
+
+    async def _converse(self, record: EmployeeRecord, request: pb.ConverseRequest) -> AsyncIterator[pb.ConverseEvent]:
+        message_id = new_id()
         with self._parts.followers.follow(message_id, record.employee_id) as follower:
             stored = await self._store(record, request, message_id)
             yield pb.ConverseEvent(

@@ -6,6 +6,7 @@ from controlplane.calls.arguments import given_id as _id
 from controlplane.calls.calls import Calls
 from controlplane.naming import calling_operator as _operator
 from empla.v1 import control_pb2 as pb
+from empla.v1 import control_pb2_grpc
 
 
 class SidecarCalls(Calls):
@@ -17,5 +18,10 @@ class SidecarCalls(Calls):
         return pb.ListSidecarsResponse(sidecars=found)
 
     async def StopSidecar(self, request: pb.StopSidecarRequest, context: Any) -> pb.StopSidecarResponse:
+        forwarding = self._parts.forwarding
+        if leader := await forwarding.leader(context):
+            stub = control_pb2_grpc.ControlPlaneStub
+            there: pb.StopSidecarResponse = await forwarding.forwarded(leader, stub, "StopSidecar", request, context)
+            return there
         await self._parts.sidecars.stop(_id(request.sidecar_id, "sidecar_id"), _operator().tenant_id)
         return pb.StopSidecarResponse()

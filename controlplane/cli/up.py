@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 FIRST_EMPLOYEE = "sales-ae"
 ATTACH_SECONDS = 30.0
 CHAT_END_SECONDS = 3.0
+ADOPT_SECONDS = 10.0
 RETRY_SECONDS = 0.5
 MIN_TOKEN = 32
 """Characters: a shorter token was cut off, or is one that can be guessed."""
@@ -52,7 +53,7 @@ def up(chat: bool | None) -> None:
         _make_home(settings.home)
         offer = sys.stdin.isatty() and sys.stdout.isatty() if chat is None else chat
         log_path = settings.home / "logs" / "controlplane.log"
-        with _log_file(log_path) as stream, _only_one(settings.home):
+        with _log_file(log_path) as stream, _home_of(settings):
             kept = telemetry.started(
                 "empla-controlplane", level=settings.log_level, stream=stream, collector=settings.collector
             )
@@ -102,15 +103,23 @@ async def _up(settings: Settings, *, offer_chat: bool) -> None:
 
 @asynccontextmanager
 async def _employees_end(running: Running) -> AsyncIterator[None]:
-    """However the block ends, no employee outlives it."""
+    """However the block ends, no employee outlives it, unless other control planes go on with them."""
     try:
         yield
     finally:
-        _say("empla: shutting down, which gives what is in work some seconds …")
-        try:
-            await running.lifecycle.stop_all()
-        finally:
-            await running.launcher.stop()
+        if await running.planes.is_last():
+            _say("empla: shutting down, which gives what is in work some seconds …")
+            await _end_employees(running)
+        else:
+            _say("empla: shutting down; other control planes go on with the employees")
+
+
+async def _end_employees(running: Running) -> None:
+    await running.lifecycle.until_adopted(ADOPT_SECONDS)
+    try:
+        await running.lifecycle.stop_all()
+    finally:
+        await running.launcher.stop()
 
 
 def _say(text: str, *, err: bool = False) -> None:
@@ -256,8 +265,8 @@ def _token(path: Path) -> str:
     try:
         token = path.read_text().strip()
     except FileNotFoundError:
-        token = new_secret()
-        _write_token(path, token)
+        _write_token(path, new_secret())
+        token = path.read_text().strip()
     if len(token) < MIN_TOKEN:
         raise click.ClickException(
             f"the token in {path} has fewer than {MIN_TOKEN} characters; remove the file and the next start makes a new one"
@@ -266,15 +275,17 @@ def _token(path: Path) -> str:
 
 
 def _write_token(path: Path, token: str) -> None:
-    """Complete or not at all, whenever this process or the machine ends."""
-    temporary = path.with_name(f"{path.name}.new")
+    """Complete or not at all, whenever this process or the machine ends; the first of several who write it at once wins."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(token + "\n")
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
+    with suppress(FileExistsError):
+        os.link(temporary, path)
+    temporary.unlink()
 
 
 @contextmanager
@@ -285,11 +296,16 @@ def _log_file(path: Path) -> Iterator[TextIO]:
 
 
 @contextmanager
-def _only_one(home: Path) -> Iterator[None]:
-    """Hold the home's lock; raises OSError when another `empla up` has it."""
-    with (home / "run" / "up.lock").open("w") as lock:
+def _home_of(settings: Settings) -> Iterator[None]:
+    """Hold the home's lock, with others if they may share it; raises OSError when another `empla up` has it."""
+    shared = settings.database_url is not None and settings.launcher == "process"
+    with (settings.home / "run" / "up.lock").open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise OSError(f"another `empla up` runs with {home}") from error
+            raise OSError(
+                f"another `empla up` runs with {settings.home}; several may, each at addresses of its own "
+                "(EMPLA_GRPC_ADDRESS, EMPLA_HTTP_ADDRESS), if all of them use one database server (EMPLA_DATABASE_URL) and "
+                "the process launcher"
+            ) from error
         yield

@@ -21,6 +21,7 @@ from controlplane.launchers.interface import BROWSER, COMPUTE, EMPLOYEE, LaunchS
 
 READY_SECONDS = 60.0
 ANSWER_SECONDS = 10.0
+PAUSE_SECONDS = 0.02
 KEPT_ENVIRONMENT = frozenset(
     {"PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH"}
 )
@@ -122,7 +123,7 @@ class ProcessLauncher:
 
     def __init__(self, run: Path, log: Path, kind: Parent) -> None:
         self._path, self._log, self._kind = run / f"{kind.name}.sock", log, kind
-        self._parent: asyncio.subprocess.Process | None = None
+        self._parent: int | None = None
         self._starting = asyncio.Lock()
         self._stopped = False
 
@@ -173,7 +174,8 @@ class ProcessLauncher:
             with contextlib.suppress(OSError, ValueError):
                 await asyncio.to_thread(_ask, self._path, {"op": "stop"})
             if self._parent is not None:
-                await _ended(self._parent)
+                await _ended(self._parent, ANSWER_SECONDS)
+                self._parent = None
 
     async def _opened(self, request: dict[str, Any]) -> list[ForkedProcess]:
         answer, descriptors = await self._ask(request)
@@ -202,6 +204,8 @@ class ProcessLauncher:
             return await asyncio.to_thread(_ask, self._path, request)
         if self._stopped:
             raise LaunchFailed("nothing is launched any more: the control plane ends")
+        if self._parent is not None and _is_gone(self._parent):  # no zombie is left of it
+            self._parent = None
         self._parent = await _start_parent(self._path, self._log, self._kind)
         return await asyncio.to_thread(_ask, self._path, request)
 
@@ -240,63 +244,79 @@ def _nobody_left(lock: Path) -> bool:
 def _until_left(lock: Path) -> None:
     end = time.monotonic() + ANSWER_SECONDS
     while not _nobody_left(lock) and time.monotonic() < end:
-        time.sleep(0.02)
+        time.sleep(PAUSE_SECONDS)
 
 
-async def _start_parent(path: Path, log: Path, kind: Parent) -> asyncio.subprocess.Process:
-    output = await asyncio.to_thread(os.open, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+async def _start_parent(path: Path, log: Path, kind: Parent) -> int:
+    parent, said = await asyncio.to_thread(_spawned, path, log, kind)
     try:
-        parent = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "empla.forkserver",
-            str(path),
-            *kind.arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=output,
-            env={name: value for name, value in os.environ.items() if _is_kept(name)},
-            start_new_session=True,
-        )
-    finally:
-        os.close(output)
-    try:
-        await _until_ready(parent, log)
+        await _until_ready(said, log)
     except BaseException:
-        await _killed(parent)
+        await _ended(parent, 0.0)
         raise
     return parent
 
 
-async def _ended(parent: asyncio.subprocess.Process) -> None:
+def _spawned(path: Path, log: Path, kind: Parent) -> tuple[int, int]:
+    """Its pid, and where it says that it is ready. Not by asyncio, whose children end with its loop: it outlives us."""
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    said, says = os.pipe()
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            await parent.wait()
-    except TimeoutError:
-        await _killed(parent)
+        parent = os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-m", "empla.forkserver", str(path), *kind.arguments],
+            {name: value for name, value in os.environ.items() if _is_kept(name)},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, says, 1),
+                (os.POSIX_SPAWN_DUP2, output, 2),
+            ],
+            setsid=True,
+        )
+    except BaseException:
+        os.close(said)
+        raise
+    finally:
+        os.close(output)
+        os.close(says)
+    return parent, said
 
 
-async def _killed(parent: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):  # it ended by itself
-        parent.kill()
-    await parent.wait()
+async def _ended(parent: int, seconds: float) -> None:
+    """Wait for the end of a parent that we started, which is killed after a time."""
+    end = time.monotonic() + seconds
+    while not _is_gone(parent):
+        if time.monotonic() > end:
+            os.kill(parent, signal.SIGKILL)
+        await asyncio.sleep(PAUSE_SECONDS)
 
 
-async def _until_ready(parent: asyncio.subprocess.Process, log: Path) -> None:
-    assert parent.stdout is not None
+def _is_gone(parent: int) -> bool:
+    try:
+        return os.waitpid(parent, os.WNOHANG) != (0, 0)
+    except ChildProcessError:  # it was found gone before
+        return True
+
+
+async def _until_ready(said: int, log: Path) -> None:
+    loop, lines = asyncio.get_running_loop(), asyncio.StreamReader()
+    pipe = os.fdopen(said, "rb", buffering=0)
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), pipe)
     try:
         async with asyncio.timeout(READY_SECONDS):
-            line = await parent.stdout.readline()
+            line = await lines.readline()
     except TimeoutError as error:
         raise LaunchFailed(f"the parent process did not start within {READY_SECONDS:g} s; see {log}") from error
-    said, _, holder = line.decode(errors="replace").strip().partition(" ")
-    if said == "held":
+    finally:
+        transport.close()
+    word, _, holder = line.decode(errors="replace").strip().partition(" ")
+    if word == "held":
         raise LaunchFailed(
             f"process {holder} or a child of it is left from an earlier start and cannot be reached; "
             "nothing is started beside it, so end it first",
             reason="PARENT_UNREACHABLE",
         )
-    if said != "ready":
+    if word != "ready":
         raise LaunchFailed(f"the parent process did not start; see {log}")
 
 

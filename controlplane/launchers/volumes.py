@@ -46,7 +46,7 @@ class Volumes:
             return "a size is needed, EMPLA_WORKSPACE_QUOTA_BYTES"
         if os.geteuid() != 0:
             return "only root may mount one"
-        name, trial = "trial", Volumes(self._directory, SMALLEST_BYTES, None)
+        name, trial = f"trial-{os.getpid()}", Volumes(self._directory, SMALLEST_BYTES, None)
         place = self._directory / name
         try:
             await asyncio.to_thread(place.mkdir, mode=0o700, parents=True, exist_ok=True)

@@ -86,17 +86,29 @@ class Sidecars:
         self._group: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
-        """Adopt what runs, then see to what ends and to what is kept warm; until cancelled."""
-        async with asyncio.TaskGroup() as self._group:
-            await self._adopt()
-            self._known.set()
-            self._task(self._keep_warm(), "warm sidecars")
-            while True:
-                await asyncio.sleep(LOOK_SECONDS)
-                late = time.time() - LATE_SECONDS
-                for held in [held for held in self._held.values() if held.expires_at < late]:
-                    if not held.ending.locked():
-                        self._task(self._end(held, "its lease has run out"), f"end {held.sidecar.sidecar_id}")
+        """Adopt what runs, then see to what ends and to what is kept warm; until cancelled.
+
+        Then another control plane may be the keeper, and this one knows nothing any more.
+        """
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                await self._adopt()
+                self._known.set()
+                self._task(self._keep_warm(), "warm sidecars")
+                await self._rounds()
+        finally:
+            self._known.clear()
+            self._held.clear()
+            self._room.clear()
+            self._spares.clear()
+
+    async def _rounds(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            late = time.time() - LATE_SECONDS
+            for held in [held for held in self._held.values() if held.expires_at < late]:
+                if not held.ending.locked():
+                    self._task(self._end(held, "its lease has run out"), f"end {held.sidecar.sidecar_id}")
 
     # Leases
 
@@ -363,6 +375,10 @@ class Sidecars:
         async def do() -> None:
             try:
                 result = await work
+            except asyncio.CancelledError:
+                if not wanted.done():
+                    wanted.set_exception(LaunchFailed("this control plane gives out no sidecars any more; try again"))
+                raise
             except Exception as error:
                 if wanted.cancelled():
                     raise

@@ -74,6 +74,10 @@ class Room:
         """Count one that is there already, whatever the bounds say now."""
         self._taken.add(party, 1)
 
+    def clear(self) -> None:
+        """None is there any more, as far as is known here. Those who wait do so in vain."""
+        self._taken = Tally()
+
     async def take(self, party: Party) -> None:
         """Take room for one, waiting for it if need be; raises `Exhausted`, which names the bound."""
         # Nobody who waits has room, or it would have it: so nobody is overtaken who could go on.

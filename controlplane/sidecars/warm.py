@@ -79,6 +79,11 @@ class Spares:
         """None could be had."""
         self._recent.pop(use, None)
 
+    def clear(self) -> None:
+        """Know of none any more."""
+        self._ready.clear()
+        self._recent.clear()
+
     def close(self) -> None:
         """Keep none any more."""
         self._most = 0

@@ -37,7 +37,8 @@ _NO_PROXY = [("grpc.enable_http_proxy", 0)]
 class System:
     """What a test does with one system; `environment` is added to that of `empla up` and of the commands.
 
-    `patience` is how many seconds it may take for each single thing, `program` is what is run as `empla`.
+    `patience` is how many seconds it may take for each single thing, `program` is what is run as `empla`, and `output` names
+    the file for what it prints.
     """
 
     def __init__(
@@ -46,12 +47,13 @@ class System:
         *,
         patience: float = PATIENCE,
         program: Sequence[str | Path] | None = None,
+        output: str = "output",
         **environment: str,
     ) -> None:
         self.home, self._patience = directory / "home", patience
         self._program = program or [Path(sys.executable).with_name("empla")]
         self.grpc_address, self.http_address = (f"127.0.0.1:{_free_port()}" for _ in range(2))
-        self._output = directory / "output"
+        self._output = directory / output
         self._environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ} | {
             "EMPLA_HOME": str(self.home),
             "EMPLA_GRPC_ADDRESS": self.grpc_address,
@@ -77,6 +79,10 @@ class System:
         self._until(lambda: _READY in self.printed or self._up is None or self._up.poll() is not None, "it is ready")
         assert self._up.poll() is None, self.printed
         return self.printed
+
+    def is_one_of(self, systems: Sequence["System"]) -> None:
+        """Have its employees know all of them as their control planes, from the next start on."""
+        self._environment["EMPLA_GATEWAYS"] = ",".join(system.grpc_address for system in systems)
 
     def interrupt(self, number: int = signal.SIGINT) -> int:
         """Ctrl-C as a terminal gives it, to every process of the foreground; returns the exit code."""
@@ -112,7 +118,7 @@ class System:
                 kill(pid)
 
     def ensure_running(self) -> None:
-        if self._up is None or self._up.poll() is not None:
+        if not self.is_up:
             self.start()
 
     @contextmanager
@@ -135,6 +141,15 @@ class System:
             yield
         finally:
             _signal(frozen, signal.SIGCONT)
+
+    @property
+    def is_up(self) -> bool:
+        return self._up is not None and self._up.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Of `empla up`; 0 when it does not run."""
+        return self._up.pid if self._up is not None and self.is_up else 0
 
     @property
     def printed(self) -> str:

@@ -130,6 +130,14 @@ async def test_a_passing_refusal_is_tried_again():
                 break
 
 
+async def test_where_one_control_plane_is_lost_the_next_one_is_tried():
+    first, second = peer_of(), peer_of()
+    async with serving(first) as one, serving(second) as two, asyncio.timeout(20):
+        async for _ in gateway(f"{one},127.0.0.1:1,{two}").frames():
+            if first.hellos and second.hellos:
+                break
+
+
 @asynccontextmanager
 async def attached(peer: Peer) -> AsyncIterator[GrpcGateway]:
     async with serving(peer) as target:

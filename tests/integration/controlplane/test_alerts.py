@@ -53,7 +53,7 @@ class Office:
         await looks.round()
 
     def silent_for(self, seconds: float) -> None:
-        assert self.known.stream is not None
+        assert isinstance(self.known.stream, Stream)
         now = asyncio.get_running_loop().time()
         self.known.launched_at = self.known.stream.seen_at = now - seconds
         self.lifecycle._heard_since = 0
@@ -219,7 +219,7 @@ async def test_a_full_disk_and_many_employees_are_of_the_control_plane(office: O
 
 
 async def test_the_memory_of_an_employee_is_that_of_its_idleness(office: Office):
-    assert office.known.stream is not None
+    assert isinstance(office.known.stream, Stream)
     for state, taken in (("idle", 20), ("working", 50), ("draining", 70)):
         office.known.stream.beat(gateway_pb2.Heartbeat(state=state, memory_bytes=taken))
     [record] = await Employees(office.pool).list_of(None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -17,12 +18,13 @@ import pytest
 from controlplane import backoff, lifecycle
 from controlplane.employees import DEFAULT_TENANT, SQL, EmployeeRecord, Employees
 from controlplane.errors import LaunchFailed
-from controlplane.gateway import Launch, Stream, Streams
+from controlplane.gateway import Elsewhere, Launch, Stream, Streams
 from controlplane.launchers.interface import EMPLOYEE, LaunchSpec
 from controlplane.launchers.volumes import SMALLEST_BYTES, Volumes
 from controlplane.launchers.workspaces import Workspaces
 from controlplane.launching import LaunchSettings
 from controlplane.lifecycle import Lifecycle
+from controlplane.planes import Planes
 from controlplane.profiles import shipped_profile
 from empla.store.connect import Pool
 from empla.store.errors import StoreUnavailable
@@ -493,6 +495,38 @@ async def test_an_employee_is_judged_by_its_last_sign_of_life(site: Site):
     assert not judged(site, process, known), "its stream may be half open, which it has hardly noticed yet"
     stream.seen_at = now - 31
     assert judged(site, process, known)
+
+
+async def test_whoever_is_attached_to_another_control_plane_is_judged_by_what_that_one_tells(site: Site):
+    now = time.monotonic()
+    site.lifecycle._heard_since = 0
+    record = await site.employee()
+    process = ScriptedProcess(record.employee_id, 1, 1)
+    known = lifecycle.Observed(process=process, launched_at=now - 3600)
+    for silent, hung in ((1, False), (31, True)):
+        there = Elsewhere(
+            Launch(record.employee_id, 1), "test", None, heartbeat_at=0.0, seen_at=now - silent, address=""
+        )
+        site.streams.elsewhere = {record.employee_id: there}
+        assert judged(site, process, known) is hung
+
+
+async def test_a_leader_that_stood_still_launches_nobody(site: Site, database: Database):
+    record = await site.employee()
+    frozen = Planes(database.dsn, "frozen", "unix:/frozen", renew=3600, lease=0.2)
+    following = Planes(database.dsn, "following", "unix:/following", renew=0.05, lease=3600)
+    async with frozen.present(), following.present():
+        assert frozen.has_lease
+        await until(lambda: following.leads)
+        site.lifecycle._planes = frozen
+        async with site.reconciling():
+            await asyncio.sleep(0.3)
+            assert not site.lifecycle._observed, "it begins no round"
+            frozen._lease_ends = math.inf  # as by a clock that stood still with it
+            known = site.lifecycle._observed.setdefault(record.employee_id, lifecycle.Observed())
+            await until(lambda: known.backoff.failures)
+    assert site.launcher.calls == 0
+    assert (await site.employees.by_id(record.employee_id)).epoch == 0
 
 
 async def test_nobody_is_judged_after_the_control_plane_itself_stood_still(site: Site):

@@ -41,7 +41,7 @@ SETUP = {("context", verb): ("context", "add", ID, "--address", "127.0.0.1:1") f
 KNOWN: dict[tuple[str, ...], tuple[str, ...]] = {
     ("profile", "show"): ("sales-ae",),
     ("context", "show"): (ID,),
-    **{path: (ID,) for path in (("employee", "restart"), ("pause",), ("resume",))},
+    **dict.fromkeys((("employee", "restart"), ("pause",), ("resume",)), (ID,)),
 }
 
 

@@ -1,0 +1,92 @@
+"""The end of a launch that concerns two control planes: one watches its process, and another one has its stream."""
+
+import asyncio
+import time
+from uuid import UUID
+
+from controlplane.employees import EmployeeRecord
+from controlplane.errors import LaunchFailed
+from controlplane.gateway import Streams
+from controlplane.planes import Others
+from empla.store.connect import Pool, load_queries, translated
+from empla.v1 import control_pb2
+from empla.v1 import gateway_pb2 as pb
+
+SQL = load_queries("controlplane", "ending.sql")
+LOOK_SECONDS = 0.1
+END_SECONDS = 30.0
+"""What an end may take besides the drain: giving work back, signals, and a control plane that takes the lease meanwhile."""
+
+
+class Ending:
+    """Drains employees wherever they are attached, and has launches ended by the control plane that leads."""
+
+    def __init__(self, pool: Pool, streams: Streams, others: Others) -> None:
+        self._pool, self._streams, self._others = pool, streams, others
+
+    async def drain(self, employee_id: UUID, epoch: int, seconds: float) -> bool:
+        """Tell a launch to finish its work; whether it is attached anywhere to be told."""
+        seen = self._streams.seen(employee_id)
+        if seen is None or seen.launch.epoch != epoch:
+            return False
+        if stream := self._streams.get(employee_id):
+            stream.send(_drain(seconds))
+            return True
+        with translated():
+            await self._pool.execute(SQL.drain, employee_id, seconds)
+        self._others.tell("drain", employee_id)
+        return True
+
+    async def drain_here(self, employee_id: UUID) -> None:
+        """Another control plane says that somebody wants a launch ended, which may be attached here."""
+        if stream := self._streams.get(employee_id):
+            with translated():
+                seconds = await self._pool.fetchval(SQL.draining, employee_id, stream.launch.epoch)
+            if seconds is not None:
+                stream.send(_drain(seconds))
+
+    async def have_ended(self, employee_id: UUID, drain_seconds: float) -> None:
+        """Have the control plane that leads end the present launch, if there is one; returns when it is gone for certain.
+
+        Raises `LaunchFailed` when that takes too long; the wish stays, and is fulfilled by whichever leads then.
+        """
+        with translated():
+            epoch = await self._pool.fetchval(SQL.drain, employee_id, drain_seconds)
+        if epoch is None:
+            return
+        self._others.tell("reconcile")
+        end = time.monotonic() + drain_seconds + END_SECONDS
+        while await self._goes_on(employee_id, epoch):
+            if time.monotonic() > end:
+                raise LaunchFailed(
+                    "the control plane that leads has not ended the employee yet; it does so when it can"
+                )
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _goes_on(self, employee_id: UUID, epoch: int) -> bool:
+        with translated():
+            return await self._pool.fetchrow(SQL.goes_on, employee_id, epoch) is not None
+
+
+def observed_from_afar(
+    record: EmployeeRecord, streams: Streams, lost_after: float
+) -> control_pb2.ObservedState.ValueType:
+    """What is to be seen of an employee where nobody watches its process."""
+    if record.process is None:
+        return control_pb2.OBSERVED_STATE_STOPPED
+    if record.draining is not None:
+        return control_pb2.OBSERVED_STATE_STOPPING
+    seen = streams.seen(record.employee_id)
+    if seen is not None and seen.launch.epoch == record.epoch:
+        return control_pb2.OBSERVED_STATE_ATTACHED
+    is_new = record.launched_at is not None and time.time() - record.launched_at.timestamp() < lost_after
+    return control_pb2.OBSERVED_STATE_STARTING if is_new else control_pb2.OBSERVED_STATE_LOST
+
+
+def pid_of(record: EmployeeRecord) -> int:
+    """The pid of an employee's process, as it is on record; 0: there is none."""
+    return int((record.process or {}).get("pid", 0))
+
+
+def _drain(seconds: float) -> pb.ControlFrame:
+    return pb.ControlFrame(drain=pb.Drain(deadline_ms=round(seconds * 1000)))

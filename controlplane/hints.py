@@ -1,0 +1,87 @@
+"""What this control plane does when another one tells it something: a word and ids, see `planes`.
+
+Whoever has an employee's stream does what concerns it, whoever leads what concerns processes. The rest takes no notice.
+"""
+
+from uuid import UUID
+
+from controlplane.employees import Employees
+from controlplane.ending import Ending
+from controlplane.followers import Followers
+from controlplane.gateway import Streams
+from controlplane.lifecycle import Lifecycle
+from controlplane.planes import Planes
+from empla.v1 import gateway_pb2 as pb
+
+
+class Hints:
+    """Hears all words that are told anywhere; constructing one begins it."""
+
+    def __init__(
+        self,
+        planes: Planes,
+        *,
+        employees: Employees,
+        streams: Streams,
+        followers: Followers,
+        lifecycle: Lifecycle,
+        ending: Ending,
+    ) -> None:
+        self._planes, self._employees, self._streams = planes, employees, streams
+        self._followers, self._lifecycle, self._ending = followers, lifecycle, ending
+        for word in (
+            "stored",
+            "wake",
+            "pause",
+            "stop",
+            "resume",
+            "configure",
+            "drain",
+            "changed",
+            "reconcile",
+            "start",
+        ):
+            planes.on(word, getattr(self, f"_{word}"))
+
+    def _stored(self, employee_id: str, message_id: str) -> None:
+        """A message was stored elsewhere, and whoever brought it there may follow it."""
+        if self._streams.get(UUID(employee_id)):
+            self._followers.stored_elsewhere(UUID(message_id))
+            self._streams.look(UUID(employee_id), UUID(message_id))
+
+    def _wake(self, employee_id: str, *reason: str) -> None:
+        if self._streams.get(UUID(employee_id)):
+            self._streams.wake(UUID(employee_id), " ".join(reason))
+
+    def _pause(self, employee_id: str, paused: str) -> None:
+        if self._streams.get(UUID(employee_id)):
+            self._streams.pause(UUID(employee_id), paused=paused == "1")
+
+    def _stop(self, employee_id: str, message_id: str) -> None:
+        if self._streams.get(UUID(employee_id)):
+            self._streams.stop(UUID(employee_id), UUID(message_id))
+
+    def _resume(self, employee_id: str, unit_id: str, message_id: str, question_key: str) -> None:
+        if self._streams.get(UUID(employee_id)):
+            unit = pb.ResumeUnit(unit_id=unit_id, message_id=message_id, question_key=question_key)
+            self._streams.resume(UUID(employee_id), unit)
+
+    async def _configure(self, employee_id: str) -> None:
+        if self._streams.get(UUID(employee_id)):
+            record = await self._employees.by_id(UUID(employee_id))
+            if self._streams.get(record.employee_id):
+                self._streams.configure(record)
+
+    async def _drain(self, employee_id: str) -> None:
+        await self._ending.drain_here(UUID(employee_id))
+
+    def _changed(self, message_id: str) -> None:
+        self._followers.look(UUID(message_id))
+
+    def _reconcile(self) -> None:
+        if self._planes.has_lease:
+            self._lifecycle.look()
+
+    def _start(self, employee_id: str) -> None:
+        if self._planes.has_lease:
+            self._lifecycle.start_now(UUID(employee_id))

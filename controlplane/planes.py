@@ -1,0 +1,240 @@
+"""The control planes of one installation: which of them are there, which one leads, and what they tell each other.
+
+The one that leads has a lease, which it renews every second; it reconciles, keeps the sidecars and removes what is old. When
+it ends, or the connection that it renews with does, another one takes the lease at once; when it stands still, once the
+lease has run out. One that wakes from that may still believe for an instant that it leads: what must not happen twice asks
+`check`.
+
+What they tell each other is a hint: a word and ids, which may be lost. The tables are the truth.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Protocol
+
+from controlplane.errors import NotLeading
+from empla.store.connect import AnyConnection, Connection, connect_once, load_queries, translated
+from empla.store.errors import StoreUnavailable
+from empla.store.outage import Outage
+
+log = logging.getLogger(__name__)
+
+SQL = load_queries("controlplane", "planes.sql")
+CHANNEL = "empla_planes"
+RENEW_SECONDS = 1.0
+LEASE_SECONDS = 5.0
+ANSWER_SECONDS = 5.0
+"""For the database: a lease that is renewed later has run out."""
+RETRY_SECONDS = 0.5
+MAX_TOLD = 10_000
+"""Hints that wait to be told; those beyond are dropped."""
+
+type Heard = Callable[..., Coroutine[Any, Any, None] | None]
+"""Takes the ids of a hint."""
+type Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Others(Protocol):
+    """Whom to tell what this control plane cannot do itself."""
+
+    def tell(self, word: str, *ids: object) -> None:
+        """Have the others know, soon."""
+        ...
+
+
+class Nobody:
+    """There are no others."""
+
+    def tell(self, word: str, *ids: object) -> None:
+        """See `Others.tell`."""
+
+
+class Planes:
+    """This control plane among the others; `instance` names it and no other that ever was, `address` is its gRPC's.
+
+    Times are in seconds: a lease lasts `lease`, and is renewed every `renew`.
+    """
+
+    def __init__(
+        self, dsn: str, instance: str, address: str, *, renew: float = RENEW_SECONDS, lease: float = LEASE_SECONDS
+    ) -> None:
+        self.instance, self.address = instance, address
+        self.others = 0
+        """How many other control planes were there at the last look."""
+        self.leader_address: str | None = None
+        """Where another one that leads is reached; None when nobody is known to lead, or this one does."""
+        self._dsn, self._renew, self._lease = dsn, renew, lease
+        self._generation: int | None = None
+        self._lease_ends = 0.0
+        self._leaving = self._said_leaving = False
+        self._heard: dict[str, Heard] = {}
+        self._told: dict[str, None] = {}
+        self._news, self._changed, self._looked = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._look_at = 0.0
+        self._group: asyncio.TaskGroup | None = None
+        self._outage = Outage(log, "the lease of the control planes")
+
+    @property
+    def has_lease(self) -> bool:
+        """Whether this control plane is the last that took the lease, as far as it knows: it may have run out."""
+        return self._generation is not None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this control plane has the lease, and it has not run out."""
+        return self.has_lease and time.monotonic() < self._lease_ends
+
+    async def check(self, connection: AnyConnection) -> None:
+        """Raise `NotLeading` unless this control plane leads, as the database knows."""
+        if self._generation is None or await connection.fetchrow(SQL.leads, self.instance, self._generation) is None:
+            raise NotLeading("another control plane leads by now")
+
+    def on(self, word: str, heard: Heard) -> None:
+        """Call `heard` with the ids whenever another control plane tells `word`."""
+        self._heard[word] = heard
+
+    def tell(self, word: str, *ids: object) -> None:
+        """See `Others.tell`."""
+        if self.others and len(self._told) < MAX_TOLD:
+            self._told[" ".join([word, *map(str, ids)])] = None
+            self._news.set()
+
+    @asynccontextmanager
+    async def present(self) -> AsyncIterator[None]:
+        """Be there for the length of the block, and lead if nobody else does: in it, whether that is so is known."""
+        async with asyncio.TaskGroup() as group:
+            being = group.create_task(self._be_there())
+            try:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(ANSWER_SECONDS):
+                        await self._looked.wait()
+                yield
+            finally:
+                being.cancel()
+                await asyncio.wait([being])
+                await self._leave()
+
+    async def _be_there(self) -> None:
+        async with asyncio.TaskGroup() as self._group:
+            while True:
+                try:
+                    await self._connected()
+                except StoreUnavailable as error:
+                    self._outage.lasts(error)
+                except Exception:
+                    log.exception("the control planes hear of each other again with the next connection")
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def leading(self, *work: Work) -> None:
+        """Do all of `work` whenever and as long as this control plane leads; runs until cancelled."""
+        while True:
+            await self._until(led=True)
+            log.info("this control plane leads, generation %s", self._generation)
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(each()) for each in work]
+                await self._until(led=False)
+                log.warning("another control plane leads")
+                for task in tasks:
+                    task.cancel()
+
+    async def is_last(self) -> bool:
+        """Say that this control plane is about to end; whether no other one stays, and this one leads to its end."""
+        self._leaving = True
+        with suppress(TimeoutError):  # as far as anybody knows, then
+            async with asyncio.timeout(ANSWER_SECONDS):
+                while not self._said_leaving:
+                    self._looked.clear()
+                    self._look_now()
+                    await self._looked.wait()
+        if self.others:
+            return False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._lease + ANSWER_SECONDS):
+                await self._until(led=True)
+        return True
+
+    async def _leave(self) -> None:
+        """Be gone: another one may lead from now on."""
+        self._generation = None
+        try:
+            async with self._connection() as connection:
+                with translated():
+                    await connection.execute(SQL.leave, self.instance)
+                    await connection.execute(SQL.tell, CHANNEL, [f"{self.instance} left"])
+        except StoreUnavailable as error:
+            log.warning("the others find out by themselves that this control plane is gone: %s", error)
+
+    def _connection(self) -> Any:
+        return connect_once(self._dsn, application_name="empla control planes", command_timeout=ANSWER_SECONDS)
+
+    async def _connected(self) -> None:
+        async with self._connection() as connection:
+            connection.add_termination_listener(lambda _: self._news.set())
+            with translated():
+                await connection.add_listener(CHANNEL, self._hear)
+            self._look_at = 0.0
+            while not connection.is_closed():
+                self._news.clear()
+                if time.monotonic() >= self._look_at:
+                    await self._look(connection)
+                await self._tell(connection)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(max(0.0, self._look_at - time.monotonic())):
+                        await self._news.wait()
+        raise StoreUnavailable("the server has ended the connection")
+
+    async def _look(self, connection: Connection) -> None:
+        began, leaving = time.monotonic(), self._leaving
+        with translated():
+            self.others = await connection.fetchval(
+                SQL.seen, self.instance, self.address, leaving, self._lease + self._renew
+            )
+            generation = await connection.fetchval(SQL.lead, self.instance, self._lease)
+            leader = await connection.fetchrow(SQL.leader) if generation is None else None
+        self.leader_address = leader["address"] if leader else None
+        self._lease_ends = began + self._lease
+        if generation != self._generation:
+            self._generation = generation
+            self._changed.set()
+        self._said_leaving, self._look_at = leaving, began + self._renew
+        self._looked.set()
+        self._outage.over()
+
+    async def _until(self, *, led: bool) -> None:
+        """Until this control plane has the lease, or another one has taken it. One that has only run out may be kept yet."""
+        while (self._generation is not None) != led:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _look_now(self) -> None:
+        self._look_at = 0.0
+        self._news.set()
+
+    async def _tell(self, connection: Connection) -> None:
+        told, self._told = self._told, {}
+        if told:
+            with translated():
+                await connection.execute(SQL.tell, CHANNEL, [f"{self.instance} {each}" for each in told])
+
+    def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+        instance, word, *ids = str(payload).split(" ")
+        if instance == self.instance:
+            return
+        if word == "left":
+            self._look_now()
+        elif heard := self._heard.get(word):
+            assert self._group is not None
+            self._group.create_task(_done(heard, word, ids), name=f"hear {word}")
+
+
+async def _done(heard: Heard, word: str, ids: Sequence[str]) -> None:
+    """Whatever a hint leads to, it is only a hint."""
+    try:
+        work = heard(*ids)
+        if work is not None:
+            await work
+    except Exception:
+        log.exception("the hint %s %s comes to nothing", word, " ".join(ids))

@@ -1,0 +1,82 @@
+"""Presence: each control plane tells the others who is attached to it, about every second, and nothing while it is alone."""
+
+import asyncio
+import logging
+import time
+from typing import Any
+from uuid import UUID
+
+from controlplane.gateway import Elsewhere, Launch, Stream, Streams
+from controlplane.planes import LEASE_SECONDS, RENEW_SECONDS, Planes
+from empla.store.connect import Pool, load_queries, translated
+from empla.store.errors import StoreUnavailable
+from empla.store.outage import Outage
+from empla.v1 import gateway_pb2 as pb
+
+log = logging.getLogger(__name__)
+
+SQL = load_queries("controlplane", "presence.sql")
+
+
+class Presence:
+    """Keeps the table and `streams.elsewhere`."""
+
+    def __init__(self, pool: Pool, streams: Streams, planes: Planes) -> None:
+        self._pool, self._streams, self._planes = pool, streams, planes
+        self._told: dict[UUID, tuple[Stream, float]] = {}
+        self._outage = Outage(log, "the news of who is attached where")
+
+    async def run(self) -> None:
+        """Tell and hear, until cancelled."""
+        while True:
+            try:
+                await self.round()
+                self._outage.over()
+            except StoreUnavailable as error:
+                self._outage.lasts(error)
+            except Exception:
+                log.exception("who is attached where is told in the next round")
+            await asyncio.sleep(RENEW_SECONDS)
+
+    async def round(self) -> None:
+        """Tell once what has changed, and hear once; raises `StoreUnavailable`."""
+        if not self._planes.others:
+            self._told.clear()
+            self._streams.elsewhere = {}
+            return
+        await self._tell()
+        with translated():
+            rows = await self._pool.fetch(SQL.elsewhere, self._planes.instance, LEASE_SECONDS + RENEW_SECONDS)
+        self._streams.elsewhere = {row["employee_id"]: _elsewhere(row) for row in rows}
+
+    async def _tell(self) -> None:
+        now = {stream.launch.employee_id: (stream, stream.heartbeat_at) for stream in self._streams.all()}
+        if now == self._told:
+            return
+        news = [stream for employee_id, (stream, at) in now.items() if self._told.get(employee_id) != (stream, at)]
+        with translated():
+            await self._pool.execute(SQL.gone, self._planes.instance, list(now))
+            await self._pool.execute(SQL.tell, self._planes.instance, *_columns(news))
+        self._told = now
+
+
+def _columns(streams: list[Stream]) -> tuple[list[Any], ...]:
+    now = time.monotonic()
+    return (
+        [stream.launch.employee_id for stream in streams],
+        [stream.launch.epoch for stream in streams],
+        [stream.build for stream in streams],
+        [stream.heartbeat.SerializeToString() if stream.heartbeat else b"" for stream in streams],
+        [now - stream.seen_at for stream in streams],
+    )
+
+
+def _elsewhere(row: Any) -> Elsewhere:
+    return Elsewhere(
+        launch=Launch(row["employee_id"], row["epoch"]),
+        build=row["build"],
+        heartbeat=pb.Heartbeat.FromString(row["heartbeat"]) if row["heartbeat"] else None,
+        heartbeat_at=row["seen_at"].timestamp(),
+        seen_at=time.monotonic() - row["age"],
+        address=row["address"],
+    )

@@ -1,0 +1,203 @@
+"""Several control planes over one database: which one leads, and what they tell each other."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+
+from controlplane.errors import NotLeading
+from controlplane.planes import Planes
+from empla.store.connect import Pool
+from tests.conftest import Database
+
+FOR_EVER = 3600.0
+
+
+@pytest.fixture
+async def pool(database: Database) -> AsyncIterator[Pool]:
+    async with database.connect() as pool:
+        yield pool
+
+
+def plane(database: Database, name: str, *, renew: float = 0.05, lease: float = FOR_EVER) -> Planes:
+    return Planes(database.dsn, name, f"unix:/{name}", renew=renew, lease=lease)
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def one_that_dies(planes: Planes) -> AsyncIterator[None]:
+    """At the end of the block its connection ends, and nothing is said."""
+    being = asyncio.create_task(planes._be_there())
+    try:
+        await until(planes._looked.is_set)
+        yield
+    finally:
+        being.cancel()
+        await asyncio.gather(being, return_exceptions=True)
+
+
+async def leads(planes: Planes, pool: Pool) -> bool:
+    """As the database knows."""
+    try:
+        async with pool.acquire() as connection:
+            await planes.check(connection)
+    except NotLeading:
+        return False
+    return True
+
+
+async def test_of_several_one_leads_and_the_others_know_where(database: Database, pool: Pool):
+    a, b = plane(database, "a"), plane(database, "b")
+    async with a.present(), b.present():
+        assert (a.leads, b.leads) == (True, False)
+        assert (await leads(a, pool), await leads(b, pool)) == (True, False)
+        assert (a.leader_address, b.leader_address) == (None, "unix:/a")
+        await until(lambda: (a.others, b.others) == (1, 1))
+        await asyncio.sleep(0.3)  # some renewals
+        assert (a.leads, b.leads) == (True, False)
+
+
+async def test_the_end_of_the_leader_is_told(database: Database, pool: Pool):
+    """And heard: the other one looks by itself in an hour only."""
+    b = plane(database, "b", renew=FOR_EVER)
+    async with AsyncExitStack() as first:
+        await first.enter_async_context(plane(database, "a").present())
+        async with b.present():
+            assert not b.has_lease
+            await first.aclose()
+            await until(lambda: b.leads)
+
+
+async def test_the_death_of_the_leader_frees_its_lease(database: Database, pool: Pool):
+    a, b = plane(database, "a"), plane(database, "b")
+    async with b.present():
+        assert b.leads
+    async with one_that_dies(a):
+        assert a.leads, "it was free"
+        async with b.present():
+            await asyncio.sleep(0.2)
+            assert not b.has_lease
+    async with b.present():
+        await until(lambda: b.leads)
+        assert await leads(b, pool)
+
+
+async def test_a_leader_that_stands_still_is_replaced_and_knows_it_when_it_wakes(database: Database, pool: Pool):
+    a, b = plane(database, "a", renew=FOR_EVER, lease=0.5), plane(database, "b")
+    async with one_that_dies(a), b.present():
+        assert a.has_lease
+        await until(lambda: b.leads)
+        assert (a.leads, await leads(a, pool)) == (False, False)
+        a._lease_ends = math.inf  # as by a clock that stood still with it
+        assert (a.leads, await leads(a, pool)) == (True, False)
+        a._look_now()
+        await until(lambda: not a.has_lease)
+        assert b.leads
+
+
+async def test_the_leader_keeps_its_lease_when_the_database_has_ended_its_connection(database: Database, pool: Pool):
+    a = plane(database, "a")
+    async with a.present():
+        generation, backend = a._generation, await pool.fetchval("SELECT backend FROM control_planes")
+        await pool.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND application_name = 'empla control planes'"
+        )
+        async with asyncio.timeout(20):
+            while await pool.fetchval("SELECT backend FROM control_planes") == backend:
+                await asyncio.sleep(0.01)
+        assert a.leads
+        assert a._generation == generation
+
+
+async def test_work_of_the_leader_goes_on_as_long_as_it_leads(database: Database, pool: Pool):
+    begun: list[str] = []
+
+    async def work() -> None:
+        begun.append("begun")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            begun.append("ended")
+
+    a, b = plane(database, "a", renew=FOR_EVER, lease=0.5), plane(database, "b")
+    async with one_that_dies(a):
+        leading = asyncio.create_task(a.leading(work))
+        await until(lambda: begun == ["begun"])
+        async with b.present():
+            await until(lambda: b.leads)
+            a._look_now()
+            await until(lambda: begun == ["begun", "ended"])
+        a._look_now()
+        await until(lambda: begun == ["begun", "ended", "begun"])
+        leading.cancel()
+        await asyncio.gather(leading, return_exceptions=True)
+
+
+async def test_what_one_tells_all_others_hear(database: Database):
+    a, b, c = (plane(database, name) for name in "abc")
+    heard: list[tuple[str, ...]] = []
+    for name, one in (("a", a), ("b", b), ("c", c)):
+        one.on("look", lambda *ids, name=name: heard.append((name, *ids)))
+    async with a.present(), b.present(), c.present():
+        await until(lambda: a.others == 2)
+        a.tell("look", 1, 2)
+        a.tell("nobody-knows-this-word", 1)
+        await until(lambda: len(heard) == 2)
+        a.tell("look", 3)
+        await until(lambda: len(heard) == 4)
+    assert sorted(heard) == [("b", "1", "2"), ("b", "3"), ("c", "1", "2"), ("c", "3")]
+
+
+async def test_a_hint_that_fails_ends_nothing(database: Database, caplog: pytest.LogCaptureFixture):
+    a, b = plane(database, "a"), plane(database, "b")
+    heard: list[str] = []
+
+    async def fail(_: str) -> None:
+        raise RuntimeError("nothing comes of it")
+
+    b.on("fail", fail)
+    b.on("look", heard.append)
+    async with a.present(), b.present():
+        await until(lambda: a.others)
+        a.tell("fail", 1)
+        a.tell("look", 2)
+        await until(lambda: heard == ["2"])
+        assert b.others == 1
+    assert "the hint fail 1 comes to nothing" in caplog.text
+
+
+async def test_who_is_alone_tells_nobody(database: Database):
+    a = plane(database, "a")
+    async with a.present():
+        a.tell("look", 1)
+        assert not a._told
+
+
+async def test_one_that_has_died_is_not_there_any_more(database: Database, pool: Pool):
+    a, b = plane(database, "a"), plane(database, "b")
+    async with b.present():
+        async with one_that_dies(a):
+            await until(lambda: b.others == 1)
+        await until(lambda: b.others == 0)
+
+
+async def test_of_two_that_end_at_once_the_last_one_leads_to_its_end(database: Database):
+    a, b = plane(database, "a"), plane(database, "b")
+    async with AsyncExitStack() as first:
+        await first.enter_async_context(a.present())
+        async with b.present():
+            assert not await a.is_last()
+            last = asyncio.create_task(b.is_last())
+            await until(lambda: b._said_leaving)
+            await first.aclose()
+            assert await last
+            assert b.leads

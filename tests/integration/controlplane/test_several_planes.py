@@ -1,0 +1,202 @@
+"""Two control planes of one installation, over one database and one home, and an employee that is attached to either."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import grpc
+import grpc.aio
+import pytest
+
+from controlplane import gateway, lifecycle, telling
+from controlplane.auth import new_secret
+from controlplane.settings import Settings
+from empla.v1 import control_pb2 as pb
+from tests.conftest import Database
+from tests.integration.controlplane.conftest import Plane, free_port, serving
+from tests.integration.controlplane.seats import lives, seat
+
+NEVER = 3600.0
+ADA = "ada"
+
+
+@dataclass
+class Pair:
+    """`first` leads, and the employee's process is told of `second` alone."""
+
+    first: Plane
+    second: Plane
+    leading: AsyncExitStack
+    """Closing it ends `first`."""
+
+
+@pytest.fixture
+async def pair(database: Database, short_directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pair]:
+    """What is not told at once would be found out in an hour only."""
+    monkeypatch.setattr(gateway, "SWEEP_SECONDS", NEVER)
+    monkeypatch.setattr(lifecycle, "RECONCILE_SECONDS", NEVER)
+    monkeypatch.setattr(telling, "LOOK_SECONDS", NEVER)
+    first, second = (f"127.0.0.1:{free_port()}" for _ in range(2))
+
+    def settings(address: str) -> Settings:
+        return Settings(
+            home=short_directory / "home",
+            grpc_address=address,
+            gateways=second,
+            http_address="127.0.0.1:0",
+            heartbeat_ms=500,
+            drain_seconds=2,
+            sidecars_per_employee=2,
+            sidecars_queue_seconds=0,
+            model_provider="offline",
+        )
+
+    token = new_secret()
+    async with database.connect() as pool, AsyncExitStack() as both, AsyncExitStack() as leading:
+        one = await leading.enter_async_context(serving(settings(first), database.dsn, token, pool))
+        await until(lambda: _leads(one))
+        two = await both.enter_async_context(serving(settings(second), database.dsn, token, pool))
+        await until(lambda: _know_each_other(one, two))
+        try:
+            yield Pair(one, two, leading)
+        finally:
+            for plane in (two, one):
+                if plane.running.planes.has_lease:
+                    await plane.running.lifecycle.stop_all()
+            await one.running.launcher.stop()
+
+
+async def _leads(plane: Plane) -> bool:
+    return plane.running.planes.leads
+
+
+async def _know_each_other(one: Plane, two: Plane) -> bool:
+    return one.running.planes.others == two.running.planes.others == 1
+
+
+async def _beats(plane: Plane) -> str:
+    return (await shown(plane)).health.state
+
+
+async def until(condition: Callable[[], Awaitable[Any]]) -> None:
+    async with asyncio.timeout(60):
+        while not await condition():
+            await asyncio.sleep(0.05)
+
+
+async def shown(plane: Plane, name: str = ADA) -> pb.Employee:
+    employee: pb.Employee = await plane.stub.GetEmployee(pb.GetEmployeeRequest(employee=name), timeout=10)
+    return employee
+
+
+async def attached(plane: Plane) -> pb.Employee:
+    async def look() -> bool:
+        return (await shown(plane)).observed_state == pb.OBSERVED_STATE_ATTACHED
+
+    await until(look)
+    return await shown(plane)
+
+
+async def answered(plane: Plane, text: str = "What is 17 * 23?") -> pb.Message:
+    request = pb.SendMessageRequest(employee=ADA, text=text, wait_ms=60_000)
+    message: pb.Message = await plane.stub.SendMessage(request, timeout=40)
+    assert message.state == "answered"
+    return message
+
+
+async def create(plane: Plane) -> None:
+    profile = pb.CreateEmployeeRequest(name=ADA, profile_name="sales-ae", start=True)
+    await plane.stub.CreateEmployee(profile, timeout=20)
+    update = pb.UpdateEmployeeRequest(employee=ADA, autonomy=pb.AUTONOMY_AUTONOMOUS)
+    await plane.stub.UpdateEmployee(update, timeout=20)
+
+
+async def test_whatever_is_asked_of_either_is_done_by_the_one_that_can(pair: Pair):
+    first, second = pair.first, pair.second
+    await create(second)  # which does not launch it
+    here, there = await attached(first), await attached(second)
+    assert (here.pid, here.epoch) == (there.pid, there.epoch)
+    assert lives(here.pid)
+    await until(partial(_beats, first))
+    assert second.running.planes.leader_address == first.running.grpc_address
+
+    for plane in (first, second):
+        assert "391" in (await answered(plane)).replies[0].text
+
+    restarted = await second.stub.RestartEmployee(pb.RestartEmployeeRequest(employee=ADA, drain_seconds=1), timeout=60)
+    assert restarted.epoch == here.epoch + 1
+    assert not lives(here.pid)
+    for plane in (second, first):
+        stopped = await plane.stub.StopEmployee(pb.StopEmployeeRequest(employee=ADA, drain_seconds=1), timeout=60)
+        assert stopped.observed_state == pb.OBSERVED_STATE_STOPPED
+        assert not lives(restarted.pid)
+        await second.stub.StartEmployee(pb.StartEmployeeRequest(employee=ADA), timeout=20)
+        restarted = await attached(second)
+    await second.stub.DeleteEmployee(pb.DeleteEmployeeRequest(employee=ADA, force=True), timeout=30)
+    assert not lives(restarted.pid)
+
+
+async def test_whoever_converses_by_the_other_one_sees_each_step_and_one_answer(pair: Pair):
+    await create(pair.first)
+    await attached(pair.first)
+    steps: dict[int, list[str]] = {}
+    for number, plane in enumerate((pair.first, pair.second)):
+        seen = steps.setdefault(number, [])
+        async for event in plane.stub.Converse(pb.ConverseRequest(employee=ADA, text="What is 17 * 23?"), timeout=40):
+            seen.append(event.WhichOneof("event"))
+    for seen in steps.values():
+        assert (seen[0], seen[-1]) == ("accepted", "reply")
+        assert "step" in seen
+
+
+async def test_where_the_one_that_has_the_stream_does_not_answer_a_conversation_goes_on_from_here(pair: Pair):
+    await create(pair.first)
+    employee = await attached(pair.first)
+    streams, nowhere = pair.first.running.lifecycle._streams, f"127.0.0.1:{free_port()}"
+    pair.second.running.planes.address = nowhere
+
+    async def is_lost() -> bool:
+        return streams.address_of(UUID(employee.employee_id)) == nowhere
+
+    await until(is_lost)
+    call = pair.first.stub.Converse(pb.ConverseRequest(employee=ADA, text="What is 17 * 23?"), timeout=40)
+    events = [event async for event in call]
+    assert [event.WhichOneof("event") for event in (events[0], events[-1])] == ["accepted", "reply"]
+    assert events[-1].reply.message_id == events[0].accepted.message_id
+
+
+async def test_when_the_one_that_leads_ends_the_other_adopts_and_nobody_is_restarted(pair: Pair, database: Database):
+    await create(pair.first)
+    before = await attached(pair.second)
+    await pair.leading.aclose()
+    await until(lambda: _leads(pair.second))
+    after = await attached(pair.second)
+    assert (after.pid, after.epoch, after.restarts) == (before.pid, before.epoch, 0)
+    await answered(pair.second)
+    stopped = await pair.second.stub.StopEmployee(pb.StopEmployeeRequest(employee=ADA, drain_seconds=1), timeout=60)
+    assert stopped.observed_state == pb.OBSERVED_STATE_STOPPED
+    assert not lives(before.pid)
+
+
+async def test_sidecars_are_kept_by_the_one_that_leads(pair: Pair, database: Database):
+    first, second = pair.first, pair.second
+    asking = await seat(second, "grace")
+    leases = [await asking.acquire()]
+    asking.plane = first
+    leases.append(await asking.acquire())
+    asking.plane = second
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await asking.acquire()
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert (await asking.renew(leases[0])).sidecar_id == leases[0].sidecar_id
+    await asking.release(leases[1])
+    stop = pb.StopSidecarRequest(sidecar_id=leases[0].sidecar_id)
+    await second.stub.StopSidecar(stop, timeout=30)
+    with pytest.raises(grpc.aio.AioRpcError) as gone:
+        await asking.renew(leases[0])
+    assert gone.value.code() is grpc.StatusCode.NOT_FOUND
