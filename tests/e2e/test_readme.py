@@ -1,4 +1,4 @@
-"""Every command of the README does what it says."""
+"""Every command of the README and the guides does what it says."""
 
 import re
 import shlex
@@ -12,7 +12,8 @@ from tests.e2e.system import System
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-BLOCKS = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)).replace("\\\n", " ")
+GUIDES = [README, *((ROOT / "docs" / name).read_text() for name in ("using.md", "running.md"))]
+BLOCKS = "\n".join(re.findall(r"```sh\n(.*?)```", "\n".join(GUIDES), re.DOTALL)).replace("\\\n", " ")
 LINES = [shlex.split(line, comments=True) for line in BLOCKS.splitlines() if line.strip()]
 EMPLA = [words[1:] for words in LINES if words[0] == "empla"]
 ELSEWHERE = {"make", "empla", ".", "grpcurl"}
@@ -55,5 +56,7 @@ def test_the_grpcurl_example_fits_the_contract():
 
 
 def test_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        assert target.startswith("http") or (ROOT / target).exists(), target
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+            place = target.partition("#")[0]
+            assert target.startswith("http") or not place or (page.parent / place).exists(), f"{page.name}: {target}"
