@@ -2,8 +2,8 @@
 
 import re
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -217,18 +217,30 @@ def _memory(row: Any) -> Memory:
 
 
 def _newest_first(rows: Iterable[Any]) -> list[Memory]:
-    """The memories in their order, but of those that say the same with other numbers the newest first: it holds now."""
-    memories = list(map(_memory, rows))
-    places: defaultdict[str, list[int]] = defaultdict(list)
-    for place, memory in enumerate(memories):
-        if (said := _NUMBER.sub("#", memory.content)) != memory.content:
-            places[said].append(place)
-    ordered = list(memories)
-    for same in places.values():
-        newest = sorted((memories[place] for place in same), key=lambda one: one.created_at, reverse=True)
-        for place, memory in zip(same, newest, strict=True):
+    """The memories in their order, but of those that say the same otherwise the newest first: it holds now.
+
+    Those say the same that have as much of the question, and the same words but for numbers or for one word.
+    """
+    groups: list[list[int]] = []
+    found = [(_memory(row), row["coverage"], _NUMBER.sub("#", row["content"]).split()) for row in rows]
+    for place, (_, coverage, words) in enumerate(found):
+        for group in groups:
+            _, other_coverage, other_words = found[group[0]]
+            if coverage == other_coverage and _say_the_same(words, other_words):
+                group.append(place)
+                break
+        else:
+            groups.append([place])
+    ordered = [memory for memory, _, _ in found]
+    for group in groups:
+        newest = sorted((found[place][0] for place in group), key=lambda one: one.created_at, reverse=True)
+        for place, memory in zip(group, newest, strict=True):
             ordered[place] = memory
     return ordered
+
+
+def _say_the_same(one: Sequence[str], other: Sequence[str]) -> bool:
+    return len(one) == len(other) and sum(word != its for word, its in zip(one, other, strict=True)) <= 1
 
 
 def _fitting(memories: Iterable[Memory]) -> Iterable[Memory]:

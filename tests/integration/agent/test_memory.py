@@ -126,6 +126,16 @@ async def test_of_what_says_the_same_with_other_numbers_the_newest_comes_first(m
     assert [text for text in found if text in limits] == limits[::-1]
 
 
+@pytest.mark.parametrize("names", [("Pugoluzo", "Mamuvuvo"), ("Mamuvuvo", "Pugoluzo")])
+async def test_of_two_answers_to_a_question_the_newest_comes_first(memories: Memories, names: tuple[str, str]):
+    """Whichever name is nearer to the question."""
+    owners = [f"The owner of Kozatodo is {name}." for name in names]
+    await told(memories, *owners, *(f"The owner of Firm{number} is Bo." for number in range(8)))
+    await memories.tend()
+    found = await texts(memories, "Who is the owner of Kozatodo?", meaning=True)
+    assert [text for text in found if text in owners] == owners[::-1]
+
+
 async def test_words_that_find_enough_ask_for_no_meaning(memories: Memories, embedder: RealEmbedder):
     await told(memories, PEANUTS, "Peanuts are sold out.", PARIS)
     await memories.tend()
