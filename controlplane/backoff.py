@@ -58,6 +58,11 @@ class Ended:
     at: float
 
 
+def is_own(code: int | None, *, used_up: bool = False) -> bool:
+    """Whether a process ended by itself: nobody knows of None, and SIGKILL is others' doing unless memory was used up."""
+    return used_up or code not in (None, -signal.SIGKILL)
+
+
 def exit_reason(code: int | None, *, used_up: bool = False) -> str:
     """An exit code in words; negative ones are signals, None is one that nobody knows. `used_up`: its memory was."""
     if used_up and code == -signal.SIGKILL:

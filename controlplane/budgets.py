@@ -14,6 +14,8 @@ from empla.v1 import control_pb2 as pb
 
 SQL = load_queries("controlplane", "budgets.sql")
 MICROS = 1_000_000
+BUDGET = "budget"
+"""The actor of what a budget does that is spent."""
 
 
 class Budgets:

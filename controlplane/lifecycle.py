@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
-from controlplane.backoff import RARELY_SECONDS, STEADY_SECONDS, Backoff, Ended, exit_reason
+from controlplane.backoff import RARELY_SECONDS, STEADY_SECONDS, Backoff, Ended, exit_reason, is_own
 from controlplane.employees import SQL, EmployeeRecord, Employees
 from controlplane.ending import Ending, observed_from_afar, pid_of
 from controlplane.errors import LaunchFailed, NotLeading, Unknown
@@ -356,7 +356,9 @@ class Lifecycle:
                 return
             except (LaunchFailed, StoreUnavailable) as error:
                 log.warning("employee %s cannot be started: %s", employee_id, error)
-                self._back_off(employee_id, known, f"not started: {error}", own=isinstance(error, LaunchFailed))
+                self._back_off(
+                    employee_id, known, f"not started: {error}", own=False
+                )  # the machine's, or the database's
             except Exception as error:
                 log.exception("employee %s cannot be started", employee_id)
                 self._back_off(employee_id, known, f"not started: {error!r}")
@@ -446,14 +448,15 @@ class Lifecycle:
 
     async def _until_gone(self, process: LaunchedProcess, known: Observed) -> None:
         code = await process.wait()
-        reason = exit_reason(code, used_up=await self._unbind(process.employee_id, process.epoch))
+        used_up = await self._unbind(process.employee_id, process.epoch)
+        reason = exit_reason(code, used_up=used_up)
         log.info("employee %s, pid %d, is gone: %s", process.employee_id, process.pid, reason)
         if known.process is process:
             known.process = None
             if not known.stopping:
                 known.restarts += 1
                 lived = time.monotonic() - known.launched_at
-                self._back_off(process.employee_id, known, reason, lived=lived, own=code is not None)
+                self._back_off(process.employee_id, known, reason, lived=lived, own=is_own(code, used_up=used_up))
         self._news.set()
         if not self._closing:  # then all of them are ended together
             ended = self._sidecars.end_of(process.employee_id, process.epoch)

@@ -7,6 +7,7 @@ import asyncpg
 
 from controlplane import audit
 from controlplane.auth import SCOPES, Operator, hashed, new_secret
+from controlplane.budgets import BUDGET
 from controlplane.errors import AlreadyThere, Invalid, Unknown
 from controlplane.goals import PROFILE
 from empla.store.connect import Pool, load_queries, translated
@@ -16,7 +17,7 @@ from empla.v1 import control_pb2 as pb
 SQL = load_queries("controlplane", "tokens.sql")
 MAX_NAME = 100
 MAX_DAYS = 36_500
-RESERVED = (audit.ITSELF, PROFILE)
+RESERVED = (audit.ITSELF, PROFILE, BUDGET)
 PREFIX = "empla_"
 """By which people, and programs that look for secrets, recognise a token."""
 _SCOPE_NAMES = {value: name for name, value in SCOPES.items()}

@@ -20,6 +20,8 @@ _MEASURED: tuple[Literal["heartbeat_at", "memory_bytes", "loop_lag_ms", "reporte
     "heartbeat_at", "memory_bytes", "loop_lag_ms", "reported",
 )  # fmt: skip
 """What differs with every heartbeat, and is no change for that."""
+_DERIVED: tuple[Literal["figures", "health_reasons"], ...] = ("figures", "health_reasons")
+"""What differs with the moment: costs of a month so far, and how long something lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Seen:
         """`employee` as it is now."""
         essence = pb.Employee()
         essence.CopyFrom(employee)
+        for derived in _DERIVED:
+            essence.ClearField(derived)
         if employee.HasField("health"):
             for name in _MEASURED:
                 essence.health.ClearField(name)

@@ -17,8 +17,18 @@ from empla.store.migrate import read_migrations
 
 SQL = load_queries("controlplane.backup", "tables.sql")
 
-WITHOUT_ROWS = frozenset({"schema_migrations", "state_edges", "sidecars"})
-"""What the migrations fill, and what tells of processes on the machine that the backup was taken on."""
+WITHOUT_ROWS = frozenset(
+    {
+        "schema_migrations",
+        "state_edges",
+        "sidecars",
+        "control_planes",
+        "control_lease",
+        "employee_presence",
+        "alert_notices",
+    }
+)
+"""What the migrations fill, what tells of processes on the machine of the backup, and what is told of once."""
 _PIECE = 1 << 20
 
 

@@ -38,5 +38,5 @@ SELECT EXISTS (SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace 
 LOCK TABLE tenants IN ACCESS EXCLUSIVE MODE;
 
 -- name: is_used
--- Whether the database holds anything: all that it can hold belongs to a tenant.
-SELECT EXISTS (SELECT FROM tenants);
+-- Whether the database holds anything: all that it can hold belongs to a tenant, but a control plane begins with its token.
+SELECT EXISTS (SELECT FROM tenants) OR EXISTS (SELECT FROM operator_tokens);

@@ -69,7 +69,13 @@ def chosen_target(settings: Settings) -> Target:
         return local_target(settings)
     context = read_contexts(settings.contexts_file).get(name)
     tls = bool(context.ca) or not is_local(context.address)  # no token is shown to a network in clear
-    transport = Transport(tls=tls, ca=Path(context.ca) if context.ca else None)
+    transport = Transport(
+        tls=tls,
+        ca=Path(context.ca) if context.ca else None,
+        certificate=settings.tls_client_certificate,
+        key=settings.tls_client_key,
+        server_name=settings.tls_server_name,
+    )
     return Target(name, context.address, context.http_address, _context_token(name, context, settings), transport)
 
 

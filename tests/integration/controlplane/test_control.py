@@ -131,12 +131,12 @@ async def test_a_crash_loop_is_shown_with_the_last_words_and_ended_by_a_start(pl
     known = plane.running.lifecycle._observed[UUID(employee.employee_id)]
     known.backoff.failures = known.backoff.own = CRASH_LOOP - 1
     known.launched_at = time.monotonic()
-    os.kill(employee.pid, signal.SIGKILL)
+    os.kill(employee.pid, signal.SIGSEGV)
     async with asyncio.timeout(30):
         while (now := await plane.stub.GetEmployee(show, timeout=10)).pid:
             await asyncio.sleep(0.05)
     assert now.observed_state == pb.OBSERVED_STATE_CRASH_LOOPING
-    assert now.last_end.reason == "killed by SIGKILL"
+    assert now.last_end.reason == "killed by SIGSEGV"
     assert now.last_end.next_start.seconds > now.last_end.at.seconds + RARELY_SECONDS - 2
     assert now.last_end.log
     assert not now.HasField("bound")

@@ -193,7 +193,7 @@ END $$;
 -- The same, now, for the employee whose role the connection has; nobody else has anything held.
 CREATE FUNCTION hold_budget(my_epoch bigint, hold uuid, message uuid, micros bigint, tokens bigint, seconds float8) RETURNS text
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-  SELECT budget_hold(now(), substr(session_user::text, 9)::uuid, my_epoch, hold, message, greatest(micros, 0), greatest(tokens, 0), seconds)
+  SELECT budget_hold(now(), substr(session_user::text, 9)::uuid, my_epoch, hold, message, greatest(micros, 0), greatest(tokens, 0), least(seconds, 3600))
 $$;
 
 -- Ends a hold of the employee whose role the connection has, with what the call did cost; one that has ended is let be.
