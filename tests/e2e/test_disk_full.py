@@ -13,7 +13,7 @@ from tests.e2e.callback_server import CallbackServer
 from tests.e2e.conftest import connected, ended_properly, temporary_directory, using
 from tests.e2e.model_server import COPY, ModelServer
 from tests.e2e.small_disk import Provider, SmallDisk, small_disk
-from tests.e2e.system import System, is_alive, until
+from tests.e2e.system import PATIENCE, System, is_alive, until
 
 DISK_BYTES = 3 << 30
 NEARLY_FULL_BYTES = 512 << 20
@@ -26,7 +26,7 @@ def running(model: ModelServer) -> Iterator[tuple[SmallDisk, System]]:
     """A running system whose home is a small disk."""
     settings = {"EMPLA_ALERT_AFTER_SECONDS": "0", "EMPLA_ALERT_CLEAR_SECONDS": "0", **using(model)}
     with temporary_directory() as directory:
-        system = System(directory, **settings)
+        system = System(directory, patience=PATIENCE, **settings)
         with small_disk(directory / "image", system.home, DISK_BYTES) as disk, ended_properly(system):
             system.start()
             yield disk, system
