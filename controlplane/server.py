@@ -171,7 +171,8 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
             CONTROL: partial(control_pb2_grpc.add_ControlPlaneServicer_to_server, control),
             GATEWAY: partial(gateway_pb2_grpc.add_EmployeeGatewayServicer_to_server, gateway),
         }
-        readiness = Readiness(pool, launcher, services)
+        own_database = settings.database_url is None
+        readiness = Readiness(pool, launcher, services, home=settings.home if own_database else None)
         notices = Notices(pool, callbacks, _alert_targets(settings))
         parts.alerts.on_change = notices.look
         async with (

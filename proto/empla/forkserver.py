@@ -32,6 +32,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,8 @@ class ForkServer:
                 with connection:
                     self._serve(connection)
             except Exception as error:  # noqa: BLE001 - whatever a client sends costs it its connection, never us our children
-                print(f"a request failed: {error!r}", file=sys.stderr, flush=True)
+                with suppress(OSError):  # the log's disk is full, which must not end us either
+                    print(f"a request failed: {error!r}", file=sys.stderr, flush=True)
                 time.sleep(PAUSE_SECONDS)
 
     def _serve(self, connection: socket.socket) -> None:
@@ -143,9 +145,11 @@ def _become(launch: Launch, settings: dict[str, Any], log: Path, parent: int) ->
     except BaseException:  # noqa: BLE001 - the boundary of a process: whatever it is goes to the log
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:  # also with the log's disk full: a child that came back from here would serve as a second parent
+            os._exit(code)
 
 
 def _leave_parent(log: Path, parent: int) -> None:

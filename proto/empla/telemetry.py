@@ -76,6 +76,11 @@ class LogHandler(logging.StreamHandler[TextIO]):
         finally:
             self.stream = own
 
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - as logging names it
+        """Drop a line that cannot be written, as where the disk is full: no log could tell of it either."""
+        if not isinstance(sys.exception(), OSError):
+            super().handleError(record)
+
 
 @contextmanager
 def logging_to(stream: TextIO) -> Iterator[None]:

@@ -99,15 +99,19 @@ def connected(system: System, callbacks: CallbackServer, employee: str = EMPLOYE
 @contextmanager
 def own_system(model: ModelServer, *, patience: float = PATIENCE, **environment: str) -> Iterator[System]:
     """A system that is yet to be started, whose employees use `model`; its end must be in order."""
-    settings = {
+    with one_system(patience=patience, **using(model), **environment) as system:
+        yield system
+
+
+def using(model: ModelServer) -> dict[str, str]:
+    """The environment of a system whose employees use `model`."""
+    return {
         "EMPLA_MODEL_PROVIDER": "openai",
         "EMPLA_MODEL_NAME": "tests",
         "EMPLA_MODEL_PRICES": json.dumps({"openai/tests": {"input": 2, "cached": 0.5, "output": 10}}),
         "OPENAI_BASE_URL": model.url,
         "EMPLA_DRAIN_SECONDS": "1",
     }
-    with one_system(patience=patience, **settings, **environment) as system:
-        yield system
 
 
 @contextmanager
@@ -115,7 +119,7 @@ def one_system(*, patience: float = PATIENCE, **environment: str) -> Iterator[Sy
     """A system that is yet to be started; its end must be in order."""
     with (
         temporary_directory() as directory,
-        _ended_properly(System(directory, patience=patience, **environment)) as system,
+        ended_properly(System(directory, patience=patience, **environment)) as system,
     ):
         yield system
 
@@ -132,7 +136,7 @@ def temporary_directory() -> Iterator[Path]:
 
 
 @contextmanager
-def _ended_properly(system: System) -> Iterator[System]:
+def ended_properly(system: System) -> Iterator[System]:
     """Stop the system at the end; what it leaves behind is killed, and a failure."""
     try:
         yield system

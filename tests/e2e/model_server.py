@@ -1,8 +1,8 @@
 """A model on loopback that speaks OpenAI's streaming chat completions, and can be held, slow, or deadly.
 
 Asked to note a word it calls `append_file` and then says that it has; asked to read a path it calls `read_file` and then
-says what came of it, asked to run a program `run_python`, and asked for a question `ask_sender`; to anything else it
-says good day. What a riddle is about it never knows.
+says what came of it, asked to copy one `copy_file`, asked to run a program `run_python`, and asked for a question
+`ask_sender`; to anything else it says good day. What a riddle is about it never knows.
 """
 
 import json
@@ -19,7 +19,8 @@ from tests.e2e.system import PATIENCE, until
 from tests.unit.agent.models.provider_server import openai_call, openai_end, openai_text
 
 NOTES = "notes.txt"
-_TASK = re.compile(r"note (w[0-9a-f]+)|read (\S+)|run `(.+)`|ask `(.+)`")
+COPY = "copy.md"
+_TASK = re.compile(r"note (w[0-9a-f]+)|read (\S+)|run `(.+)`|ask `(.+)`|copy `(.+)`")
 
 
 _NOTHING = {"Proposal": '{"beliefs": []}', "PlanProposal": '{"progress": [], "give_up": [], "plans": []}'}
@@ -86,12 +87,14 @@ class ModelServer:
         return [*openai_text(*pieces), *openai_end()]
 
 
-def _called(word: str, path: str, program: str, question: str) -> tuple[str, dict[str, str]]:
+def _called(word: str, path: str, program: str, question: str, copied: str) -> tuple[str, dict[str, str]]:
     """The tool for a task, of which one part is there."""
     if word:
         return "append_file", {"path": NOTES, "content": f"{word}\n"}
     if question:
         return "ask_sender", {"question": question}
+    if copied:
+        return "copy_file", {"path": copied, "to": COPY}
     return ("read_file", {"path": path}) if path else ("run_python", {"code": program})
 
 

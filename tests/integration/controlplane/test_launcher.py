@@ -16,7 +16,7 @@ import pytest
 
 from controlplane.errors import LaunchFailed
 from controlplane.launchers.bounds import BoundsRecords
-from controlplane.launchers.interface import LaunchSpec
+from controlplane.launchers.interface import EMPLOYEE, LaunchSpec
 from controlplane.launchers.process import Parent, ProcessLauncher, employees
 from empla.store.ids import new_id
 from workstation.local.jail.cgroups import find_cgroups
@@ -139,6 +139,21 @@ async def test_a_broken_request_costs_nobody_else_anything(
     process = await launcher.launch(spec(short_directory))
     assert await asyncio.to_thread(sent, short_directory / "forkserver.sock", request_) == b""
     assert [p.pid for p in await launcher.running()] == [process.pid]
+
+
+async def test_logs_that_take_nothing_end_no_parent_and_keep_no_child_from_its_end(short_directory: Path):
+    full, lock = Path("/dev/full"), short_directory / "forkserver.lock"
+    launcher = ProcessLauncher(short_directory, full, Parent("forkserver", {EMPLOYEE: "builtins:int"}))
+    try:
+        await launcher.prepare()
+        parent = lock.read_text()
+        assert await asyncio.to_thread(sent, short_directory / "forkserver.sock", b"{") == b""
+        process = await launcher.launch(replace(spec(short_directory), log=full))
+        async with asyncio.timeout(20):
+            assert await process.wait() == 1
+        assert lock.read_text() == parent
+    finally:
+        await launcher.stop()
 
 
 def sent(path: Path, request: bytes) -> bytes:

@@ -71,6 +71,19 @@ async def test_no_service_serves_without_its_database(short_directory: Path, dat
         assert await said(probe, "empla.v1.Other") == "NOT_FOUND"
 
 
+async def test_it_is_not_ready_while_its_own_database_has_no_room(
+    database: Database, short_directory: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with database.connect() as pool:
+        monkeypatch.setattr(readiness, "FULL_BYTES", 1 << 62)
+        ours, another = (Readiness(pool, ScriptedLauncher(), home=home) for home in (short_directory, None))
+        said = f"the disk of the database, below {short_directory}, is full: make room there"
+        assert await ours.trouble() == ("DISK_FULL", said)
+        assert await another.trouble() is None
+        monkeypatch.setattr(readiness, "FULL_BYTES", 0)
+        assert await ours.trouble() is None
+
+
 async def test_it_is_not_ready_while_nobody_can_be_launched(database: Database):
     async with database.connect() as pool:
         launcher = ScriptedLauncher(deaf=1)
