@@ -202,7 +202,7 @@ async def test_each_knows_its_task_alone_and_has_no_tools_of_the_worker(office: 
     tools = {tool.name for tool in one.tools}
     assert {"read_file", "remember"} <= tools
     assert not tools & {"delegate", "ask_sender", "work_in_background"}
-    assert {tool.name for tool in two.tools} == {"remember", "recall", "note_down", "clear_notes"}
+    assert {tool.name for tool in two.tools} == {"remember", "recall", "note_down", "clear_notes", "forget"}
 
 
 @pytest.mark.parametrize(
