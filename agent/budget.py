@@ -12,6 +12,7 @@ from agent.errors import BudgetSpent, Paused, Superseded
 from agent.identity import Identity
 from agent.pausing import Pause
 from empla.store.connect import Pool, load_queries, translated
+from empla.store.errors import StoreUnavailable
 from empla.store.ids import new_id
 
 log = logging.getLogger(__name__)
@@ -73,9 +74,12 @@ class Budget:
                     raise Superseded("a newer launch owns this employee")
 
     async def settle(self, hold_id: UUID, micros: int, tokens: int) -> None:
-        """End a hold with what the call did cost; if the database is away, before the next. Raises `StoreUnavailable`."""
+        """End a hold with what the call did cost; if the database is away, before the next: what is paid for is not lost."""
         self._unsettled[hold_id] = micros, tokens
-        await self._settle()
+        try:
+            await self._settle()
+        except StoreUnavailable as error:
+            log.warning("the database is away, settling what a model cost waits for the next call: %s", error)
 
     async def _settle(self) -> None:
         for hold_id, spent in list(self._unsettled.items()):

@@ -167,3 +167,41 @@ async def test_a_call_that_failed_holds_nothing_any_more(office: Office):
         await office.deliver_all(gateway)
         assert await gateway.handed_over(message_id) == "sending"
     assert await held(office) == 0
+
+
+class Unsettled(ScriptedModel):
+    """The database cannot settle what is held for the first piece of work; `worked` counts the pieces."""
+
+    def __init__(self, office: Office) -> None:
+        super().__init__(echo)
+        self._office, self.worked = office, 0
+
+    async def generate(self, request: ModelRequest, on_text: TextSink | None = None) -> ModelResponse:
+        if request.output is None:
+            self.worked += 1
+            if self.worked == 1:
+                await self._office.pool.execute(AWAY)
+        return await super().generate(request, on_text)
+
+
+SETTLES = "SELECT pg_get_functiondef('settle_budget'::regproc)"
+AWAY = (
+    "CREATE OR REPLACE FUNCTION settle_budget(hold uuid, cost bigint, taken bigint) RETURNS void LANGUAGE plpgsql AS "
+    "$$ BEGIN RAISE EXCEPTION 'away' USING ERRCODE = 'admin_shutdown'; END $$"
+)
+
+
+async def test_what_is_paid_for_is_kept_when_the_database_goes_away_and_settled_before_the_next_call(office: Office):
+    await limit(office, day_tokens=100_000)
+    settles = await office.pool.fetchval(SETTLES)
+    model = Unsettled(office)
+    async with office.employee(model) as gateway:
+        message_id = await office.store("hello")
+        await office.deliver_all(gateway)
+        assert await gateway.handed_over(message_id) == "sending"
+        assert (model.worked, await held(office)) == (1, 1)
+        await office.pool.execute(settles)
+        other = await office.store("hello")
+        await office.deliver_all(gateway)
+        assert await gateway.handed_over(other) == "sending"
+    assert await held(office) == 0
