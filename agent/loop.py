@@ -191,6 +191,10 @@ class ProactiveLoop:
             await self._keep(SQL.end_act, cycle_id, outcome, dealt_with, {"begin": begun} if begun else {})
         except (StoreUnavailable, Superseded):
             raise
+        except Paused as error:
+            with suppress(StoreUnavailable):
+                await self._keep(SQL.end_act, cycle_id, error.outcome, [], {})  # its events are for the next
+            raise
         except BaseException as error:
             if isinstance(error, ModelError):
                 await self._act(seen.events)  # what happened is remembered all the same; what it tells is read later

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agent.errors import Superseded
+from agent.errors import Paused, Superseded
 from agent.local import LocalGateway
 from agent.loop import LoopTimes, ProactiveLoop
 from agent.memory import Memories
@@ -47,12 +47,15 @@ class Mind:
 
     async def perceives(self, *script: str | ModelError, message_id: str = "") -> str:
         """One cycle over one new event."""
+        await self.happens(message_id)
+        return await self.again(*script)
+
+    async def happens(self, message_id: str = "") -> None:
         said = {"message_id": message_id or new_id().hex, "sender": "ada", "asked": "news", "answered": "noted"}
         await self.office.pool.execute(
             "INSERT INTO employee_events (tenant_id, employee_id, kind, payload) VALUES ($1, $2, 'message_handled', $3)",
             self.office.record.tenant_id, self.office.record.employee_id, said,
         )  # fmt: skip
-        return await self.again(*script)
 
     async def again(self, *script: str | ModelError) -> str:
         model = ScriptedModel(script)
@@ -184,6 +187,25 @@ async def test_what_a_model_refuses_to_read_is_read_later(office: Office, monkey
         await mind.again(proposing(("Acme", "12k", 0.6)))
         assert await mind.held() == [("Acme", "12k", 0.6), ("Brandt", "5k", 0.7)]
         assert await mind.again() == "nothing_to_do"
+
+
+class Pausing(ScriptedModel):
+    """The budget of the day is spent."""
+
+    async def generate(self, request: ModelRequest, on_text: TextSink | None = None) -> ModelResponse:
+        raise Paused("the budget of the day is spent")
+
+
+async def test_a_cycle_that_a_pause_ends_has_not_failed_and_leaves_its_events_for_the_next(office: Office):
+    async with thinking(office) as mind:
+        mind.loop.model = Pausing()
+        await mind.happens()
+        with pytest.raises(Paused):
+            await mind.loop.cycle()
+        assert await mind.again(proposing(("Acme", "12k", 0.6))) == "acted"
+        assert await mind.held() == [("Acme", "12k", 0.6)]
+    assert [cycle["outcome"] for cycle in await mind.cycles()] == ["paused", "acted"]
+    assert await office.pool.fetchval("SELECT count(*) FROM cycles WHERE error <> ''") == 0
 
 
 async def test_what_a_model_refuses_to_read_for_a_day_is_let_be(office: Office):
