@@ -161,7 +161,7 @@ class _Reader:
         calls = tuple(self._call(index) for index, block in enumerate(self._blocks) if block["type"] == "tool_use")
         text = "".join(str(block["text"]) for block in self._blocks if block["type"] == "text")
         if request.output and not calls:
-            text = fitting(text, request.output)
+            text = fitting(text, request.output, cut=self._stop in _CUT)
         return ModelResponse(
             text=text,
             calls=calls,

@@ -148,7 +148,7 @@ class _Reader:
         calls = tuple(_call(index, part) for index, part in sorted(self.calls.items()))
         text = "".join(self.text)
         if request.output and not calls:
-            text = fitting(text, request.output)
+            text = fitting(text, request.output, cut=self.finish == "length")
         return ModelResponse(
             text=text,
             calls=calls,

@@ -10,6 +10,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from agent.models.interface import (
     ModelError,
+    ModelOutputCut,
     ModelOutputInvalid,
     ModelRateLimited,
     ModelRefused,
@@ -55,12 +56,13 @@ def arguments(text: str, name: str) -> dict[str, JsonValue]:
     return value
 
 
-def fitting(text: str, output: type[BaseModel]) -> str:
-    """`text` as JSON of the type `output`; raises `ModelOutputInvalid` when it is anything else."""
+def fitting(text: str, output: type[BaseModel], *, cut: bool) -> str:
+    """`text` as JSON of the type `output`; raises `ModelOutputInvalid`, or `ModelOutputCut`, when it is anything else."""
     try:
         return output.model_validate_json(_unfenced(text)).model_dump_json()
     except ValidationError as error:
-        raise ModelOutputInvalid(f"the answer does not fit {output.__name__}: {_brief(error)}") from error
+        wrong = ModelOutputCut if cut else ModelOutputInvalid
+        raise wrong(f"the answer does not fit {output.__name__}: {_brief(error)}") from error
 
 
 def emptiest(output: type[BaseModel]) -> str:

@@ -13,6 +13,7 @@ from agent.models.anthropic import AnthropicModel
 from agent.models.interface import (
     ChatMessage,
     ModelError,
+    ModelOutputCut,
     ModelOutputInvalid,
     ModelRateLimited,
     ModelRefused,
@@ -160,6 +161,11 @@ async def test_output_that_does_not_fit(model: AnthropicModel, provider: Provide
     error = await fails(model, provider, reply, output=Weather)
     assert isinstance(error, ModelOutputInvalid)
     assert error.retryable
+
+
+async def test_output_that_is_cut_off(model: AnthropicModel, provider: ProviderServer) -> None:
+    reply = Reply(events=[anthropic_start(), *anthropic_text('{"city": "Ro'), *anthropic_end("max_tokens")])
+    assert isinstance(await fails(model, provider, reply, output=Weather), ModelOutputCut)
 
 
 async def test_malformed_arguments(model: AnthropicModel, provider: ProviderServer) -> None:

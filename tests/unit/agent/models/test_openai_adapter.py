@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from agent.models.interface import (
     ChatMessage,
     ModelError,
+    ModelOutputCut,
     ModelOutputInvalid,
     ModelRateLimited,
     ModelRefused,
@@ -151,6 +152,11 @@ async def test_output_that_does_not_fit(model: OpenAIModel, provider: ProviderSe
         await fails(model, provider, Reply(events=[*openai_text(text), *openai_end()]), output=Weather),
         ModelOutputInvalid,
     )
+
+
+async def test_output_that_is_cut_off(model: OpenAIModel, provider: ProviderServer) -> None:
+    reply = Reply(events=[*openai_text('{"city": "Ro'), *openai_end("length")])
+    assert isinstance(await fails(model, provider, reply, output=Weather), ModelOutputCut)
 
 
 async def test_malformed_arguments(model: OpenAIModel, provider: ProviderServer) -> None:
