@@ -22,6 +22,8 @@ SPARE_SECONDS = 60.0
 """A hold outlives the deadline of its call by so much: it must not end before the call is settled."""
 LOOK_SECONDS = 0.25
 """Between two looks for room that others hold now and may not use."""
+WAIT_SECONDS = 5.0
+"""For such room, within the deadline of who wants it; who waits longer begins anew."""
 
 
 class Budget:
@@ -49,9 +51,11 @@ class Budget:
     async def hold(self, message_id: UUID | None, micros: int, tokens: int, *, seconds: float) -> UUID:
         """Hold room for a call that takes so many `seconds` at most.
 
-        Raises `Paused` when the budget of the day is spent, `BudgetSpent` when that of the message is, `Superseded` and
-        `StoreUnavailable`.
+        Raises `Paused` when the budget of the day is spent, or others hold what is left of it, `BudgetSpent` when that of
+        the message is spent, `Superseded` and `StoreUnavailable`.
         """
+        clock = asyncio.get_running_loop().time
+        end = clock() + WAIT_SECONDS
         while True:
             await self._settle()
             hold_id = new_id()
@@ -62,6 +66,8 @@ class Budget:
             match came:
                 case "held":
                     return hold_id
+                case "wait" if clock() >= end:
+                    raise Paused("others hold what is left of the budget")
                 case "wait":
                     await asyncio.sleep(LOOK_SECONDS)
                     self.pause.check()

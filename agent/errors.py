@@ -50,7 +50,7 @@ class Cancelled(AgentError):
 
 
 class Paused(AgentError, NotEnded):
-    """The employee is paused: a person wants that, or the budget of the day is spent."""
+    """The employee is paused: a person wants that, or the budget of the day is spent or held for calls that go on."""
 
     outcome = "paused"
 

@@ -159,7 +159,9 @@ class ProactiveLoop:
             except Superseded:
                 raise
             except Paused:
-                continue
+                if self.pause.on:
+                    continue
+                pause = self.times.error_backoff
             except Exception:
                 log.exception("a cycle failed")
                 pause = self.times.error_backoff

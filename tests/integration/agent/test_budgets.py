@@ -3,10 +3,17 @@
 import asyncio
 from typing import Any
 
+import pytest
+
+from agent.budget import Budget
+from agent.errors import Paused
 from agent.models.interface import ModelRequest, ModelResponse, ModelUnavailable, TextSink, Usage
 from agent.models.scripted import ScriptedModel, Step, echo
+from agent.pausing import Pause
 from controlplane.employees import Employees
 from empla.prices import Price
+from empla.store.connect import connect
+from empla.store.roles import employee_dsn
 from empla.v1 import control_pb2
 from tests.integration.agent.conftest import Office
 from tests.integration.agent.test_pausing import Held, still_waits
@@ -205,3 +212,20 @@ async def test_what_is_paid_for_is_kept_when_the_database_goes_away_and_settled_
         await office.deliver_all(gateway)
         assert await gateway.handed_over(other) == "sending"
     assert await held(office) == 0
+
+
+async def test_who_waits_long_for_what_others_hold_begins_anew_and_pauses_nobody(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("agent.budget.WAIT_SECONDS", 0.1)
+    await limit(office, day_tokens=20_000)
+    identity, pause = await office.launch(), Pause()
+    dsn = employee_dsn(office.database.dsn, identity.employee_id, "password")
+    async with connect(dsn, application_name="tests") as pool, asyncio.timeout(20):
+        budget = Budget(pool, identity, pause)
+        first = await budget.hold(None, 0, 15_000, seconds=60)
+        with pytest.raises(Paused, match="others hold"):
+            await budget.hold(None, 0, 15_000, seconds=60)
+        assert not pause.on
+        await budget.settle(first, 0, 0)
+        await budget.hold(None, 0, 15_000, seconds=60)
