@@ -21,9 +21,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 
 class ModelError(Exception):
-    """A model call failed; `retryable` says whether trying again can help."""
+    """A model call failed; `retryable` says whether trying again can help.
+
+    `usage` is what the provider counted for it all the same, and bills; None where it has not said.
+    """
 
     retryable = False
+    usage: "Usage | None" = None
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)

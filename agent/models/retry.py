@@ -43,6 +43,10 @@ class RetryingModel:
         """The name of the wrapped model."""
         return self._model.name
 
+    def over(self, wrap: Callable[[Model], Model]) -> "RetryingModel":
+        """As this one, with each attempt made through what `wrap` makes of the model."""
+        return RetryingModel(wrap(self._model), attempts=self._attempts, jitter=self._jitter)
+
     async def generate(self, request: ModelRequest, on_text: TextSink | None = None) -> ModelResponse:
         """Answer `request`; raises the last attempt's `ModelError`."""
         clock = asyncio.get_running_loop().time

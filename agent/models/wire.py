@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -16,6 +17,7 @@ from agent.models.interface import (
     ModelRefused,
     ModelTimeout,
     ModelUnavailable,
+    Usage,
 )
 
 _LONGEST_MESSAGE = 400
@@ -63,6 +65,17 @@ def fitting(text: str, output: type[BaseModel], *, cut: bool) -> str:
     except ValidationError as error:
         wrong = ModelOutputCut if cut else ModelOutputInvalid
         raise wrong(f"the answer does not fit {output.__name__}: {_brief(error)}") from error
+
+
+@contextmanager
+def billed(usage: Callable[[], Usage]) -> Iterator[None]:
+    """An error of the block says what the provider has counted by then: that is paid for, whatever became of the answer."""
+    try:
+        yield
+    except ModelError as error:
+        if (counted := usage()) != Usage():
+            error.usage = counted
+        raise
 
 
 def emptiest(output: type[BaseModel]) -> str:

@@ -7,7 +7,8 @@ import pytest
 
 from agent.budget import Budget
 from agent.errors import Paused
-from agent.models.interface import ModelRequest, ModelResponse, ModelUnavailable, TextSink, Usage
+from agent.models.interface import ModelOutputInvalid, ModelRequest, ModelResponse, ModelUnavailable, TextSink, Usage
+from agent.models.retry import RetryingModel
 from agent.models.scripted import ScriptedModel, Step, echo
 from agent.pausing import Pause
 from controlplane.employees import Employees
@@ -229,3 +230,33 @@ async def test_who_waits_long_for_what_others_hold_begins_anew_and_pauses_nobody
         assert not pause.on
         await budget.settle(first, 0, 0)
         await budget.hold(None, 0, 15_000, seconds=60)
+
+
+class Failing(ScriptedModel):
+    """Answers the first piece of work, billed as any other, with what does not fit."""
+
+    def __init__(self) -> None:
+        super().__init__(self._step)
+        self._failed = False
+
+    def _step(self, request: ModelRequest) -> Step:
+        usage, said = Usage(input=1000, output=200), echo(request)
+        if request.output is None and not self._failed:
+            self._failed = True
+            error = ModelOutputInvalid("the arguments of the call are not JSON")
+            error.usage = usage
+            return error
+        return ModelResponse(text=str(said), model="scripted", usage=usage)
+
+
+async def test_an_attempt_that_is_billed_and_tried_again_is_paid_for_as_well(office: Office):
+    await limit(office, day_dollars=10)
+    model = RetryingModel(Failing(), jitter=lambda low, high: 0.0)
+    async with office.employee(model, model_prices=PRICES) as gateway:
+        message_id = await office.store("hello")
+        await office.deliver_all(gateway)
+        assert await gateway.handed_over(message_id) == "sending"
+    assert await held(office) == 0
+    assert tuple(await spent(office)) == (3600, 3600)
+    taken = "SELECT sum(tokens_in), sum(tokens_out), sum(cost_micros) FROM step_attempts WHERE message_id = $1"
+    assert tuple(await office.pool.fetchrow(taken, message_id) or ()) == (3000, 600, 3600)

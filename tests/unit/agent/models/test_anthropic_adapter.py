@@ -23,6 +23,7 @@ from agent.models.interface import (
     Tool,
     ToolCall,
     ToolResult,
+    Usage,
 )
 from tests.unit.agent.models.provider_server import (
     ProviderServer,
@@ -165,7 +166,9 @@ async def test_output_that_does_not_fit(model: AnthropicModel, provider: Provide
 
 async def test_output_that_is_cut_off(model: AnthropicModel, provider: ProviderServer) -> None:
     reply = Reply(events=[anthropic_start(), *anthropic_text('{"city": "Ro'), *anthropic_end("max_tokens")])
-    assert isinstance(await fails(model, provider, reply, output=Weather), ModelOutputCut)
+    error = await fails(model, provider, reply, output=Weather)
+    assert isinstance(error, ModelOutputCut)
+    assert error.usage == Usage(input=23, output=9)  # it is billed all the same
 
 
 async def test_malformed_arguments(model: AnthropicModel, provider: ProviderServer) -> None:

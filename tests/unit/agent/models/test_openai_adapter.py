@@ -20,6 +20,7 @@ from agent.models.interface import (
     Tool,
     ToolCall,
     ToolResult,
+    Usage,
 )
 from agent.models.openai import OpenAIModel
 from tests.unit.agent.models.provider_server import (
@@ -156,7 +157,9 @@ async def test_output_that_does_not_fit(model: OpenAIModel, provider: ProviderSe
 
 async def test_output_that_is_cut_off(model: OpenAIModel, provider: ProviderServer) -> None:
     reply = Reply(events=[*openai_text('{"city": "Ro'), *openai_end("length")])
-    assert isinstance(await fails(model, provider, reply, output=Weather), ModelOutputCut)
+    error = await fails(model, provider, reply, output=Weather)
+    assert isinstance(error, ModelOutputCut)
+    assert error.usage == Usage(input=30, cached=12, output=7)  # it is billed all the same
 
 
 async def test_malformed_arguments(model: OpenAIModel, provider: ProviderServer) -> None:
