@@ -12,6 +12,7 @@ from agent.errors import BudgetSpent, Paused, Superseded
 from agent.identity import Identity
 from agent.pausing import Pause
 from empla.store.connect import Pool, load_queries, translated
+from empla.store.errors import StoreUnavailable
 from empla.store.ids import new_id
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,8 @@ SPARE_SECONDS = 60.0
 """A hold outlives the deadline of its call by so much: it must not end before the call is settled."""
 LOOK_SECONDS = 0.25
 """Between two looks for room that others hold now and may not use."""
+WAIT_SECONDS = 5.0
+"""For such room, within the deadline of who wants it; who waits longer begins anew."""
 
 
 class Budget:
@@ -48,9 +51,11 @@ class Budget:
     async def hold(self, message_id: UUID | None, micros: int, tokens: int, *, seconds: float) -> UUID:
         """Hold room for a call that takes so many `seconds` at most.
 
-        Raises `Paused` when the budget of the day is spent, `BudgetSpent` when that of the message is, `Superseded` and
-        `StoreUnavailable`.
+        Raises `Paused` when the budget of the day is spent, or others hold what is left of it, `BudgetSpent` when that of
+        the message is spent, `Superseded` and `StoreUnavailable`.
         """
+        clock = asyncio.get_running_loop().time
+        end = clock() + WAIT_SECONDS
         while True:
             await self._settle()
             hold_id = new_id()
@@ -61,6 +66,8 @@ class Budget:
             match came:
                 case "held":
                     return hold_id
+                case "wait" if clock() >= end:
+                    raise Paused("others hold what is left of the budget")
                 case "wait":
                     await asyncio.sleep(LOOK_SECONDS)
                     self.pause.check()
@@ -73,9 +80,12 @@ class Budget:
                     raise Superseded("a newer launch owns this employee")
 
     async def settle(self, hold_id: UUID, micros: int, tokens: int) -> None:
-        """End a hold with what the call did cost; if the database is away, before the next. Raises `StoreUnavailable`."""
+        """End a hold with what the call did cost; if the database is away, before the next: what is paid for is not lost."""
         self._unsettled[hold_id] = micros, tokens
-        await self._settle()
+        try:
+            await self._settle()
+        except StoreUnavailable as error:
+            log.warning("the database is away, settling what a model cost waits for the next call: %s", error)
 
     async def _settle(self) -> None:
         for hold_id, spent in list(self._unsettled.items()):

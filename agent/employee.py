@@ -34,6 +34,8 @@ from agent.mind.beliefs import Beliefs
 from agent.models.budgeted import BudgetedModel
 from agent.models.interface import Model
 from agent.models.metered import MeteredModel
+from agent.models.retry import RetryingModel
+from agent.models.watched import WatchedModel
 from agent.moments import EmployeeStarted, tell, tell_health
 from agent.patience import patiently
 from agent.pausing import Pause
@@ -302,8 +304,13 @@ class _Parts:
         self.coordinator.use((SECURITY_FILTER, *analyzer.steps(), *worker.steps()), profile.max_in_work or MAX_IN_WORK)
 
     def _budgeted(self, model: Model, part: str) -> Model:
-        prices = self.employee.model_prices
-        return BudgetedModel(MeteredModel(model, prices, part), prices, self.budget)
+        """The model, each call to its provider held, priced and counted by itself."""
+
+        def held(tried: Model) -> Model:
+            prices = self.employee.model_prices
+            return BudgetedModel(MeteredModel(tried, prices), prices, self.budget)
+
+        return WatchedModel(model.over(held) if isinstance(model, RetryingModel) else held(model), part)
 
 
 async def _welcome(frames: AsyncIterator[pb.ControlFrame]) -> pb.Welcome:

@@ -1,6 +1,6 @@
 """What can go wrong in an employee.
 
-All are `AgentError`; models have a tree of their own (`agent.models.interface`), and `NotEnded` is no error::
+All are `AgentError`; models have a tree of their own (`agent.models.interface`), and `NotEnded` is no failure::
 
     AgentError
     ├── Superseded              another launch owns this employee: the process stops itself
@@ -49,8 +49,10 @@ class Cancelled(AgentError):
     """The unit is to be stopped; says who wants that, and why."""
 
 
-class Paused(AgentError):
-    """The employee is paused: a person wants that, or the budget of the day is spent."""
+class Paused(AgentError, NotEnded):
+    """The employee is paused: a person wants that, or the budget of the day is spent or held for calls that go on."""
+
+    outcome = "paused"
 
 
 class TransitionRefused(AgentError):

@@ -15,7 +15,7 @@ from agent.memory import Memories
 from agent.mind.agenda import Agenda, EndedStep
 from agent.mind.beliefs import Beliefs
 from agent.mind.consolidation import Consolidation
-from agent.mind.extraction import Extracted, Happened, extracted
+from agent.mind.extraction import DEADLINE, Extracted, Happened, extracted, unread
 from agent.mind.goals import Goal, GoalState
 from agent.mind.importance import importances
 from agent.mind.planning import Plan, planned
@@ -74,13 +74,13 @@ class Event:
 class Thought:
     """What a cycle made of what happened: episodes to remember with their sources, changed beliefs, refused proposals.
 
-    `unread`: the model would not be asked what it tells.
+    `unread`: the sources of what the model has not read.
     """
 
     episodes: tuple[tuple[str, str], ...]
     changes: tuple[Revised, ...] = ()
     refused: tuple[str, ...] = ()
-    unread: bool = False
+    unread: frozenset[str] = frozenset()
 
     def as_json(self) -> dict[str, Any]:
         """For the cycle's record."""
@@ -159,7 +159,9 @@ class ProactiveLoop:
             except Superseded:
                 raise
             except Paused:
-                continue
+                if self.pause.on:
+                    continue
+                pause = self.times.error_backoff
             except Exception:
                 log.exception("a cycle failed")
                 pause = self.times.error_backoff
@@ -180,8 +182,12 @@ class ProactiveLoop:
             await self._keep(SQL.end_perceive, cycle_id, event_ids)
             self.phase = "think"
             thought = await self._think(cycle_id, seen)
-            unread = {one.event_id: one.occurred_at for one in seen.events if thought.unread and _tells(one)}
-            kept = self._unread.keep(unread)
+            missed = {
+                one.event_id: one.occurred_at
+                for one in seen.events
+                if _tells(one) and _episode(one)[1] in thought.unread
+            }
+            kept = self._unread.keep(missed)
             dealt_with = [one for one in event_ids if one not in kept]  # what was read is not read again
             self.phase = "plan"
             decided = await self._plan(cycle_id)
@@ -190,6 +196,10 @@ class ProactiveLoop:
             outcome = "acted" if thought.episodes or thought.changes or decided or begun else "nothing_to_do"
             await self._keep(SQL.end_act, cycle_id, outcome, dealt_with, {"begin": begun} if begun else {})
         except (StoreUnavailable, Superseded):
+            raise
+        except Paused as error:
+            with suppress(StoreUnavailable):
+                await self._keep(SQL.end_act, cycle_id, error.outcome, [], {})  # its events are for the next
             raise
         except BaseException as error:
             if isinstance(error, ModelError):
@@ -322,16 +332,17 @@ class ProactiveLoop:
         if self.model is None or not happened:
             return Extracted()
         fresh = set(await self._beliefs.unconsidered([one.source for one in happened]))
-        unread = [one for one in happened if one.source in fresh]
-        if not unread:
+        new = [one for one in happened if one.source in fresh]
+        if not new:
             return Extracted()
         try:
             notes = [note.content for note in await self._memories.working.all()]
-            return await extracted(self.model, unread, await self._beliefs.latest(MAX_KNOWN), notes)
+            known = await self._beliefs.latest(MAX_KNOWN)
+            return await extracted(self.model, new, known, notes, deadline=min(DEADLINE, self.times.max_cycle / 2))
         except ModelError as error:
             if error.retryable:
                 raise
-            return Extracted(refused=(f"{type(error).__name__}: {error}"[:500],), unread=True)
+            return unread(new, error)
 
     async def _follow(self, connection: AnyConnection, change: Revised) -> None:
         """Semantic memory has the beliefs that are facts: it learns what becomes one, and unlearns what changes."""

@@ -97,7 +97,7 @@ class CycleStarted(Moment):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CycleEnded(Moment):
-    """A cycle is over: `outcome` is what the loop says of it (acted, nothing_to_do …), failed or cancelled."""
+    """A cycle is over: `outcome` is what the loop says of it (acted, nothing_to_do …), paused, failed or cancelled."""
 
     outcome: str
     milliseconds: float
@@ -262,6 +262,9 @@ async def cycling(cycle: Awaitable[str]) -> str:
     tell(CycleStarted)
     try:
         outcome = await cycle
+    except NotEnded as error:
+        tell(CycleEnded, outcome=error.outcome, milliseconds=_since(started))
+        raise
     except BaseException as error:
         failed = "failed" if isinstance(error, Exception) else "cancelled"
         tell(CycleEnded, outcome=failed, milliseconds=_since(started), error=in_words(error))

@@ -1,20 +1,31 @@
 """What events say, as a model reads it: one call for all events of a cycle. It proposes; what does not fit is refused."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.mind.revision import WORD, Belief, Observation, compared
-from agent.models.interface import ChatMessage, Model, ModelOutputInvalid, ModelRequest, storable
+from agent.models.interface import (
+    ChatMessage,
+    Model,
+    ModelError,
+    ModelOutputCut,
+    ModelOutputInvalid,
+    ModelRequest,
+    ModelTimeout,
+    storable,
+)
 from agent.prompts import mark
 
 MAX_PROPOSED = 20
 DEADLINE = 60.0
+"""Of all calls together."""
 MAX_CHARACTERS = 60_000
 """Of all events together."""
 HALVINGS = 2
-"""How often events are halved and asked about anew, when an answer about all of them was cut off or does not fit."""
+"""How often events are halved and asked about anew, when an answer about all of them was cut off."""
 _SYSTEM = """You keep the beliefs of a digital employee. Each event below is something that happened to it. Say what the
 events tell about the world that will matter later: states of deals, people and their roles, numbers, dates, decisions,
 preferences. One belief is one fact: the predicate (such as "budget") of a subject (such as "Acme") is the object (such as
@@ -55,11 +66,14 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """What was seen, and why some of what the model proposed was not taken; `unread`: it would not be asked at all."""
+    """What was seen, why some of what the model proposed was not taken, and the sources of events that it has not read."""
 
     seen: tuple[Observation, ...] = ()
     refused: tuple[str, ...] = ()
-    unread: bool = False
+    unread: frozenset[str] = frozenset()
+
+    def __add__(self, other: "Extracted") -> "Extracted":
+        return Extracted(self.seen + other.seen, self.refused + other.refused, self.unread | other.unread)
 
 
 async def extracted(
@@ -68,30 +82,55 @@ async def extracted(
     known: Sequence[Belief],
     notes: Sequence[str] = (),
     *,
-    halvings: int = HALVINGS,
+    deadline: float = DEADLINE,
 ) -> Extracted:
-    """Ask the model what these events tell, given what is believed and what the employee has in mind.
+    """Ask the model, for `deadline` seconds at most, what these events tell, given what is believed and noted.
 
-    Raises `ModelError`, but not for an answer that does not fit.
+    Events whose answer is cut off are asked about by halves; a half that gets no answer, or no time, is unread. Raises the
+    `ModelError` of a call about all events, but not for an answer that does not fit.
     """
+    clock = asyncio.get_running_loop().time
+    end = clock() + deadline
+    found, parts = Extracted(), [(events, 0)]
+    while parts:
+        part, halved = parts.pop(0)
+        try:
+            found += await _asked(model, part, known, notes, end - clock())
+        except ModelOutputInvalid as error:
+            if isinstance(error, ModelOutputCut) and halved < HALVINGS and len(part) > 1:
+                middle = len(part) // 2
+                parts[:0] = [(part[:middle], halved + 1), (part[middle:], halved + 1)]
+            else:
+                found += Extracted(refused=(f"the answer does not fit: {error}"[:500],))
+        except ModelError as error:
+            if not halved:
+                raise
+            found += unread(part, error)
+    return found
+
+
+def unread(events: Sequence[Happened], error: ModelError) -> Extracted:
+    """What is found in events that the model did not read."""
+    return Extracted(
+        refused=(f"{type(error).__name__}: {error}"[:500],), unread=frozenset(one.source for one in events)
+    )
+
+
+async def _asked(
+    model: Model, events: Sequence[Happened], known: Sequence[Belief], notes: Sequence[str], deadline: float
+) -> Extracted:
+    if deadline <= 0:
+        raise ModelTimeout("there is no time left to ask what they tell")
     most = MAX_CHARACTERS // len(events)
     told = [mark("event", one.text[:most], number=str(number)) for number, one in enumerate(events, 1)]
     held = [*(mark("belief", one.in_words()) for one in known), *(mark("note", one) for one in notes)]
     question = ChatMessage(role="user", text="\n".join([*held, *told]))
-    request = ModelRequest(system=_SYSTEM, messages=(question,), output=Proposal, max_tokens=2048, deadline=DEADLINE)
+    request = ModelRequest(system=_SYSTEM, messages=(question,), output=Proposal, max_tokens=2048, deadline=deadline)
+    response = await model.generate(request)
     try:
-        response = await model.generate(request)
-        proposal = Proposal.model_validate_json(response.text)
-    except (ModelOutputInvalid, ValidationError) as error:
-        if halvings and len(events) > 1:
-            middle = len(events) // 2
-            one, other = [
-                await extracted(model, half, known, notes, halvings=halvings - 1)
-                for half in (events[:middle], events[middle:])
-            ]
-            return Extracted(one.seen + other.seen, one.refused + other.refused)
-        return Extracted(refused=(f"the answer does not fit: {error}"[:500],))
-    return _checked(proposal, events)
+        return _checked(Proposal.model_validate_json(response.text), events)
+    except ValidationError as error:
+        raise ModelOutputInvalid(str(error)) from error
 
 
 def _checked(proposal: Proposal, events: Sequence[Happened]) -> Extracted:

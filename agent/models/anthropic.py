@@ -27,7 +27,7 @@ from agent.models.interface import (
     Usage,
 )
 from agent.models.lazy import Lazy
-from agent.models.wire import arguments, failure, fitting
+from agent.models.wire import arguments, billed, failure, fitting
 
 Effort = Literal["low", "medium", "high"]
 
@@ -57,14 +57,14 @@ class AnthropicModel:
     async def generate(self, request: ModelRequest, on_text: TextSink | None = None) -> ModelResponse:
         """Answer `request`; raises `ModelError`."""
         reader = _Reader()
-        with _translated(request.deadline):
+        with billed(lambda: reader.usage), _translated(request.deadline):
             async with asyncio.timeout(request.deadline):
                 async with await self._stream(request) as stream:
                     async for event in stream:
                         text = reader.take(event)
                         if text and on_text:
                             on_text(text)
-        return reader.response(self.name, request)
+            return reader.response(self.name, request)
 
     async def count(self, request: ModelRequest) -> int:
         """The input tokens as Anthropic counts them; raises `ModelError`."""
@@ -124,7 +124,7 @@ class _Reader:
     def __init__(self) -> None:
         self._blocks: list[dict[str, JsonValue]] = []
         self._arguments: dict[int, str] = {}
-        self._usage = Usage()
+        self.usage = Usage()
         self._stop: str | None = None
         self._complete = False
 
@@ -161,12 +161,12 @@ class _Reader:
         calls = tuple(self._call(index) for index, block in enumerate(self._blocks) if block["type"] == "tool_use")
         text = "".join(str(block["text"]) for block in self._blocks if block["type"] == "text")
         if request.output and not calls:
-            text = fitting(text, request.output)
+            text = fitting(text, request.output, cut=self._stop in _CUT)
         return ModelResponse(
             text=text,
             calls=calls,
             model=name,
-            usage=self._usage,
+            usage=self.usage,
             stop_reason="calls" if calls else "length" if self._stop in _CUT else "end",
             provider_state=self._state(calls),
         )
@@ -203,10 +203,10 @@ class _Reader:
         cached = usage.cache_read_input_tokens or 0
         read = (usage.input_tokens or 0) + cached + (usage.cache_creation_input_tokens or 0)
         # The counts of a later event are totals, but those that did not change may be missing.
-        self._usage = Usage(
-            input=max(read, self._usage.input),
-            cached=max(cached, self._usage.cached),
-            output=max(usage.output_tokens or 0, self._usage.output),
+        self.usage = Usage(
+            input=max(read, self.usage.input),
+            cached=max(cached, self.usage.cached),
+            output=max(usage.output_tokens or 0, self.usage.output),
         )
 
 

@@ -1,10 +1,11 @@
 """A model that is asked only while the employee may work and there is room in its budgets."""
 
 from collections.abc import Mapping
+from uuid import UUID
 
 from agent.budget import Budget
 from agent.models.estimate import estimate_request
-from agent.models.interface import Model, ModelError, ModelRequest, ModelResponse, TextSink
+from agent.models.interface import Model, ModelError, ModelRequest, ModelResponse, TextSink, Usage
 from agent.models.metered import spent_for
 from empla.prices import Price, cost_micros
 
@@ -27,8 +28,8 @@ class BudgetedModel:
     async def generate(self, request: ModelRequest, on_text: TextSink | None = None) -> ModelResponse:
         """Answer `request`; raises what the wrapped model and `Budget.hold` do, and `Paused`.
 
-        A call that fails is taken to cost nothing. What becomes of one that is cut short nobody knows: the most that it can
-        cost stays held for the time that it could have taken.
+        A call that fails costs what its error says, if anything. What becomes of one that is cut short nobody knows: the
+        most that it can cost stays held for the time that it could have taken.
         """
         self._budget.pause.check()
         if not self._budget.limits(priced=self._has_price):
@@ -45,12 +46,14 @@ class BudgetedModel:
         hold = await self._budget.hold(spent_for.get(), most, read + request.max_tokens, seconds=request.deadline)
         try:
             response = await self._model.generate(request, on_text)
-        except ModelError:
-            await self._budget.settle(hold, 0, 0)
+        except ModelError as error:
+            await self._settle(hold, error.usage or Usage())
             raise
-        usage = response.usage
-        await self._budget.settle(hold, usage.cost_micros or 0, usage.input + usage.output)
+        await self._settle(hold, response.usage)
         return response
+
+    async def _settle(self, hold: UUID, usage: Usage) -> None:
+        await self._budget.settle(hold, usage.cost_micros or 0, usage.input + usage.output)
 
     async def count(self, request: ModelRequest) -> int:
         """What the wrapped model counts."""

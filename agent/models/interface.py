@@ -7,6 +7,7 @@ The error tree (all are `ModelError`; `retryable` says whether the same request 
     │   └── ModelRateLimited    too many requests; `retry_after` in seconds when known       retryable
     ├── ModelTimeout            the deadline passed                                          retryable
     ├── ModelOutputInvalid      the answer does not fit the schema or breaks the protocol    retryable
+    │   └── ModelOutputCut      it has more to say than `max_tokens`: ask for less           retryable
     └── ModelRefused            key, model name or request are not accepted                  never
 """
 
@@ -20,9 +21,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 
 class ModelError(Exception):
-    """A model call failed; `retryable` says whether trying again can help."""
+    """A model call failed; `retryable` says whether trying again can help.
+
+    `usage` is what the provider counted for it all the same, and bills; None where it has not said.
+    """
 
     retryable = False
+    usage: "Usage | None" = None
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -49,6 +54,10 @@ class ModelOutputInvalid(ModelError):
     """The model answered with something that does not fit the schema or the protocol."""
 
     retryable = True
+
+
+class ModelOutputCut(ModelOutputInvalid):
+    """The answer was cut off at `max_tokens` and so does not fit the schema; the same request would be cut off again."""
 
 
 class ModelRefused(ModelError):

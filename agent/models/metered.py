@@ -1,4 +1,4 @@
-"""What models cost: each response with its price, and all of those that an attempt was given."""
+"""What models cost: each response, and each error that is billed, with its price, and all that an attempt was given."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -6,7 +6,6 @@ from contextvars import ContextVar
 from uuid import UUID
 
 from agent.models.interface import Model, ModelError, ModelRequest, ModelResponse, TextSink, Usage
-from agent.moments import in_words, tell_health
 from empla.prices import Price, cost_micros
 
 _spent: ContextVar[list[ModelResponse] | None] = ContextVar("empla_spent", default=None)
@@ -38,13 +37,10 @@ def taken(spent: Sequence[ModelResponse]) -> tuple[str, int, int, int]:
 
 
 class MeteredModel:
-    """Wraps `model`: its responses are priced by the name of the model that they come from, and counted.
+    """Wraps `model`: its responses, and errors that cost something, are priced by the model's name and counted."""
 
-    `part` is what the employee's health calls it.
-    """
-
-    def __init__(self, model: Model, prices: Mapping[str, Price], part: str = "model") -> None:
-        self._model, self._prices, self._part = model, prices, part
+    def __init__(self, model: Model, prices: Mapping[str, Price]) -> None:
+        self._model, self._prices = model, prices
 
     @property
     def name(self) -> str:
@@ -56,10 +52,12 @@ class MeteredModel:
         try:
             response = await self._model.generate(request, on_text)
         except ModelError as error:
-            if error.retryable:
-                tell_health(self._part, in_words(error))
+            if error.usage is not None:
+                error.usage = self._counted(ModelResponse(model=self.name, usage=error.usage)).usage
             raise
-        tell_health(self._part)
+        return self._counted(response)
+
+    def _counted(self, response: ModelResponse) -> ModelResponse:
         response = response.model_copy(update={"usage": self._priced(response)})
         if (spent := _spent.get()) is not None:
             spent.append(response)

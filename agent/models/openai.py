@@ -32,7 +32,7 @@ from agent.models.interface import (
     Usage,
 )
 from agent.models.lazy import Lazy
-from agent.models.wire import arguments, failure, fitting
+from agent.models.wire import arguments, billed, failure, fitting
 
 _BASE_URL = "https://api.openai.com/v1"
 _PROVIDER = "openai"
@@ -59,14 +59,14 @@ class OpenAIModel:
     async def generate(self, request: ModelRequest, on_text: TextSink | None = None) -> ModelResponse:
         """Answer `request`; raises `ModelError`."""
         reader = _Reader()
-        with _translated(request.deadline):
+        with billed(lambda: reader.usage), _translated(request.deadline):
             async with asyncio.timeout(request.deadline):
                 async with await self._stream(request) as stream:
                     async for chunk in stream:
                         text = reader.take(chunk)
                         if text and on_text:
                             on_text(text)
-        return reader.response(self.name, request)
+            return reader.response(self.name, request)
 
     async def count(self, request: ModelRequest) -> int:
         """An estimate on the high side: the API has no way to ask."""
@@ -148,7 +148,7 @@ class _Reader:
         calls = tuple(_call(index, part) for index, part in sorted(self.calls.items()))
         text = "".join(self.text)
         if request.output and not calls:
-            text = fitting(text, request.output)
+            text = fitting(text, request.output, cut=self.finish == "length")
         return ModelResponse(
             text=text,
             calls=calls,

@@ -5,7 +5,15 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
-from agent.models.interface import Model, ModelError, ModelRequest, ModelResponse, ModelTimeout, TextSink
+from agent.models.interface import (
+    Model,
+    ModelError,
+    ModelOutputCut,
+    ModelRequest,
+    ModelResponse,
+    ModelTimeout,
+    TextSink,
+)
 
 ATTEMPTS = 3
 FIRST_WAIT = 0.5
@@ -19,7 +27,8 @@ class RetryingModel:
     """Wraps `model` and repeats calls that failed with a retryable error, at most `attempts` times in all.
 
     The request's deadline covers all attempts and the waits between them. A call that has already given text to
-    `on_text` is not repeated, so that nobody reads the beginning of an answer twice: its error is raised.
+    `on_text` is not repeated, so that nobody reads the beginning of an answer twice: its error is raised. Nor is one whose
+    answer was cut off, for it would be again.
     """
 
     def __init__(
@@ -33,6 +42,10 @@ class RetryingModel:
     def name(self) -> str:
         """The name of the wrapped model."""
         return self._model.name
+
+    def over(self, wrap: Callable[[Model], Model]) -> "RetryingModel":
+        """As this one, with each attempt made through what `wrap` makes of the model."""
+        return RetryingModel(wrap(self._model), attempts=self._attempts, jitter=self._jitter)
 
     async def generate(self, request: ModelRequest, on_text: TextSink | None = None) -> ModelResponse:
         """Answer `request`; raises the last attempt's `ModelError`."""
@@ -60,7 +73,7 @@ class RetryingModel:
 
     def _wait(self, error: ModelError, attempt: int) -> float | None:
         """Seconds before the next attempt, or None when there must not be one."""
-        if not error.retryable or (error.retry_after or 0) > LONGEST_WAIT:
+        if not error.retryable or isinstance(error, ModelOutputCut) or (error.retry_after or 0) > LONGEST_WAIT:
             return None
         backoff = self._jitter(0, min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempt - 1)))
         return max(backoff, error.retry_after or 0)

@@ -92,7 +92,8 @@ def _response(step: ModelResponse | str, request: ModelRequest) -> ModelResponse
 
 def _deliver(request: ModelRequest, response: ModelResponse, on_text: TextSink | None) -> ModelResponse:
     if request.output and not response.calls:
-        response = response.model_copy(update={"text": fitting(response.text, request.output)})
+        text = fitting(response.text, request.output, cut=response.stop_reason == "length")
+        response = response.model_copy(update={"text": text})
     if on_text and response.text:
         on_text(response.text)
     return response

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -10,11 +11,13 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from agent.models.interface import (
     ModelError,
+    ModelOutputCut,
     ModelOutputInvalid,
     ModelRateLimited,
     ModelRefused,
     ModelTimeout,
     ModelUnavailable,
+    Usage,
 )
 
 _LONGEST_MESSAGE = 400
@@ -55,12 +58,24 @@ def arguments(text: str, name: str) -> dict[str, JsonValue]:
     return value
 
 
-def fitting(text: str, output: type[BaseModel]) -> str:
-    """`text` as JSON of the type `output`; raises `ModelOutputInvalid` when it is anything else."""
+def fitting(text: str, output: type[BaseModel], *, cut: bool) -> str:
+    """`text` as JSON of the type `output`; raises `ModelOutputInvalid`, or `ModelOutputCut`, when it is anything else."""
     try:
         return output.model_validate_json(_unfenced(text)).model_dump_json()
     except ValidationError as error:
-        raise ModelOutputInvalid(f"the answer does not fit {output.__name__}: {_brief(error)}") from error
+        wrong = ModelOutputCut if cut else ModelOutputInvalid
+        raise wrong(f"the answer does not fit {output.__name__}: {_brief(error)}") from error
+
+
+@contextmanager
+def billed(usage: Callable[[], Usage]) -> Iterator[None]:
+    """An error of the block says what the provider has counted by then: that is paid for, whatever became of the answer."""
+    try:
+        yield
+    except ModelError as error:
+        if (counted := usage()) != Usage():
+            error.usage = counted
+        raise
 
 
 def emptiest(output: type[BaseModel]) -> str:

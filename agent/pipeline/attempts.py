@@ -59,8 +59,8 @@ async def _run_until_it_may(step: Step, work: Work, unit_id: UUID, pause: Pause)
         await pause.over()
         try:
             return await _run_while_store_is_away(step, work, unit_id)
-        except Paused:
-            log.info("step %s waits: the employee is paused", step.name)
+        except Paused as why:
+            log.info("step %s waits: %s", step.name, why)
 
 
 async def _run_while_store_is_away(step: Step, work: Work, unit_id: UUID) -> Done:

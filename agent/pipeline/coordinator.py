@@ -144,7 +144,8 @@ class Coordinator:
         await asyncio.gather(*cut, return_exceptions=True)
         if cut or self._claimed:
             log.warning("drain: %d claimed messages are left for the next launch", len(self._claimed))
-            await self._release()
+        # Always: what a pause held is no task any more, and may be of a message that is merged.
+        await self._release()
 
     async def _release(self) -> None:
         """Note that the drain cut attempts short, so that they count as no failure; not at any price."""

@@ -2487,7 +2487,7 @@ class Cycle(_message.Message):
     phase: _builtins.str
     """perceive, think or act while it goes on; done"""
     outcome: _builtins.str
-    """acted, nothing_to_do, failed, or lost: the process ended in the midst of it; empty while it goes on"""
+    """acted, nothing_to_do, paused, failed, or lost: the process ended in the midst of it; empty while it goes on"""
     error: _builtins.str
     model: _builtins.str
     """which thought; empty: none was asked"""

@@ -20,6 +20,7 @@ from empla.v1 import control_pb2
 from tests.factories import said_in
 from tests.integration.agent.conftest import Office
 from tests.integration.agent.deciding import Desk, call
+from tests.integration.agent.test_pausing import WAIT
 from tests.integration.agent.test_pipeline import answered
 
 TASK = "Research the market"
@@ -279,6 +280,21 @@ async def test_a_drain_ends_the_stretch_and_cuts_nothing_short(office: Office, d
         told = await desk.told_more(task, 8)
     assert told[-1][2] == "the report"
     assert {outcome for _, outcome in await office.attempts(task)} == {"succeeded"}
+
+
+async def test_what_a_pause_holds_at_a_drain_counts_as_no_death(office: Office, desk: Desk, clock: Clock):
+    model = Researcher(clock, held_at=3)
+    async with office.employee(model) as gateway:
+        task = await message(office, gateway, TASK)
+        await asyncio.wait_for(model.held.wait(), 20)
+        gateway.pause(paused=True)
+        await asyncio.sleep(0)
+        model.released.set()
+        await asyncio.sleep(WAIT)  # for it to come to its next action, which it does not begin
+    async with office.employee(Researcher(clock)):
+        told = await desk.told_more(task, 8)
+    assert told[-1][2] == "the report"
+    assert "lost" not in {outcome for _, outcome in await office.attempts(task)}
 
 
 async def cancel(office: Office, task: UUID) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agent.errors import Superseded
+from agent.errors import Paused, Superseded
 from agent.local import LocalGateway
 from agent.loop import LoopTimes, ProactiveLoop
 from agent.memory import Memories
@@ -16,9 +16,17 @@ from agent.mind.agenda import Agenda
 from agent.mind.beliefs import Beliefs
 from agent.mind.extraction import MAX_PROPOSED, Proposal
 from agent.mind.unread import Unread
-from agent.models.interface import ModelError, ModelRefused, ModelRequest, ModelResponse, ModelUnavailable, TextSink
+from agent.models.interface import (
+    ModelError,
+    ModelRefused,
+    ModelRequest,
+    ModelResponse,
+    ModelTimeout,
+    ModelUnavailable,
+    TextSink,
+)
 from agent.models.offline import OfflineModel
-from agent.models.scripted import ScriptedModel
+from agent.models.scripted import ScriptedModel, Step
 from controlplane.memories import Memories as OperatedMemories
 from empla.store.connect import connect
 from empla.store.errors import StoreUnavailable
@@ -38,6 +46,9 @@ def proposing(*beliefs: tuple[str, str, float]) -> str:
     return json.dumps({"beliefs": said})
 
 
+CUT = ModelResponse(text=proposing(("Acme", "12k", 0.6))[:-40], model="scripted", stop_reason="length")
+
+
 class Mind:
     """A loop over a model that follows a script."""
 
@@ -45,16 +56,19 @@ class Mind:
         self.office, self.loop, self.beliefs, self.memories = office, loop, beliefs, memories
         self.asked: list[ModelRequest] = []
 
-    async def perceives(self, *script: str | ModelError, message_id: str = "") -> str:
+    async def perceives(self, *script: Step, message_id: str = "") -> str:
         """One cycle over one new event."""
+        await self.happens(message_id)
+        return await self.again(*script)
+
+    async def happens(self, message_id: str = "") -> None:
         said = {"message_id": message_id or new_id().hex, "sender": "ada", "asked": "news", "answered": "noted"}
         await self.office.pool.execute(
             "INSERT INTO employee_events (tenant_id, employee_id, kind, payload) VALUES ($1, $2, 'message_handled', $3)",
             self.office.record.tenant_id, self.office.record.employee_id, said,
         )  # fmt: skip
-        return await self.again(*script)
 
-    async def again(self, *script: str | ModelError) -> str:
+    async def again(self, *script: Step) -> str:
         model = ScriptedModel(script)
         self.loop.model = model
         try:
@@ -186,6 +200,25 @@ async def test_what_a_model_refuses_to_read_is_read_later(office: Office, monkey
         assert await mind.again() == "nothing_to_do"
 
 
+class Pausing(ScriptedModel):
+    """The budget of the day is spent."""
+
+    async def generate(self, request: ModelRequest, on_text: TextSink | None = None) -> ModelResponse:
+        raise Paused("the budget of the day is spent")
+
+
+async def test_a_cycle_that_a_pause_ends_has_not_failed_and_leaves_its_events_for_the_next(office: Office):
+    async with thinking(office) as mind:
+        mind.loop.model = Pausing()
+        await mind.happens()
+        with pytest.raises(Paused):
+            await mind.loop.cycle()
+        assert await mind.again(proposing(("Acme", "12k", 0.6))) == "acted"
+        assert await mind.held() == [("Acme", "12k", 0.6)]
+    assert [cycle["outcome"] for cycle in await mind.cycles()] == ["paused", "acted"]
+    assert await office.pool.fetchval("SELECT count(*) FROM cycles WHERE error <> ''") == 0
+
+
 async def test_what_a_model_refuses_to_read_for_a_day_is_let_be(office: Office):
     async with thinking(office) as mind:
         await mind.perceives(ModelRefused("the key is gone"))
@@ -200,10 +233,27 @@ async def test_what_is_told_in_an_answer_that_was_cut_is_asked_for_by_halves(off
         for _ in range(2):
             with pytest.raises(ModelUnavailable):
                 await mind.perceives(ModelUnavailable("overloaded"))
-        whole = proposing(("Acme", "12k", 0.6), ("Brandt", "5k", 0.7))
-        await mind.again(whole[:-40], proposing(("Acme", "12k", 0.6)), proposing(("Brandt", "5k", 0.7)))
+        await mind.again(CUT, proposing(("Acme", "12k", 0.6)), proposing(("Brandt", "5k", 0.7)))
         assert await mind.held() == [("Acme", "12k", 0.6), ("Brandt", "5k", 0.7)]
         assert await office.pool.fetchval("SELECT count(DISTINCT source) FROM belief_changes") == 2
+
+
+async def test_halves_have_what_is_left_of_the_time_and_the_one_that_gets_no_answer_is_read_later(office: Office):
+    async with thinking(office) as mind:
+        for _ in range(3):
+            await mind.happens()
+        assert await mind.again(CUT, proposing(("Acme", "12k", 0.6)), ModelTimeout("too slow")) == "acted"
+        assert await mind.held() == [("Acme", "12k", 0.6)]
+        assert await office.pool.fetchval("SELECT count(*) FROM employee_events WHERE cycle_id IS NULL") == 2
+    deadlines = [request.deadline for request in mind.asked]
+    assert deadlines == sorted(set(deadlines), reverse=True)
+
+
+async def test_an_answer_that_does_not_fit_is_not_asked_for_by_halves(office: Office):
+    async with thinking(office) as mind:
+        await mind.happens()
+        assert await mind.perceives("no JSON") == "acted"
+        assert len(mind.asked) == 1
 
 
 async def test_of_too_many_proposals_the_first_are_taken(office: Office):

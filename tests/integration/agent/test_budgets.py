@@ -3,10 +3,18 @@
 import asyncio
 from typing import Any
 
-from agent.models.interface import ModelRequest, ModelResponse, ModelUnavailable, TextSink, Usage
+import pytest
+
+from agent.budget import Budget
+from agent.errors import Paused
+from agent.models.interface import ModelOutputInvalid, ModelRequest, ModelResponse, ModelUnavailable, TextSink, Usage
+from agent.models.retry import RetryingModel
 from agent.models.scripted import ScriptedModel, Step, echo
+from agent.pausing import Pause
 from controlplane.employees import Employees
 from empla.prices import Price
+from empla.store.connect import connect
+from empla.store.roles import employee_dsn
 from empla.v1 import control_pb2
 from tests.integration.agent.conftest import Office
 from tests.integration.agent.test_pausing import Held, still_waits
@@ -167,3 +175,88 @@ async def test_a_call_that_failed_holds_nothing_any_more(office: Office):
         await office.deliver_all(gateway)
         assert await gateway.handed_over(message_id) == "sending"
     assert await held(office) == 0
+
+
+class Unsettled(ScriptedModel):
+    """The database cannot settle what is held for the first piece of work; `worked` counts the pieces."""
+
+    def __init__(self, office: Office) -> None:
+        super().__init__(echo)
+        self._office, self.worked = office, 0
+
+    async def generate(self, request: ModelRequest, on_text: TextSink | None = None) -> ModelResponse:
+        if request.output is None:
+            self.worked += 1
+            if self.worked == 1:
+                await self._office.pool.execute(AWAY)
+        return await super().generate(request, on_text)
+
+
+SETTLES = "SELECT pg_get_functiondef('settle_budget'::regproc)"
+AWAY = (
+    "CREATE OR REPLACE FUNCTION settle_budget(hold uuid, cost bigint, taken bigint) RETURNS void LANGUAGE plpgsql AS "
+    "$$ BEGIN RAISE EXCEPTION 'away' USING ERRCODE = 'admin_shutdown'; END $$"
+)
+
+
+async def test_what_is_paid_for_is_kept_when_the_database_goes_away_and_settled_before_the_next_call(office: Office):
+    await limit(office, day_tokens=100_000)
+    settles = await office.pool.fetchval(SETTLES)
+    model = Unsettled(office)
+    async with office.employee(model) as gateway:
+        message_id = await office.store("hello")
+        await office.deliver_all(gateway)
+        assert await gateway.handed_over(message_id) == "sending"
+        assert (model.worked, await held(office)) == (1, 1)
+        await office.pool.execute(settles)
+        other = await office.store("hello")
+        await office.deliver_all(gateway)
+        assert await gateway.handed_over(other) == "sending"
+    assert await held(office) == 0
+
+
+async def test_who_waits_long_for_what_others_hold_begins_anew_and_pauses_nobody(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("agent.budget.WAIT_SECONDS", 0.1)
+    await limit(office, day_tokens=20_000)
+    identity, pause = await office.launch(), Pause()
+    dsn = employee_dsn(office.database.dsn, identity.employee_id, "password")
+    async with connect(dsn, application_name="tests") as pool, asyncio.timeout(20):
+        budget = Budget(pool, identity, pause)
+        first = await budget.hold(None, 0, 15_000, seconds=60)
+        with pytest.raises(Paused, match="others hold"):
+            await budget.hold(None, 0, 15_000, seconds=60)
+        assert not pause.on
+        await budget.settle(first, 0, 0)
+        await budget.hold(None, 0, 15_000, seconds=60)
+
+
+class Failing(ScriptedModel):
+    """Answers the first piece of work, billed as any other, with what does not fit."""
+
+    def __init__(self) -> None:
+        super().__init__(self._step)
+        self._failed = False
+
+    def _step(self, request: ModelRequest) -> Step:
+        usage, said = Usage(input=1000, output=200), echo(request)
+        if request.output is None and not self._failed:
+            self._failed = True
+            error = ModelOutputInvalid("the arguments of the call are not JSON")
+            error.usage = usage
+            return error
+        return ModelResponse(text=str(said), model="scripted", usage=usage)
+
+
+async def test_an_attempt_that_is_billed_and_tried_again_is_paid_for_as_well(office: Office):
+    await limit(office, day_dollars=10)
+    model = RetryingModel(Failing(), jitter=lambda low, high: 0.0)
+    async with office.employee(model, model_prices=PRICES) as gateway:
+        message_id = await office.store("hello")
+        await office.deliver_all(gateway)
+        assert await gateway.handed_over(message_id) == "sending"
+    assert await held(office) == 0
+    assert tuple(await spent(office)) == (3600, 3600)
+    taken = "SELECT sum(tokens_in), sum(tokens_out), sum(cost_micros) FROM step_attempts WHERE message_id = $1"
+    assert tuple(await office.pool.fetchrow(taken, message_id) or ()) == (3000, 600, 3600)

@@ -14,7 +14,7 @@ from google.protobuf.json_format import MessageToDict
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from agent.errors import ApprovalNeeded, Cancelled, CapabilityError, EffectAmbiguous, Superseded
+from agent.errors import ApprovalNeeded, Cancelled, CapabilityError, EffectAmbiguous, Paused, Superseded
 from agent.hooks import MAX_HOOKS, MAX_WAITING, Hooks, Report
 from agent.moments import (
     CapabilityCalled,
@@ -345,6 +345,7 @@ async def test_a_health_is_told_when_it_changes():
         (Cancelled("by ada"), "cancelled"),
         (Waits({"reason": "a question"}), "waiting"),
         (Pauses(), "paused"),
+        (Paused("by ada"), "paused"),
     ],
 )
 async def test_a_call_is_told_with_what_came_of_it(error: BaseException | None, outcome: str):
@@ -371,8 +372,11 @@ async def test_a_cycle_is_told_with_what_came_of_it():
         assert await cycling(cycle()) == "acted"
         with pytest.raises(ValueError, match="broken"):
             await cycling(cycle(ValueError("broken")))
-    assert [type(one) for one in told] == [CycleStarted, CycleEnded] * 2
-    assert [(one.outcome, one.error) for one in told[1::2]] == [("acted", ""), ("failed", "ValueError: broken")]
+        with pytest.raises(Paused):
+            await cycling(cycle(Paused("by ada")))
+    assert [type(one) for one in told] == [CycleStarted, CycleEnded] * 3
+    ended = [("acted", ""), ("failed", "ValueError: broken"), ("paused", "")]
+    assert [(one.outcome, one.error) for one in told[1::2]] == ended
 
 
 async def test_names_are_told_apart_and_there_are_not_too_many():

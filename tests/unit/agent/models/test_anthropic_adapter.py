@@ -13,6 +13,7 @@ from agent.models.anthropic import AnthropicModel
 from agent.models.interface import (
     ChatMessage,
     ModelError,
+    ModelOutputCut,
     ModelOutputInvalid,
     ModelRateLimited,
     ModelRefused,
@@ -22,6 +23,7 @@ from agent.models.interface import (
     Tool,
     ToolCall,
     ToolResult,
+    Usage,
 )
 from tests.unit.agent.models.provider_server import (
     ProviderServer,
@@ -160,6 +162,13 @@ async def test_output_that_does_not_fit(model: AnthropicModel, provider: Provide
     error = await fails(model, provider, reply, output=Weather)
     assert isinstance(error, ModelOutputInvalid)
     assert error.retryable
+
+
+async def test_output_that_is_cut_off(model: AnthropicModel, provider: ProviderServer) -> None:
+    reply = Reply(events=[anthropic_start(), *anthropic_text('{"city": "Ro'), *anthropic_end("max_tokens")])
+    error = await fails(model, provider, reply, output=Weather)
+    assert isinstance(error, ModelOutputCut)
+    assert error.usage == Usage(input=23, output=9)  # it is billed all the same
 
 
 async def test_malformed_arguments(model: AnthropicModel, provider: ProviderServer) -> None:

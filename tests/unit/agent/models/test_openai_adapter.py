@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from agent.models.interface import (
     ChatMessage,
     ModelError,
+    ModelOutputCut,
     ModelOutputInvalid,
     ModelRateLimited,
     ModelRefused,
@@ -19,6 +20,7 @@ from agent.models.interface import (
     Tool,
     ToolCall,
     ToolResult,
+    Usage,
 )
 from agent.models.openai import OpenAIModel
 from tests.unit.agent.models.provider_server import (
@@ -151,6 +153,13 @@ async def test_output_that_does_not_fit(model: OpenAIModel, provider: ProviderSe
         await fails(model, provider, Reply(events=[*openai_text(text), *openai_end()]), output=Weather),
         ModelOutputInvalid,
     )
+
+
+async def test_output_that_is_cut_off(model: OpenAIModel, provider: ProviderServer) -> None:
+    reply = Reply(events=[*openai_text('{"city": "Ro'), *openai_end("length")])
+    error = await fails(model, provider, reply, output=Weather)
+    assert isinstance(error, ModelOutputCut)
+    assert error.usage == Usage(input=30, cached=12, output=7)  # it is billed all the same
 
 
 async def test_malformed_arguments(model: OpenAIModel, provider: ProviderServer) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from agent.models.interface import (
     ChatMessage,
     ModelError,
+    ModelOutputCut,
     ModelOutputInvalid,
     ModelRateLimited,
     ModelRefused,
@@ -51,6 +52,13 @@ async def test_after_three_attempts_the_last_error_is_raised() -> None:
 async def test_a_refusal_is_final() -> None:
     model, scripted = retrying([ModelRefused("wrong key"), "never"])
     with pytest.raises(ModelRefused):
+        await model.generate(request())
+    assert len(scripted.requests) == 1
+
+
+async def test_an_answer_that_was_cut_off_is_not_asked_for_again() -> None:
+    model, scripted = retrying([ModelOutputCut("too long"), "never"])
+    with pytest.raises(ModelOutputCut):
         await model.generate(request())
     assert len(scripted.requests) == 1
 
