@@ -131,14 +131,17 @@ class Planes:
     async def leading(self, *work: Work) -> None:
         """Do all of `work` whenever and as long as this control plane leads; runs until cancelled."""
         while True:
-            await self._until(led=True)
-            log.info("this control plane leads, generation %s", self._generation)
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(each()) for each in work]
-                await self._until(led=False)
-                log.warning("another control plane leads")
-                for task in tasks:
-                    task.cancel()
+            await self._until(lambda: self.has_lease)
+            await self._lead(self._generation, work)
+
+    async def _lead(self, generation: int | None, work: Sequence[Work]) -> None:
+        log.info("this control plane leads, generation %s", generation)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(each()) for each in work]
+            await self._until(lambda: self._generation != generation)
+            log.warning("another control plane leads, or has led meanwhile")
+            for task in tasks:
+                task.cancel()
 
     async def is_last(self) -> bool:
         """Say that this control plane is about to end; whether no other one stays, and this one leads to its end."""
@@ -153,7 +156,7 @@ class Planes:
             return False
         with suppress(TimeoutError):
             async with asyncio.timeout(self._lease + ANSWER_SECONDS):
-                await self._until(led=True)
+                await self._until(lambda: self.has_lease)
         return True
 
     async def _leave(self) -> None:
@@ -203,9 +206,9 @@ class Planes:
         self._looked.set()
         self._outage.over()
 
-    async def _until(self, *, led: bool) -> None:
-        """Until this control plane has the lease, or another one has taken it. One that has only run out may be kept yet."""
-        while (self._generation is not None) != led:
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        """Until that is so of the lease. Another one has led if the generation is another; what ran out may be kept yet."""
+        while not condition():
             self._changed.clear()
             await self._changed.wait()
 

@@ -142,6 +142,30 @@ async def test_work_of_the_leader_goes_on_as_long_as_it_leads(database: Database
         await asyncio.gather(leading, return_exceptions=True)
 
 
+async def test_work_begins_anew_if_another_one_led_between_two_looks(database: Database):
+    begun: list[str] = []
+
+    async def work() -> None:
+        begun.append("begun")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            begun.append("ended")
+
+    a, b = plane(database, "a", renew=FOR_EVER, lease=0.5), plane(database, "b")
+    async with one_that_dies(a):
+        leading = asyncio.create_task(a.leading(work))
+        await until(lambda: begun == ["begun"])
+        async with b.present():
+            await until(lambda: b.leads)
+        assert a._generation == 1, "it has not looked"
+        a._look_now()
+        await until(lambda: begun == ["begun", "ended", "begun"])
+        assert a._generation == 3
+        leading.cancel()
+        await asyncio.gather(leading, return_exceptions=True)
+
+
 async def test_what_one_tells_all_others_hear(database: Database):
     a, b, c = (plane(database, name) for name in "abc")
     heard: list[tuple[str, ...]] = []
