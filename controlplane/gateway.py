@@ -130,8 +130,8 @@ class Elsewhere:
     heartbeat: pb.Heartbeat | None
     heartbeat_at: float
     seen_at: float
-    address: str
-    """Of that control plane."""
+    address: str | None
+    """Of that control plane, if it is known to be there."""
 
 
 class Streams:

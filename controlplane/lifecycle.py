@@ -17,7 +17,7 @@ from uuid import UUID
 
 from controlplane.backoff import RARELY_SECONDS, STEADY_SECONDS, Backoff, Ended, exit_reason, is_own
 from controlplane.employees import SQL, EmployeeRecord, Employees
-from controlplane.ending import Ending, observed_from_afar, pid_of
+from controlplane.ending import Ending, lost_after, observed_from_afar, pid_of
 from controlplane.errors import LaunchFailed, NotLeading, Unknown
 from controlplane.gateway import Elsewhere, Stream, Streams
 from controlplane.launchers.bounds import Bound, BoundsRecords
@@ -38,9 +38,6 @@ SLEPT_SECONDS = 3 * RECONCILE_SECONDS
 TERM_SECONDS = 3.0
 GIVE_BACK_SECONDS = 10.0
 """After its drain an employee gives work back, which takes 5 s longer where its database has fallen silent."""
-MISSED_HEARTBEATS = 6
-SILENT_SECONDS = 30.0
-"""Twice the time after which an employee notices that its stream is half open, and attaches again."""
 MAX_PARALLEL_LAUNCHES = 8
 PAGE = 1000
 
@@ -107,6 +104,7 @@ class Lifecycle:
         self._launcher, self._workspaces, self._settings = launcher, workspaces, settings
         self._browsers = BrowserProfiles(settings.browsers) if settings.browsers is not None else None
         self._bounds = BoundsRecords(settings.bounds) if settings.bounds is not None else None
+        self._lost_after = lost_after(settings.heartbeat_ms)
         self._observed: dict[UUID, Observed] = {}
         self._news = asyncio.Event()
         self._launches = asyncio.Semaphore(MAX_PARALLEL_LAUNCHES)
@@ -240,10 +238,6 @@ class Lifecycle:
     def _knows(self) -> bool:
         """Whether it is this control plane that watches the processes."""
         return self._planes is None or self._planes.has_lease
-
-    @property
-    def _lost_after(self) -> float:
-        return max(SILENT_SECONDS, MISSED_HEARTBEATS * self._settings.heartbeat_ms / 1000)
 
     def _seen(self, process: LaunchedProcess) -> Stream | Elsewhere | None:
         stream = self._streams.seen(process.employee_id)

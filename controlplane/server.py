@@ -27,7 +27,7 @@ from controlplane.control import ControlPlane
 from controlplane.egress import Egress
 from controlplane.embedding import embedding
 from controlplane.employees import DEFAULT_TENANT, Employees
-from controlplane.ending import Ending
+from controlplane.ending import Ending, lost_after
 from controlplane.errors import LaunchFailed, to_status
 from controlplane.firing import Firing
 from controlplane.followers import Followers
@@ -211,7 +211,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 Stepping(pool, parts.receiver, parts.stopping, partial(parts.streams.wake, reason="step failed")).run(
                     dsn
                 ),
-                Presence(pool, parts.streams, planes).run(),
+                Presence(pool, parts.streams, planes, lost_after=lost_after(settings.heartbeat_ms)).run(),
                 planes.leading(
                     Retention(pool, settings.retention_days).run,
                     sidecars.run,

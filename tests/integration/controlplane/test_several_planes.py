@@ -1,6 +1,7 @@
 """Two control planes of one installation, over one database and one home, and an employee that is attached to either."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -181,6 +182,27 @@ async def test_when_the_one_that_leads_ends_the_other_adopts_and_nobody_is_resta
     stopped = await pair.second.stub.StopEmployee(pb.StopEmployeeRequest(employee=ADA, drain_seconds=1), timeout=60)
     assert stopped.observed_state == pb.OBSERVED_STATE_STOPPED
     assert not lives(before.pid)
+
+
+async def test_the_leader_hears_of_employees_of_one_that_cannot_say_that_it_is_there(pair: Pair):
+    await create(pair.first)
+    employee_id = UUID((await attached(pair.first)).employee_id)
+    planes, streams = pair.first.running.planes, pair.first.running.lifecycle._streams
+
+    async def alone() -> bool:
+        return not planes.others
+
+    async def is_heard_again() -> bool:
+        seen = streams.seen(employee_id)
+        return seen is not None and seen.seen_at > since
+
+    cut_off = pair.second.running.planes
+    cut_off._dsn = cut_off._dsn.replace("host=", "host=/nowhere")
+    query = "SELECT pg_terminate_backend(backend) FROM control_planes WHERE instance = $1"
+    await pair.second.pool.execute(query, cut_off.instance)
+    await until(alone)
+    since = time.monotonic()
+    await until(is_heard_again)
 
 
 async def test_sidecars_are_kept_by_the_one_that_leads(pair: Pair, database: Database):
