@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 RECONCILE_SECONDS = 5.0
 SLEPT_SECONDS = 3 * RECONCILE_SECONDS
 """Rounds further apart than this mean that the control plane itself stood still, and employees could not be heard."""
+ADOPT_SECONDS = 10.0
 TERM_SECONDS = 3.0
 GIVE_BACK_SECONDS = 10.0
 """After its drain an employee gives work back, which takes 5 s longer where its database has fallen silent."""
@@ -211,12 +212,19 @@ class Lifecycle:
     async def stop(self, employee_id: UUID, drain_seconds: float) -> None:
         """Drain, then end the employee's process; returns when it is gone for certain. Ends a back-off too.
 
-        Raises `LaunchFailed` when after a failed launch nobody can tell whether there is a process, or when the control
-        plane that leads does not end it in time.
+        Raises `LaunchFailed` when after a failed launch nobody can tell whether there is a process, when the control plane
+        that leads does not end it in time, or when this one does and still does not know what runs.
         """
-        if not self._knows:
+        if self._leads and not self._knows:
+            await self.until_adopted(ADOPT_SECONDS)
+        if self._knows:
+            await self._stop_here(employee_id, drain_seconds)
+        elif self._leads:
+            raise LaunchFailed("the control plane that leads does not know yet who runs; try again in some seconds")
+        else:
             await self._ending.have_ended(employee_id, drain_seconds)
-            return
+
+    async def _stop_here(self, employee_id: UUID, drain_seconds: float) -> None:
         known = self._observed.get(employee_id)
         if known is not None:
             async with known.busy:
@@ -229,15 +237,19 @@ class Lifecycle:
         self._closing = True
         async with asyncio.TaskGroup() as group:
             for employee_id in list(self._observed):
-                work = self.stop(employee_id, self._settings.drain_seconds)
+                work = self._stop_here(employee_id, self._settings.drain_seconds)
                 group.create_task(_logged(work, f"stop {employee_id}"))
         await _logged(self._sidecars.end_all(), "end the sidecars")
         await self._workspaces.release_all()
 
     @property
-    def _knows(self) -> bool:
-        """Whether it is this control plane that watches the processes."""
+    def _leads(self) -> bool:
         return self._planes is None or self._planes.has_lease
+
+    @property
+    def _knows(self) -> bool:
+        """Whether it is this control plane that watches the processes, which it does not before it has adopted them."""
+        return self._planes is None or (self._planes.has_lease and self._adopted.is_set())
 
     def _seen(self, process: LaunchedProcess) -> Stream | Elsewhere | None:
         stream = self._streams.seen(process.employee_id)

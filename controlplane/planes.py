@@ -69,7 +69,7 @@ class Planes:
         self._dsn, self._renew, self._lease = dsn, renew, lease
         self._generation: int | None = None
         self._lease_ends = 0.0
-        self._leaving = self._said_leaving = False
+        self._leaving = self._said_leaving = self._resigned = False
         self._heard: dict[str, Heard] = {}
         self._told: dict[str, None] = {}
         self._news, self._changed, self._looked = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -129,10 +129,19 @@ class Planes:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def leading(self, *work: Work) -> None:
-        """Do all of `work` whenever and as long as this control plane leads; runs until cancelled."""
-        while True:
-            await self._until(lambda: self.has_lease)
-            await self._lead(self._generation, work)
+        """Do all of `work` as long as this control plane leads; runs until cancelled, and leads no more after that."""
+        try:
+            while True:
+                await self._until(lambda: self.has_lease)
+                await self._lead(self._generation, work)
+        finally:
+            self._resign()
+
+    def _resign(self) -> None:
+        """Let another one lead at once, whatever this one has yet to finish before it is gone."""
+        self._resigned, self._generation = True, None
+        self._changed.set()
+        self._look_now()
 
     async def _lead(self, generation: int | None, work: Sequence[Work]) -> None:
         log.info("this control plane leads, generation %s", generation)
@@ -156,7 +165,7 @@ class Planes:
             return False
         with suppress(TimeoutError):
             async with asyncio.timeout(self._lease + ANSWER_SECONDS):
-                await self._until(lambda: self.has_lease)
+                await self._until(lambda: self.has_lease or self._resigned)
         return True
 
     async def _leave(self) -> None:
@@ -195,7 +204,7 @@ class Planes:
             self.others = await connection.fetchval(
                 SQL.seen, self.instance, self.address, leaving, self._lease + self._renew
             )
-            generation = await connection.fetchval(SQL.lead, self.instance, self._lease)
+            generation = await self._take_lease(connection)
             leader = await connection.fetchrow(SQL.leader) if generation is None else None
         self.leader_address = leader["address"] if leader else None
         self._lease_ends = began + self._lease
@@ -205,6 +214,15 @@ class Planes:
         self._said_leaving, self._look_at = leaving, began + self._renew
         self._looked.set()
         self._outage.over()
+
+    async def _take_lease(self, connection: Connection) -> int | None:
+        generation = None
+        if not self._resigned:
+            generation = await connection.fetchval(SQL.lead, self.instance, self._lease)
+        if self._resigned:  # it may have been meanwhile
+            await connection.execute(SQL.resign, self.instance, CHANNEL, f"{self.instance} left")
+            return None
+        return generation
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         """Until that is so of the lease. Another one has led if the generation is another; what ran out may be kept yet."""

@@ -35,6 +35,11 @@ SELECT p.address FROM control_lease l JOIN control_planes p USING (instance) WHE
 -- Whether an instance has the lease, as it took it.
 SELECT FROM control_lease WHERE instance = $1 AND generation = $2 AND expires_at > now();
 
+-- name: resign
+-- The lease is free if this control plane had it, and the others are told so once.
+WITH resigned AS (UPDATE control_lease SET expires_at = '-infinity' WHERE instance = $1 AND expires_at > '-infinity' RETURNING true)
+SELECT pg_notify($2, $3) FROM resigned;
+
 -- name: leave
 -- This control plane is gone, and the lease free if it had it.
 WITH gone AS (DELETE FROM control_planes WHERE instance = $1),

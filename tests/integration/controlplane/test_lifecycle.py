@@ -530,6 +530,21 @@ async def test_a_leader_that_stood_still_launches_nobody(site: Site, database: D
     assert (await site.employees.by_id(record.employee_id)).epoch == 0
 
 
+async def test_one_that_has_just_taken_the_lead_does_not_say_that_somebody_has_stopped(
+    site: Site, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(lifecycle, "ADOPT_SECONDS", 0.1)
+    record = await site.employee()
+    planes = Planes(database.dsn, "leading", "unix:/leading")
+    async with planes.present():
+        site.lifecycle._planes = planes
+        with pytest.raises(LaunchFailed, match="try again"):
+            await site.lifecycle.stop(record.employee_id, 0)
+        async with site.reconciling():
+            monkeypatch.setattr(lifecycle, "ADOPT_SECONDS", 20)
+            await site.lifecycle.stop(record.employee_id, 0)
+
+
 async def test_nobody_is_judged_after_the_control_plane_itself_stood_still(site: Site):
     record = await site.employee()
     async with site.reconciling():

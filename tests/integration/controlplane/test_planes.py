@@ -44,6 +44,10 @@ async def one_that_dies(planes: Planes) -> AsyncIterator[None]:
         await asyncio.gather(being, return_exceptions=True)
 
 
+async def for_ever() -> None:
+    await asyncio.Event().wait()
+
+
 async def leads(planes: Planes, pool: Pool) -> bool:
     """As the database knows."""
     try:
@@ -158,12 +162,28 @@ async def test_work_begins_anew_if_another_one_led_between_two_looks(database: D
         await until(lambda: begun == ["begun"])
         async with b.present():
             await until(lambda: b.leads)
-        assert a._generation == 1, "it has not looked"
-        a._look_now()
+        a._look_now()  # if it has not heard of the end of the other one
         await until(lambda: begun == ["begun", "ended", "begun"])
         assert a._generation == 3
         leading.cancel()
         await asyncio.gather(leading, return_exceptions=True)
+
+
+async def test_one_that_leads_no_more_leaves_that_to_another_at_once(database: Database):
+    """Whatever it has yet to finish; the other one looks by itself in an hour only."""
+    a, b = plane(database, "a"), plane(database, "b", renew=FOR_EVER)
+    async with a.present(), b.present():
+        leading = asyncio.create_task(a.leading(for_ever))
+        await asyncio.sleep(0)
+        leading.cancel()
+        await asyncio.wait([leading])
+        assert not a.has_lease
+        await until(lambda: b.leads)
+        b._resign()
+        await asyncio.sleep(0.3)  # some looks
+        assert not a.has_lease
+        async with asyncio.timeout(20):
+            assert await a.is_last() is False
 
 
 async def test_what_one_tells_all_others_hear(database: Database):
