@@ -79,9 +79,10 @@ def lost_after(heartbeat_ms: int) -> float:
 def observed_from_afar(
     record: EmployeeRecord, streams: Streams, silent_after: float
 ) -> control_pb2.ObservedState.ValueType:
-    """What is to be seen of an employee where nobody watches its process."""
+    """What is to be seen of an employee where nobody watches its process: not whether, and how long, its start waits."""
     if record.process is None:
-        return control_pb2.OBSERVED_STATE_STOPPED
+        wanted = record.desired_state == "running"
+        return control_pb2.OBSERVED_STATE_STARTING if wanted else control_pb2.OBSERVED_STATE_STOPPED
     if record.draining is not None:
         return control_pb2.OBSERVED_STATE_STOPPING
     seen = streams.seen(record.employee_id)
