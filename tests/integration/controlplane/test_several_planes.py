@@ -1,6 +1,8 @@
 """Two control planes of one installation, over one database and one home, and an employee that is attached to either."""
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -16,6 +18,7 @@ import pytest
 
 from controlplane import gateway, lifecycle, telling
 from controlplane.auth import new_secret
+from controlplane.backoff import CRASH_LOOP
 from controlplane.settings import Settings
 from empla.v1 import control_pb2 as pb
 from tests.conftest import Database
@@ -169,6 +172,23 @@ async def test_where_the_one_that_has_the_stream_does_not_answer_a_conversation_
     events = [event async for event in call]
     assert [event.WhichOneof("event") for event in (events[0], events[-1])] == ["accepted", "reply"]
     assert events[-1].reply.message_id == events[0].accepted.message_id
+
+
+async def test_a_restart_ends_a_crash_loop_whichever_is_asked(pair: Pair):
+    await create(pair.first)
+    before = await attached(pair.second)
+    known = pair.first.running.lifecycle._observed[UUID(before.employee_id)]
+    for _ in range(CRASH_LOOP):
+        known.backoff.failed()
+    os.kill(before.pid, signal.SIGKILL)
+
+    async def loops() -> bool:
+        return (await shown(pair.first)).observed_state == pb.OBSERVED_STATE_CRASH_LOOPING
+
+    await until(loops)
+    assert (await shown(pair.second)).observed_state == pb.OBSERVED_STATE_STARTING
+    after = await pair.second.stub.RestartEmployee(pb.RestartEmployeeRequest(employee=ADA), timeout=60)
+    assert after.epoch == before.epoch + 1
 
 
 async def test_when_the_one_that_leads_ends_the_other_adopts_and_nobody_is_restarted(pair: Pair, database: Database):
