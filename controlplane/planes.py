@@ -31,6 +31,8 @@ ANSWER_SECONDS = 5.0
 RETRY_SECONDS = 0.5
 MAX_TOLD = 10_000
 """Hints that wait to be told; those beyond are dropped."""
+MAX_HEARD = 1000
+"""Hints of others that are being followed; those beyond are dropped."""
 
 type Heard = Callable[..., Coroutine[Any, Any, None] | None]
 """Takes the ids of a hint."""
@@ -75,6 +77,8 @@ class Planes:
         self._news, self._changed, self._looked = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._look_at = 0.0
         self._group: asyncio.TaskGroup | None = None
+        self._following = 0
+        self._too_many = False
         self._outage = Outage(log, "the lease of the control planes")
 
     @property
@@ -241,14 +245,27 @@ class Planes:
                 await connection.execute(SQL.tell, CHANNEL, [f"{self.instance} {each}" for each in told])
 
     def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
-        instance, word, *ids = str(payload).split(" ")
+        instance, _, told = str(payload).partition(" ")
+        word, *ids = told.split(" ")
         if instance == self.instance:
             return
         if word == "left":
             self._look_now()
         elif heard := self._heard.get(word):
+            self._follow(heard, word, ids)
+
+    def _follow(self, heard: Heard, word: str, ids: Sequence[str]) -> None:
+        too_many = self._following >= MAX_HEARD
+        if too_many and not self._too_many:
+            log.warning("more than %d hints at once: those beyond are dropped", MAX_HEARD)
+        self._too_many = too_many
+        if not too_many:
             assert self._group is not None
-            self._group.create_task(_done(heard, word, ids), name=f"hear {word}")
+            self._following += 1
+            self._group.create_task(_done(heard, word, ids), name=f"hear {word}").add_done_callback(self._followed)
+
+    def _followed(self, _task: asyncio.Task[None]) -> None:
+        self._following -= 1
 
 
 async def _done(heard: Heard, word: str, ids: Sequence[str]) -> None:

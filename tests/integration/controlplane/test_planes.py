@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from controlplane import planes
 from controlplane.errors import NotLeading
 from controlplane.planes import Planes
 from empla.store.connect import Pool
@@ -33,11 +34,11 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 @asynccontextmanager
-async def one_that_dies(planes: Planes) -> AsyncIterator[None]:
+async def one_that_dies(one: Planes) -> AsyncIterator[None]:
     """At the end of the block its connection ends, and nothing is said."""
-    being = asyncio.create_task(planes._be_there())
+    being = asyncio.create_task(one._be_there())
     try:
-        await until(planes._looked.is_set)
+        await until(one._looked.is_set)
         yield
     finally:
         being.cancel()
@@ -48,11 +49,11 @@ async def for_ever() -> None:
     await asyncio.Event().wait()
 
 
-async def leads(planes: Planes, pool: Pool) -> bool:
+async def leads(one: Planes, pool: Pool) -> bool:
     """As the database knows."""
     try:
         async with pool.acquire() as connection:
-            await planes.check(connection)
+            await one.check(connection)
     except NotLeading:
         return False
     return True
@@ -217,6 +218,31 @@ async def test_a_hint_that_fails_ends_nothing(database: Database, caplog: pytest
         await until(lambda: heard == ["2"])
         assert b.others == 1
     assert "the hint fail 1 comes to nothing" in caplog.text
+
+
+async def test_hints_beyond_what_can_be_followed_are_dropped(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(planes, "MAX_HEARD", 2)
+    a, b = plane(database, "a"), plane(database, "b")
+    heard: list[str] = []
+    may_end = asyncio.Event()
+
+    async def follow(number: str) -> None:
+        heard.append(number)
+        await may_end.wait()
+
+    b.on("follow", follow)
+    async with a.present(), b.present():
+        await until(lambda: a.others)
+        for number in range(5):
+            a.tell("follow", number)
+        await until(lambda: b._too_many)
+        may_end.set()
+        await until(lambda: not b._following)
+        a.tell("follow", "later")
+        await until(lambda: heard == ["0", "1", "later"])
+    assert caplog.text.count("those beyond are dropped") == 1
 
 
 async def test_who_is_alone_tells_nobody(database: Database):
