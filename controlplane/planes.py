@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
-from controlplane.errors import NotLeading
+from controlplane.errors import AnotherHome, NotLeading
 from empla.store.connect import AnyConnection, Connection, connect_once, load_queries, translated
 from empla.store.errors import StoreUnavailable
 from empla.store.outage import Outage
@@ -57,13 +57,21 @@ class Nobody:
 class Planes:
     """This control plane among the others; `instance` names it and no other that ever was, `address` is its gRPC's.
 
+    `home` is the id of the home that all of them share, for there the employees' processes and files are.
     Times are in seconds: a lease lasts `lease`, and is renewed every `renew`.
     """
 
     def __init__(
-        self, dsn: str, instance: str, address: str, *, renew: float = RENEW_SECONDS, lease: float = LEASE_SECONDS
+        self,
+        dsn: str,
+        instance: str,
+        address: str,
+        *,
+        home: str,
+        renew: float = RENEW_SECONDS,
+        lease: float = LEASE_SECONDS,
     ) -> None:
-        self.instance, self.address = instance, address
+        self.instance, self.address, self._home = instance, address, home
         self.others = 0
         """How many other control planes were there at the last look."""
         self.leader_address: str | None = None
@@ -71,7 +79,9 @@ class Planes:
         self._dsn, self._renew, self._lease = dsn, renew, lease
         self._generation: int | None = None
         self._lease_ends = 0.0
-        self._leaving = self._said_leaving = self._resigned = False
+        self._leaving = self._resigned = False
+        self._said_leaving: bool | None = None
+        self._stranger: str | None = None
         self._heard: dict[str, Heard] = {}
         self._told: dict[str, None] = {}
         self._news, self._changed, self._looked = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -108,13 +118,21 @@ class Planes:
 
     @asynccontextmanager
     async def present(self) -> AsyncIterator[None]:
-        """Be there for the length of the block, and lead if nobody else does: in it, whether that is so is known."""
+        """Be there for the length of the block, and lead if nobody else does: in it, whether that is so is known.
+
+        Raises `AnotherHome` when control planes with another home are there.
+        """
         async with asyncio.TaskGroup() as group:
             being = group.create_task(self._be_there())
             try:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(ANSWER_SECONDS):
                         await self._looked.wait()
+                if self._stranger is not None:
+                    raise AnotherHome(
+                        f"the control plane at {self._stranger} uses this database with another EMPLA_HOME; all of one "
+                        "database have the same home: give this one that home, or a database of its own, or stop that one"
+                    )
                 yield
             finally:
                 being.cancel()
@@ -205,9 +223,7 @@ class Planes:
     async def _look(self, connection: Connection) -> None:
         began, leaving = time.monotonic(), self._leaving
         with translated():
-            self.others = await connection.fetchval(
-                SQL.seen, self.instance, self.address, leaving, self._lease + self._renew
-            )
+            self.others, self._stranger = await self._say(connection, leaving)
             generation = await self._take_lease(connection)
             leader = await connection.fetchrow(SQL.leader) if generation is None else None
         self.leader_address = leader["address"] if leader else None
@@ -218,6 +234,17 @@ class Planes:
         self._said_leaving, self._look_at = leaving, began + self._renew
         self._looked.set()
         self._outage.over()
+
+    async def _say(self, connection: Connection, leaving: bool) -> tuple[int, str | None]:
+        """Say that this one is there. Of those that come or end at once each sees what the one before has said."""
+        said = SQL.seen, self.instance, self.address, leaving, self._lease + self._renew, self._home
+        if leaving == self._said_leaving:
+            [row] = await connection.fetch(*said)
+        else:
+            async with connection.transaction():
+                await connection.execute(SQL.one_at_a_time)
+                [row] = await connection.fetch(*said)
+        return row["others"], row["stranger"]
 
     async def _take_lease(self, connection: Connection) -> int | None:
         generation = None

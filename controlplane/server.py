@@ -35,6 +35,7 @@ from controlplane.forwarding import Forwarding
 from controlplane.gateway import EmployeeGateway, Streams, authenticate
 from controlplane.goals import Goals
 from controlplane.hints import Hints
+from controlplane.home import home_id
 from controlplane.http import serving_http
 from controlplane.launchers.browsers import BrowserProfiles
 from controlplane.launchers.container import ContainerLauncher, images
@@ -106,7 +107,8 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
 
     Leaving the block leaves employees running, for the next control plane to adopt: `Lifecycle.stop_all` ends them. Those
     in this process end with it. Raises `OSError` when an address is taken, `StoreError` when the database cannot be used,
-    `LaunchFailed` when employees of an earlier start are left that cannot be reached.
+    `LaunchFailed` when employees of an earlier start are left that cannot be reached; in a group, `AnotherHome` when a
+    control plane with another home uses the database.
     """
     certificates = await asyncio.to_thread(_certificates, settings)
     await migrate(dsn)
@@ -126,7 +128,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
         instance = f"{os.uname().nodename}:{os.getpid()}:{new_id()}"
         attempts = Attempts(settings.wrong_tokens_per_minute)
         tokens = Tokens(pool, attempts)
-        planes = Planes(dsn, instance, settings.dialled_address)
+        planes = Planes(dsn, instance, settings.dialled_address, home=await asyncio.to_thread(home_id, settings.home))
         followers = Followers(planes)
         sender = Sender(pool, callbacks, followers.changed, instance=instance)
         parts = _parts(

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from controlplane import planes
-from controlplane.errors import NotLeading
-from controlplane.planes import Planes
+from controlplane.errors import AnotherHome, NotLeading
+from controlplane.planes import SQL, Planes
 from empla.store.connect import Pool
 from tests.conftest import Database
 
@@ -23,8 +23,8 @@ async def pool(database: Database) -> AsyncIterator[Pool]:
         yield pool
 
 
-def plane(database: Database, name: str, *, renew: float = 0.05, lease: float = FOR_EVER) -> Planes:
-    return Planes(database.dsn, name, f"unix:/{name}", renew=renew, lease=lease)
+def plane(database: Database, name: str, *, home: str = "h", renew: float = 0.05, lease: float = FOR_EVER) -> Planes:
+    return Planes(database.dsn, name, f"unix:/{name}", home=home, renew=renew, lease=lease)
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -258,6 +258,30 @@ async def test_one_that_has_died_is_not_there_any_more(database: Database, pool:
         async with one_that_dies(a):
             await until(lambda: b.others == 1)
         await until(lambda: b.others == 0)
+
+
+async def test_one_with_another_home_is_refused(database: Database):
+    async with plane(database, "a").present():
+        with pytest.raises(ExceptionGroup) as refused:
+            async with plane(database, "b", home="another").present():
+                pytest.fail("it is there")
+        assert refused.group_contains(AnotherHome, match="the control plane at unix:/a uses this database")
+        async with plane(database, "c").present():
+            pass
+    async with plane(database, "b", home="another").present():
+        pass
+
+
+async def test_of_two_that_come_or_end_each_sees_what_the_one_before_has_said(database: Database, pool: Pool):
+    """While another one has not said all, it waits."""
+    a = plane(database, "a", renew=FOR_EVER)
+    async with a.present():
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute(SQL.one_at_a_time)
+            last = asyncio.create_task(a.is_last())
+            await asyncio.sleep(0.3)
+            assert not a._said_leaving
+        assert await last
 
 
 async def test_of_two_that_end_at_once_the_last_one_leads_to_its_end(database: Database):
