@@ -282,17 +282,19 @@ class Planes:
             self._follow(heard, word, ids)
 
     def _follow(self, heard: Heard, word: str, ids: Sequence[str]) -> None:
-        too_many = self._following >= MAX_HEARD
-        if too_many and not self._too_many:
-            log.warning("more than %d hints at once: those beyond are dropped", MAX_HEARD)
-        self._too_many = too_many
-        if not too_many:
-            assert self._group is not None
-            self._following += 1
-            self._group.create_task(_done(heard, word, ids), name=f"hear {word}").add_done_callback(self._followed)
+        if self._following >= MAX_HEARD:
+            if not self._too_many:
+                log.warning("more than %d hints at once: those beyond are dropped", MAX_HEARD)
+            self._too_many = True
+            return
+        assert self._group is not None
+        self._following += 1
+        self._group.create_task(_done(heard, word, ids), name=f"hear {word}").add_done_callback(self._followed)
 
     def _followed(self, _task: asyncio.Task[None]) -> None:
         self._following -= 1
+        if not self._following:
+            self._too_many = False
 
 
 async def _done(heard: Heard, word: str, ids: Sequence[str]) -> None:
