@@ -16,6 +16,9 @@ SQL = load_queries("controlplane", "ending.sql")
 LOOK_SECONDS = 0.1
 END_SECONDS = 30.0
 """What an end may take besides the drain: giving work back, signals, and a control plane that takes the lease meanwhile."""
+MISSED_HEARTBEATS = 6
+SILENT_SECONDS = 30.0
+"""Twice the time after which an employee notices that its stream is half open, and attaches again."""
 
 
 class Ending:
@@ -68,18 +71,24 @@ class Ending:
             return await self._pool.fetchrow(SQL.goes_on, employee_id, epoch) is not None
 
 
+def lost_after(heartbeat_ms: int) -> float:
+    """Seconds without a sign of life after which an employee is of no use to anybody."""
+    return max(SILENT_SECONDS, MISSED_HEARTBEATS * heartbeat_ms / 1000)
+
+
 def observed_from_afar(
-    record: EmployeeRecord, streams: Streams, lost_after: float
+    record: EmployeeRecord, streams: Streams, silent_after: float
 ) -> control_pb2.ObservedState.ValueType:
-    """What is to be seen of an employee where nobody watches its process."""
+    """What is to be seen of an employee where nobody watches its process: not whether, and how long, its start waits."""
     if record.process is None:
-        return control_pb2.OBSERVED_STATE_STOPPED
+        wanted = record.desired_state == "running"
+        return control_pb2.OBSERVED_STATE_STARTING if wanted else control_pb2.OBSERVED_STATE_STOPPED
     if record.draining is not None:
         return control_pb2.OBSERVED_STATE_STOPPING
     seen = streams.seen(record.employee_id)
     if seen is not None and seen.launch.epoch == record.epoch:
         return control_pb2.OBSERVED_STATE_ATTACHED
-    is_new = record.launched_at is not None and time.time() - record.launched_at.timestamp() < lost_after
+    is_new = record.launched_at is not None and time.time() - record.launched_at.timestamp() < silent_after
     return control_pb2.OBSERVED_STATE_STARTING if is_new else control_pb2.OBSERVED_STATE_LOST
 
 

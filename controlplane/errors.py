@@ -124,6 +124,12 @@ class NotLeading(LaunchFailed):
     reason = "NOT_LEADING"
 
 
+class AnotherHome(ControlError):
+    """A control plane with another home uses the same database; each would start what the other one has."""
+
+    code, http_status, reason = grpc.StatusCode.FAILED_PRECONDITION, 409, "ANOTHER_HOME"
+
+
 def to_status(error: Exception) -> StatusError | None:
     """The one place where this package's errors become statuses; None for an error that nobody foresaw."""
     if isinstance(error, ControlError):

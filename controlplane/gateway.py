@@ -130,8 +130,8 @@ class Elsewhere:
     heartbeat: pb.Heartbeat | None
     heartbeat_at: float
     seen_at: float
-    address: str
-    """Of that control plane."""
+    address: str | None
+    """Of that control plane, if it is known to be there."""
 
 
 class Streams:
@@ -172,7 +172,7 @@ class Streams:
 
     def pause(self, employee_id: UUID, *, paused: bool) -> None:
         """The employee may not work any more, or again."""
-        self._send(pb.ControlFrame(pause=pb.PauseWork(paused=paused)), "pause", employee_id, int(paused))
+        self._send(pb.ControlFrame(pause=pb.PauseWork(paused=paused)), "pause", employee_id)
 
     def stop(self, employee_id: UUID, message_id: UUID) -> None:
         """Somebody wants something of a message stopped."""

@@ -1,5 +1,8 @@
 """What this control plane does when another one tells it something: a word and ids, see `planes`.
 
+A hint may come late, twice, or from anybody with a login to the database: whether an employee is paused, how it is
+configured and whether it is to drain, the tables say.
+
 Whoever has an employee's stream does what concerns it, whoever leads what concerns processes. The rest takes no notice.
 """
 
@@ -53,9 +56,11 @@ class Hints:
         if self._streams.get(UUID(employee_id)):
             self._streams.wake(UUID(employee_id), " ".join(reason))
 
-    def _pause(self, employee_id: str, paused: str) -> None:
+    async def _pause(self, employee_id: str) -> None:
         if self._streams.get(UUID(employee_id)):
-            self._streams.pause(UUID(employee_id), paused=paused == "1")
+            record = await self._employees.by_id(UUID(employee_id))
+            if self._streams.get(record.employee_id):
+                self._streams.pause(record.employee_id, paused=record.paused)
 
     def _stop(self, employee_id: str, message_id: str) -> None:
         if self._streams.get(UUID(employee_id)):

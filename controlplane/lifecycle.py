@@ -17,7 +17,7 @@ from uuid import UUID
 
 from controlplane.backoff import RARELY_SECONDS, STEADY_SECONDS, Backoff, Ended, exit_reason, is_own
 from controlplane.employees import SQL, EmployeeRecord, Employees
-from controlplane.ending import Ending, observed_from_afar, pid_of
+from controlplane.ending import Ending, lost_after, observed_from_afar, pid_of
 from controlplane.errors import LaunchFailed, NotLeading, Unknown
 from controlplane.gateway import Elsewhere, Stream, Streams
 from controlplane.launchers.bounds import Bound, BoundsRecords
@@ -35,12 +35,10 @@ log = logging.getLogger(__name__)
 RECONCILE_SECONDS = 5.0
 SLEPT_SECONDS = 3 * RECONCILE_SECONDS
 """Rounds further apart than this mean that the control plane itself stood still, and employees could not be heard."""
+ADOPT_SECONDS = 10.0
 TERM_SECONDS = 3.0
 GIVE_BACK_SECONDS = 10.0
 """After its drain an employee gives work back, which takes 5 s longer where its database has fallen silent."""
-MISSED_HEARTBEATS = 6
-SILENT_SECONDS = 30.0
-"""Twice the time after which an employee notices that its stream is half open, and attaches again."""
 MAX_PARALLEL_LAUNCHES = 8
 PAGE = 1000
 
@@ -107,6 +105,7 @@ class Lifecycle:
         self._launcher, self._workspaces, self._settings = launcher, workspaces, settings
         self._browsers = BrowserProfiles(settings.browsers) if settings.browsers is not None else None
         self._bounds = BoundsRecords(settings.bounds) if settings.bounds is not None else None
+        self._lost_after = lost_after(settings.heartbeat_ms)
         self._observed: dict[UUID, Observed] = {}
         self._news = asyncio.Event()
         self._launches = asyncio.Semaphore(MAX_PARALLEL_LAUNCHES)
@@ -213,12 +212,19 @@ class Lifecycle:
     async def stop(self, employee_id: UUID, drain_seconds: float) -> None:
         """Drain, then end the employee's process; returns when it is gone for certain. Ends a back-off too.
 
-        Raises `LaunchFailed` when after a failed launch nobody can tell whether there is a process, or when the control
-        plane that leads does not end it in time.
+        Raises `LaunchFailed` when after a failed launch nobody can tell whether there is a process, when the control plane
+        that leads does not end it in time, or when this one does and still does not know what runs.
         """
-        if not self._knows:
+        if self._leads and not self._knows:
+            await self.until_adopted(ADOPT_SECONDS)
+        if self._knows:
+            await self._stop_here(employee_id, drain_seconds)
+        elif self._leads:
+            raise LaunchFailed("the control plane that leads does not know yet who runs; try again in some seconds")
+        else:
             await self._ending.have_ended(employee_id, drain_seconds)
-            return
+
+    async def _stop_here(self, employee_id: UUID, drain_seconds: float) -> None:
         known = self._observed.get(employee_id)
         if known is not None:
             async with known.busy:
@@ -231,19 +237,19 @@ class Lifecycle:
         self._closing = True
         async with asyncio.TaskGroup() as group:
             for employee_id in list(self._observed):
-                work = self.stop(employee_id, self._settings.drain_seconds)
+                work = self._stop_here(employee_id, self._settings.drain_seconds)
                 group.create_task(_logged(work, f"stop {employee_id}"))
         await _logged(self._sidecars.end_all(), "end the sidecars")
         await self._workspaces.release_all()
 
     @property
-    def _knows(self) -> bool:
-        """Whether it is this control plane that watches the processes."""
+    def _leads(self) -> bool:
         return self._planes is None or self._planes.has_lease
 
     @property
-    def _lost_after(self) -> float:
-        return max(SILENT_SECONDS, MISSED_HEARTBEATS * self._settings.heartbeat_ms / 1000)
+    def _knows(self) -> bool:
+        """Whether it is this control plane that watches the processes, which it does not before it has adopted them."""
+        return self._planes is None or (self._planes.has_lease and self._adopted.is_set())
 
     def _seen(self, process: LaunchedProcess) -> Stream | Elsewhere | None:
         stream = self._streams.seen(process.employee_id)

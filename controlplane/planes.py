@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
-from controlplane.errors import NotLeading
+from controlplane.errors import AnotherHome, NotLeading
 from empla.store.connect import AnyConnection, Connection, connect_once, load_queries, translated
 from empla.store.errors import StoreUnavailable
 from empla.store.outage import Outage
@@ -31,6 +31,8 @@ ANSWER_SECONDS = 5.0
 RETRY_SECONDS = 0.5
 MAX_TOLD = 10_000
 """Hints that wait to be told; those beyond are dropped."""
+MAX_HEARD = 1000
+"""Hints of others that are being followed; those beyond are dropped."""
 
 type Heard = Callable[..., Coroutine[Any, Any, None] | None]
 """Takes the ids of a hint."""
@@ -55,13 +57,21 @@ class Nobody:
 class Planes:
     """This control plane among the others; `instance` names it and no other that ever was, `address` is its gRPC's.
 
+    `home` is the id of the home that all of them share, for there the employees' processes and files are.
     Times are in seconds: a lease lasts `lease`, and is renewed every `renew`.
     """
 
     def __init__(
-        self, dsn: str, instance: str, address: str, *, renew: float = RENEW_SECONDS, lease: float = LEASE_SECONDS
+        self,
+        dsn: str,
+        instance: str,
+        address: str,
+        *,
+        home: str,
+        renew: float = RENEW_SECONDS,
+        lease: float = LEASE_SECONDS,
     ) -> None:
-        self.instance, self.address = instance, address
+        self.instance, self.address, self._home = instance, address, home
         self.others = 0
         """How many other control planes were there at the last look."""
         self.leader_address: str | None = None
@@ -69,12 +79,16 @@ class Planes:
         self._dsn, self._renew, self._lease = dsn, renew, lease
         self._generation: int | None = None
         self._lease_ends = 0.0
-        self._leaving = self._said_leaving = False
+        self._leaving = self._resigned = False
+        self._said_leaving: bool | None = None
+        self._stranger: str | None = None
         self._heard: dict[str, Heard] = {}
         self._told: dict[str, None] = {}
         self._news, self._changed, self._looked = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._look_at = 0.0
         self._group: asyncio.TaskGroup | None = None
+        self._following = 0
+        self._too_many = False
         self._outage = Outage(log, "the lease of the control planes")
 
     @property
@@ -104,13 +118,21 @@ class Planes:
 
     @asynccontextmanager
     async def present(self) -> AsyncIterator[None]:
-        """Be there for the length of the block, and lead if nobody else does: in it, whether that is so is known."""
+        """Be there for the length of the block, and lead if nobody else does: in it, whether that is so is known.
+
+        Raises `AnotherHome` when control planes with another home are there.
+        """
         async with asyncio.TaskGroup() as group:
             being = group.create_task(self._be_there())
             try:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(ANSWER_SECONDS):
                         await self._looked.wait()
+                if self._stranger is not None:
+                    raise AnotherHome(
+                        f"the control plane at {self._stranger} uses this database with another EMPLA_HOME; all of one "
+                        "database have the same home: give this one that home, or a database of its own, or stop that one"
+                    )
                 yield
             finally:
                 being.cancel()
@@ -129,16 +151,28 @@ class Planes:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def leading(self, *work: Work) -> None:
-        """Do all of `work` whenever and as long as this control plane leads; runs until cancelled."""
-        while True:
-            await self._until(led=True)
-            log.info("this control plane leads, generation %s", self._generation)
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(each()) for each in work]
-                await self._until(led=False)
-                log.warning("another control plane leads")
-                for task in tasks:
-                    task.cancel()
+        """Do all of `work` as long as this control plane leads; runs until cancelled, and leads no more after that."""
+        try:
+            while True:
+                await self._until(lambda: self.has_lease)
+                await self._lead(self._generation, work)
+        finally:
+            self._resign()
+
+    def _resign(self) -> None:
+        """Let another one lead at once, whatever this one has yet to finish before it is gone."""
+        self._resigned, self._generation = True, None
+        self._changed.set()
+        self._look_now()
+
+    async def _lead(self, generation: int | None, work: Sequence[Work]) -> None:
+        log.info("this control plane leads, generation %s", generation)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(each()) for each in work]
+            await self._until(lambda: self._generation != generation)
+            log.warning("another control plane leads, or has led meanwhile")
+            for task in tasks:
+                task.cancel()
 
     async def is_last(self) -> bool:
         """Say that this control plane is about to end; whether no other one stays, and this one leads to its end."""
@@ -153,7 +187,7 @@ class Planes:
             return False
         with suppress(TimeoutError):
             async with asyncio.timeout(self._lease + ANSWER_SECONDS):
-                await self._until(led=True)
+                await self._until(lambda: self.has_lease or self._resigned)
         return True
 
     async def _leave(self) -> None:
@@ -189,10 +223,8 @@ class Planes:
     async def _look(self, connection: Connection) -> None:
         began, leaving = time.monotonic(), self._leaving
         with translated():
-            self.others = await connection.fetchval(
-                SQL.seen, self.instance, self.address, leaving, self._lease + self._renew
-            )
-            generation = await connection.fetchval(SQL.lead, self.instance, self._lease)
+            self.others, self._stranger = await self._say(connection, leaving)
+            generation = await self._take_lease(connection)
             leader = await connection.fetchrow(SQL.leader) if generation is None else None
         self.leader_address = leader["address"] if leader else None
         self._lease_ends = began + self._lease
@@ -203,9 +235,29 @@ class Planes:
         self._looked.set()
         self._outage.over()
 
-    async def _until(self, *, led: bool) -> None:
-        """Until this control plane has the lease, or another one has taken it. One that has only run out may be kept yet."""
-        while (self._generation is not None) != led:
+    async def _say(self, connection: Connection, leaving: bool) -> tuple[int, str | None]:
+        """Say that this one is there. Of those that come or end at once each sees what the one before has said."""
+        said = SQL.seen, self.instance, self.address, leaving, self._lease + self._renew, self._home
+        if leaving == self._said_leaving:
+            [row] = await connection.fetch(*said)
+        else:
+            async with connection.transaction():
+                await connection.execute(SQL.one_at_a_time)
+                [row] = await connection.fetch(*said)
+        return row["others"], row["stranger"]
+
+    async def _take_lease(self, connection: Connection) -> int | None:
+        generation = None
+        if not self._resigned:
+            generation = await connection.fetchval(SQL.lead, self.instance, self._lease)
+        if self._resigned:  # it may have been meanwhile
+            await connection.execute(SQL.resign, self.instance, CHANNEL, f"{self.instance} left")
+            return None
+        return generation
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        """Until that is so of the lease. Another one has led if the generation is another; what ran out may be kept yet."""
+        while not condition():
             self._changed.clear()
             await self._changed.wait()
 
@@ -220,14 +272,29 @@ class Planes:
                 await connection.execute(SQL.tell, CHANNEL, [f"{self.instance} {each}" for each in told])
 
     def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
-        instance, word, *ids = str(payload).split(" ")
+        instance, _, told = str(payload).partition(" ")
+        word, *ids = told.split(" ")
         if instance == self.instance:
             return
         if word == "left":
             self._look_now()
         elif heard := self._heard.get(word):
-            assert self._group is not None
-            self._group.create_task(_done(heard, word, ids), name=f"hear {word}")
+            self._follow(heard, word, ids)
+
+    def _follow(self, heard: Heard, word: str, ids: Sequence[str]) -> None:
+        if self._following >= MAX_HEARD:
+            if not self._too_many:
+                log.warning("more than %d hints at once: those beyond are dropped", MAX_HEARD)
+            self._too_many = True
+            return
+        assert self._group is not None
+        self._following += 1
+        self._group.create_task(_done(heard, word, ids), name=f"hear {word}").add_done_callback(self._followed)
+
+    def _followed(self, _task: asyncio.Task[None]) -> None:
+        self._following -= 1
+        if not self._following:
+            self._too_many = False
 
 
 async def _done(heard: Heard, word: str, ids: Sequence[str]) -> None:

@@ -1,17 +1,22 @@
+-- name: one_at_a_time
+-- Until the end of the transaction nobody else comes, or says that it is about to end.
+SELECT pg_advisory_xact_lock(hashtext('empla_control_planes'));
+
 -- name: seen
 -- This control plane is there, with this connection, to stay or about to end ($3); what nobody has seen for long is forgotten.
--- Does not wait for the disk. Returns how many others are there to stay.
+-- Does not wait for the disk. Returns how many others are there to stay, and where one is reached that has another home, if any is.
 WITH at_once AS (SELECT set_config('synchronous_commit', 'off', true)),
 me AS (
-  INSERT INTO control_planes (instance, address, leaving, backend, backend_start)
-  SELECT $1, $2, $3, a.pid, a.backend_start FROM pg_stat_activity a, at_once WHERE a.pid = pg_backend_pid()
+  INSERT INTO control_planes (instance, address, leaving, home, backend, backend_start)
+  SELECT $1, $2, $3, $5, a.pid, a.backend_start FROM pg_stat_activity a, at_once WHERE a.pid = pg_backend_pid()
   ON CONFLICT (instance) DO UPDATE SET seen_at = now(), address = excluded.address, leaving = excluded.leaving,
     backend = excluded.backend, backend_start = excluded.backend_start
 ), gone AS (
   DELETE FROM control_planes WHERE instance <> $1 AND seen_at < now() - interval '1 hour'
 )
-SELECT count(*) FROM control_planes p JOIN pg_stat_activity a ON a.pid = p.backend AND a.backend_start = p.backend_start
-WHERE p.instance <> $1 AND NOT p.leaving AND p.seen_at > now() - make_interval(secs => $4);
+SELECT count(*) FILTER (WHERE NOT p.leaving) AS others, min(p.address) FILTER (WHERE p.home <> $5) AS stranger
+FROM control_planes p JOIN pg_stat_activity a ON a.pid = p.backend AND a.backend_start = p.backend_start
+WHERE p.instance <> $1 AND p.seen_at > now() - make_interval(secs => $4);
 
 -- name: lead
 -- Takes or keeps the lease: of two who try at once one gets it. It is free when it has run out, and when whoever has it is gone with
@@ -34,6 +39,11 @@ SELECT p.address FROM control_lease l JOIN control_planes p USING (instance) WHE
 -- name: leads
 -- Whether an instance has the lease, as it took it.
 SELECT FROM control_lease WHERE instance = $1 AND generation = $2 AND expires_at > now();
+
+-- name: resign
+-- The lease is free if this control plane had it, and the others are told so once.
+WITH resigned AS (UPDATE control_lease SET expires_at = '-infinity' WHERE instance = $1 AND expires_at > '-infinity' RETURNING true)
+SELECT pg_notify($2, $3) FROM resigned;
 
 -- name: leave
 -- This control plane is gone, and the lease free if it had it.

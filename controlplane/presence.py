@@ -1,4 +1,7 @@
-"""Presence: each control plane tells the others who is attached to it, about every second, and nothing while it is alone."""
+"""Presence: each control plane tells the others who is attached to it, about every second, and nothing while it is alone.
+
+The leader reads even when it is alone as far as it knows: it kills whoever it hears nothing of.
+"""
 
 import asyncio
 import logging
@@ -19,10 +22,10 @@ SQL = load_queries("controlplane", "presence.sql")
 
 
 class Presence:
-    """Keeps the table and `streams.elsewhere`."""
+    """Keeps the table and `streams.elsewhere`; an employee that is silent for `lost_after` seconds is attached nowhere."""
 
-    def __init__(self, pool: Pool, streams: Streams, planes: Planes) -> None:
-        self._pool, self._streams, self._planes = pool, streams, planes
+    def __init__(self, pool: Pool, streams: Streams, planes: Planes, *, lost_after: float) -> None:
+        self._pool, self._streams, self._planes, self._lost_after = pool, streams, planes, lost_after
         self._told: dict[UUID, tuple[Stream, float]] = {}
         self._outage = Outage(log, "the news of who is attached where")
 
@@ -40,13 +43,16 @@ class Presence:
 
     async def round(self) -> None:
         """Tell once what has changed, and hear once; raises `StoreUnavailable`."""
-        if not self._planes.others:
+        if self._planes.others:
+            await self._tell()
+        else:
             self._told.clear()
-            self._streams.elsewhere = {}
-            return
-        await self._tell()
+            if not self._planes.has_lease:
+                self._streams.elsewhere = {}
+                return
+        seen_within = LEASE_SECONDS + RENEW_SECONDS
         with translated():
-            rows = await self._pool.fetch(SQL.elsewhere, self._planes.instance, LEASE_SECONDS + RENEW_SECONDS)
+            rows = await self._pool.fetch(SQL.elsewhere, self._planes.instance, self._lost_after, seen_within)
         self._streams.elsewhere = {row["employee_id"]: _elsewhere(row) for row in rows}
 
     async def _tell(self) -> None:

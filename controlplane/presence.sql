@@ -13,7 +13,9 @@ WHERE (excluded.epoch, excluded.seen_at) >= (p.epoch, p.seen_at);
 DELETE FROM employee_presence WHERE instance = $1 AND NOT employee_id = ANY ($2::uuid[]);
 
 -- name: elsewhere
--- Who is attached to other control planes that are there.
+-- Who is attached to other control planes, as their last signs of life within $2 seconds say: one that cannot say that it is there
+-- itself may well have them still. Its address, if it was seen within $3 seconds.
 SELECT p.employee_id, p.epoch, p.build, p.heartbeat, p.seen_at, c.address, extract(epoch FROM now() - p.seen_at)::float8 AS age
-FROM employee_presence p JOIN control_planes c USING (instance)
-WHERE p.instance <> $1 AND c.seen_at > now() - make_interval(secs => $2);
+FROM employee_presence p
+LEFT JOIN control_planes c ON c.instance = p.instance AND c.seen_at > now() - make_interval(secs => $3)
+WHERE p.instance <> $1 AND p.seen_at > now() - make_interval(secs => $2);

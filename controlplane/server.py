@@ -27,7 +27,7 @@ from controlplane.control import ControlPlane
 from controlplane.egress import Egress
 from controlplane.embedding import embedding
 from controlplane.employees import DEFAULT_TENANT, Employees
-from controlplane.ending import Ending
+from controlplane.ending import Ending, lost_after
 from controlplane.errors import LaunchFailed, to_status
 from controlplane.firing import Firing
 from controlplane.followers import Followers
@@ -35,6 +35,7 @@ from controlplane.forwarding import Forwarding
 from controlplane.gateway import EmployeeGateway, Streams, authenticate
 from controlplane.goals import Goals
 from controlplane.hints import Hints
+from controlplane.home import home_id
 from controlplane.http import serving_http
 from controlplane.launchers.browsers import BrowserProfiles
 from controlplane.launchers.container import ContainerLauncher, images
@@ -106,7 +107,8 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
 
     Leaving the block leaves employees running, for the next control plane to adopt: `Lifecycle.stop_all` ends them. Those
     in this process end with it. Raises `OSError` when an address is taken, `StoreError` when the database cannot be used,
-    `LaunchFailed` when employees of an earlier start are left that cannot be reached.
+    `LaunchFailed` when employees of an earlier start are left that cannot be reached; in a group, `AnotherHome` when a
+    control plane with another home uses the database.
     """
     certificates = await asyncio.to_thread(_certificates, settings)
     await migrate(dsn)
@@ -126,7 +128,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
         instance = f"{os.uname().nodename}:{os.getpid()}:{new_id()}"
         attempts = Attempts(settings.wrong_tokens_per_minute)
         tokens = Tokens(pool, attempts)
-        planes = Planes(dsn, instance, settings.dialled_address)
+        planes = Planes(dsn, instance, settings.dialled_address, home=await asyncio.to_thread(home_id, settings.home))
         followers = Followers(planes)
         sender = Sender(pool, callbacks, followers.changed, instance=instance)
         parts = _parts(
@@ -212,7 +214,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 Stepping(pool, parts.receiver, parts.stopping, partial(parts.streams.wake, reason="step failed")).run(
                     dsn
                 ),
-                Presence(pool, parts.streams, planes).run(),
+                Presence(pool, parts.streams, planes, lost_after=lost_after(settings.heartbeat_ms)).run(),
                 planes.leading(
                     Retention(pool, settings.retention_days).run,
                     sidecars.run,

@@ -87,7 +87,7 @@ class EmployeeCalls(Calls):
         record = await self._find(request.employee)
         await self._parts.employees.want(record.employee_id, "running", "restart")
         await self._parts.lifecycle.stop(record.employee_id, _drain_seconds(request.drain_seconds))
-        self._parts.lifecycle.look()
+        self._parts.lifecycle.start_now(record.employee_id)
         return await self._attached(record)
 
     async def TailLogs(self, request: pb.TailLogsRequest, context: Any) -> AsyncIterator[pb.LogLine]:

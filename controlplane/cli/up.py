@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -19,6 +19,7 @@ from controlplane.backup.restoring import refuse_unfinished
 from controlplane.cli.client import load_settings
 from controlplane.employees import DEFAULT_TENANT
 from controlplane.errors import AlreadyThere, ControlError
+from controlplane.home import write_once
 from controlplane.launchers.inprocess import NOTICE
 from controlplane.profiles import shipped_profile
 from controlplane.server import Running, control_plane
@@ -265,27 +266,13 @@ def _token(path: Path) -> str:
     try:
         token = path.read_text().strip()
     except FileNotFoundError:
-        _write_token(path, new_secret())
+        write_once(path, new_secret())
         token = path.read_text().strip()
     if len(token) < MIN_TOKEN:
         raise click.ClickException(
             f"the token in {path} has fewer than {MIN_TOKEN} characters; remove the file and the next start makes a new one"
         )
     return token
-
-
-def _write_token(path: Path, token: str) -> None:
-    """Complete or not at all, whenever this process or the machine ends; the first of several who write it at once wins."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(token + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    with suppress(FileExistsError):
-        os.link(temporary, path)
-    temporary.unlink()
 
 
 @contextmanager

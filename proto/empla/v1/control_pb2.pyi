@@ -124,7 +124,10 @@ class _ObservedStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Observe
     OBSERVED_STATE_CRASH_LOOPING: _ObservedState.ValueType  # 7
     """it dies again and again: tried rarely, until an operator starts it"""
 
-class ObservedState(_ObservedState, metaclass=_ObservedStateEnumTypeWrapper): ...
+class ObservedState(_ObservedState, metaclass=_ObservedStateEnumTypeWrapper):
+    """The control plane that leads watches the processes. Another one says STARTING where that one may say BACKING_OFF or
+    CRASH_LOOPING, for it does not know why an employee that should run has no process.
+    """
 
 OBSERVED_STATE_UNSPECIFIED: ObservedState.ValueType  # 0
 OBSERVED_STATE_STOPPED: ObservedState.ValueType  # 1

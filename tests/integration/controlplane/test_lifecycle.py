@@ -514,8 +514,8 @@ async def test_whoever_is_attached_to_another_control_plane_is_judged_by_what_th
 
 async def test_a_leader_that_stood_still_launches_nobody(site: Site, database: Database):
     record = await site.employee()
-    frozen = Planes(database.dsn, "frozen", "unix:/frozen", renew=3600, lease=0.2)
-    following = Planes(database.dsn, "following", "unix:/following", renew=0.05, lease=3600)
+    frozen = Planes(database.dsn, "frozen", "unix:/frozen", home="home", renew=3600, lease=0.2)
+    following = Planes(database.dsn, "following", "unix:/following", home="home", renew=0.05, lease=3600)
     async with frozen.present(), following.present():
         assert frozen.has_lease
         await until(lambda: following.leads)
@@ -528,6 +528,21 @@ async def test_a_leader_that_stood_still_launches_nobody(site: Site, database: D
             await until(lambda: known.backoff.failures)
     assert site.launcher.calls == 0
     assert (await site.employees.by_id(record.employee_id)).epoch == 0
+
+
+async def test_one_that_has_just_taken_the_lead_does_not_say_that_somebody_has_stopped(
+    site: Site, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(lifecycle, "ADOPT_SECONDS", 0.1)
+    record = await site.employee()
+    planes = Planes(database.dsn, "leading", "unix:/leading", home="home")
+    async with planes.present():
+        site.lifecycle._planes = planes
+        with pytest.raises(LaunchFailed, match="try again"):
+            await site.lifecycle.stop(record.employee_id, 0)
+        async with site.reconciling():
+            monkeypatch.setattr(lifecycle, "ADOPT_SECONDS", 20)
+            await site.lifecycle.stop(record.employee_id, 0)
 
 
 async def test_nobody_is_judged_after_the_control_plane_itself_stood_still(site: Site):

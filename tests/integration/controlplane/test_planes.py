@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from controlplane.errors import NotLeading
-from controlplane.planes import Planes
+from controlplane import planes
+from controlplane.errors import AnotherHome, NotLeading
+from controlplane.planes import SQL, Planes
 from empla.store.connect import Pool
 from tests.conftest import Database
 
@@ -22,8 +23,8 @@ async def pool(database: Database) -> AsyncIterator[Pool]:
         yield pool
 
 
-def plane(database: Database, name: str, *, renew: float = 0.05, lease: float = FOR_EVER) -> Planes:
-    return Planes(database.dsn, name, f"unix:/{name}", renew=renew, lease=lease)
+def plane(database: Database, name: str, *, home: str = "h", renew: float = 0.05, lease: float = FOR_EVER) -> Planes:
+    return Planes(database.dsn, name, f"unix:/{name}", home=home, renew=renew, lease=lease)
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -33,22 +34,26 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 @asynccontextmanager
-async def one_that_dies(planes: Planes) -> AsyncIterator[None]:
+async def one_that_dies(one: Planes) -> AsyncIterator[None]:
     """At the end of the block its connection ends, and nothing is said."""
-    being = asyncio.create_task(planes._be_there())
+    being = asyncio.create_task(one._be_there())
     try:
-        await until(planes._looked.is_set)
+        await until(one._looked.is_set)
         yield
     finally:
         being.cancel()
         await asyncio.gather(being, return_exceptions=True)
 
 
-async def leads(planes: Planes, pool: Pool) -> bool:
+async def for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+async def leads(one: Planes, pool: Pool) -> bool:
     """As the database knows."""
     try:
         async with pool.acquire() as connection:
-            await planes.check(connection)
+            await one.check(connection)
     except NotLeading:
         return False
     return True
@@ -142,6 +147,46 @@ async def test_work_of_the_leader_goes_on_as_long_as_it_leads(database: Database
         await asyncio.gather(leading, return_exceptions=True)
 
 
+async def test_work_begins_anew_if_another_one_led_between_two_looks(database: Database):
+    begun: list[str] = []
+
+    async def work() -> None:
+        begun.append("begun")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            begun.append("ended")
+
+    a, b = plane(database, "a", renew=FOR_EVER, lease=0.5), plane(database, "b")
+    async with one_that_dies(a):
+        leading = asyncio.create_task(a.leading(work))
+        await until(lambda: begun == ["begun"])
+        async with b.present():
+            await until(lambda: b.leads)
+        a._look_now()  # if it has not heard of the end of the other one
+        await until(lambda: begun == ["begun", "ended", "begun"])
+        assert a._generation == 3
+        leading.cancel()
+        await asyncio.gather(leading, return_exceptions=True)
+
+
+async def test_one_that_leads_no_more_leaves_that_to_another_at_once(database: Database):
+    """Whatever it has yet to finish; the other one looks by itself in an hour only."""
+    a, b = plane(database, "a"), plane(database, "b", renew=FOR_EVER)
+    async with a.present(), b.present():
+        leading = asyncio.create_task(a.leading(for_ever))
+        await asyncio.sleep(0)
+        leading.cancel()
+        await asyncio.wait([leading])
+        assert not a.has_lease
+        await until(lambda: b.leads)
+        b._resign()
+        await asyncio.sleep(0.3)  # some looks
+        assert not a.has_lease
+        async with asyncio.timeout(20):
+            assert await a.is_last() is False
+
+
 async def test_what_one_tells_all_others_hear(database: Database):
     a, b, c = (plane(database, name) for name in "abc")
     heard: list[tuple[str, ...]] = []
@@ -175,6 +220,31 @@ async def test_a_hint_that_fails_ends_nothing(database: Database, caplog: pytest
     assert "the hint fail 1 comes to nothing" in caplog.text
 
 
+async def test_hints_beyond_what_can_be_followed_are_dropped(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(planes, "MAX_HEARD", 2)
+    a, b = plane(database, "a"), plane(database, "b")
+    heard: list[str] = []
+    may_end = asyncio.Event()
+
+    async def follow(number: str) -> None:
+        heard.append(number)
+        await may_end.wait()
+
+    b.on("follow", follow)
+    async with a.present(), b.present():
+        await until(lambda: a.others)
+        for number in range(5):
+            a.tell("follow", number)
+        await until(lambda: b._too_many)
+        may_end.set()
+        await until(lambda: not b._following)
+        a.tell("follow", "later")
+        await until(lambda: heard == ["0", "1", "later"])
+    assert caplog.text.count("those beyond are dropped") == 1
+
+
 async def test_who_is_alone_tells_nobody(database: Database):
     a = plane(database, "a")
     async with a.present():
@@ -188,6 +258,30 @@ async def test_one_that_has_died_is_not_there_any_more(database: Database, pool:
         async with one_that_dies(a):
             await until(lambda: b.others == 1)
         await until(lambda: b.others == 0)
+
+
+async def test_one_with_another_home_is_refused(database: Database):
+    async with plane(database, "a").present():
+        with pytest.raises(ExceptionGroup) as refused:
+            async with plane(database, "b", home="another").present():
+                pytest.fail("it is there")
+        assert refused.group_contains(AnotherHome, match="the control plane at unix:/a uses this database")
+        async with plane(database, "c").present():
+            pass
+    async with plane(database, "b", home="another").present():
+        pass
+
+
+async def test_of_two_that_come_or_end_each_sees_what_the_one_before_has_said(database: Database, pool: Pool):
+    """While another one has not said all, it waits."""
+    a = plane(database, "a", renew=FOR_EVER)
+    async with a.present():
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute(SQL.one_at_a_time)
+            last = asyncio.create_task(a.is_last())
+            await asyncio.sleep(0.3)
+            assert not a._said_leaving
+        assert await last
 
 
 async def test_of_two_that_end_at_once_the_last_one_leads_to_its_end(database: Database):

@@ -1,6 +1,9 @@
 """Two control planes of one installation, over one database and one home, and an employee that is attached to either."""
 
 import asyncio
+import os
+import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -15,6 +18,7 @@ import pytest
 
 from controlplane import gateway, lifecycle, telling
 from controlplane.auth import new_secret
+from controlplane.backoff import CRASH_LOOP
 from controlplane.settings import Settings
 from empla.v1 import control_pb2 as pb
 from tests.conftest import Database
@@ -170,6 +174,23 @@ async def test_where_the_one_that_has_the_stream_does_not_answer_a_conversation_
     assert events[-1].reply.message_id == events[0].accepted.message_id
 
 
+async def test_a_restart_ends_a_crash_loop_whichever_is_asked(pair: Pair):
+    await create(pair.first)
+    before = await attached(pair.second)
+    known = pair.first.running.lifecycle._observed[UUID(before.employee_id)]
+    for _ in range(CRASH_LOOP):
+        known.backoff.failed()
+    os.kill(before.pid, signal.SIGKILL)
+
+    async def loops() -> bool:
+        return (await shown(pair.first)).observed_state == pb.OBSERVED_STATE_CRASH_LOOPING
+
+    await until(loops)
+    assert (await shown(pair.second)).observed_state == pb.OBSERVED_STATE_STARTING
+    after = await pair.second.stub.RestartEmployee(pb.RestartEmployeeRequest(employee=ADA), timeout=60)
+    assert after.epoch == before.epoch + 1
+
+
 async def test_when_the_one_that_leads_ends_the_other_adopts_and_nobody_is_restarted(pair: Pair, database: Database):
     await create(pair.first)
     before = await attached(pair.second)
@@ -181,6 +202,27 @@ async def test_when_the_one_that_leads_ends_the_other_adopts_and_nobody_is_resta
     stopped = await pair.second.stub.StopEmployee(pb.StopEmployeeRequest(employee=ADA, drain_seconds=1), timeout=60)
     assert stopped.observed_state == pb.OBSERVED_STATE_STOPPED
     assert not lives(before.pid)
+
+
+async def test_the_leader_hears_of_employees_of_one_that_cannot_say_that_it_is_there(pair: Pair):
+    await create(pair.first)
+    employee_id = UUID((await attached(pair.first)).employee_id)
+    planes, streams = pair.first.running.planes, pair.first.running.lifecycle._streams
+
+    async def alone() -> bool:
+        return not planes.others
+
+    async def is_heard_again() -> bool:
+        seen = streams.seen(employee_id)
+        return seen is not None and seen.seen_at > since
+
+    cut_off = pair.second.running.planes
+    cut_off._dsn = cut_off._dsn.replace("host=", "host=/nowhere")
+    query = "SELECT pg_terminate_backend(backend) FROM control_planes WHERE instance = $1"
+    await pair.second.pool.execute(query, cut_off.instance)
+    await until(alone)
+    since = time.monotonic()
+    await until(is_heard_again)
 
 
 async def test_sidecars_are_kept_by_the_one_that_leads(pair: Pair, database: Database):

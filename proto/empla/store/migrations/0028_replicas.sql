@@ -3,6 +3,7 @@
 CREATE TABLE control_planes (
   instance      text PRIMARY KEY,      -- names one start of one control plane
   address       text NOT NULL,         -- where the others reach its gRPC
+  home          text NOT NULL,         -- the id of its home: all have the same
   leaving       boolean NOT NULL,      -- it is about to end
   seen_at       timestamptz NOT NULL DEFAULT now(),
   backend       integer NOT NULL,      -- the server's process for its connection: without that one it is gone
