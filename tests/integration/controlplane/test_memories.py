@@ -321,6 +321,43 @@ async def test_what_is_forgotten_is_nowhere_but_in_the_messages_themselves(plane
     assert turns == []
 
 
+async def test_what_is_said_while_forgetting_looks_or_waits_is_forgotten_as_well(plane: Plane):
+    """It looks through everything before it locks anything, and again at what may have changed since."""
+    employee = await idle(plane)
+
+    async def told(text: str) -> UUID:
+        request = pb.SendMessageRequest(employee="sales-ae", text=text, sender="ada@example.com", conversation="one")
+        return UUID((await plane.stub.SendMessage(request, timeout=10)).message_id)
+
+    waited = await told("The tea is green.")
+    answered = await told("Which tea?")
+    await add(plane, employee, "Tea is green.")
+    async with plane.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT FROM employee_epochs FOR KEY SHARE")
+        forgetting = asyncio.create_task(forget(plane, subject="green tea"))
+        await until(
+            plane,
+            "SELECT count(*)::int FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+            1,
+        )
+        meanwhile = await told("The green tea is from Assam.")
+        await plane.pool.execute(
+            "INSERT INTO outbox (outbox_id, tenant_id, employee_id, message_id, conversation_id, kind, body, epoch) "
+            "SELECT $1, tenant_id, employee_id, message_id, conversation_id, 'reply', 'Green tea.', 1 "
+            "FROM inbound_messages WHERE message_id = $2",
+            new_id(), answered,
+        )  # fmt: skip
+        await plane.pool.execute(
+            "INSERT INTO employee_events (tenant_id, employee_id, kind, payload) "
+            "SELECT tenant_id, employee_id, 'message_handled', $1 FROM employees",
+            {"message_id": str(new_id()), "sender": "ada", "asked": "The green tea?", "answered": "Assam."},
+        )
+    await forgetting
+    forgotten = await plane.pool.fetch("SELECT message_id FROM inbound_messages WHERE forgotten")
+    assert {row["message_id"] for row in forgotten} == {waited, answered, meanwhile}
+    assert await plane.pool.fetchval("SELECT count(*) FROM employee_events") == 0
+
+
 async def test_with_the_conversation_of_a_plan_what_came_of_its_steps_is_forgotten(plane: Plane):
     await idle(plane)
     row = await plane.pool.fetchrow("SELECT tenant_id, employee_id FROM employees")
