@@ -74,7 +74,7 @@ class Memories:
                 await connection.execute(SQL.one_at_a_time, employee.employee_id)
                 new = await _look(connection, employee.employee_id, by, value, moment)
                 about = _About(old.messages + new.messages, old.events + new.events, old.cycles + new.cycles)
-                messages = await connection.fetchval(SQL.forget_messages, about.messages)
+                marked = await connection.fetch(SQL.forget_messages, about.messages)
                 sender = value if by == "person" else None
                 await connection.execute(SQL.forget_events, employee.employee_id, sender, about.events)
                 await connection.execute(SQL.hold_beliefs, employee.employee_id)
@@ -85,18 +85,20 @@ class Memories:
                 await connection.execute(SQL.blank_cycles, employee.employee_id, about.cycles, BLANK, sources)
                 kept = await _blank(connection, employee.employee_id, by, value)
                 await connection.execute(SQL.forget, employee.employee_id, [row["memory_id"] for row in rows])
+                conversations = {row["conversation_id"] for row in marked}
+                await connection.execute(SQL.change_conversations, list(conversations))
                 answer = pb.ForgetResponse(
                     memory_ids=[
                         str(row["memory_id"]) for row in (*rows, *learnt, *believed) if row["memory_id"] is not None
                     ],
                     belief_ids=[str(row["belief_id"]) for row in believed if row["belief_id"] is not None],
                     more=len(rows) == MAX_FORGOTTEN,
-                    messages=messages,
+                    messages=len(marked),
                     kept=kept,
                 )
                 gone = {"memory_ids": list(answer.memory_ids), "belief_ids": list(answer.belief_ids)}
-                if messages or any(gone.values()):
-                    detail = {"by": by, "messages": messages, **gone}
+                if marked or any(gone.values()):
+                    detail = {"by": by, "messages": len(marked), **gone}
                     of = employee.tenant_id, "memory.forget", employee.employee_id
                     await audit.record(connection, *of, detail, actor=actor)
         if by == "memory_id" and not any(gone.values()):

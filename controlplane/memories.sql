@@ -177,15 +177,17 @@ SELECT cycle_id FROM cycles WHERE employee_id = $1 AND ($4::timestamptz IS NULL 
     WHEN 'person' THEN phraseto_tsquery('english', $3) WHEN 'subject' THEN plainto_tsquery('english', $3) END;
 
 -- name: forget_messages
--- Has these messages be shown to the employee no more, with what they were answered; how many. They stay on record.
+-- Has these messages be shown to the employee no more, with what they were answered; of which conversations. They stay on record.
 WITH held AS MATERIALIZED (
   SELECT message_id FROM inbound_messages WHERE message_id = ANY ($1::uuid[]) AND NOT forgotten ORDER BY message_id FOR NO KEY UPDATE
-), marked AS (
-  UPDATE inbound_messages i SET forgotten = true FROM held WHERE i.message_id = held.message_id RETURNING i.conversation_id
-), changed AS ( -- so that it is not shown as it was kept warm
-  UPDATE conversations SET context_version = context_version + 1 WHERE conversation_id IN (SELECT conversation_id FROM marked)
 )
-SELECT count(*)::int FROM marked;
+UPDATE inbound_messages i SET forgotten = true FROM held WHERE i.message_id = held.message_id RETURNING i.conversation_id;
+
+-- name: change_conversations
+-- Has these conversations not be shown as they were kept warm. They are locked last: who begins a step of a plan locks that first.
+UPDATE conversations c SET context_version = context_version + 1
+FROM (SELECT conversation_id FROM conversations WHERE conversation_id = ANY ($1::uuid[]) ORDER BY conversation_id FOR NO KEY UPDATE) held
+WHERE c.conversation_id = held.conversation_id;
 
 -- name: forget_events
 -- Removes these events, and those of a forgotten message or of the person $2, whether a cycle has dealt with them or not.
