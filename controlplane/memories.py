@@ -97,7 +97,7 @@ class Memories:
                     kept=kept,
                 )
                 gone = {"memory_ids": list(answer.memory_ids), "belief_ids": list(answer.belief_ids)}
-                if marked or any(gone.values()):
+                if by != "memory_id" or any(gone.values()):  # plans and records may have changed without a memory
                     detail = {"by": by, "messages": len(marked), **gone}
                     of = employee.tenant_id, "memory.forget", employee.employee_id
                     await audit.record(connection, *of, detail, actor=actor)

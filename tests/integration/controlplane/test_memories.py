@@ -253,6 +253,8 @@ async def test_what_goals_and_plans_say_of_it_is_forgotten_as_well(plane: Plane,
     assert tuple(about) == (told, "abandoned", "skipped", *(BLANK,) * 8)
     assert tuple(others) == (other, "running", "planned", other, "step 1", *(other,) * 6)
     assert await plane.pool.fetchval("SELECT wanted FROM planning") == BLANK
+    [detail] = await plane.pool.fetch("SELECT detail FROM audit_log WHERE action = 'memory.forget'")
+    assert (detail["detail"]["messages"], detail["detail"]["memory_ids"]) == (0, [])
 
     await plane.pool.execute(
         "UPDATE goals SET state = 'abandoned', ended_at = now(), origin = 'ada' WHERE text = $1", told
