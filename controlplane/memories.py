@@ -85,8 +85,6 @@ class Memories:
                 await connection.execute(SQL.blank_cycles, employee.employee_id, about.cycles, BLANK, sources)
                 kept = await _blank(connection, employee.employee_id, by, value)
                 await connection.execute(SQL.forget, employee.employee_id, [row["memory_id"] for row in rows])
-                conversations = {row["conversation_id"] for row in marked}
-                await connection.execute(SQL.change_conversations, list(conversations))
                 answer = pb.ForgetResponse(
                     memory_ids=[
                         str(row["memory_id"]) for row in (*rows, *learnt, *believed) if row["memory_id"] is not None
@@ -96,6 +94,11 @@ class Memories:
                     messages=len(marked),
                     kept=kept,
                 )
+                conversations = list({row["conversation_id"] for row in marked})
+                words = await connection.fetchval(SQL.words_of, by, value)
+                told = words, sender, list(answer.memory_ids), conversations, bool(believed)
+                await connection.execute(SQL.forget_contexts, employee.employee_id, *told)
+                await connection.execute(SQL.change_conversations, conversations)
                 gone = {"memory_ids": list(answer.memory_ids), "belief_ids": list(answer.belief_ids)}
                 if by != "memory_id" or any(gone.values()):  # plans and records may have changed without a memory
                     detail = {"by": by, "messages": len(marked), **gone}

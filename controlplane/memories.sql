@@ -189,6 +189,33 @@ UPDATE conversations c SET context_version = context_version + 1
 FROM (SELECT conversation_id FROM conversations WHERE conversation_id = ANY ($1::uuid[]) ORDER BY conversation_id FOR NO KEY UPDATE) held
 WHERE c.conversation_id = held.conversation_id;
 
+-- name: forget_contexts
+-- Takes what was found for messages whose work is not over from what that work is told when it goes on: each list with an entry that
+-- has these words, is by the person $3, has one of the ids $4, or is from a forgotten message; and all turns of the conversations $5.
+-- A worker that has failed may be told to go on.
+WITH live AS (
+  SELECT message_id, conversation_id FROM inbound_messages WHERE employee_id = $1 AND ended_at IS NULL
+  UNION
+  SELECT w.message_id, m.conversation_id FROM message_workers w JOIN inbound_messages m USING (message_id)
+  WHERE w.employee_id = $1 AND w.state IN ('running', 'waiting_for_input', 'failed')
+), told AS MATERIALIZED (
+  SELECT a.unit_id, a.step, a.attempt, jsonb_object_agg(list.key, '[]'::jsonb) AS emptied
+  FROM live JOIN step_attempts a ON a.message_id = live.message_id AND a.employee_id = $1
+  CROSS JOIN LATERAL jsonb_each(a.output) list
+  WHERE a.step IN ('context_retrieval', 'classification') AND jsonb_typeof(a.output) = 'object'
+    AND list.key IN ('turns', 'memories', 'interrupted', 'notes', 'procedures') AND (
+      list.key = 'turns' AND live.conversation_id = ANY ($5::uuid[])
+      OR jsonb_typeof(list.value) = 'array' AND EXISTS (
+        SELECT FROM jsonb_array_elements(list.value) entry
+        WHERE to_tsvector('english', entry) @@ $2::text::tsquery OR lower(entry ->> 'sender') = lower($3)
+          OR coalesce(entry ->> 'memory_id', entry ->> 'note_id', entry ->> 'procedure_id') = ANY ($4::text[])
+          OR substr(entry ->> 'source', 9) IN (SELECT message_id::text FROM inbound_messages WHERE employee_id = $1 AND forgotten)
+          OR entry ->> 'kind' = 'belief' AND $6))
+  GROUP BY a.unit_id, a.step, a.attempt
+)
+UPDATE step_attempts a SET output = a.output || told.emptied FROM told
+WHERE a.employee_id = $1 AND a.unit_id = told.unit_id AND a.step = told.step AND a.attempt = told.attempt;
+
 -- name: forget_events
 -- Removes these events, and those of a forgotten message or of the person $2, whether a cycle has dealt with them or not.
 DELETE FROM employee_events WHERE employee_id = $1 AND kind = 'message_handled' AND (

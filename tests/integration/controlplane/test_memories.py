@@ -360,6 +360,32 @@ async def test_what_is_said_while_forgetting_looks_or_waits_is_forgotten_as_well
     assert await plane.pool.fetchval("SELECT count(*) FROM employee_events") == 0
 
 
+async def test_work_that_waits_is_told_no_more_of_it_when_it_goes_on(plane: Plane):
+    await idle(plane)
+    request = pb.SendMessageRequest(employee="sales-ae", text="How do we stand?", sender="ada", conversation="one")
+    waiting, over = [UUID((await plane.stub.SendMessage(request, timeout=10)).message_id) for _ in range(2)]
+    secret, harmless = [{"text": "Acme's budget is 12k", "kind": "episodic", "source": ""}], [{"text": "Tea is green."}]
+    output = {"turns": harmless, "memories": secret, "enough": True}
+    for message_id in (waiting, over):
+        for step in ("context_retrieval", "classification"):
+            await plane.pool.execute(
+                "INSERT INTO step_attempts (unit_id, step, attempt, message_id, tenant_id, employee_id, stage, queued_at, "
+                "started_at, duration_ms, outcome, output) SELECT message_id, $2, 1, message_id, tenant_id, employee_id, "
+                "'analyze', now(), now(), 0, 'succeeded', $3 FROM inbound_messages WHERE message_id = $1",
+                message_id, step, output,
+            )  # fmt: skip
+    await plane.pool.execute("ALTER TABLE inbound_messages DISABLE TRIGGER legal_edge")
+    await plane.pool.execute(
+        "UPDATE inbound_messages SET processing_state = 'answered', step = '', ended_at = now() WHERE message_id = $1",
+        over,
+    )
+    await forget(plane, subject="budget acme")
+    rows = await plane.pool.fetch("SELECT message_id, output FROM step_attempts")
+    left = [row["output"] for row in rows if row["message_id"] == waiting]
+    assert left == [{"turns": harmless, "memories": [], "enough": True}] * 2
+    assert [row["output"] for row in rows if row["message_id"] == over] == [output] * 2
+
+
 async def test_with_the_conversation_of_a_plan_what_came_of_its_steps_is_forgotten(plane: Plane):
     await idle(plane)
     row = await plane.pool.fetchrow("SELECT tenant_id, employee_id FROM employees")
