@@ -322,6 +322,7 @@ class ProactiveLoop:
 
     async def _still_there(self, connection: AnyConnection, events: Sequence[Event]) -> list[Event]:
         """Those that nobody has had forgotten since they were perceived, nor can before the transaction ends."""
+        await self._agenda.hold(connection)
         ids = [event.event_id for event in events]
         rows = await connection.fetch(SQL.hold_events, ids, self._identity.employee_id)
         there = {row["event_id"] for row in rows}

@@ -1,7 +1,8 @@
 """What employees remember, as operators search it and have it forgotten."""
 
 from collections.abc import Iterable
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from controlplane import audit
@@ -18,6 +19,8 @@ DEFAULT_FOUND, MAX_FOUND = 20, 200
 MAX_QUERY = 2_000
 MAX_FORGOTTEN = 1_000
 """With one call, so that the answer and the record can name each."""
+LOOK_SECONDS = 300.0
+"""To read all that an employee was ever told, while nobody waits for it."""
 BLANK = "something was forgotten"
 
 
@@ -63,17 +66,24 @@ class Memories:
             wanted = f"a person, a conversation, a subject or a memory's id; at most {MAX_QUERY} characters, no NUL"
             raise Invalid("say what to forget", fields={by or "what": wanted})
         with translated():
+            async with self._pool.acquire() as connection:
+                moment = await connection.fetchval(SQL.moment)
+                old = await _look(connection, employee.employee_id, by, value)
             async with self._pool.acquire() as connection, connection.transaction():
                 await hold_launch(connection, employee.employee_id)
                 await connection.execute(SQL.one_at_a_time, employee.employee_id)
-                messages = await connection.fetchval(SQL.forget_messages, employee.employee_id, by, value)
-                await connection.execute(SQL.forget_events, employee.employee_id, by, value)
+                new = await _look(connection, employee.employee_id, by, value, moment)
+                about = _About(old.messages + new.messages, old.events + new.events, old.cycles + new.cycles)
+                marked = await connection.fetch(SQL.forget_messages, about.messages)
+                sender = value if by == "person" else None
+                await connection.execute(SQL.forget_events, employee.employee_id, sender, about.events)
                 await connection.execute(SQL.hold_beliefs, employee.employee_id)
                 believed = await connection.fetch(SQL.forget_beliefs, employee.employee_id, by, value)
                 rows = await connection.fetch(SQL.matching, employee.employee_id, by, value, MAX_FORGOTTEN)
                 learnt = await _unlearn(connection, employee.employee_id, by, value, rows)
                 sources = [row["source"] for row in (*rows, *learnt) if row.get("source")]
-                kept = await _blank(connection, employee.employee_id, by, value, sources)
+                await connection.execute(SQL.blank_cycles, employee.employee_id, about.cycles, BLANK, sources)
+                kept = await _blank(connection, employee.employee_id, by, value)
                 await connection.execute(SQL.forget, employee.employee_id, [row["memory_id"] for row in rows])
                 answer = pb.ForgetResponse(
                     memory_ids=[
@@ -81,16 +91,41 @@ class Memories:
                     ],
                     belief_ids=[str(row["belief_id"]) for row in believed if row["belief_id"] is not None],
                     more=len(rows) == MAX_FORGOTTEN,
-                    messages=messages,
+                    messages=len(marked),
                     kept=kept,
                 )
+                conversations = list({row["conversation_id"] for row in marked})
+                words = await connection.fetchval(SQL.words_of, by, value)
+                told = words, sender, list(answer.memory_ids), conversations, bool(believed)
+                await connection.execute(SQL.forget_contexts, employee.employee_id, *told)
+                await connection.execute(SQL.change_conversations, conversations)
                 gone = {"memory_ids": list(answer.memory_ids), "belief_ids": list(answer.belief_ids)}
-                if messages or any(gone.values()):
-                    about = employee.tenant_id, "memory.forget", employee.employee_id
-                    await audit.record(connection, *about, {"by": by, "messages": messages, **gone}, actor=actor)
+                if by != "memory_id" or any(gone.values()):  # plans and records may have changed without a memory
+                    detail = {"by": by, "messages": len(marked), **gone}
+                    of = employee.tenant_id, "memory.forget", employee.employee_id
+                    await audit.record(connection, *of, detail, actor=actor)
         if by == "memory_id" and not any(gone.values()):
             raise Unknown(f"{employee.name} has no memory {value[:100]}")
         return answer
+
+
+class _About(NamedTuple):
+    """Ids of what is to be forgotten, of the tables that grow with every message."""
+
+    messages: list[UUID]
+    events: list[int]
+    cycles: list[UUID]
+
+
+async def _look(
+    connection: AnyConnection, employee_id: UUID, by: str, value: str, since: datetime | None = None
+) -> _About:
+    """Look through everything, which takes its time and wants no locks held, or what had not ended by `since`."""
+    rows = [
+        await connection.fetch(statement, employee_id, by, value, since, timeout=LOOK_SECONDS)
+        for statement in (SQL.messages_about, SQL.events_about, SQL.cycles_about)
+    ]
+    return _About(*([row[0] for row in found] for found in rows))
 
 
 async def _unlearn(
@@ -98,7 +133,7 @@ async def _unlearn(
 ) -> list[Any]:
     """Remove what was made of what is forgotten: facts that rest on it, procedures, notes; which."""
     sources = [row["source"] for row in episodes]
-    await connection.execute(SQL.forget_runs, employee_id, by, value, LEARNT_FROM)
+    await connection.execute(SQL.forget_runs, employee_id, value if by == "memory_id" else None, LEARNT_FROM)
     return [
         *await connection.fetch(SQL.forget_facts, employee_id, by, value, sources),
         *await connection.fetch(SQL.forget_procedures, employee_id, by, value),
@@ -106,12 +141,9 @@ async def _unlearn(
     ]
 
 
-async def _blank(
-    connection: AnyConnection, employee_id: UUID, by: str, value: str, sources: Iterable[str]
-) -> list[str]:
-    """Have records, goals, plans and schedules that say it say `BLANK` instead; what says it all the same, and why."""
+async def _blank(connection: AnyConnection, employee_id: UUID, by: str, value: str) -> list[str]:
+    """Have goals, plans and schedules that say it say `BLANK` instead; what says it all the same, and why."""
     words = await connection.fetchval(SQL.words_of, by, value)
-    await connection.execute(SQL.blank_cycles, employee_id, words, BLANK, list(sources))
     goals = await connection.fetch(SQL.blank_goals, employee_id, words, BLANK)
     await connection.execute(SQL.blank_changes, employee_id, words, BLANK)
     plans = [row["intention_id"] for row in await connection.fetch(SQL.plans_about, employee_id, words)]

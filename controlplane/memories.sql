@@ -66,18 +66,14 @@ DELETE FROM memories m WHERE m.employee_id = $1 AND m.memory_id IN (SELECT memor
 RETURNING m.memory_id, m.source;
 
 -- name: forget_runs
--- Has nothing learnt any more from work on the last $4 messages, by the same measure, whether it is noted yet or not.
+-- Has nothing learnt any more from work on those of the last $3 messages that are forgotten, or for the procedure $2, whether it is
+-- noted yet or not.
 INSERT INTO procedure_runs (unit_id, message_id, sequence, tenant_id, employee_id, request, actions, told, ended_at)
 SELECT w.worker_id, i.message_id, i.sequence, i.tenant_id, i.employee_id, '', '{}', '{}', now()
-FROM (SELECT * FROM inbound_messages WHERE employee_id = $1 ORDER BY sequence DESC LIMIT $4) i
-JOIN message_workers w USING (message_id) JOIN message_bodies b USING (message_id) JOIN conversations c USING (conversation_id)
-WHERE CASE $2
-  WHEN 'memory_id' THEN EXISTS (
-    SELECT FROM procedure_runs r WHERE r.employee_id = $1 AND r.unit_id = w.worker_id AND r.procedure_id::text = $3)
-  WHEN 'person' THEN lower(i.sender) = lower($3) OR to_tsvector('english', b.body) @@ phraseto_tsquery('english', $3)
-  WHEN 'conversation' THEN $3 IN (c.external_id, c.conversation_id::text)
-  WHEN 'subject' THEN to_tsvector('english', b.body) @@ plainto_tsquery('english', $3)
-END ORDER BY w.worker_id
+FROM (SELECT * FROM inbound_messages WHERE employee_id = $1 ORDER BY sequence DESC LIMIT $3) i JOIN message_workers w USING (message_id)
+WHERE i.forgotten OR EXISTS (
+  SELECT FROM procedure_runs r WHERE r.employee_id = $1 AND r.unit_id = w.worker_id AND r.procedure_id::text = $2)
+ORDER BY w.worker_id
 ON CONFLICT (employee_id, unit_id) DO UPDATE SET request = '', actions = '{}', told = '{}';
 
 -- name: forget_procedures
@@ -146,42 +142,91 @@ WITH told AS (
 )
 SELECT belief_id, NULL AS memory_id FROM matched UNION ALL SELECT NULL, memory_id FROM facts;
 
+-- name: moment
+-- A time of which holds: what had ended by then is changed no more, not even by a transaction that was under way.
+SELECT now() - interval '1 minute';
+
+-- name: messages_about
+-- Messages that count by the same measure, with what they were answered; only those that had not ended by $4, if it is given,
+-- or what they were answered had not.
+SELECT i.message_id FROM inbound_messages i JOIN conversations c USING (conversation_id) JOIN message_bodies b USING (message_id)
+CROSS JOIN LATERAL (
+  SELECT to_tsvector('english', left(concat_ws(' ', b.body, string_agg(o.body, ' ')), 200000)) AS words
+  FROM outbox o WHERE o.message_id = i.message_id
+) said
+WHERE i.employee_id = $1 AND NOT i.forgotten
+AND ($4::timestamptz IS NULL OR coalesce(i.ended_at, 'infinity') > $4
+  OR EXISTS (SELECT FROM outbox o WHERE o.message_id = i.message_id AND coalesce(o.ended_at, 'infinity') > $4))
+AND CASE $2
+  WHEN 'person' THEN lower(i.sender) = lower($3) OR said.words @@ phraseto_tsquery('english', $3)
+  WHEN 'conversation' THEN $3 IN (c.external_id, c.conversation_id::text)
+  WHEN 'subject' THEN said.words @@ plainto_tsquery('english', $3)
+  ELSE false
+END;
+
+-- name: events_about
+-- What happened and has words by the same measure; only since $4, if it is given.
+SELECT event_id FROM employee_events WHERE employee_id = $1 AND kind = 'message_handled' AND ($4::timestamptz IS NULL OR occurred_at > $4)
+  AND to_tsvector('english', concat_ws(' ', payload ->> 'asked', payload ->> 'answered')) @@ CASE $2
+    WHEN 'person' THEN phraseto_tsquery('english', $3) WHEN 'subject' THEN plainto_tsquery('english', $3) END;
+
+-- name: cycles_about
+-- Cycles whose records have words by the same measure; only those that had not ended by $4, if it is given.
+SELECT cycle_id FROM cycles WHERE employee_id = $1 AND ($4::timestamptz IS NULL OR coalesce(finished_at, 'infinity') > $4)
+  AND to_tsvector('english', coalesce(intention, '{}')) || to_tsvector('english', error) @@ CASE $2
+    WHEN 'person' THEN phraseto_tsquery('english', $3) WHEN 'subject' THEN plainto_tsquery('english', $3) END;
+
 -- name: forget_messages
--- Has messages be shown to the employee no more, by the same measure, with what they were answered; how many. They stay on record.
-WITH told AS MATERIALIZED (
-  SELECT i.message_id FROM inbound_messages i JOIN conversations c USING (conversation_id) JOIN message_bodies b USING (message_id)
-  CROSS JOIN LATERAL (
-    SELECT to_tsvector('english', left(concat_ws(' ', b.body, string_agg(o.body, ' ')), 200000)) AS words
-    FROM outbox o WHERE o.message_id = i.message_id
-  ) said
-  WHERE i.employee_id = $1 AND NOT i.forgotten AND CASE $2
-    WHEN 'person' THEN lower(i.sender) = lower($3) OR said.words @@ phraseto_tsquery('english', $3)
-    WHEN 'conversation' THEN $3 IN (c.external_id, c.conversation_id::text)
-    WHEN 'subject' THEN said.words @@ plainto_tsquery('english', $3)
-    ELSE false
-  END
-), held AS MATERIALIZED (
-  SELECT message_id FROM inbound_messages WHERE message_id IN (SELECT message_id FROM told) ORDER BY message_id FOR NO KEY UPDATE
-), marked AS (
-  UPDATE inbound_messages i SET forgotten = true FROM held WHERE i.message_id = held.message_id RETURNING i.conversation_id
-), changed AS ( -- so that it is not shown as it was kept warm
-  UPDATE conversations SET context_version = context_version + 1 WHERE conversation_id IN (SELECT conversation_id FROM marked)
+-- Has these messages be shown to the employee no more, with what they were answered; of which conversations. They stay on record.
+WITH held AS MATERIALIZED (
+  SELECT message_id FROM inbound_messages WHERE message_id = ANY ($1::uuid[]) AND NOT forgotten ORDER BY message_id FOR NO KEY UPDATE
 )
-SELECT count(*)::int FROM marked;
+UPDATE inbound_messages i SET forgotten = true FROM held WHERE i.message_id = held.message_id RETURNING i.conversation_id;
+
+-- name: change_conversations
+-- Has these conversations not be shown as they were kept warm. They are locked last: who begins a step of a plan locks that first.
+UPDATE conversations c SET context_version = context_version + 1
+FROM (SELECT conversation_id FROM conversations WHERE conversation_id = ANY ($1::uuid[]) ORDER BY conversation_id FOR NO KEY UPDATE) held
+WHERE c.conversation_id = held.conversation_id;
+
+-- name: forget_contexts
+-- Takes what was found for messages whose work is not over from what that work is told when it goes on: each list with an entry that
+-- has these words, is by the person $3, has one of the ids $4, or is from a forgotten message; and all turns of the conversations $5.
+-- A worker that has failed may be told to go on.
+WITH live AS (
+  SELECT message_id, conversation_id FROM inbound_messages WHERE employee_id = $1 AND ended_at IS NULL
+  UNION
+  SELECT w.message_id, m.conversation_id FROM message_workers w JOIN inbound_messages m USING (message_id)
+  WHERE w.employee_id = $1 AND w.state IN ('running', 'waiting_for_input', 'failed')
+), told AS MATERIALIZED (
+  SELECT a.unit_id, a.step, a.attempt, jsonb_object_agg(list.key, '[]'::jsonb) AS emptied
+  FROM live JOIN step_attempts a ON a.message_id = live.message_id AND a.employee_id = $1
+  CROSS JOIN LATERAL jsonb_each(a.output) list
+  WHERE a.step IN ('context_retrieval', 'classification') AND jsonb_typeof(a.output) = 'object'
+    AND list.key IN ('turns', 'memories', 'interrupted', 'notes', 'procedures') AND (
+      list.key = 'turns' AND live.conversation_id = ANY ($5::uuid[])
+      OR jsonb_typeof(list.value) = 'array' AND EXISTS (
+        SELECT FROM jsonb_array_elements(list.value) entry
+        WHERE to_tsvector('english', entry) @@ $2::text::tsquery OR lower(entry ->> 'sender') = lower($3)
+          OR coalesce(entry ->> 'memory_id', entry ->> 'note_id', entry ->> 'procedure_id') = ANY ($4::text[])
+          OR substr(entry ->> 'source', 9) IN (SELECT message_id::text FROM inbound_messages WHERE employee_id = $1 AND forgotten)
+          OR entry ->> 'kind' = 'belief' AND $6))
+  GROUP BY a.unit_id, a.step, a.attempt
+)
+UPDATE step_attempts a SET output = a.output || told.emptied FROM told
+WHERE a.employee_id = $1 AND a.unit_id = told.unit_id AND a.step = told.step AND a.attempt = told.attempt;
 
 -- name: forget_events
--- Removes what happened, whether a cycle has dealt with it or not, by the same measure.
+-- Removes these events, and those of a forgotten message or of the person $2, whether a cycle has dealt with them or not.
 DELETE FROM employee_events WHERE employee_id = $1 AND kind = 'message_handled' AND (
-  payload ->> 'message_id' IN (SELECT message_id::text FROM inbound_messages WHERE employee_id = $1 AND forgotten)
-  OR lower(payload ->> 'sender') = lower(CASE $2 WHEN 'person' THEN $3 END)
-  OR to_tsvector('english', concat_ws(' ', payload ->> 'asked', payload ->> 'answered')) @@ CASE $2
-    WHEN 'person' THEN phraseto_tsquery('english', $3) WHEN 'subject' THEN plainto_tsquery('english', $3) END);
+  event_id = ANY ($3::bigint[]) OR lower(payload ->> 'sender') = lower($2)
+  OR payload ->> 'message_id' IN (SELECT message_id::text FROM inbound_messages WHERE employee_id = $1 AND forgotten));
 
 -- name: blank_cycles
--- Has the records of cycles that have these words, or name a forgotten message or one of the sources $4, say $3 instead.
+-- Has the records of these cycles, and those that name a forgotten message or one of the sources $4, say $3 instead.
 UPDATE cycles SET intention = jsonb_build_object('forgotten', jsonb_build_array($3::text)), error = CASE WHEN error = '' THEN '' ELSE $3 END
 WHERE employee_id = $1 AND (
-  to_tsvector('english', coalesce(intention, '{}')) || to_tsvector('english', error) @@ $2::text::tsquery
+  cycle_id = ANY ($2::uuid[])
   OR 'consolidation:' || cycle_id = ANY ($4::text[])
   OR EXISTS (SELECT FROM regexp_matches(intention::text, '"message:([^"]+)"', 'g') named (parts)
     WHERE 'message:' || parts[1] = ANY ($4::text[])

@@ -121,15 +121,15 @@ class Agenda:
 
     async def still_stands(self, connection: AnyConnection, forgets: int) -> bool:
         """Hold this launch until the transaction ends; whether nothing was forgotten since there were so many `forgets`."""
-        await self._hold(connection)
+        await self.hold(connection)
         planning = await connection.fetchrow(SQL.planning, self._identity.employee_id)
         if forgets == (planning["forgets"] if planning else 0):
             return True
         self.reread()
         return False
 
-    async def _hold(self, connection: AnyConnection) -> None:
-        """Hold this launch until the transaction ends."""
+    async def hold(self, connection: AnyConnection) -> None:
+        """Hold this launch until the transaction ends, which is the first lock of everybody. Raises `Superseded`."""
         identity = self._identity
         if await connection.fetchval(SQL.fence, identity.employee_id, identity.epoch) is None:
             raise Superseded("a newer launch owns this employee")
@@ -138,7 +138,7 @@ class Agenda:
         """Keep what came out of steps, and what that means for their plans; returns what asks for a new plan."""
         if not ended:
             return []
-        await self._hold(connection)
+        await self.hold(connection)
         self.reread()  # as it is now that nothing can be forgotten meanwhile, and the steps too
         held = await self._kept.get(connection)
         ended = [EndedStep(**row) for row in await connection.fetch(SQL.ended_steps, self._identity.employee_id)]
@@ -192,7 +192,7 @@ class Agenda:
     async def intend(self, connection: AnyConnection, cycle_id: UUID, plan: Plan, why: str) -> list[Intention]:
         """Keep a plan that was made because of `why`: what is given up and what is made, but for goals ended meanwhile."""
         identity, kept = self._identity, []
-        await self._hold(connection)
+        await self.hold(connection)
         for intention, reason in plan.given_up:
             await self._end(connection, intention, "abandoned", reason)
         for one in plan.made:
@@ -211,7 +211,7 @@ class Agenda:
 
     async def want_plan(self, connection: AnyConnection, why: str) -> None:
         """Note why there has to be another plan; it lasts until there is one."""
-        await self._hold(connection)
+        await self.hold(connection)
         await connection.execute(SQL.want_plan, self._identity.employee_id, self._identity.tenant_id, why)
 
     async def begin(self, connection: AnyConnection, at_once: int) -> list[Intention]:

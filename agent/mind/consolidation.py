@@ -104,6 +104,7 @@ class Consolidation:
         try:
             with translated():
                 async with self._pool.acquire() as connection, connection.transaction():
+                    await self._hold(connection)
                     changed = await procedures.write(connection, lesson)
                     learnt = [
                         {"procedure": one.in_words(), "state": one.state, "runs": one.runs, "successes": one.successes}
@@ -125,12 +126,18 @@ class Consolidation:
         cycle_id = new_id()
         with translated():
             async with self._pool.acquire() as connection, connection.transaction():
+                await self._hold(connection)
                 facts, refused = await self._facts.write(connection, look, f"consolidation:{cycle_id}", self._memories)
                 found = [{"fact": fact.text, "rests_on": list(fact.sources)} for fact in facts]
                 what = {"generalise": found, "read": len(look.episodes), "refused": refused}
                 await self._record(connection, what, spent, cycle_id)
         for fact in facts:
             tell(Reflected, conclusion=fact.text)
+
+    async def _hold(self, connection: AnyConnection) -> None:
+        """Hold this launch until the transaction ends, before anything that somebody may be about to have forgotten."""
+        if await connection.fetchval(SQL.fence, *self._us) is None:
+            raise Superseded("a newer launch owns this employee")
 
     async def _record(
         self,

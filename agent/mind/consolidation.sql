@@ -1,3 +1,7 @@
+-- name: fence
+-- First lock, the order is that of everybody: holds this launch until the transaction ends; nothing when a newer one owns the employee.
+SELECT tenant_id FROM employee_epochs WHERE employee_id = $1 AND epoch = $2 FOR KEY SHARE;
+
 -- name: record
 -- Keeps as a cycle what was learnt while there was nothing else to do, and what the models said to it cost; fenced. No row when a
 -- newer launch owns the employee.

@@ -371,6 +371,7 @@ WHERE w.worker_id = $1 AND m.steers_worker = $1 AND m.employee_id = $2 ORDER BY 
 
 -- name: collected
 -- What some messages are answered for as well, oldest first: those that waited, and those that were in work and gave way.
+-- Not what was forgotten.
 WITH RECURSIVE given AS (
   SELECT c.message_id, c.collected_into AS leader FROM inbound_messages c
   WHERE c.collected_into = ANY ($1::uuid[]) AND c.steers_worker IS NULL
@@ -379,7 +380,7 @@ WITH RECURSIVE given AS (
 )
 SELECT g.leader, m.message_id, m.sender, m.attempt > 0 AS interrupted, b.body
 FROM given g JOIN inbound_messages m ON m.message_id = g.message_id JOIN message_bodies b ON b.message_id = m.message_id
-ORDER BY m.sequence;
+WHERE NOT m.forgotten ORDER BY m.sequence;
 
 -- name: done_for
 -- What was done for a message, oldest first.

@@ -11,6 +11,9 @@ from controlplane.cli.safe_text import printable
 from empla.memories import KINDS
 from empla.v1 import control_pb2
 
+FORGET_SECONDS = 330.0
+"""All that an employee was ever told is looked through."""
+
 
 @click.group()
 def memory() -> None:
@@ -50,7 +53,7 @@ def forget(employee: str, as_json: bool, **what: str | None) -> None:
     memories, beliefs, messages = list[str](), list[str](), 0
     with connected() as control_plane:
         while True:
-            answer = control_plane.Forget(control_pb2.ForgetRequest(employee=employee, **given))
+            answer = control_plane.Forget(control_pb2.ForgetRequest(employee=employee, **given), timeout=FORGET_SECONDS)
             memories += answer.memory_ids
             beliefs += answer.belief_ids
             messages += answer.messages

@@ -376,6 +376,28 @@ class Forgetful(ScriptedModel):
         return await super().generate(request, on_text)
 
 
+class Overtaken(ScriptedModel):
+    """While it reads what happened, somebody begins to have some of `table` forgotten: the launch is locked first."""
+
+    def __init__(self, office: Office, answer: str, table: str) -> None:
+        super().__init__([answer])
+        self._office, self._table = office, table
+
+    async def generate(self, request: ModelRequest, on_text: TextSink | None = None) -> ModelResponse:
+        first = asyncio.Event()
+        self.forgetting = asyncio.create_task(self._forget(first))
+        await first.wait()
+        return await super().generate(request, on_text)
+
+    async def _forget(self, first: asyncio.Event) -> None:
+        async with self._office.pool.acquire() as connection, connection.transaction(), asyncio.timeout(60):
+            await connection.execute("SELECT FROM employee_epochs FOR UPDATE")
+            first.set()
+            while not await self._office.pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                await asyncio.sleep(0.05)
+            assert len(await connection.fetch(f"SELECT FROM {self._table} FOR UPDATE NOWAIT")) > 0
+
+
 async def forget(office: Office, **what: str) -> None:
     request = control_pb2.ForgetRequest(employee=office.record.name, **what)
     await OperatedMemories(office.pool).forget(office.record, request, "op")
@@ -395,6 +417,15 @@ async def test_what_is_forgotten_while_a_cycle_reads_it_stays_forgotten(office: 
         await mind.loop.cycle()
     assert await left(office) == 0
     assert (await mind.cycles())[-1]["intention"] == {}
+
+
+async def test_a_cycle_that_is_overtaken_holds_nothing_that_is_being_forgotten(office: Office):
+    async with thinking(office) as mind:
+        with pytest.raises(ModelUnavailable):
+            await mind.perceives(ModelUnavailable("overloaded"))
+        mind.loop.model = model = Overtaken(office, proposing(("Acme", "12k", 0.6)), "employee_events")
+        await mind.loop.cycle()
+        await model.forgetting
 
 
 async def test_what_is_forgotten_before_a_cycle_acts_is_not_remembered(office: Office, monkeypatch: pytest.MonkeyPatch):

@@ -15,7 +15,7 @@ from agent.models.offline import OfflineModel
 from agent.models.scripted import ScriptedModel
 from tests.integration.agent.conftest import Office
 from tests.integration.agent.learning import Clerk, Nobody, lessons, resting
-from tests.integration.agent.test_beliefs import Forgetful, forget
+from tests.integration.agent.test_beliefs import Forgetful, Overtaken, forget
 
 FACT = "Ada always wants figures in euros."
 
@@ -174,6 +174,15 @@ async def test_what_is_forgotten_while_it_is_read_makes_no_fact(office: Office):
         await mind.tend(Forgetful(office, showing((FACT, (1, 2))), subject="euros"))
     assert await known(office) == {}
     assert (await lessons(office))[0]["refused"] == ["what it rests on was forgotten"]
+
+
+async def test_a_look_that_is_overtaken_holds_nothing_that_is_being_forgotten(office: Office):
+    async with resting(office) as (memories, mind):
+        await happened(memories, *EURO)
+        model = Overtaken(office, showing((FACT, (1, 2))), "memories")
+        await mind.tend(model)
+        await model.forgetting
+    assert list(await known(office)) == [FACT]
 
 
 async def test_forgetting_waits_for_a_look_that_makes_a_fact_of_the_same(

@@ -253,6 +253,8 @@ async def test_what_goals_and_plans_say_of_it_is_forgotten_as_well(plane: Plane,
     assert tuple(about) == (told, "abandoned", "skipped", *(BLANK,) * 8)
     assert tuple(others) == (other, "running", "planned", other, "step 1", *(other,) * 6)
     assert await plane.pool.fetchval("SELECT wanted FROM planning") == BLANK
+    [detail] = await plane.pool.fetch("SELECT detail FROM audit_log WHERE action = 'memory.forget'")
+    assert (detail["detail"]["messages"], detail["detail"]["memory_ids"]) == (0, [])
 
     await plane.pool.execute(
         "UPDATE goals SET state = 'abandoned', ended_at = now(), origin = 'ada' WHERE text = $1", told
@@ -319,6 +321,69 @@ async def test_what_is_forgotten_is_nowhere_but_in_the_messages_themselves(plane
         UUID(later.message_id),
     )
     assert turns == []
+
+
+async def test_what_is_said_while_forgetting_looks_or_waits_is_forgotten_as_well(plane: Plane):
+    """It looks through everything before it locks anything, and again at what may have changed since."""
+    employee = await idle(plane)
+
+    async def told(text: str) -> UUID:
+        request = pb.SendMessageRequest(employee="sales-ae", text=text, sender="ada@example.com", conversation="one")
+        return UUID((await plane.stub.SendMessage(request, timeout=10)).message_id)
+
+    waited = await told("The tea is green.")
+    answered = await told("Which tea?")
+    await add(plane, employee, "Tea is green.")
+    async with plane.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT FROM employee_epochs FOR KEY SHARE")
+        forgetting = asyncio.create_task(forget(plane, subject="green tea"))
+        await until(
+            plane,
+            "SELECT count(*)::int FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+            1,
+        )
+        meanwhile = await told("The green tea is from Assam.")
+        await plane.pool.execute(
+            "INSERT INTO outbox (outbox_id, tenant_id, employee_id, message_id, conversation_id, kind, body, epoch) "
+            "SELECT $1, tenant_id, employee_id, message_id, conversation_id, 'reply', 'Green tea.', 1 "
+            "FROM inbound_messages WHERE message_id = $2",
+            new_id(), answered,
+        )  # fmt: skip
+        await plane.pool.execute(
+            "INSERT INTO employee_events (tenant_id, employee_id, kind, payload) "
+            "SELECT tenant_id, employee_id, 'message_handled', $1 FROM employees",
+            {"message_id": str(new_id()), "sender": "ada", "asked": "The green tea?", "answered": "Assam."},
+        )
+    await forgetting
+    forgotten = await plane.pool.fetch("SELECT message_id FROM inbound_messages WHERE forgotten")
+    assert {row["message_id"] for row in forgotten} == {waited, answered, meanwhile}
+    assert await plane.pool.fetchval("SELECT count(*) FROM employee_events") == 0
+
+
+async def test_work_that_waits_is_told_no_more_of_it_when_it_goes_on(plane: Plane):
+    await idle(plane)
+    request = pb.SendMessageRequest(employee="sales-ae", text="How do we stand?", sender="ada", conversation="one")
+    waiting, over = [UUID((await plane.stub.SendMessage(request, timeout=10)).message_id) for _ in range(2)]
+    secret, harmless = [{"text": "Acme's budget is 12k", "kind": "episodic", "source": ""}], [{"text": "Tea is green."}]
+    output = {"turns": harmless, "memories": secret, "enough": True}
+    for message_id in (waiting, over):
+        for step in ("context_retrieval", "classification"):
+            await plane.pool.execute(
+                "INSERT INTO step_attempts (unit_id, step, attempt, message_id, tenant_id, employee_id, stage, queued_at, "
+                "started_at, duration_ms, outcome, output) SELECT message_id, $2, 1, message_id, tenant_id, employee_id, "
+                "'analyze', now(), now(), 0, 'succeeded', $3 FROM inbound_messages WHERE message_id = $1",
+                message_id, step, output,
+            )  # fmt: skip
+    await plane.pool.execute("ALTER TABLE inbound_messages DISABLE TRIGGER legal_edge")
+    await plane.pool.execute(
+        "UPDATE inbound_messages SET processing_state = 'answered', step = '', ended_at = now() WHERE message_id = $1",
+        over,
+    )
+    await forget(plane, subject="budget acme")
+    rows = await plane.pool.fetch("SELECT message_id, output FROM step_attempts")
+    left = [row["output"] for row in rows if row["message_id"] == waiting]
+    assert left == [{"turns": harmless, "memories": [], "enough": True}] * 2
+    assert [row["output"] for row in rows if row["message_id"] == over] == [output] * 2
 
 
 async def test_with_the_conversation_of_a_plan_what_came_of_its_steps_is_forgotten(plane: Plane):
