@@ -16,7 +16,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from controlplane import gateway, lifecycle, telling
+from controlplane import gateway, lifecycle, pauses, telling
 from controlplane.auth import new_secret
 from controlplane.backoff import CRASH_LOOP
 from controlplane.settings import Settings
@@ -45,6 +45,7 @@ async def pair(database: Database, short_directory: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(gateway, "SWEEP_SECONDS", NEVER)
     monkeypatch.setattr(lifecycle, "RECONCILE_SECONDS", NEVER)
     monkeypatch.setattr(telling, "LOOK_SECONDS", NEVER)
+    monkeypatch.setattr(pauses, "ROUND_SECONDS", NEVER)
     first, second = (f"127.0.0.1:{free_port()}" for _ in range(2))
 
     def settings(address: str) -> Settings:
@@ -172,6 +173,23 @@ async def test_where_the_one_that_has_the_stream_does_not_answer_a_conversation_
     events = [event async for event in call]
     assert [event.WhichOneof("event") for event in (events[0], events[-1])] == ["accepted", "reply"]
     assert events[-1].reply.message_id == events[0].accepted.message_id
+
+
+async def test_a_pause_is_heard_by_the_one_that_has_the_stream(pair: Pair):
+    await create(pair.first)
+    await attached(pair.first)
+
+    async def is_paused() -> bool:
+        return (await shown(pair.second)).health.state == "paused"
+
+    await pair.first.stub.Pause(pb.PauseRequest(employee=ADA), timeout=10)
+    await until(is_paused)
+    await pair.first.stub.Resume(pb.ResumeRequest(employee=ADA), timeout=10)
+
+    async def works() -> bool:
+        return not await is_paused()
+
+    await until(works)
 
 
 async def test_a_restart_ends_a_crash_loop_whichever_is_asked(pair: Pair):
