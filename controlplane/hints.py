@@ -6,14 +6,16 @@ configured and whether it is to drain, the tables say.
 Whoever has an employee's stream does what concerns it, whoever leads what concerns processes. The rest takes no notice.
 """
 
+from contextlib import suppress
 from uuid import UUID
 
 from controlplane.employees import Employees
 from controlplane.ending import Ending
+from controlplane.errors import Unknown
 from controlplane.followers import Followers
 from controlplane.gateway import Streams
 from controlplane.lifecycle import Lifecycle
-from controlplane.planes import Planes
+from controlplane.planes import MISSED, Planes
 from empla.v1 import gateway_pb2 as pb
 
 
@@ -32,6 +34,7 @@ class Hints:
     ) -> None:
         self._planes, self._employees, self._streams = planes, employees, streams
         self._followers, self._lifecycle, self._ending = followers, lifecycle, ending
+        planes.on(MISSED, self._missed)
         for word in (
             "stored",
             "wake",
@@ -45,6 +48,15 @@ class Hints:
             "start",
         ):
             planes.on(word, getattr(self, f"_{word}"))
+
+    async def _missed(self) -> None:
+        """What was told is lost: have each employee that is attached here look at all that it could have been."""
+        for stream in self._streams.all():
+            employee_id = stream.launch.employee_id
+            with suppress(Unknown):  # it was deleted meanwhile
+                await self._configure(str(employee_id))
+                self._streams.wake(employee_id, "look again")
+                self._streams.resume(employee_id, pb.ResumeUnit())
 
     def _stored(self, employee_id: str, message_id: str) -> None:
         """A message was stored elsewhere, and whoever brought it there may follow it."""

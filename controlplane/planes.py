@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 SQL = load_queries("controlplane", "planes.sql")
 CHANNEL = "empla_planes"
+MISSED = "missed"
+"""Heard by oneself: a connection broke off, and what the others told meanwhile is lost."""
 RENEW_SECONDS = 1.0
 LEASE_SECONDS = 5.0
 ANSWER_SECONDS = 5.0
@@ -210,6 +212,8 @@ class Planes:
             with translated():
                 await connection.add_listener(CHANNEL, self._hear)
             self._look_at = 0.0
+            if self._looked.is_set() and (missed := self._heard.get(MISSED)):  # it is not the first connection
+                self._follow(missed, MISSED, [])
             while not connection.is_closed():
                 self._news.clear()
                 if time.monotonic() >= self._look_at:
@@ -267,9 +271,14 @@ class Planes:
 
     async def _tell(self, connection: Connection) -> None:
         told, self._told = self._told, {}
-        if told:
+        if not told:
+            return
+        try:
             with translated():
                 await connection.execute(SQL.tell, CHANNEL, [f"{self.instance} {each}" for each in told])
+        except StoreUnavailable:
+            self._told = told | self._told  # for the next connection
+            raise
 
     def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         instance, _, told = str(payload).partition(" ")

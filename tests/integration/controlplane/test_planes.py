@@ -10,7 +10,7 @@ import pytest
 
 from controlplane import planes
 from controlplane.errors import AnotherHome, NotLeading
-from controlplane.planes import SQL, Planes
+from controlplane.planes import MISSED, SQL, Planes
 from empla.store.connect import Pool
 from tests.conftest import Database
 
@@ -200,6 +200,23 @@ async def test_what_one_tells_all_others_hear(database: Database):
         a.tell("look", 3)
         await until(lambda: len(heard) == 4)
     assert sorted(heard) == [("b", "1", "2"), ("b", "3"), ("c", "1", "2"), ("c", "3")]
+
+
+async def test_who_could_not_hear_for_a_while_knows_that(database: Database, pool: Pool):
+    heard: list[tuple[str, ...]] = []
+    a, b = plane(database, "a"), plane(database, "b")
+    for one in (a, b):
+        one.on(MISSED, lambda which=one.instance: heard.append((which, MISSED)))
+    b.on("stored", lambda *ids: heard.append(("stored", *ids)))
+    async with a.present(), b.present():
+        await until(lambda: (a.others, b.others) == (1, 1))
+        assert heard == []
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'empla control planes'"
+        assert len(await pool.fetch(ended)) == 2
+        await until(lambda: {("a", MISSED), ("b", MISSED)} <= set(heard))
+        await until(lambda: (a.others, b.others) == (1, 1))
+        a.tell("stored", "e", "m")
+        await until(lambda: ("stored", "e", "m") in heard)
 
 
 async def test_a_hint_that_fails_ends_nothing(database: Database, caplog: pytest.LogCaptureFixture):
