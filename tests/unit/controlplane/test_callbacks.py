@@ -344,9 +344,10 @@ async def test_a_name_that_changes_its_address_is_checked_each_time() -> None:
         assert (len(allowed.requests), len(inside.requests)) == (1, 0)
 
 
-async def test_many_at_once_do_not_mix(callbacks: Callbacks, peer: Peer) -> None:
+async def test_many_at_once_do_not_mix(peer: Peer) -> None:
     ids = [new_id() for _ in range(50)]
-    async with asyncio.TaskGroup() as sending:
+    patient = Callbacks(LOOPBACK, connect_seconds=60, total_seconds=60)
+    async with patient as callbacks, asyncio.TaskGroup() as sending:
         for outbox_id in ids:
             sending.create_task(callbacks.post(peer.url, SECRET, outbox_id, {"id": str(outbox_id)}))
     assert {headers["idempotency-key"] for headers, _ in peer.requests} == {str(one) for one in ids}
