@@ -223,10 +223,11 @@ def _newest_first(rows: Iterable[Any]) -> list[Memory]:
     """
     groups: list[list[int]] = []
     found = [(_memory(row), row["coverage"], _NUMBER.sub("#", row["content"]).split()) for row in rows]
-    for place, (_, coverage, words) in enumerate(found):
+    for place, (memory, coverage, words) in enumerate(found):
         for group in groups:
-            _, other_coverage, other_words = found[group[0]]
-            if coverage == other_coverage and _say_the_same(words, other_words):
+            other, its_coverage, its_words = found[group[0]]
+            differs = memory.content != other.content  # of the same words what counts more comes first
+            if differs and coverage == its_coverage and _say_the_same(words, its_words):
                 group.append(place)
                 break
         else:

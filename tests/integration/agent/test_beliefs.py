@@ -331,18 +331,25 @@ async def test_what_thinking_costs_is_kept_with_the_cycle(office: Office):
     assert cycle["tokens_in"] > 0
 
 
-async def test_an_older_launch_changes_no_belief(office: Office, monkeypatch: pytest.MonkeyPatch):
+class Relaunched(ScriptedModel):
+    """While it reads what happened, the employee is launched anew."""
+
+    def __init__(self, office: Office, answer: str) -> None:
+        super().__init__([answer])
+        self._office = office
+
+    async def generate(self, request: ModelRequest, on_text: TextSink | None = None) -> ModelResponse:
+        await self._office.launch()
+        return await super().generate(request, on_text)
+
+
+async def test_an_older_launch_changes_no_belief(office: Office):
     async with thinking(office) as mind:
         await mind.perceives(proposing(("Acme", "12k", 0.6)))
-        write = mind.beliefs.write
-
-        async def late(*arguments: Any) -> None:
-            await office.launch()
-            await write(*arguments)
-
-        monkeypatch.setattr(mind.beliefs, "write", late)
+        await mind.happens()
+        mind.loop.model = Relaunched(office, proposing(("Acme", "20k", 0.8)))
         with pytest.raises(Superseded):
-            await mind.perceives(proposing(("Acme", "20k", 0.8)))
+            await mind.loop.cycle()
         assert await mind.held() == [("Acme", "12k", 0.6)]
         assert await mind.changes() == ["formed"]
 
