@@ -289,7 +289,7 @@ async def test_what_is_forgotten_is_nowhere_but_in_the_messages_themselves(plane
     await plane.attached()
     for text in ("Note: the budget of Zanzibar is 12k.", "Remember that the budget of Zanzibar is for two years."):
         await said(plane, text, "one", "bo@example.com")
-    await until(plane, "SELECT count(*)::int FROM cycles WHERE intention::text LIKE '%Zanzibar%'", 2)
+    await until(plane, "SELECT count(*) FROM employee_events WHERE cycle_id IS NULL", 0)  # one cycle may have both
     [row] = await plane.pool.fetch("SELECT tenant_id, employee_id FROM employees")
     us = (row["tenant_id"], row["employee_id"])
     told = "bo@example.com: the budget of Zanzibar is 12k"
