@@ -109,7 +109,7 @@ async def test_an_older_launch_does_not_cycle(office: Office):
     assert await cycles(office) == []
 
 
-@pytest.mark.parametrize("phase", ["end_perceive", "end_think", "end_act", "fail_cycle"])
+@pytest.mark.parametrize("phase", ["end_perceive", "fail_cycle"])
 async def test_an_older_launch_ends_no_phase(office: Office, monkeypatch: pytest.MonkeyPatch, phase: str):
     """The successor is launched between two statements and has closed nothing yet."""
     await happened(office)
@@ -124,6 +124,25 @@ async def test_an_older_launch_ends_no_phase(office: Office, monkeypatch: pytest
         monkeypatch.setattr(ProactiveLoop, "_keep", superseded_before)
         if phase == "fail_cycle":
             monkeypatch.setattr(memories, "remember", _broken)
+        with pytest.raises(Superseded):
+            await loop.cycle()
+    [(reached, outcome)] = await cycles(office)
+    assert (reached != "done", outcome) == (True, "")
+    assert await office.pool.fetchval("SELECT count(*) FROM employee_events WHERE cycle_id IS NOT NULL") == 0
+
+
+@pytest.mark.parametrize("phase", ["_think", "_act"])
+async def test_an_older_launch_begins_no_phase(office: Office, monkeypatch: pytest.MonkeyPatch, phase: str):
+    """These hold their launch from their first statement on: a successor waits for their end."""
+    await happened(office)
+    async with looping(office) as (_, loop, _memories):
+        begin = getattr(ProactiveLoop, phase)
+
+        async def superseded_before(*arguments: Any) -> Any:
+            await office.launch()
+            return await begin(*arguments)
+
+        monkeypatch.setattr(ProactiveLoop, phase, superseded_before)
         with pytest.raises(Superseded):
             await loop.cycle()
     [(reached, outcome)] = await cycles(office)

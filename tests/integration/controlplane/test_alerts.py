@@ -174,7 +174,7 @@ async def test_several_control_planes_fire_and_tell_once(office: Office):
 
 
 async def test_crashes_and_what_the_tables_say_are_alerts_too(office: Office):
-    office.known.backoff.failures = 3
+    office.known.backoff.failures = office.known.backoff.own = 3
     office.known.launched_at = asyncio.get_running_loop().time()
     await office.pool.execute(
         "INSERT INTO cycles (cycle_id, tenant_id, employee_id, epoch, phase, cost_micros, started_at, finished_at) "
