@@ -197,7 +197,7 @@ async def test_crashes_and_what_the_tables_say_are_alerts_too(office: Office):
     ]
     figures = shown.figures
     assert (figures.start_ms, figures.month_idle_cost_micros) == (40_000, 30_000_000)
-    office.known.process, office.known.backoff.failures = None, 2
+    office.known.process, office.known.backoff.own = None, 2
     assert office.vitals.findings(office.lifecycle.records[0]) is None
 
 
