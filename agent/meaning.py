@@ -16,8 +16,8 @@ from empla.v1 import gateway_pb2 as pb
 log = logging.getLogger(__name__)
 
 SQL = load_queries("agent", "meaning.sql")
-BATCH = 32
-MAX_BATCHES = 4
+BATCH = 8
+MAX_BATCHES = 16
 """Of one cycle; what is left is for the next, which then follows at once."""
 BATCH_SECONDS = 60.0
 MAX_FRESH = 256

