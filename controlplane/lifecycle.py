@@ -7,21 +7,20 @@ runs is asked of the launcher, so a restarted control plane adopts running emplo
 import asyncio
 import logging
 import signal
-import sys
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 from controlplane.backoff import RARELY_SECONDS, STEADY_SECONDS, Backoff, Ended, exit_reason, is_own
+from controlplane.belongings import Belongings, Companions
 from controlplane.employees import SQL, EmployeeRecord, Employees
 from controlplane.ending import Ending, lost_after, observed_from_afar, pid_of
 from controlplane.errors import LaunchFailed, NotLeading, Unknown
 from controlplane.gateway import Elsewhere, Stream, Streams
-from controlplane.launchers.bounds import Bound, BoundsRecords
-from controlplane.launchers.browsers import BrowserProfiles
+from controlplane.launchers.bounds import Bound
 from controlplane.launchers.interface import LaunchedProcess, Launcher
 from controlplane.launchers.workspaces import Workspaces
 from controlplane.launching import LaunchSettings, next_launch
@@ -71,18 +70,6 @@ class Life:
     """Launches that failed and ends, in a row; none once it has lived for a while."""
 
 
-class Companions(Protocol):
-    """What runs for employees beside their processes."""
-
-    async def end_of(self, employee_id: UUID, epoch: int) -> None:
-        """End what belongs to an employee's launches up to `epoch`; raises `LaunchFailed` when that is not certain."""
-        ...
-
-    async def end_all(self) -> None:
-        """End everybody's, for the control plane ends."""
-        ...
-
-
 class Lifecycle:
     """Starts, watches, restarts and stops employees through one launcher."""
 
@@ -100,11 +87,9 @@ class Lifecycle:
     ) -> None:
         self._planes = planes
         self._ending = Ending(pool, streams, planes or Nobody())
-        self._sidecars = sidecars
         self._pool, self._employees, self._streams = pool, employees, streams
-        self._launcher, self._workspaces, self._settings = launcher, workspaces, settings
-        self._browsers = BrowserProfiles(settings.browsers) if settings.browsers is not None else None
-        self._bounds = BoundsRecords(settings.bounds) if settings.bounds is not None else None
+        self._launcher, self._settings = launcher, settings
+        self._belongings = Belongings(sidecars, workspaces, browsers=settings.browsers, bounds=settings.bounds)
         self._lost_after = lost_after(settings.heartbeat_ms)
         self._observed: dict[UUID, Observed] = {}
         self._news = asyncio.Event()
@@ -203,7 +188,7 @@ class Lifecycle:
     def bound_of(self, employee_id: UUID) -> Bound | None:
         """What bounds the employee's process, if one runs; reads a file."""
         pid, _ = self.process_of(employee_id)
-        return self._bounds.of(employee_id) if self._bounds is not None and pid else None
+        return self._belongings.bound_of(employee_id) if pid else None
 
     def process_on_record(self, record: EmployeeRecord) -> tuple[int, int]:
         """The same of an employee whose process another control plane may watch, which alone knows of restarts."""
@@ -239,8 +224,8 @@ class Lifecycle:
             for employee_id in list(self._observed):
                 work = self._stop_here(employee_id, self._settings.drain_seconds)
                 group.create_task(_logged(work, f"stop {employee_id}"))
-        await _logged(self._sidecars.end_all(), "end the sidecars")
-        await self._workspaces.release_all()
+        await _logged(self._belongings.sidecars.end_all(), "end the sidecars")
+        await self._belongings.workspaces.release_all()
 
     @property
     def _leads(self) -> bool:
@@ -339,11 +324,7 @@ class Lifecycle:
         """Nobody of an employee that is deleted is left but its sidecars."""
         with translated():
             await self._pool.execute(SQL.none_left, employee_id)
-        await self._sidecars.end_of(employee_id, sys.maxsize)
-        await self._unbind(employee_id, sys.maxsize)
-        await self._workspaces.release(employee_id)
-        if self._browsers is not None:
-            await self._browsers.remove(employee_id)
+        await self._belongings.let_go(employee_id)
 
     # Starting
 
@@ -381,10 +362,7 @@ class Lifecycle:
         known.unsure = False
 
     async def _launch(self, record: EmployeeRecord, known: Observed) -> None:
-        await self._sidecars.end_of(record.employee_id, record.epoch)  # nobody else may use the workspace
-        await self._unbind(record.employee_id, record.epoch)
-        workspace = await self._workspaces.prepare(record.employee_id)
-        browser = self._browsers.place(record.employee_id) if self._browsers is not None else None
+        workspace, browser = await self._belongings.ready(record.employee_id, record.epoch)
         spec = await next_launch(
             self._pool,
             record,
@@ -394,7 +372,9 @@ class Lifecycle:
             workspace=workspace,
             browser_profile=browser,
         )
-        await self._sidecars.end_of(record.employee_id, spec.epoch - 1)  # one that was being acquired meanwhile
+        await self._belongings.sidecars.end_of(
+            record.employee_id, spec.epoch - 1
+        )  # one that was being acquired meanwhile
         if self._planes is not None and not self._planes.leads:
             raise NotLeading("another control plane leads by now")
         known.unsure = True
@@ -418,8 +398,7 @@ class Lifecycle:
                 running = await self._launcher.running()
                 for process in running:
                     self._take(process, epochs.get(process.employee_id))
-                if self._browsers is not None:
-                    await self._browsers.keep_only(epochs.keys() | {process.employee_id for process in running})
+                await self._belongings.keep_only(epochs.keys() | {process.employee_id for process in running})
             except (LaunchFailed, StoreUnavailable) as error:
                 log.warning("running employees cannot be adopted yet: %s", error)
             except Exception:
@@ -454,7 +433,7 @@ class Lifecycle:
 
     async def _until_gone(self, process: LaunchedProcess, known: Observed) -> None:
         code = await process.wait()
-        used_up = await self._unbind(process.employee_id, process.epoch)
+        used_up = await self._belongings.unbind(process.employee_id, process.epoch)
         reason = exit_reason(code, used_up=used_up)
         log.info("employee %s, pid %d, is gone: %s", process.employee_id, process.pid, reason)
         if known.process is process:
@@ -465,23 +444,13 @@ class Lifecycle:
                 self._back_off(process.employee_id, known, reason, lived=lived, own=is_own(code, used_up=used_up))
         self._news.set()
         if not self._closing:  # then all of them are ended together
-            ended = self._sidecars.end_of(process.employee_id, process.epoch)
+            ended = self._belongings.sidecars.end_of(process.employee_id, process.epoch)
             self._task(ended, f"end the sidecars of {process.employee_id}")
         try:
             with translated():
                 await self._pool.execute(SQL.ended, process.employee_id, process.epoch)
         except StoreUnavailable as error:
             log.warning("the end of pid %d is not on record: %s", process.pid, error)
-
-    async def _unbind(self, employee_id: UUID, epoch: int) -> bool:
-        """Let go of what bounded launches up to `epoch`; whether the memory of that one was used up."""
-        if self._bounds is None:
-            return False
-        try:
-            return await asyncio.to_thread(self._bounds.remove, employee_id, epoch)
-        except (OSError, ValueError) as error:  # whoever watches or launches an employee goes on
-            log.warning("what bounded employee %s is left: %s", employee_id, error)
-            return False
 
     def _back_off(
         self, employee_id: UUID, known: Observed, reason: str, *, lived: float = 0.0, own: bool = True
@@ -521,7 +490,7 @@ class Lifecycle:
                     process.kill(number)
                     await _gone(process, known, TERM_SECONDS)
             if known.process is not process:  # whoever watches it may not come to that any more
-                await self._unbind(process.employee_id, process.epoch)
+                await self._belongings.unbind(process.employee_id, process.epoch)
         finally:
             known.stopping = False
 

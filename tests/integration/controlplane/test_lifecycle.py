@@ -429,7 +429,7 @@ async def test_a_deleted_employee_is_stopped_and_forgotten(site: Site):
 @pytest.mark.parametrize("end", ["deleted", "stop all"])
 async def test_a_volume_is_mounted_as_long_as_its_employee_may_need_it(site: Site, short_directory: Path, end: str):
     volumes = Volumes(short_directory / "volumes", SMALLEST_BYTES, None)
-    site.lifecycle._workspaces = Workspaces(short_directory / "workspaces", volumes)
+    site.lifecycle._belongings.workspaces = Workspaces(short_directory / "workspaces", volumes)
     record = await site.employee()
     place = short_directory / "workspaces" / str(record.employee_id)
     at_launch: list[bool] = []
@@ -451,7 +451,7 @@ async def test_a_volume_is_mounted_as_long_as_its_employee_may_need_it(site: Sit
         assert not site.launcher.alive
         assert not place.is_mount()
     finally:
-        await site.lifecycle._workspaces.release_all()
+        await site.lifecycle._belongings.workspaces.release_all()
 
 
 async def test_a_workspace_that_cannot_be_made_is_a_failed_launch_like_others(site: Site, short_directory: Path):
