@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from controlplane.backoff import RARELY_SECONDS, STEADY_SECONDS, Backoff, Ended, exit_reason, is_own
+from controlplane.backoff import RARELY_SECONDS, STEADY_SECONDS, Backoff, exit_reason, is_own
 from controlplane.belongings import Belongings, Companions
 from controlplane.employees import SQL, EmployeeRecord, Employees
 from controlplane.ending import Ending, lost_after, observed_from_afar, pid_of
 from controlplane.errors import LaunchFailed, NotLeading, Unknown
+from controlplane.failures import SQL as FAILURES_SQL
+from controlplane.failures import Failing, note, observed_failing
 from controlplane.gateway import Elsewhere, Stream, Streams
 from controlplane.launchers.bounds import Bound
 from controlplane.launchers.interface import LaunchedProcess, Launcher
@@ -43,7 +45,7 @@ PAGE = 1000
 
 
 @dataclass
-class Observed:
+class Observed(Failing):
     """What this control plane knows of one employee's process; times are monotonic."""
 
     process: LaunchedProcess | None = None
@@ -52,9 +54,6 @@ class Observed:
     stream: Stream | Elsewhere | None = None
     """The last stream of the process, which may have ended."""
     launched_at: float = 0.0
-    restarts: int = 0
-    backoff: Backoff = field(default_factory=Backoff)
-    ended: Ended | None = None
     stopping: bool = False
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -110,7 +109,7 @@ class Lifecycle:
     def start_now(self, employee_id: UUID) -> None:
         """An operator asks for a start: what failed before no longer delays it."""
         if known := self._observed.get(employee_id):
-            known.backoff.reset()
+            known.forgive()
         elif self._planes is not None and not self._planes.has_lease:
             self._planes.tell("start", employee_id)
         self.look()
@@ -138,6 +137,8 @@ class Lifecycle:
             self._news.clear()
             try:
                 await self._reconcile()
+            except NotLeading as error:
+                log.warning("employees stay as they are: %s", error)
             except StoreUnavailable as error:
                 self._heard_since = time.monotonic()  # whoever lost its stream cannot attach without a database
                 log.warning("the database is away, employees stay as they are: %s", error)
@@ -151,10 +152,9 @@ class Lifecycle:
             return observed_from_afar(record, self._streams, self._lost_after)
         known = self._observed.get(record.employee_id, Observed())
         if known.process is None:
-            if record.desired_state != "running" or not known.backoff.failures:
+            if record.desired_state != "running":
                 return control_pb2.OBSERVED_STATE_STOPPED
-            looping = known.backoff.crash_looping
-            return control_pb2.OBSERVED_STATE_CRASH_LOOPING if looping else control_pb2.OBSERVED_STATE_BACKING_OFF
+            return observed_failing(known.backoff.failures, known.backoff.own)
         if known.stopping:
             return control_pb2.OBSERVED_STATE_STOPPING
         if self._seen(known.process) is not None:
@@ -162,10 +162,10 @@ class Lifecycle:
         starting = time.monotonic() - known.launched_at < self._lost_after
         return control_pb2.OBSERVED_STATE_STARTING if starting else control_pb2.OBSERVED_STATE_LOST
 
-    def process_of(self, employee_id: UUID) -> tuple[int, int]:
-        """Pid (0: none) and how often the employee was restarted without being asked."""
-        known = self._observed.get(employee_id, Observed())
-        return (known.process.pid if known.process else 0), known.restarts
+    def pid_of(self, employee_id: UUID) -> int:
+        """Of the process that this control plane watches; 0: there is none."""
+        process = self._observed.get(employee_id, Observed()).process
+        return process.pid if process else 0
 
     def life_of(self, record: EmployeeRecord) -> Life | None:
         """How the employee's process does; None when it is not to run, or another control plane watches it."""
@@ -179,20 +179,13 @@ class Lifecycle:
         silent = 0.0 if starting else self._silent_seconds(known.process, known)
         return Life(starting, silent, crashes=0 if steady else known.backoff.own)
 
-    def last_end(self, employee_id: UUID) -> tuple[Ended | None, float]:
-        """How the employee last ended without being asked, and in how many seconds it is started again (0: now)."""
-        known = self._observed.get(employee_id, Observed())
-        wait = known.backoff.not_before - time.monotonic() if known.process is None else 0.0
-        return known.ended, max(0.0, wait)
-
     def bound_of(self, employee_id: UUID) -> Bound | None:
         """What bounds the employee's process, if one runs; reads a file."""
-        pid, _ = self.process_of(employee_id)
-        return self._belongings.bound_of(employee_id) if pid else None
+        return self._belongings.bound_of(employee_id) if self.pid_of(employee_id) else None
 
-    def process_on_record(self, record: EmployeeRecord) -> tuple[int, int]:
-        """The same of an employee whose process another control plane may watch, which alone knows of restarts."""
-        return self.process_of(record.employee_id) if self._knows else (pid_of(record), 0)
+    def process_on_record(self, record: EmployeeRecord) -> int:
+        """The same of an employee whose process another control plane may watch."""
+        return self.pid_of(record.employee_id) if self._knows else pid_of(record)
 
     async def stop(self, employee_id: UUID, drain_seconds: float) -> None:
         """Drain, then end the employee's process; returns when it is gone for certain. Ends a back-off too.
@@ -213,7 +206,7 @@ class Lifecycle:
         known = self._observed.get(employee_id)
         if known is not None:
             async with known.busy:
-                known.backoff.reset()
+                known.forgive()
                 await self._find(employee_id, known, adoptable=None)
                 await self._stop(known, drain_seconds)
 
@@ -265,6 +258,7 @@ class Lifecycle:
         if self._planes is not None and not self._planes.leads:
             self._heard_since = time.monotonic()
             return
+        await self._note_failures()  # before anybody is started because of what is on record
         self.records = records = await self._everybody()
         now = time.monotonic()
         if now - self._round_at > SLEPT_SECONDS:
@@ -272,12 +266,21 @@ class Lifecycle:
         self._round_at = now
         for record in records:
             known = self._observed.setdefault(record.employee_id, Observed())
+            known.recall(record.failures)
             if not known.busy.locked():
                 self._compare(record, known)
         self._forget(self._observed.keys() - {record.employee_id for record in records})
         for employee_id in await self._employees.left_roles():
             if employee_id not in self._observed:  # its process is gone, or there never was one
                 self._task(self._employees.drop_role(employee_id), f"drop the role of {employee_id}")
+
+    async def _note_failures(self) -> None:
+        if any(known.unnoted for known in self._observed.values()):
+            with translated():
+                async with self._pool.acquire() as connection, connection.transaction():
+                    if self._planes is not None:
+                        await self._planes.check(connection)
+                    await note(connection, self._observed)
 
     async def _everybody(self) -> list[EmployeeRecord]:
         records = page = await self._employees.list_of(None, limit=PAGE)
@@ -299,6 +302,15 @@ class Lifecycle:
         elif self._is_hung(known.process, known):
             log.warning("employee %s gives no sign of life; it is killed", record.name)
             known.process.kill(signal.SIGKILL)
+        elif known.backoff.failures and time.monotonic() - known.launched_at > STEADY_SECONDS:
+            self._task(self._forgive(record.employee_id, known), f"forgive {record.name}")
+
+    async def _forgive(self, employee_id: UUID, known: Observed) -> None:
+        """It has lived for a while: whichever control plane leads when it fails next begins anew."""
+        with translated():
+            await self._pool.execute(FAILURES_SQL.forgive, employee_id)
+        if not known.unnoted:  # it has not failed just now
+            known.backoff.reset()
 
     def _is_hung(self, process: LaunchedProcess, known: Observed) -> bool:
         """Attached once in time, and beating: otherwise it is of no use to anybody."""
@@ -394,11 +406,11 @@ class Lifecycle:
         backoff = Backoff()
         while True:
             try:
-                epochs = {record.employee_id: record.epoch for record in await self._everybody()}
+                records = {record.employee_id: record for record in await self._everybody()}
                 running = await self._launcher.running()
                 for process in running:
-                    self._take(process, epochs.get(process.employee_id))
-                await self._belongings.keep_only(epochs.keys() | {process.employee_id for process in running})
+                    self._take(process, records.get(process.employee_id))
+                await self._belongings.keep_only(records.keys() | {process.employee_id for process in running})
             except (LaunchFailed, StoreUnavailable) as error:
                 log.warning("running employees cannot be adopted yet: %s", error)
             except Exception:
@@ -408,9 +420,11 @@ class Lifecycle:
             backoff.failed(own=False)
             await asyncio.sleep(backoff.not_before - time.monotonic())
 
-    def _take(self, process: LaunchedProcess, epoch: int | None) -> None:
+    def _take(self, process: LaunchedProcess, record: EmployeeRecord | None) -> None:
         known = self._observed.setdefault(process.employee_id, Observed())
-        if process.epoch == epoch:
+        if record is not None:
+            known.recall(record.failures)
+        if record is not None and process.epoch == record.epoch:
             self._adopt(process, known)
         else:
             self._task(self._end(process, known), f"end pid {process.pid}")
@@ -456,8 +470,7 @@ class Lifecycle:
         self, employee_id: UUID, known: Observed, reason: str, *, lived: float = 0.0, own: bool = True
     ) -> None:
         looped = known.backoff.crash_looping
-        known.ended = Ended(reason, time.time())
-        known.backoff.failed(lived=lived, own=own)
+        known.failed(reason, lived=lived, own=own)
         if known.backoff.crash_looping and not looped:
             times, rarely = known.backoff.own, RARELY_SECONDS / 60
             log.error(

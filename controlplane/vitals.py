@@ -88,10 +88,6 @@ class Vitals:
             month_idle_cost_micros=idle,
         )
 
-    def restarts(self, record: EmployeeRecord) -> int:
-        """How often an employee was restarted without being asked."""
-        return self._lifecycle.process_of(record.employee_id)[1]
-
     def _signs(self, record: EmployeeRecord) -> Signs | None:
         life = self._lifecycle.life_of(record)
         if life is None or (life.starting and life.crashes < CRASHES):
