@@ -37,6 +37,9 @@ class Signs:
     heartbeat_seconds: float = 5.0
     """How often it is to be heard."""
     crashes: int = 0
+    unstarted: int = 0
+    """Failed launches and ends in a row that were not of its own making, while it has no process."""
+    why_unstarted: str = ""
     loop_lag_ms: float = 0.0
     away: Mapping[str, str] = field(default_factory=dict)
     """Parts that it cannot use, and why, as it says itself."""
@@ -93,6 +96,12 @@ def _lost(signs: Signs) -> str:
 def _crash_loop(signs: Signs) -> str:
     ended = f"its process ended or could not be launched {signs.crashes} times in a row; its log says why"
     return ended if signs.crashes >= CRASHES else ""
+
+
+def _start_failing(signs: Signs) -> str:
+    if signs.unstarted < CRASHES:
+        return ""
+    return f"it is not up after {signs.unstarted} tries, and not by its own making; lastly: {signs.why_unstarted}"
 
 
 def _stuck_work(signs: Signs) -> str:
@@ -167,6 +176,7 @@ def _several(count: int, what: str) -> str:
 RULES = (
     Rule("employee_lost", control_pb2.HEALTH_STATE_LOST, True, _lost),
     Rule("crash_loop", control_pb2.HEALTH_STATE_UNHEALTHY, True, _crash_loop),
+    Rule("start_failing", control_pb2.HEALTH_STATE_UNHEALTHY, True, _start_failing),
     Rule("stuck_work", control_pb2.HEALTH_STATE_UNHEALTHY, True, _stuck_work),
     Rule("loop_hung", control_pb2.HEALTH_STATE_UNHEALTHY, True, _hung_loop),
     Rule("steps_failing", control_pb2.HEALTH_STATE_UNHEALTHY, True, _mostly_failing),

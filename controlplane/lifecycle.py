@@ -40,6 +40,8 @@ ADOPT_SECONDS = 10.0
 TERM_SECONDS = 3.0
 GIVE_BACK_SECONDS = 10.0
 """After its drain an employee gives work back, which takes 5 s longer where its database has fallen silent."""
+LAUNCH_SECONDS = 150.0
+"""Beyond what launchers allow themselves, for a container as for the first warm parent."""
 MAX_PARALLEL_LAUNCHES = 8
 PAGE = 1000
 
@@ -66,7 +68,9 @@ class Life:
     """There is none, or it has not attached yet and may still do so."""
     silent_seconds: float
     crashes: int
-    """Launches that failed and ends, in a row; none once it has lived for a while."""
+    """Failures of its own in a row; none once it has lived for a while."""
+    unstarted: int = 0
+    """Failures in a row that were others', as long as it has no process."""
 
 
 class Lifecycle:
@@ -173,7 +177,8 @@ class Lifecycle:
         if record.desired_state != "running" or known.stopping or not self._knows:
             return None
         if known.process is None:
-            return Life(starting=True, silent_seconds=0, crashes=known.backoff.own)
+            own = known.backoff.own
+            return Life(starting=True, silent_seconds=0, crashes=own, unstarted=known.backoff.failures - own)
         steady = time.monotonic() - known.launched_at > STEADY_SECONDS
         starting = self.observed(record) == control_pb2.OBSERVED_STATE_STARTING
         silent = 0.0 if starting else self._silent_seconds(known.process, known)
@@ -235,7 +240,8 @@ class Lifecycle:
 
     def _task(self, work: Coroutine[Any, Any, None], name: str) -> None:
         assert self._group is not None
-        self._group.create_task(_logged(work, name), name=name)
+        task = self._group.create_task(_logged(work, name), name=name)
+        task.add_done_callback(lambda _: work.close())  # one that is cancelled before it begins
 
     async def _rest(self) -> None:
         try:
@@ -390,7 +396,11 @@ class Lifecycle:
         if self._planes is not None and not self._planes.leads:
             raise NotLeading("another control plane leads by now")
         known.unsure = True
-        process = await self._launcher.launch(spec)
+        try:
+            async with asyncio.timeout(LAUNCH_SECONDS):
+                process = await self._launcher.launch(spec)
+        except TimeoutError as error:
+            raise LaunchFailed(f"the launcher has not answered within {LAUNCH_SECONDS:g} s") from error
         # From here on there is a process: whatever else goes wrong, it is watched.
         known.unsure = False
         self._watch(process, known)

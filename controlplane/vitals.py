@@ -90,7 +90,7 @@ class Vitals:
 
     def _signs(self, record: EmployeeRecord) -> Signs | None:
         life = self._lifecycle.life_of(record)
-        if life is None or (life.starting and life.crashes < CRASHES):
+        if life is None or (life.starting and max(life.crashes, life.unstarted) < CRASHES):
             return None
         stream = self._streams.seen(record.employee_id)
         beat = stream.heartbeat if stream else None
@@ -98,6 +98,8 @@ class Vitals:
             silent_seconds=life.silent_seconds,
             heartbeat_seconds=self._heartbeat_seconds,
             crashes=life.crashes,
+            unstarted=life.unstarted,
+            why_unstarted=record.failures.reason,
             loop_lag_ms=beat.loop_lag_ms if beat else 0.0,
             away=dict(beat.away) if beat else {},
             paused=record.paused,

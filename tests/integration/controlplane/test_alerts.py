@@ -19,6 +19,7 @@ from controlplane.callbacks import Callbacks
 from controlplane.channels import sign
 from controlplane.employees import Employees
 from controlplane.errors import Invalid
+from controlplane.failures import note
 from controlplane.gateway import Launch, Stream, Streams
 from controlplane.lifecycle import Lifecycle, Observed
 from controlplane.vitals import Vitals
@@ -171,6 +172,23 @@ async def test_several_control_planes_fire_and_tell_once(office: Office):
     assert await office.rows() == [("employee_lost", True, True)]
     assert len(changes) == 2
     assert await office.pool.fetchval("SELECT count(*) FROM alert_notices") == 2
+
+
+async def test_a_launcher_that_always_fails_is_an_alert_that_says_why(office: Office):
+    looks = office.alerts()
+    office.known.process = None
+    for _ in range(3):
+        office.known.failed("not started: no room", own=False)
+    async with office.pool.acquire() as connection:
+        await note(connection, {office.employee_id: office.known})
+    for _ in range(2):
+        await office.round(looks)
+    assert await office.rows() == [("start_failing", True, False)]
+    assert (await office.pool.fetchval("SELECT detail FROM alerts")).endswith("lastly: not started: no room")
+    office.known.process = ScriptedProcess(office.employee_id, 1, 7)
+    for _ in range(2):
+        await office.round(looks)
+    assert await office.rows() == [("start_failing", True, True)]
 
 
 async def test_crashes_and_what_the_tables_say_are_alerts_too(office: Office):

@@ -65,6 +65,8 @@ class ScriptedLauncher:
     failing: bool = False
     dying: UUID | None = None
     """Whose processes end as soon as they are there."""
+    hanging: UUID | None = None
+    """Whose launches never come to an end."""
     lost: bool = False
     deaf: int = 0
     """How many times `running` fails."""
@@ -77,6 +79,8 @@ class ScriptedLauncher:
         self.calls += 1
         if self.on_launch:
             await self.on_launch(spec)
+        if spec.employee_id == self.hanging:
+            await asyncio.Event().wait()
         if self.failing:
             raise LaunchFailed("no room")
         process = ScriptedProcess(spec.employee_id, spec.epoch, 1000 + len(self.processes))
@@ -248,6 +252,89 @@ async def test_a_crash_loop_is_broken_and_leaves_the_rest_up(site: Site):
         await until(lambda: site.lifecycle.observed(looping) == pb.OBSERVED_STATE_CRASH_LOOPING)
         site.launcher.dying = None
         site.lifecycle.start_now(looping.employee_id)
+        await until(lambda: len(site.launcher.alive) == 2)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_crash_loop_outlives_the_control_plane_that_broke_it(site: Site):
+    looping = await site.employee()
+    site.launcher.dying = looping.employee_id
+    async with site.reconciling():
+        await until(lambda: site.lifecycle.observed(looping) == pb.OBSERVED_STATE_CRASH_LOOPING)
+        await site.noted(looping)
+    async with site.reconciling():
+        await until(lambda: site.lifecycle.observed(looping) == pb.OBSERVED_STATE_CRASH_LOOPING)
+        await asyncio.sleep(0.2)
+        assert site.launcher.calls == backoff.CRASH_LOOP
+        site.launcher.dying = None
+        await site.employees.want(looping.employee_id, "running")  # by another control plane, whose hint is lost
+        await until(lambda: site.launcher.alive)
+    assert (await site.employees.by_id(looping.employee_id)).failures.restarts == backoff.CRASH_LOOP
+
+
+async def test_who_is_adopted_and_dies_goes_on_failing(site: Site, monkeypatch: pytest.MonkeyPatch):
+    record = await site.employee()
+    await site.has_failed(record, backoff.CRASH_LOOP - 1)
+    process = await site.left_over(record, 0)
+    process.code = 7
+    monkeypatch.setattr(ScriptedLauncher, "alive", [process])
+    process.gone.set()  # right after the launcher has told of it
+    async with site.reconciling():
+        await until(lambda: site.lifecycle.observed(record) == pb.OBSERVED_STATE_CRASH_LOOPING)
+        await site.noted(record)
+    assert site.launcher.calls == 0
+    failures = (await site.employees.by_id(record.employee_id)).failures
+    assert (failures.restarts, failures.own) == (backoff.CRASH_LOOP, backoff.CRASH_LOOP)
+
+
+async def test_a_steady_life_ends_the_failures_on_record(site: Site):
+    record = await site.employee()
+    await site.has_failed(record, backoff.CRASH_LOOP)
+    await site.left_over(record, 0)
+    async with site.reconciling():
+        await until(lambda: site.lifecycle._observed.get(record.employee_id))
+        known = site.lifecycle._observed[record.employee_id]
+        await asyncio.sleep(0.2)
+        assert (await site.employees.by_id(record.employee_id)).failures.own == backoff.CRASH_LOOP
+        known.launched_at -= backoff.STEADY_SECONDS + 1
+        await until(lambda: not known.backoff.failures)
+    failures = (await site.employees.by_id(record.employee_id)).failures
+    assert (failures.failures, failures.own, failures.restarts) == (0, 0, backoff.CRASH_LOOP)
+
+
+async def test_a_failure_is_noted_when_the_database_is_back(site: Site, monkeypatch: pytest.MonkeyPatch):
+    record = await site.employee()
+    async with site.reconciling():
+        await until(lambda: site.launcher.alive)
+        await site.pool.execute("ALTER TABLE employee_failures RENAME TO away")
+        site.launcher.alive[0].kill(signal.SIGTERM)
+        known = site.lifecycle._observed[record.employee_id]
+        await until(lambda: known.unnoted)
+        await asyncio.sleep(0.2)
+        assert known.unnoted
+        assert site.launcher.calls == 1, "nobody is started by what is not on record"
+        await site.pool.execute("ALTER TABLE away RENAME TO employee_failures")
+        await until(lambda: site.launcher.calls == 2)
+    assert (await site.employees.by_id(record.employee_id)).failures.restarts == 1
+
+
+async def test_a_launch_that_hangs_fails_in_the_end_and_holds_up_nobody_else(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(lifecycle, "LAUNCH_SECONDS", 0.2)
+    hanging = await site.employee("hanging")
+    site.launcher.hanging = hanging.employee_id
+    async with site.reconciling():
+        await until(lambda: site.launcher.calls)
+        other = await site.employee("other")
+        await until(lambda: site.launcher.alive)
+        assert [one.employee_id for one in site.launcher.alive] == [other.employee_id]
+        await until(lambda: site.lifecycle.observed(hanging) == pb.OBSERVED_STATE_BACKING_OFF)
+        await site.noted(hanging)
+        kept = (await site.employees.by_id(hanging.employee_id)).failures
+        assert kept.reason == "not started: the launcher has not answered within 0.2 s"
+        assert kept.own == 0
+        site.launcher.hanging = None
         await until(lambda: len(site.launcher.alive) == 2)
 
 

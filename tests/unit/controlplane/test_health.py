@@ -10,6 +10,7 @@ from empla.v1 import control_pb2 as pb
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "employee_lost": ({"silent_seconds": 15}, {"silent_seconds": 16}, "no heartbeat for 16 s"),
     "crash_loop": ({"crashes": 2}, {"crashes": 3}, "3 times in a row"),
+    "start_failing": ({"unstarted": 2}, {"unstarted": 3, "why_unstarted": "no room"}, "3 tries, and not by its own"),
     "stuck_work": (
         {"stuck": 2, "paused": True},
         {"stuck": 2, "stuck_seconds": 720},
