@@ -90,7 +90,7 @@ def observed_from_afar(
     seen = streams.seen(record.employee_id)
     if seen is not None and seen.launch.epoch == record.epoch:
         return control_pb2.OBSERVED_STATE_ATTACHED
-    is_new = record.launched_at is not None and time.time() - record.launched_at.timestamp() < silent_after
+    is_new = record.launched_at is not None and streams.clock.time() - record.launched_at.timestamp() < silent_after
     return control_pb2.OBSERVED_STATE_STARTING if is_new else control_pb2.OBSERVED_STATE_LOST
 
 

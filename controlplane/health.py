@@ -7,6 +7,7 @@ rule's name.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from controlplane.clock import SKEW_SECONDS, said
 from empla.v1 import control_pb2
 
 MISSED_HEARTBEATS = 3
@@ -43,6 +44,8 @@ class Signs:
     loop_lag_ms: float = 0.0
     away: Mapping[str, str] = field(default_factory=dict)
     """Parts that it cannot use, and why, as it says itself."""
+    clock_ahead: float = 0.0
+    """In seconds, of its clock over the database's."""
     paused: bool = False
     over_budget: str = ""
     """The budget that is used up, in words."""
@@ -147,6 +150,10 @@ def _sending_failing(signs: Signs) -> str:
     return failed if signs.unsent >= UNSENT else ""
 
 
+def _clock_skew(signs: Signs) -> str:
+    return f"its clock is {said(signs.clock_ahead)}" if abs(signs.clock_ahead) > SKEW_SECONDS else ""
+
+
 def _part_away(signs: Signs) -> str:
     return "; ".join(f"the {part} cannot be used: {why}" for part, why in sorted(signs.away.items()))
 
@@ -183,6 +190,7 @@ RULES = (
     Rule("queue_depth", control_pb2.HEALTH_STATE_DEGRADED, True, _queue_depth),
     Rule("sending_failing", control_pb2.HEALTH_STATE_DEGRADED, True, _sending_failing),
     Rule("open_reviews", control_pb2.HEALTH_STATE_DEGRADED, True, _open_reviews),
+    Rule("clock_skew", control_pb2.HEALTH_STATE_DEGRADED, True, _clock_skew),
     Rule("part_away", control_pb2.HEALTH_STATE_DEGRADED, False, _part_away),
     Rule("sidecars_failing", control_pb2.HEALTH_STATE_DEGRADED, False, _sidecars_failing),
     Rule("loop_slow", control_pb2.HEALTH_STATE_DEGRADED, False, _slow_loop),

@@ -45,7 +45,7 @@ class Vitals:
     ) -> None:
         self._pool, self._lifecycle, self._streams = pool, lifecycle, streams
         self._sidecars_failed, self._heartbeat_seconds = sidecars_failed, heartbeat_ms / 1000
-        self._spending = Spending(pool)
+        self._spending = Spending(pool, streams.clock.now)
         self._work: dict[UUID, Any] = {}
         self._tried: dict[UUID, Any] = {}
         self._tried_at = float("-inf")
@@ -102,6 +102,7 @@ class Vitals:
             why_unstarted=record.failures.reason,
             loop_lag_ms=beat.loop_lag_ms if beat else 0.0,
             away=dict(beat.away) if beat else {},
+            clock_ahead=beat.clock_ahead_seconds if beat else 0.0,
             paused=record.paused,
             over_budget=_over_budget(record),
             sidecars_failed=self._sidecars_failed(record.employee_id),

@@ -21,6 +21,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "queue_depth": ({"queued": 100}, {"queued": 101}, "101 messages wait"),
     "sending_failing": ({"unsent": 2}, {"unsent": 3}, "3 replies could not be sent"),
     "open_reviews": ({"reviews": 100}, {"reviews": 101}, "101 reviews"),
+    "clock_skew": ({"clock_ahead": -10.0}, {"clock_ahead": -11.0}, "its clock is 11 s behind the database's"),
     "part_away": ({"away": {}}, {"away": {"model": "overloaded"}}, "the model cannot be used: overloaded"),
     "sidecars_failing": ({"sidecars_failed": 2}, {"sidecars_failed": 3}, "3 sidecars"),
     "loop_slow": ({"loop_lag_ms": 1_000}, {"loop_lag_ms": 1_001}, "held up for 1.0 s"),

@@ -12,3 +12,6 @@ CREATE TABLE employee_failures (
   FOREIGN KEY (employee_id, tenant_id) REFERENCES employees (employee_id, tenant_id) ON DELETE CASCADE
 );
 ALTER TABLE employee_failures ENABLE ROW LEVEL SECURITY;
+
+-- By how many seconds its clock is ahead of the database's.
+ALTER TABLE control_planes ADD COLUMN skew double precision NOT NULL DEFAULT 0;
