@@ -204,7 +204,7 @@ class Employees:
         """
         with translated():
             async with self._pool.acquire() as connection, connection.transaction():
-                await connection.execute(SQL.hold_launch, employee_id)
+                await hold_launch(connection, employee_id)
                 # Before the employee's row: whoever begins a step or fires a schedule waits for that with it in hand.
                 await end_all(connection, employee_id, DELETED)
                 await connection.execute(SQL.end_schedules, employee_id, DELETED)

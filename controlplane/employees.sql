@@ -58,17 +58,13 @@ UPDATE employees SET profile = coalesce($2, profile)
   || CASE WHEN $4 = '' THEN '{}'::jsonb ELSE jsonb_build_object('when_busy', $4::text) END, autonomy = coalesce($3, autonomy), updated_at = now()
 WHERE employee_id = $1 AND deleted_at IS NULL RETURNING tenant_id, name, profile, autonomy;
 
--- name: hold_launch
--- First lock of a deletion: waits for writes of the employee's process and keeps out later ones. The order of the three is that
--- of everybody who takes two of them.
-SELECT FROM employee_epochs WHERE employee_id = $1 FOR UPDATE;
-
 -- name: end_schedules
 -- Ends the schedules of an employee, paused ones too.
 UPDATE schedules SET state = 'ended', reason = $2 WHERE employee_id = $1 AND state <> 'ended';
 
 -- name: hold_outbox
--- Second lock: waits for the Sender's writes.
+-- Second lock of a deletion, after that of the launch: waits for the Sender's writes. The order of the three is that of everybody
+-- who takes two of them.
 SELECT FROM outbox WHERE employee_id = $1 AND state IN ('queued', 'held', 'sending') ORDER BY outbox_id FOR UPDATE;
 
 -- name: hold_employee
