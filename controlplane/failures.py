@@ -8,7 +8,8 @@ from typing import Any
 from uuid import UUID
 
 from controlplane.backoff import Backoff, Ended
-from empla.store.connect import AnyConnection, load_queries
+from controlplane.planes import Planes
+from empla.store.connect import Pool, load_queries, translated
 from empla.v1 import control_pb2
 
 SQL = load_queries("controlplane", "failures.sql")
@@ -58,17 +59,32 @@ class Failing:
         self.unnoted = self.ended is not None
 
 
-async def note(connection: AnyConnection, failing: Mapping[UUID, Failing]) -> None:
-    """Put on record what is not; those that this fails for are still to be noted."""
+async def note(pool: Pool, planes: Planes | None, failing: Mapping[UUID, Failing]) -> None:
+    """Put on record what is not, if this control plane leads; raises `NotLeading`, and `StoreUnavailable`."""
     now, news = time.monotonic(), {key: one for key, one in failing.items() if one.unnoted}
+    if not news:
+        return
     for one in news.values():
         one.unnoted = False  # what fails meanwhile is noted the next time
     try:
-        await connection.execute(SQL.note, *_columns(news, now))
-    except BaseException:
+        await _written(pool, planes, SQL.note, *_columns(news, now))
+    except BaseException:  # they are still to be noted, a second time if need be
         for one in news.values():
             one.unnoted = True
         raise
+
+
+async def note_well(pool: Pool, planes: Planes | None, employee_id: UUID) -> None:
+    """Put on record that an employee lives well, if this control plane leads; raises as `note`."""
+    await _written(pool, planes, SQL.forgive, employee_id)
+
+
+async def _written(pool: Pool, planes: Planes | None, query: str, *values: Any) -> None:
+    with translated():
+        async with pool.acquire() as connection, connection.transaction():
+            if planes is not None:
+                await planes.check(connection)
+            await connection.execute(query, *values)
 
 
 def _columns(news: Mapping[UUID, Failing], now: float) -> tuple[list[Any], ...]:
@@ -79,7 +95,7 @@ def _columns(news: Mapping[UUID, Failing], now: float) -> tuple[list[Any], ...]:
         [one.restarts for one in news.values()],
         [one.failures for one in backoffs],
         [one.own for one in backoffs],
-        [one.reason for one in ended],
+        [one.reason.encode(errors="replace").decode().replace("\0", " ") for one in ended],  # whatever an error says
         [now - one.at for one in ended],
         [max(0.0, one.not_before - now) for one in backoffs],
     )

@@ -10,5 +10,5 @@ ON CONFLICT (employee_id) DO UPDATE SET restarts = excluded.restarts, failures =
   reason = excluded.reason, ended_at = excluded.ended_at, next_at = excluded.next_at;
 
 -- name: forgive
--- An operator wants something of the employee: what failed before delays it no longer.
+-- An operator wants something of the employee, or it has lived for a while: what failed before counts no longer.
 UPDATE employee_failures SET failures = 0, own = 0, next_at = now() WHERE employee_id = $1 AND failures > 0;

@@ -19,8 +19,7 @@ from controlplane.belongings import Belongings, Companions
 from controlplane.employees import SQL, EmployeeRecord, Employees
 from controlplane.ending import Ending, lost_after, observed_from_afar, pid_of
 from controlplane.errors import LaunchFailed, NotLeading, Unknown
-from controlplane.failures import SQL as FAILURES_SQL
-from controlplane.failures import Failing, note, observed_failing
+from controlplane.failures import Failing, note, note_well, observed_failing
 from controlplane.gateway import Elsewhere, Stream, Streams
 from controlplane.launchers.bounds import Bound
 from controlplane.launchers.interface import LaunchedProcess, Launcher
@@ -264,7 +263,7 @@ class Lifecycle:
         if self._planes is not None and not self._planes.leads:
             self._heard_since = time.monotonic()
             return
-        await self._note_failures()  # before anybody is started because of what is on record
+        await note(self._pool, self._planes, self._observed)  # before anybody is started because of what is on record
         self.records = records = await self._everybody()
         now = time.monotonic()
         if now - self._round_at > SLEPT_SECONDS:
@@ -279,14 +278,6 @@ class Lifecycle:
         for employee_id in await self._employees.left_roles():
             if employee_id not in self._observed:  # its process is gone, or there never was one
                 self._task(self._employees.drop_role(employee_id), f"drop the role of {employee_id}")
-
-    async def _note_failures(self) -> None:
-        if any(known.unnoted for known in self._observed.values()):
-            with translated():
-                async with self._pool.acquire() as connection, connection.transaction():
-                    if self._planes is not None:
-                        await self._planes.check(connection)
-                    await note(connection, self._observed)
 
     async def _everybody(self) -> list[EmployeeRecord]:
         records = page = await self._employees.list_of(None, limit=PAGE)
@@ -313,8 +304,7 @@ class Lifecycle:
 
     async def _forgive(self, employee_id: UUID, known: Observed) -> None:
         """It has lived for a while: whichever control plane leads when it fails next begins anew."""
-        with translated():
-            await self._pool.execute(FAILURES_SQL.forgive, employee_id)
+        await note_well(self._pool, self._planes, employee_id)
         if not known.unnoted:  # it has not failed just now
             known.backoff.reset()
 

@@ -188,8 +188,7 @@ async def test_a_launcher_that_always_fails_is_an_alert_that_says_why(office: Of
     office.known.process = None
     for _ in range(3):
         office.known.failed("not started: no room", own=False)
-    async with office.pool.acquire() as connection:
-        await note(connection, {office.employee_id: office.known})
+    await note(office.pool, None, {office.employee_id: office.known})
     for _ in range(2):
         await office.round(looks)
     assert await office.rows() == [("start_failing", True, False)]

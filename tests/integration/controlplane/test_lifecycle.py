@@ -82,7 +82,7 @@ class ScriptedLauncher:
         if spec.employee_id == self.hanging:
             await asyncio.Event().wait()
         if self.failing:
-            raise LaunchFailed("no room")
+            raise LaunchFailed("no room\0 in \udcff")
         process = ScriptedProcess(spec.employee_id, spec.epoch, 1000 + len(self.processes))
         self.processes.append(process)
         if self.lost:
@@ -148,14 +148,15 @@ class Site:
     async def noted(self, record: EmployeeRecord) -> None:
         """Until its failures, of which there are some, are on record."""
         known = self.lifecycle._observed[record.employee_id]
-        await until(lambda: known.ended and not known.unnoted)
+        async with asyncio.timeout(10):
+            while (await self.employees.by_id(record.employee_id)).failures.failures != known.backoff.failures:
+                await asyncio.sleep(0.01)
 
     async def has_failed(self, record: EmployeeRecord, times: int) -> None:
         """As an earlier control plane has seen and noted; the next try is due in a minute."""
         failing = Failing(restarts=times, ended=Ended("exit code 7", time.monotonic()), unnoted=True)
         failing.backoff = Backoff(times, times, time.monotonic() + 60)
-        async with self.pool.acquire() as connection:
-            await note(connection, {record.employee_id: failing})
+        await note(self.pool, None, {record.employee_id: failing})
 
     @asynccontextmanager
     async def reconciling(self) -> AsyncIterator[None]:
@@ -369,7 +370,7 @@ async def test_neither_launches_that_fail_nor_a_database_that_is_away_make_a_cra
         await until(lambda: site.launcher.calls > before + 2 * backoff.CRASH_LOOP)
         assert site.lifecycle.observed(record) == pb.OBSERVED_STATE_BACKING_OFF
         await site.noted(record)
-        assert (await site.employees.by_id(record.employee_id)).failures.reason == "not started: no room"
+        assert (await site.employees.by_id(record.employee_id)).failures.reason == "not started: no room  in ?"
 
 
 @pytest.mark.usefixtures("impatient")
