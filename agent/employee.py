@@ -154,6 +154,7 @@ class DigitalEmployee:
                     reported=hooks.reported(),
                     away=hooks.away,
                 )
+                beat.sent_at.GetCurrentTime()
                 self.gateway.send(pb.AgentFrame(heartbeat=beat))
                 due = time.perf_counter() + every
                 await asyncio.sleep(every)

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from controlplane.clock import SKEW_SECONDS, said
 from controlplane.errors import Invalid
+from controlplane.planes import LEASE_SECONDS, RENEW_SECONDS
 from controlplane.vitals import Judged, Vitals
 from empla.store.connect import Pool, load_queries, translated
 from empla.store.errors import StoreUnavailable
@@ -28,7 +30,7 @@ ROUND_SECONDS = 5.0
 DISK_FREE_SHARE = 0.1
 DISK_FREE_BYTES = 1 << 30
 MANY_EMPLOYEES = 1_000
-OF_THE_CONTROL_PLANE = ("disk_nearly_full", "many_employees")
+OF_THE_CONTROL_PLANE = ("disk_nearly_full", "many_employees", "control_plane_clock")
 """The kinds that are of no employee."""
 
 
@@ -79,6 +81,7 @@ class Alerts:
         if everybody is None:
             return
         seen = [*_of_employees(everybody), *_of_all(everybody), *await asyncio.to_thread(_of_disk, self._home)]
+        seen += await self._of_clocks()
         unsure = [one.record.employee_id for one in everybody if _is_unsure(one)]
         await self._keep(seen, unsure)
 
@@ -98,6 +101,12 @@ class Alerts:
             log.info("alert %s of %s is over: %s", row["kind"], subject(row), row["detail"])
         if fired or cleared:
             self.on_change()
+
+    async def _of_clocks(self) -> list[Seen]:
+        with translated():
+            rows = await self._pool.fetch(SQL.clocks, SKEW_SECONDS, LEASE_SECONDS + RENEW_SECONDS)
+        off = [f"the clock of the control plane at {row['address']} is {said(row['skew'])}" for row in rows]
+        return [Seen("control_plane_clock", None, "; ".join(off))] if off else []
 
     async def open(self, tenant_id: UUID | None) -> dict[str, int]:
         """How many of each kind are open."""

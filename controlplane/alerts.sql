@@ -47,6 +47,11 @@ WITH cleared AS (
 SELECT c.*, e.name AS employee, t.name AS tenant
 FROM cleared c LEFT JOIN employees e USING (employee_id) LEFT JOIN tenants t ON t.tenant_id = c.tenant_id;
 
+-- name: clocks
+-- The control planes that are there with a clock that is off by so many seconds or more.
+SELECT address, skew FROM control_planes
+WHERE abs(skew) > $1 AND seen_at > now() - make_interval(secs => $2) ORDER BY address;
+
 -- name: open
 -- How many of each kind are open.
 SELECT kind, count(*) AS alerts FROM alerts

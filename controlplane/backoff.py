@@ -52,7 +52,7 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The last time that an employee ended, or failed to start, without being asked; `at` is Unix time."""
+    """The last time that an employee ended, or failed to start, without being asked; `at` is monotonic."""
 
     reason: str
     at: float

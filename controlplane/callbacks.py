@@ -12,7 +12,7 @@ What can go wrong says what is known of the reply::
 import asyncio
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -98,7 +98,9 @@ class Callbacks:
         resolver: AbstractResolver | None = None,
         connect_seconds: float = CONNECT_SECONDS,
         total_seconds: float = TOTAL_SECONDS,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self._clock = clock
         self._egress, self._resolver = Egress(allowed_networks), resolver
         self._timeout = aiohttp.ClientTimeout(total=total_seconds, connect=connect_seconds)
         self._session: aiohttp.ClientSession | None = None
@@ -131,7 +133,9 @@ class Callbacks:
         attempted_at, started = datetime.now(UTC), time.monotonic()
         with _translated():
             target = self._egress.check_url(url)
-            status, headers = await self._exchange(self._session, target, _headers(secret, outbox_id, body), body)
+            status, headers = await self._exchange(
+                self._session, target, _headers(secret, outbox_id, body, self._clock()), body
+            )
         _check(status, headers)
         kept = {name: headers[name][:_MAX_HEADER] for name in _KEPT_HEADERS if name in headers}
         return Receipt(status, kept, attempted_at, round((time.monotonic() - started) * 1000, 3))
@@ -148,11 +152,11 @@ class Callbacks:
             return response.status, response.headers
 
 
-def _headers(secret: bytes | None, outbox_id: UUID, body: bytes) -> dict[str, str]:
+def _headers(secret: bytes | None, outbox_id: UUID, body: bytes, now: float) -> dict[str, str]:
     key = {"Idempotency-Key": str(outbox_id)}
     if secret is None:
         return key
-    timestamp = str(int(time.time()))
+    timestamp = str(int(now))
     return {"X-Empla-Timestamp": timestamp, "X-Empla-Signature": sign(secret, timestamp, body), **key}
 
 

@@ -37,7 +37,7 @@ def _of_each(everybody: list[Judged], vitals: Vitals) -> list[Metric]:
     for one in everybody:
         labels, figures = (one.record.tenant, one.record.name), vitals.figures(one.record)
         health.add_metric(labels, _state(one))
-        restarts.add_metric(labels, vitals.restarts(one.record))
+        restarts.add_metric(labels, one.record.failures.restarts)
         start.add_metric(labels, figures.start_ms / 1000)
         memory.add_metric(labels, figures.idle_memory_bytes)
         cost.add_metric(labels, figures.month_cost_micros / 1e6)

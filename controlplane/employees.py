@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from difflib import get_close_matches
 from itertools import batched
@@ -13,6 +13,8 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 
 from controlplane import audit
 from controlplane.errors import AlreadyThere, Invalid, NotNow, Unknown
+from controlplane.failures import SQL as FAILURES_SQL
+from controlplane.failures import Failures
 from controlplane.goals import end_all, follow_profile, hold_launch, set_of_profile
 from controlplane.profile_schedules import follow
 from controlplane.profiles import checked_profile
@@ -62,6 +64,7 @@ class EmployeeRecord:
     """How its launcher knows the process; None: there is none, or that is not on record yet."""
     draining: float | None = None
     """Seconds in which the launch is to finish, if somebody wants it ended."""
+    failures: Failures = field(default_factory=Failures)
 
     @property
     def paused(self) -> bool:
@@ -148,12 +151,16 @@ class Employees:
             return [_record(row) for row in await self._pool.fetch(SQL.all, tenant_id, *after, limit)]
 
     async def want(self, employee_id: UUID, state: str, action: str = "") -> None:
-        """Set the desired state, running or stopped; `action` is what the audit log calls that, if not start or stop."""
+        """Set the desired state, running or stopped, and forgive what failed before.
+
+        `action` is what the audit log calls that, if not start or stop.
+        """
         action = action or {"running": "start", "stopped": "stop"}[state]
         with translated():
             async with self._pool.acquire() as connection, connection.transaction():
                 row = await connection.fetchrow(SQL.set_desired_state, employee_id, state)
                 if row is not None:
+                    await connection.execute(FAILURES_SQL.forgive, employee_id)
                     about = row["tenant_id"], f"employee.{action}", employee_id, {"name": row["name"]}
                     await audit.record(connection, *about)
 
@@ -197,7 +204,7 @@ class Employees:
         """
         with translated():
             async with self._pool.acquire() as connection, connection.transaction():
-                await connection.execute(SQL.hold_launch, employee_id)
+                await hold_launch(connection, employee_id)
                 # Before the employee's row: whoever begins a step or fires a schedule waits for that with it in hand.
                 await end_all(connection, employee_id, DELETED)
                 await connection.execute(SQL.end_schedules, employee_id, DELETED)
@@ -282,4 +289,12 @@ def _record(row: Any) -> EmployeeRecord:
         row["attached_at"],
         row["process"],
         row["draining"],
+        _failures(row),
     )
+
+
+def _failures(row: Any) -> Failures:
+    if row["failures"] is None:
+        return Failures()
+    names = "restarts", "failures", "own", "reason", "ended_at", "next_at", "wait"
+    return Failures(*(row[name] for name in names))

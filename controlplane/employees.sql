@@ -20,9 +20,11 @@ INSERT INTO employee_epochs (employee_id, tenant_id) SELECT employee_id, tenant_
 -- name: find
 -- A live employee by tenant and name, or by id.
 SELECT e.*, t.name AS tenant, p.epoch, p.launched_at, p.attached_at, p.process, p.draining, pause_of(now(), e.employee_id) AS pause,
+  f.restarts, f.failures, f.own, f.reason, f.ended_at, f.next_at, extract(epoch FROM f.next_at - now())::float8 AS wait,
   coalesce(e.day_micros, e.message_micros, t.day_micros) IS NOT NULL AS limits_dollars,
   coalesce(e.day_tokens, e.message_tokens, t.day_tokens) IS NOT NULL AS limits_tokens
 FROM employees e JOIN tenants t USING (tenant_id) JOIN employee_epochs p USING (employee_id)
+  LEFT JOIN employee_failures f USING (employee_id)
 WHERE e.deleted_at IS NULL AND ((e.tenant_id = $1 AND e.name = $2) OR e.employee_id = $3);
 
 -- name: names_like
@@ -33,9 +35,11 @@ ORDER BY left(name, 1) <> left($2, 1), name LIMIT 200;
 -- name: all
 -- Every live employee of a tenant, or of all.
 SELECT e.*, t.name AS tenant, p.epoch, p.launched_at, p.attached_at, p.process, p.draining, pause_of(now(), e.employee_id) AS pause,
+  f.restarts, f.failures, f.own, f.reason, f.ended_at, f.next_at, extract(epoch FROM f.next_at - now())::float8 AS wait,
   coalesce(e.day_micros, e.message_micros, t.day_micros) IS NOT NULL AS limits_dollars,
   coalesce(e.day_tokens, e.message_tokens, t.day_tokens) IS NOT NULL AS limits_tokens
 FROM employees e JOIN tenants t USING (tenant_id) JOIN employee_epochs p USING (employee_id)
+  LEFT JOIN employee_failures f USING (employee_id)
 WHERE e.deleted_at IS NULL AND ($1::uuid IS NULL OR e.tenant_id = $1) AND (e.name, e.employee_id) > ($2, $3)
 ORDER BY e.name, e.employee_id LIMIT $4;
 
@@ -54,17 +58,13 @@ UPDATE employees SET profile = coalesce($2, profile)
   || CASE WHEN $4 = '' THEN '{}'::jsonb ELSE jsonb_build_object('when_busy', $4::text) END, autonomy = coalesce($3, autonomy), updated_at = now()
 WHERE employee_id = $1 AND deleted_at IS NULL RETURNING tenant_id, name, profile, autonomy;
 
--- name: hold_launch
--- First lock of a deletion: waits for writes of the employee's process and keeps out later ones. The order of the three is that
--- of everybody who takes two of them.
-SELECT FROM employee_epochs WHERE employee_id = $1 FOR UPDATE;
-
 -- name: end_schedules
 -- Ends the schedules of an employee, paused ones too.
 UPDATE schedules SET state = 'ended', reason = $2 WHERE employee_id = $1 AND state <> 'ended';
 
 -- name: hold_outbox
--- Second lock: waits for the Sender's writes.
+-- Second lock of a deletion, after that of the launch: waits for the Sender's writes. The order of the three is that of everybody
+-- who takes two of them.
 SELECT FROM outbox WHERE employee_id = $1 AND state IN ('queued', 'held', 'sending') ORDER BY outbox_id FOR UPDATE;
 
 -- name: hold_employee

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from controlplane.employees import EmployeeRecord
 from controlplane.errors import LaunchFailed
+from controlplane.failures import observed_failing
 from controlplane.gateway import Streams
 from controlplane.planes import Others
 from empla.store.connect import Pool, load_queries, translated
@@ -79,16 +80,17 @@ def lost_after(heartbeat_ms: int) -> float:
 def observed_from_afar(
     record: EmployeeRecord, streams: Streams, silent_after: float
 ) -> control_pb2.ObservedState.ValueType:
-    """What is to be seen of an employee where nobody watches its process: not whether, and how long, its start waits."""
+    """What is to be seen of an employee where nobody watches its process."""
     if record.process is None:
-        wanted = record.desired_state == "running"
-        return control_pb2.OBSERVED_STATE_STARTING if wanted else control_pb2.OBSERVED_STATE_STOPPED
+        if record.desired_state != "running":
+            return control_pb2.OBSERVED_STATE_STOPPED
+        return observed_failing(record.failures.failures, record.failures.own)
     if record.draining is not None:
         return control_pb2.OBSERVED_STATE_STOPPING
     seen = streams.seen(record.employee_id)
     if seen is not None and seen.launch.epoch == record.epoch:
         return control_pb2.OBSERVED_STATE_ATTACHED
-    is_new = record.launched_at is not None and time.time() - record.launched_at.timestamp() < silent_after
+    is_new = record.launched_at is not None and streams.clock.time() - record.launched_at.timestamp() < silent_after
     return control_pb2.OBSERVED_STATE_STARTING if is_new else control_pb2.OBSERVED_STATE_LOST
 
 

@@ -14,10 +14,9 @@ from uuid import UUID
 
 from controlplane.errors import ControlError
 from controlplane.receiver import Arrival, Receiver, Written
-from controlplane.rounds import RETRY_SECONDS, rounds
+from controlplane.rounds import RETRY_SECONDS, in_turn, rounds
 from empla.schedules import RUN, ImpossibleSchedule, Timing, timing
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
-from empla.store.errors import StoreUnavailable
 from empla.store.outage import Outage
 
 log = logging.getLogger(__name__)
@@ -79,35 +78,20 @@ class Firing:
 
         Raises `StoreUnavailable`.
         """
-        aside: set[UUID] = set()
-        while await self._fire_one(aside):
-            pass
+        aside = await in_turn(self._pool, self._due, self._fire, told=self._told, failed=_failed)
         with translated():
-            seconds: float | None = await self._pool.fetchval(SQL.next, self._now(), list(aside))
+            seconds: float | None = await self._pool.fetchval(SQL.next, self._now(), aside)
         if seconds is None:
             return LOOK_SECONDS
         # What is due and was not fired, another control plane has in hand.
         return min(seconds, LOOK_SECONDS) if seconds > 0 else RETRY_SECONDS
 
-    async def _fire_one(self, aside: set[UUID]) -> bool:
-        row, written = None, []
-        try:
-            with translated():
-                async with self._pool.acquire() as connection, connection.transaction():
-                    row = await connection.fetchrow(SQL.due, self._now(), list(aside))
-                    if row is None:
-                        return False
-                    written = await self._fire(connection, row)
-        except StoreUnavailable:
-            raise
-        except Exception:
-            if row is None:
-                raise
-            log.exception("the schedule %s cannot be fired now", row["schedule_id"])
-            aside.add(row["schedule_id"])
+    async def _due(self, connection: AnyConnection, aside: list[UUID]) -> Any:
+        return await connection.fetchrow(SQL.due, self._now(), aside)
+
+    def _told(self, _row: Any, written: list[Written]) -> None:
         for one in written:
             self._receiver.tell(one)
-        return True
 
     async def _fire(self, connection: AnyConnection, row: Any) -> list[Written]:
         schedule_id = row["schedule_id"]
@@ -142,6 +126,12 @@ class Firing:
             return None
         await connection.execute(SQL.note_fired, *_key(row, due), written.stored.message_id, row["now"])
         return written
+
+
+def _failed(row: Any) -> UUID:
+    log.exception("the schedule %s cannot be fired now", row["schedule_id"])
+    schedule_id: UUID = row["schedule_id"]
+    return schedule_id
 
 
 def _not_ended(runs: int) -> str:

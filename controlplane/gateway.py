@@ -22,6 +22,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from controlplane.attempts import Attempts
 from controlplane.auth import hashed
+from controlplane.clock import DatabaseClock
 from controlplane.embedding import Embedding
 from controlplane.employees import AUTONOMY, EmployeeRecord, Employees
 from controlplane.employees import SQL as EMPLOYEES_SQL
@@ -106,9 +107,11 @@ class Stream:
     idle_memory_bytes: int = 0
     """What it took when it last had nothing in work."""
 
-    def beat(self, heartbeat: pb.Heartbeat) -> None:
-        """Note a sign of life, and what it says."""
-        self.heartbeat, self.heartbeat_at, self.seen_at = heartbeat, time.time(), time.monotonic()
+    def beat(self, heartbeat: pb.Heartbeat, now: float) -> None:
+        """Note a sign of life, and what it says, at `now` by the database's clock."""
+        if heartbeat.HasField("sent_at"):
+            heartbeat.clock_ahead_seconds = heartbeat.sent_at.ToNanoseconds() / 1e9 - now
+        self.heartbeat, self.heartbeat_at, self.seen_at = heartbeat, now, time.monotonic()
         if heartbeat.state == "idle":
             self.idle_memory_bytes = heartbeat.memory_bytes
 
@@ -137,8 +140,8 @@ class Elsewhere:
 class Streams:
     """The streams that this control plane holds, one for each attached employee; the `others` hold those of the rest."""
 
-    def __init__(self, others: Others | None = None) -> None:
-        self._others = others or Nobody()
+    def __init__(self, others: Others | None = None, clock: DatabaseClock | None = None) -> None:
+        self._others, self.clock = others or Nobody(), clock or DatabaseClock()
         self._streams: dict[UUID, Stream] = {}
         self.elsewhere: Mapping[UUID, Elsewhere] = {}
 
@@ -333,7 +336,7 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
                     stream.unacknowledged.discard(_message_id(frame.ack.message_id))
                     stream.news.set()  # the next message of the conversation may wait in the table
                 case "heartbeat":
-                    stream.beat(frame.heartbeat)
+                    stream.beat(frame.heartbeat, self._streams.clock.time())
                 case "progress":
                     message_id = _message_id(frame.progress.message_id)
                     self._followers.progress(stream.launch.employee_id, message_id, frame.progress)

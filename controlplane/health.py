@@ -7,6 +7,7 @@ rule's name.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from controlplane.clock import SKEW_SECONDS, said
 from empla.v1 import control_pb2
 
 MISSED_HEARTBEATS = 3
@@ -37,9 +38,14 @@ class Signs:
     heartbeat_seconds: float = 5.0
     """How often it is to be heard."""
     crashes: int = 0
+    unstarted: int = 0
+    """Failed launches and ends in a row that were not of its own making, while it has no process."""
+    why_unstarted: str = ""
     loop_lag_ms: float = 0.0
     away: Mapping[str, str] = field(default_factory=dict)
     """Parts that it cannot use, and why, as it says itself."""
+    clock_ahead: float = 0.0
+    """In seconds, of its clock over the database's."""
     paused: bool = False
     over_budget: str = ""
     """The budget that is used up, in words."""
@@ -95,6 +101,12 @@ def _crash_loop(signs: Signs) -> str:
     return ended if signs.crashes >= CRASHES else ""
 
 
+def _start_failing(signs: Signs) -> str:
+    if signs.unstarted < CRASHES:
+        return ""
+    return f"it is not up after {signs.unstarted} tries, and not by its own making; lastly: {signs.why_unstarted}"
+
+
 def _stuck_work(signs: Signs) -> str:
     if signs.paused or not signs.stuck:
         return ""
@@ -138,6 +150,10 @@ def _sending_failing(signs: Signs) -> str:
     return failed if signs.unsent >= UNSENT else ""
 
 
+def _clock_skew(signs: Signs) -> str:
+    return f"its clock is {said(signs.clock_ahead)}" if abs(signs.clock_ahead) > SKEW_SECONDS else ""
+
+
 def _part_away(signs: Signs) -> str:
     return "; ".join(f"the {part} cannot be used: {why}" for part, why in sorted(signs.away.items()))
 
@@ -167,12 +183,14 @@ def _several(count: int, what: str) -> str:
 RULES = (
     Rule("employee_lost", control_pb2.HEALTH_STATE_LOST, True, _lost),
     Rule("crash_loop", control_pb2.HEALTH_STATE_UNHEALTHY, True, _crash_loop),
+    Rule("start_failing", control_pb2.HEALTH_STATE_UNHEALTHY, True, _start_failing),
     Rule("stuck_work", control_pb2.HEALTH_STATE_UNHEALTHY, True, _stuck_work),
     Rule("loop_hung", control_pb2.HEALTH_STATE_UNHEALTHY, True, _hung_loop),
     Rule("steps_failing", control_pb2.HEALTH_STATE_UNHEALTHY, True, _mostly_failing),
     Rule("queue_depth", control_pb2.HEALTH_STATE_DEGRADED, True, _queue_depth),
     Rule("sending_failing", control_pb2.HEALTH_STATE_DEGRADED, True, _sending_failing),
     Rule("open_reviews", control_pb2.HEALTH_STATE_DEGRADED, True, _open_reviews),
+    Rule("clock_skew", control_pb2.HEALTH_STATE_DEGRADED, True, _clock_skew),
     Rule("part_away", control_pb2.HEALTH_STATE_DEGRADED, False, _part_away),
     Rule("sidecars_failing", control_pb2.HEALTH_STATE_DEGRADED, False, _sidecars_failing),
     Rule("loop_slow", control_pb2.HEALTH_STATE_DEGRADED, False, _slow_loop),

@@ -12,6 +12,7 @@ from aiohttp import web
 from controlplane.attempts import PEER
 from controlplane.auth import Operator, Tokens
 from controlplane.channels import Channels
+from controlplane.clock import SKEW_SECONDS, DatabaseClock, said
 from controlplane.metrics import Metrics
 from controlplane.problems import Boundary, Handler, problem, unavailable
 from controlplane.readiness import Readiness
@@ -46,12 +47,15 @@ class Route:
     handler: Handler
 
 
-def routes(webhook: Webhook, page: StatusPage, readiness: Readiness) -> list[Route]:
+def routes(webhook: Webhook, page: StatusPage, readiness: Readiness, clock: DatabaseClock) -> list[Route]:
     """Everything that this port serves."""
 
     async def readyz(_: web.Request) -> web.StreamResponse:
         trouble = await readiness.trouble()
-        return unavailable(*trouble) if trouble else web.json_response({"status": "ready"})
+        if trouble:
+            return unavailable(*trouble)
+        off = {"degraded": f"its clock is {said(clock.skew)}"} if abs(clock.skew) > SKEW_SECONDS else {}
+        return web.json_response({"status": "ready"} | off)
 
     return [
         Route("POST", f"/v1/channels/{{tenant:{_NAME}}}/{{channel:{_NAME}}}", "signature", webhook.receive),
@@ -75,6 +79,7 @@ async def serving_http(
     overview: Callable[[Operator], Awaitable[control_pb2.Overview]],
     metrics: Metrics,
     max_body_bytes: int,
+    clock: DatabaseClock,
     tls: ssl.SSLContext | None = None,
     insecure: bool = False,
 ) -> AsyncIterator[str]:
@@ -84,8 +89,10 @@ async def serving_http(
     Leaving the block stops taking requests and gives the running ones 5 s. Bound to loopback, it answers only requests
     whose Host header is a name of this machine: another site's name that was made to point here reaches nothing.
     """
-    webhook = Webhook(channels=channels, employees=employees, receiver=receiver, max_body_bytes=max_body_bytes)
-    served = routes(webhook, StatusPage(tokens=tokens, overview=overview, metrics=metrics), readiness)
+    webhook = Webhook(
+        channels=channels, employees=employees, receiver=receiver, max_body_bytes=max_body_bytes, clock=clock.time
+    )
+    served = routes(webhook, StatusPage(tokens=tokens, overview=overview, metrics=metrics), readiness, clock)
     host, port = _parsed(address)
     if tls is None and not insecure and not is_local(address):
         raise NotLocal(address)

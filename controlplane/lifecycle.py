@@ -7,21 +7,21 @@ runs is asked of the launcher, so a restarted control plane adopts running emplo
 import asyncio
 import logging
 import signal
-import sys
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
-from controlplane.backoff import RARELY_SECONDS, STEADY_SECONDS, Backoff, Ended, exit_reason, is_own
+from controlplane.backoff import RARELY_SECONDS, STEADY_SECONDS, Backoff, exit_reason, is_own
+from controlplane.belongings import Belongings, Companions
 from controlplane.employees import SQL, EmployeeRecord, Employees
 from controlplane.ending import Ending, lost_after, observed_from_afar, pid_of
 from controlplane.errors import LaunchFailed, NotLeading, Unknown
+from controlplane.failures import Failing, note, note_well, observed_failing
 from controlplane.gateway import Elsewhere, Stream, Streams
-from controlplane.launchers.bounds import Bound, BoundsRecords
-from controlplane.launchers.browsers import BrowserProfiles
+from controlplane.launchers.bounds import Bound
 from controlplane.launchers.interface import LaunchedProcess, Launcher
 from controlplane.launchers.workspaces import Workspaces
 from controlplane.launching import LaunchSettings, next_launch
@@ -39,12 +39,14 @@ ADOPT_SECONDS = 10.0
 TERM_SECONDS = 3.0
 GIVE_BACK_SECONDS = 10.0
 """After its drain an employee gives work back, which takes 5 s longer where its database has fallen silent."""
+LAUNCH_SECONDS = 150.0
+"""Beyond what launchers allow themselves, for a container as for the first warm parent."""
 MAX_PARALLEL_LAUNCHES = 8
 PAGE = 1000
 
 
 @dataclass
-class Observed:
+class Observed(Failing):
     """What this control plane knows of one employee's process; times are monotonic."""
 
     process: LaunchedProcess | None = None
@@ -53,9 +55,6 @@ class Observed:
     stream: Stream | Elsewhere | None = None
     """The last stream of the process, which may have ended."""
     launched_at: float = 0.0
-    restarts: int = 0
-    backoff: Backoff = field(default_factory=Backoff)
-    ended: Ended | None = None
     stopping: bool = False
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -68,19 +67,9 @@ class Life:
     """There is none, or it has not attached yet and may still do so."""
     silent_seconds: float
     crashes: int
-    """Launches that failed and ends, in a row; none once it has lived for a while."""
-
-
-class Companions(Protocol):
-    """What runs for employees beside their processes."""
-
-    async def end_of(self, employee_id: UUID, epoch: int) -> None:
-        """End what belongs to an employee's launches up to `epoch`; raises `LaunchFailed` when that is not certain."""
-        ...
-
-    async def end_all(self) -> None:
-        """End everybody's, for the control plane ends."""
-        ...
+    """Failures of its own in a row; none once it has lived for a while."""
+    unstarted: int = 0
+    """Failures in a row that were others', as long as it has no process."""
 
 
 class Lifecycle:
@@ -100,11 +89,9 @@ class Lifecycle:
     ) -> None:
         self._planes = planes
         self._ending = Ending(pool, streams, planes or Nobody())
-        self._sidecars = sidecars
         self._pool, self._employees, self._streams = pool, employees, streams
-        self._launcher, self._workspaces, self._settings = launcher, workspaces, settings
-        self._browsers = BrowserProfiles(settings.browsers) if settings.browsers is not None else None
-        self._bounds = BoundsRecords(settings.bounds) if settings.bounds is not None else None
+        self._launcher, self._settings = launcher, settings
+        self._belongings = Belongings(sidecars, workspaces, browsers=settings.browsers, bounds=settings.bounds)
         self._lost_after = lost_after(settings.heartbeat_ms)
         self._observed: dict[UUID, Observed] = {}
         self._news = asyncio.Event()
@@ -125,7 +112,7 @@ class Lifecycle:
     def start_now(self, employee_id: UUID) -> None:
         """An operator asks for a start: what failed before no longer delays it."""
         if known := self._observed.get(employee_id):
-            known.backoff.reset()
+            known.forgive()
         elif self._planes is not None and not self._planes.has_lease:
             self._planes.tell("start", employee_id)
         self.look()
@@ -153,6 +140,8 @@ class Lifecycle:
             self._news.clear()
             try:
                 await self._reconcile()
+            except NotLeading as error:
+                log.warning("employees stay as they are: %s", error)
             except StoreUnavailable as error:
                 self._heard_since = time.monotonic()  # whoever lost its stream cannot attach without a database
                 log.warning("the database is away, employees stay as they are: %s", error)
@@ -166,10 +155,9 @@ class Lifecycle:
             return observed_from_afar(record, self._streams, self._lost_after)
         known = self._observed.get(record.employee_id, Observed())
         if known.process is None:
-            if record.desired_state != "running" or not known.backoff.failures:
+            if record.desired_state != "running":
                 return control_pb2.OBSERVED_STATE_STOPPED
-            looping = known.backoff.crash_looping
-            return control_pb2.OBSERVED_STATE_CRASH_LOOPING if looping else control_pb2.OBSERVED_STATE_BACKING_OFF
+            return observed_failing(known.backoff.failures, known.backoff.own)
         if known.stopping:
             return control_pb2.OBSERVED_STATE_STOPPING
         if self._seen(known.process) is not None:
@@ -177,10 +165,10 @@ class Lifecycle:
         starting = time.monotonic() - known.launched_at < self._lost_after
         return control_pb2.OBSERVED_STATE_STARTING if starting else control_pb2.OBSERVED_STATE_LOST
 
-    def process_of(self, employee_id: UUID) -> tuple[int, int]:
-        """Pid (0: none) and how often the employee was restarted without being asked."""
-        known = self._observed.get(employee_id, Observed())
-        return (known.process.pid if known.process else 0), known.restarts
+    def pid_of(self, employee_id: UUID) -> int:
+        """Of the process that this control plane watches; 0: there is none."""
+        process = self._observed.get(employee_id, Observed()).process
+        return process.pid if process else 0
 
     def life_of(self, record: EmployeeRecord) -> Life | None:
         """How the employee's process does; None when it is not to run, or another control plane watches it."""
@@ -188,26 +176,20 @@ class Lifecycle:
         if record.desired_state != "running" or known.stopping or not self._knows:
             return None
         if known.process is None:
-            return Life(starting=True, silent_seconds=0, crashes=known.backoff.own)
+            own = known.backoff.own
+            return Life(starting=True, silent_seconds=0, crashes=own, unstarted=known.backoff.failures - own)
         steady = time.monotonic() - known.launched_at > STEADY_SECONDS
         starting = self.observed(record) == control_pb2.OBSERVED_STATE_STARTING
         silent = 0.0 if starting else self._silent_seconds(known.process, known)
         return Life(starting, silent, crashes=0 if steady else known.backoff.own)
 
-    def last_end(self, employee_id: UUID) -> tuple[Ended | None, float]:
-        """How the employee last ended without being asked, and in how many seconds it is started again (0: now)."""
-        known = self._observed.get(employee_id, Observed())
-        wait = known.backoff.not_before - time.monotonic() if known.process is None else 0.0
-        return known.ended, max(0.0, wait)
-
     def bound_of(self, employee_id: UUID) -> Bound | None:
         """What bounds the employee's process, if one runs; reads a file."""
-        pid, _ = self.process_of(employee_id)
-        return self._bounds.of(employee_id) if self._bounds is not None and pid else None
+        return self._belongings.bound_of(employee_id) if self.pid_of(employee_id) else None
 
-    def process_on_record(self, record: EmployeeRecord) -> tuple[int, int]:
-        """The same of an employee whose process another control plane may watch, which alone knows of restarts."""
-        return self.process_of(record.employee_id) if self._knows else (pid_of(record), 0)
+    def process_on_record(self, record: EmployeeRecord) -> int:
+        """The same of an employee whose process another control plane may watch."""
+        return self.pid_of(record.employee_id) if self._knows else pid_of(record)
 
     async def stop(self, employee_id: UUID, drain_seconds: float) -> None:
         """Drain, then end the employee's process; returns when it is gone for certain. Ends a back-off too.
@@ -228,7 +210,7 @@ class Lifecycle:
         known = self._observed.get(employee_id)
         if known is not None:
             async with known.busy:
-                known.backoff.reset()
+                known.forgive()
                 await self._find(employee_id, known, adoptable=None)
                 await self._stop(known, drain_seconds)
 
@@ -239,8 +221,8 @@ class Lifecycle:
             for employee_id in list(self._observed):
                 work = self._stop_here(employee_id, self._settings.drain_seconds)
                 group.create_task(_logged(work, f"stop {employee_id}"))
-        await _logged(self._sidecars.end_all(), "end the sidecars")
-        await self._workspaces.release_all()
+        await _logged(self._belongings.sidecars.end_all(), "end the sidecars")
+        await self._belongings.workspaces.release_all()
 
     @property
     def _leads(self) -> bool:
@@ -257,7 +239,8 @@ class Lifecycle:
 
     def _task(self, work: Coroutine[Any, Any, None], name: str) -> None:
         assert self._group is not None
-        self._group.create_task(_logged(work, name), name=name)
+        task = self._group.create_task(_logged(work, name), name=name)
+        task.add_done_callback(lambda _: work.close())  # one that is cancelled before it begins
 
     async def _rest(self) -> None:
         try:
@@ -280,6 +263,7 @@ class Lifecycle:
         if self._planes is not None and not self._planes.leads:
             self._heard_since = time.monotonic()
             return
+        await note(self._pool, self._planes, self._observed)  # before anybody is started because of what is on record
         self.records = records = await self._everybody()
         now = time.monotonic()
         if now - self._round_at > SLEPT_SECONDS:
@@ -287,6 +271,7 @@ class Lifecycle:
         self._round_at = now
         for record in records:
             known = self._observed.setdefault(record.employee_id, Observed())
+            known.recall(record.failures)
             if not known.busy.locked():
                 self._compare(record, known)
         self._forget(self._observed.keys() - {record.employee_id for record in records})
@@ -314,6 +299,14 @@ class Lifecycle:
         elif self._is_hung(known.process, known):
             log.warning("employee %s gives no sign of life; it is killed", record.name)
             known.process.kill(signal.SIGKILL)
+        elif known.backoff.failures and time.monotonic() - known.launched_at > STEADY_SECONDS:
+            self._task(self._forgive(record.employee_id, known), f"forgive {record.name}")
+
+    async def _forgive(self, employee_id: UUID, known: Observed) -> None:
+        """It has lived for a while: whichever control plane leads when it fails next begins anew."""
+        await note_well(self._pool, self._planes, employee_id)
+        if not known.unnoted:  # it has not failed just now
+            known.backoff.reset()
 
     def _is_hung(self, process: LaunchedProcess, known: Observed) -> bool:
         """Attached once in time, and beating: otherwise it is of no use to anybody."""
@@ -339,11 +332,7 @@ class Lifecycle:
         """Nobody of an employee that is deleted is left but its sidecars."""
         with translated():
             await self._pool.execute(SQL.none_left, employee_id)
-        await self._sidecars.end_of(employee_id, sys.maxsize)
-        await self._unbind(employee_id, sys.maxsize)
-        await self._workspaces.release(employee_id)
-        if self._browsers is not None:
-            await self._browsers.remove(employee_id)
+        await self._belongings.let_go(employee_id)
 
     # Starting
 
@@ -381,10 +370,7 @@ class Lifecycle:
         known.unsure = False
 
     async def _launch(self, record: EmployeeRecord, known: Observed) -> None:
-        await self._sidecars.end_of(record.employee_id, record.epoch)  # nobody else may use the workspace
-        await self._unbind(record.employee_id, record.epoch)
-        workspace = await self._workspaces.prepare(record.employee_id)
-        browser = self._browsers.place(record.employee_id) if self._browsers is not None else None
+        workspace, browser = await self._belongings.ready(record.employee_id, record.epoch)
         spec = await next_launch(
             self._pool,
             record,
@@ -394,11 +380,17 @@ class Lifecycle:
             workspace=workspace,
             browser_profile=browser,
         )
-        await self._sidecars.end_of(record.employee_id, spec.epoch - 1)  # one that was being acquired meanwhile
+        await self._belongings.sidecars.end_of(
+            record.employee_id, spec.epoch - 1
+        )  # one that was being acquired meanwhile
         if self._planes is not None and not self._planes.leads:
             raise NotLeading("another control plane leads by now")
         known.unsure = True
-        process = await self._launcher.launch(spec)
+        try:
+            async with asyncio.timeout(LAUNCH_SECONDS):
+                process = await self._launcher.launch(spec)
+        except TimeoutError as error:
+            raise LaunchFailed(f"the launcher has not answered within {LAUNCH_SECONDS:g} s") from error
         # From here on there is a process: whatever else goes wrong, it is watched.
         known.unsure = False
         self._watch(process, known)
@@ -414,12 +406,11 @@ class Lifecycle:
         backoff = Backoff()
         while True:
             try:
-                epochs = {record.employee_id: record.epoch for record in await self._everybody()}
+                records = {record.employee_id: record for record in await self._everybody()}
                 running = await self._launcher.running()
                 for process in running:
-                    self._take(process, epochs.get(process.employee_id))
-                if self._browsers is not None:
-                    await self._browsers.keep_only(epochs.keys() | {process.employee_id for process in running})
+                    self._take(process, records.get(process.employee_id))
+                await self._belongings.keep_only(records.keys() | {process.employee_id for process in running})
             except (LaunchFailed, StoreUnavailable) as error:
                 log.warning("running employees cannot be adopted yet: %s", error)
             except Exception:
@@ -429,9 +420,11 @@ class Lifecycle:
             backoff.failed(own=False)
             await asyncio.sleep(backoff.not_before - time.monotonic())
 
-    def _take(self, process: LaunchedProcess, epoch: int | None) -> None:
+    def _take(self, process: LaunchedProcess, record: EmployeeRecord | None) -> None:
         known = self._observed.setdefault(process.employee_id, Observed())
-        if process.epoch == epoch:
+        if record is not None:
+            known.recall(record.failures)
+        if record is not None and process.epoch == record.epoch:
             self._adopt(process, known)
         else:
             self._task(self._end(process, known), f"end pid {process.pid}")
@@ -454,7 +447,7 @@ class Lifecycle:
 
     async def _until_gone(self, process: LaunchedProcess, known: Observed) -> None:
         code = await process.wait()
-        used_up = await self._unbind(process.employee_id, process.epoch)
+        used_up = await self._belongings.unbind(process.employee_id, process.epoch)
         reason = exit_reason(code, used_up=used_up)
         log.info("employee %s, pid %d, is gone: %s", process.employee_id, process.pid, reason)
         if known.process is process:
@@ -465,7 +458,7 @@ class Lifecycle:
                 self._back_off(process.employee_id, known, reason, lived=lived, own=is_own(code, used_up=used_up))
         self._news.set()
         if not self._closing:  # then all of them are ended together
-            ended = self._sidecars.end_of(process.employee_id, process.epoch)
+            ended = self._belongings.sidecars.end_of(process.employee_id, process.epoch)
             self._task(ended, f"end the sidecars of {process.employee_id}")
         try:
             with translated():
@@ -473,22 +466,11 @@ class Lifecycle:
         except StoreUnavailable as error:
             log.warning("the end of pid %d is not on record: %s", process.pid, error)
 
-    async def _unbind(self, employee_id: UUID, epoch: int) -> bool:
-        """Let go of what bounded launches up to `epoch`; whether the memory of that one was used up."""
-        if self._bounds is None:
-            return False
-        try:
-            return await asyncio.to_thread(self._bounds.remove, employee_id, epoch)
-        except (OSError, ValueError) as error:  # whoever watches or launches an employee goes on
-            log.warning("what bounded employee %s is left: %s", employee_id, error)
-            return False
-
     def _back_off(
         self, employee_id: UUID, known: Observed, reason: str, *, lived: float = 0.0, own: bool = True
     ) -> None:
         looped = known.backoff.crash_looping
-        known.ended = Ended(reason, time.time())
-        known.backoff.failed(lived=lived, own=own)
+        known.failed(reason, lived=lived, own=own)
         if known.backoff.crash_looping and not looped:
             times, rarely = known.backoff.own, RARELY_SECONDS / 60
             log.error(
@@ -521,7 +503,7 @@ class Lifecycle:
                     process.kill(number)
                     await _gone(process, known, TERM_SECONDS)
             if known.process is not process:  # whoever watches it may not come to that any more
-                await self._unbind(process.employee_id, process.epoch)
+                await self._belongings.unbind(process.employee_id, process.epoch)
         finally:
             known.stopping = False
 

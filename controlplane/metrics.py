@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -51,9 +51,16 @@ class _Step:
 class Metrics:
     """Counts from the tables, so that no attempt is missed or counted twice, whichever process made it."""
 
-    def __init__(self, pool: Pool, messages: Messages, vitals: Vitals, alerts: Alerts) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        messages: Messages,
+        vitals: Vitals,
+        alerts: Alerts,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._pool, self._messages, self._vitals, self._alerts = pool, messages, vitals, alerts
-        self._until = datetime.now(UTC)
+        self._now, self._until = now, now()
         self._steps: dict[tuple[str, str], _Step] = {}
         self._counting = asyncio.Lock()
 
@@ -66,7 +73,7 @@ class Metrics:
             return generate_latest(_Shown([*shown, _of_alerts(await self._alerts.open(None))]))
 
     async def _count(self) -> None:
-        until = datetime.now(UTC) - SETTLED
+        until = self._now() - SETTLED
         if until <= self._until:
             return
         with translated():

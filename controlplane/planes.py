@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
+from controlplane.clock import DatabaseClock
 from controlplane.errors import AnotherHome, NotLeading
 from empla.store.connect import AnyConnection, Connection, connect_once, load_queries, translated
 from empla.store.errors import StoreUnavailable
@@ -70,6 +71,7 @@ class Planes:
         address: str,
         *,
         home: str,
+        clock: DatabaseClock | None = None,
         renew: float = RENEW_SECONDS,
         lease: float = LEASE_SECONDS,
     ) -> None:
@@ -78,6 +80,7 @@ class Planes:
         """How many other control planes were there at the last look."""
         self.leader_address: str | None = None
         """Where another one that leads is reached; None when nobody is known to lead, or this one does."""
+        self.clock = clock or DatabaseClock()
         self._dsn, self._renew, self._lease = dsn, renew, lease
         self._generation: int | None = None
         self._lease_ends = 0.0
@@ -241,13 +244,16 @@ class Planes:
 
     async def _say(self, connection: Connection, leaving: bool) -> tuple[int, str | None]:
         """Say that this one is there. Of those that come or end at once each sees what the one before has said."""
-        said = SQL.seen, self.instance, self.address, leaving, self._lease + self._renew, self._home
+        here = self.instance, self.address, leaving, self._lease + self._renew, self._home, self.clock.skew
+        began = time.monotonic()
         if leaving == self._said_leaving:
-            [row] = await connection.fetch(*said)
+            [row] = await connection.fetch(SQL.seen, *here)
         else:
             async with connection.transaction():
                 await connection.execute(SQL.one_at_a_time)
-                [row] = await connection.fetch(*said)
+                began = time.monotonic()
+                [row] = await connection.fetch(SQL.seen, *here)
+        self.clock.heard(row["clock"], began)
         return row["others"], row["stranger"]
 
     async def _take_lease(self, connection: Connection) -> int | None:

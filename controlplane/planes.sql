@@ -4,17 +4,19 @@ SELECT pg_advisory_xact_lock(hashtext('empla_control_planes'));
 
 -- name: seen
 -- This control plane is there, with this connection, to stay or about to end ($3); what nobody has seen for long is forgotten.
--- Does not wait for the disk. Returns how many others are there to stay, and where one is reached that has another home, if any is.
+-- Does not wait for the disk. Returns how many others are there to stay, where one is reached that has another home, if any is,
+-- and the time.
 WITH at_once AS (SELECT set_config('synchronous_commit', 'off', true)),
 me AS (
-  INSERT INTO control_planes (instance, address, leaving, home, backend, backend_start)
-  SELECT $1, $2, $3, $5, a.pid, a.backend_start FROM pg_stat_activity a, at_once WHERE a.pid = pg_backend_pid()
-  ON CONFLICT (instance) DO UPDATE SET seen_at = now(), address = excluded.address, leaving = excluded.leaving,
+  INSERT INTO control_planes (instance, address, leaving, home, skew, backend, backend_start)
+  SELECT $1, $2, $3, $5, $6, a.pid, a.backend_start FROM pg_stat_activity a, at_once WHERE a.pid = pg_backend_pid()
+  ON CONFLICT (instance) DO UPDATE SET seen_at = now(), address = excluded.address, leaving = excluded.leaving, skew = excluded.skew,
     backend = excluded.backend, backend_start = excluded.backend_start
 ), gone AS (
   DELETE FROM control_planes WHERE instance <> $1 AND seen_at < now() - interval '1 hour'
 )
-SELECT count(*) FILTER (WHERE NOT p.leaving) AS others, min(p.address) FILTER (WHERE p.home <> $5) AS stranger
+SELECT count(*) FILTER (WHERE NOT p.leaving) AS others, min(p.address) FILTER (WHERE p.home <> $5) AS stranger,
+  extract(epoch FROM clock_timestamp())::float8 AS clock
 FROM control_planes p JOIN pg_stat_activity a ON a.pid = p.backend AND a.backend_start = p.backend_start
 WHERE p.instance <> $1 AND p.seen_at > now() - make_interval(secs => $4);
 

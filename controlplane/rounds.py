@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from empla.store.connect import connect_once, translated
+from empla.store.connect import AnyConnection, Pool, connect_once, translated
 from empla.store.errors import StoreUnavailable
 from empla.store.outage import Outage
 
@@ -28,6 +28,39 @@ async def rounds(dsn: str, channel: str, work: Callable[[], Awaitable[float]], *
         except Exception:
             log.exception("%s wait for the next round", name)
         await asyncio.sleep(RETRY_SECONDS)
+
+
+async def in_turn[Row, Key, Done](
+    pool: Pool,
+    next_one: Callable[[AnyConnection, list[Key]], Awaitable[Row | None]],
+    work: Callable[[AnyConnection, Row], Awaitable[Done]],
+    *,
+    told: Callable[[Row, Done], None],
+    failed: Callable[[Row], Key],
+) -> list[Key]:
+    """Work on each row that `next_one` finds and locks, in a transaction of its own, until there is none.
+
+    What came of it is `told` once it is committed. One that cannot be worked on hinders no other: what `failed` calls it is
+    left out from then on, and returned. Raises `StoreUnavailable`.
+    """
+    aside: list[Key] = []
+    while True:
+        row = None
+        try:
+            with translated():
+                async with pool.acquire() as connection, connection.transaction():
+                    row = await next_one(connection, aside)
+                    if row is None:
+                        return aside
+                    done = await work(connection, row)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            if row is None:
+                raise
+            aside.append(failed(row))
+        else:
+            told(row, done)
 
 
 async def _listen(dsn: str, channel: str, work: Callable[[], Awaitable[float]], name: str, outage: Outage) -> None:

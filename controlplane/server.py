@@ -23,6 +23,7 @@ from controlplane.callbacks import Callbacks
 from controlplane.calls.calls import Parts
 from controlplane.certificates import Certificates
 from controlplane.channels import Channels
+from controlplane.clock import DatabaseClock
 from controlplane.control import ControlPlane
 from controlplane.egress import Egress
 from controlplane.embedding import embedding
@@ -112,10 +113,11 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
     """
     certificates = await asyncio.to_thread(_certificates, settings)
     await migrate(dsn)
+    clock = DatabaseClock()
     await asyncio.to_thread(_make_directories, settings)
     async with (
         connect(dsn, application_name="empla control plane", max_size=MAX_CONNECTIONS) as pool,
-        Callbacks(settings.callback_networks) as callbacks,
+        Callbacks(settings.callback_networks, clock=clock.time) as callbacks,
         _employee_launcher(settings) as launcher,
         _sidecar_launcher(settings) as sidecar_launcher,
         embedding(settings) as embeds,
@@ -128,7 +130,8 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
         instance = f"{os.uname().nodename}:{os.getpid()}:{new_id()}"
         attempts = Attempts(settings.wrong_tokens_per_minute)
         tokens = Tokens(pool, attempts)
-        planes = Planes(dsn, instance, settings.dialled_address, home=await asyncio.to_thread(home_id, settings.home))
+        home = await asyncio.to_thread(home_id, settings.home)
+        planes = Planes(dsn, instance, settings.dialled_address, home=home, clock=clock)
         followers = Followers(planes)
         sender = Sender(pool, callbacks, followers.changed, instance=instance)
         parts = _parts(
@@ -197,8 +200,9 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 employees=parts.employees,
                 tokens=tokens,
                 overview=control.overview,
-                metrics=Metrics(pool, parts.messages, parts.vitals, parts.alerts),
+                metrics=Metrics(pool, parts.messages, parts.vitals, parts.alerts, clock.now),
                 max_body_bytes=settings.max_body_bytes,
+                clock=clock,
                 tls=certificates.for_https() if certificates else None,
                 insecure=settings.insecure,
             ) as http_address,
@@ -313,7 +317,7 @@ def _parts(
     sidecars: Sidecars,
     embedding: str,
 ) -> Parts:
-    employees, streams, messages = Employees(pool), Streams(planes), Messages(pool)
+    employees, streams, messages = Employees(pool), Streams(planes, planes.clock), Messages(pool)
     stopping = Stopping(pool, streams, followers.changed, sender.look)
     lifecycle = Lifecycle(
         pool=pool,

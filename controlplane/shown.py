@@ -1,7 +1,5 @@
 """Employees and channels as operators are shown them."""
 
-import time
-
 from google.protobuf.json_format import ParseDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -15,7 +13,7 @@ from empla.v1 import control_pb2 as pb
 
 def shown_employee(record: EmployeeRecord, lifecycle: Lifecycle, streams: Streams, vitals: Vitals) -> pb.Employee:
     """An employee with what is observed of it."""
-    pid, restarts = lifecycle.process_on_record(record)
+    pid = lifecycle.process_on_record(record)
     employee = pb.Employee(
         employee_id=str(record.employee_id),
         tenant=record.tenant,
@@ -27,19 +25,19 @@ def shown_employee(record: EmployeeRecord, lifecycle: Lifecycle, streams: Stream
         paused=record.paused,
         epoch=record.epoch,
         pid=pid,
-        restarts=restarts,
+        restarts=record.failures.restarts,
     )
     if record.pause is not None:
         ParseDict(record.pause, employee.pause)
     employee.created_at.FromDatetime(record.created_at)
     if record.launched_at is not None:
         employee.launched_at.FromDatetime(record.launched_at)
-    ended, wait = lifecycle.last_end(record.employee_id)
-    if ended is not None:
-        employee.last_end.reason = ended.reason
-        employee.last_end.at.FromMilliseconds(round(ended.at * 1000))
-        if wait and record.desired_state == "running":
-            employee.last_end.next_start.FromMilliseconds(round((time.time() + wait) * 1000))
+    failures = record.failures
+    if failures.ended_at is not None and failures.next_at is not None:
+        employee.last_end.reason = failures.reason
+        employee.last_end.at.FromDatetime(failures.ended_at)
+        if failures.wait > 0 and record.desired_state == "running" and not pid:
+            employee.last_end.next_start.FromDatetime(failures.next_at)
     stream = streams.seen(record.employee_id)
     if stream is not None and stream.heartbeat is not None:
         beat = stream.heartbeat

@@ -15,7 +15,7 @@ import asyncpg
 from controlplane.channels import own_channel
 from controlplane.errors import ControlError, NotNow
 from controlplane.receiver import Arrival, Receiver, Written
-from controlplane.rounds import RETRY_SECONDS, rounds
+from controlplane.rounds import RETRY_SECONDS, in_turn, rounds
 from controlplane.stopping import Stopping, Wish
 from empla.goals import STEP, step_event
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
@@ -55,9 +55,7 @@ class Stepping:
         `StoreUnavailable`.
         """
         more_to_stop = await self._stop_ended()
-        aside: _Steps = []
-        while await self._begin_one(aside):
-            pass
+        aside = await in_turn(self._pool, _ready, self._begin, told=self._told, failed=_failed)
         with translated():
             more = await self._pool.fetchval(SQL.more, *_columns(aside))
         # What is left of the ready ones, another control plane has in hand.
@@ -78,29 +76,12 @@ class Stepping:
                 log.exception("the message %s of a plan that has ended cannot be stopped now", row["message_id"])
         return len(rows) == MOST_STOPPED
 
-    async def _begin_one(self, aside: _Steps) -> bool:
-        row, begun = None, None
-        try:
-            with translated():
-                async with self._pool.acquire() as connection, connection.transaction():
-                    row = await connection.fetchrow(SQL.ready, *_columns(aside))
-                    if row is None:
-                        return False
-                    begun = await self._begin(connection, row)
-        except StoreUnavailable:
-            raise
-        except Exception:
-            if row is None:
-                raise
-            log.exception("step %s of the intention %s cannot be begun now", row["step"], row["intention_id"])
-            aside.append((row["intention_id"], row["step"]))
-            return True
+    def _told(self, row: Any, begun: Written | str) -> None:
         match begun:
             case Written():
                 self._receiver.tell(begun)
             case "failed":
                 self._wake(row["employee_id"])
-        return True
 
     async def _begin(self, connection: AnyConnection, row: Any) -> Written | str:
         """What was stored, or how the step has ended instead."""
@@ -119,6 +100,15 @@ class Stepping:
             await connection.execute(SQL.end, *step, "failed", f"it could not be begun: {error}")
             return "failed"
         return written
+
+
+async def _ready(connection: AnyConnection, aside: _Steps) -> Any:
+    return await connection.fetchrow(SQL.ready, *_columns(aside))
+
+
+def _failed(row: Any) -> tuple[UUID, int]:
+    log.exception("step %s of the intention %s cannot be begun now", row["step"], row["intention_id"])
+    return row["intention_id"], row["step"]
 
 
 def _arrival(row: Any, channel_id: UUID) -> Arrival:

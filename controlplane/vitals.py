@@ -45,7 +45,7 @@ class Vitals:
     ) -> None:
         self._pool, self._lifecycle, self._streams = pool, lifecycle, streams
         self._sidecars_failed, self._heartbeat_seconds = sidecars_failed, heartbeat_ms / 1000
-        self._spending = Spending(pool)
+        self._spending = Spending(pool, streams.clock.now)
         self._work: dict[UUID, Any] = {}
         self._tried: dict[UUID, Any] = {}
         self._tried_at = float("-inf")
@@ -88,13 +88,9 @@ class Vitals:
             month_idle_cost_micros=idle,
         )
 
-    def restarts(self, record: EmployeeRecord) -> int:
-        """How often an employee was restarted without being asked."""
-        return self._lifecycle.process_of(record.employee_id)[1]
-
     def _signs(self, record: EmployeeRecord) -> Signs | None:
         life = self._lifecycle.life_of(record)
-        if life is None or (life.starting and life.crashes < CRASHES):
+        if life is None or (life.starting and max(life.crashes, life.unstarted) < CRASHES):
             return None
         stream = self._streams.seen(record.employee_id)
         beat = stream.heartbeat if stream else None
@@ -102,8 +98,11 @@ class Vitals:
             silent_seconds=life.silent_seconds,
             heartbeat_seconds=self._heartbeat_seconds,
             crashes=life.crashes,
+            unstarted=life.unstarted,
+            why_unstarted=record.failures.reason,
             loop_lag_ms=beat.loop_lag_ms if beat else 0.0,
             away=dict(beat.away) if beat else {},
+            clock_ahead=beat.clock_ahead_seconds if beat else 0.0,
             paused=record.paused,
             over_budget=_over_budget(record),
             sidecars_failed=self._sidecars_failed(record.employee_id),

@@ -8,7 +8,7 @@ import asyncio
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 from uuid import UUID
@@ -76,8 +76,15 @@ class Webhook:
     """Takes messages of webhook channels."""
 
     def __init__(
-        self, *, channels: Channels, employees: FindsEmployees, receiver: Receiver, max_body_bytes: int
+        self,
+        *,
+        channels: Channels,
+        employees: FindsEmployees,
+        receiver: Receiver,
+        max_body_bytes: int,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self._clock = clock
         self._channels, self._employees, self._receiver = channels, employees, receiver
         self._max_body_bytes = max_body_bytes
         self._callers: Counter[None] = Counter()
@@ -95,7 +102,7 @@ class Webhook:
             channel = await self._channel(request.match_info["tenant"], request.match_info["channel"])
         with _counted(self._reading, channel.channel_id, MAX_READING):
             body = await _read(request, self._max_body_bytes)
-        _verify(channel, request, body)
+        _verify(channel, request, body, self._clock())
         delivery = _parse(body)
         with _counted(self._storing, channel.channel_id, MAX_STORING):
             async with in_time():
@@ -177,7 +184,7 @@ def _too_large(limit: int) -> TooLarge:
     return TooLarge(f"the body is over {limit} bytes")
 
 
-def _verify(channel: Channel, request: web.Request, body: bytes) -> None:
+def _verify(channel: Channel, request: web.Request, body: bytes, now: float) -> None:
     if not channel.secret:  # an empty key is one that everybody knows
         raise Unauthenticated("the channel has no secret", reason="SIGNATURE_INVALID")
     signature = request.headers.get("X-Empla-Signature", "")
@@ -186,7 +193,7 @@ def _verify(channel: Channel, request: web.Request, body: bytes) -> None:
         timestamp=request.headers.get("X-Empla-Timestamp", ""),
         signature=signature if signature.isascii() else "",  # other bytes have no encoding and fit no signature
         body=body,
-        now=time.time(),
+        now=now,
     )
 
 

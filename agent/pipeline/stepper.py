@@ -14,6 +14,7 @@ from agent.pipeline.ending import Ending
 from agent.pipeline.merge import merging, with_late_rows
 from agent.pipeline.parts import part_of
 from agent.pipeline.progress import Progress
+from agent.pipeline.retrying import MAX_BACKOFF_SECONDS
 from agent.pipeline.step import Step, Work
 from agent.pipeline.telling import tell_of
 from agent.pipeline.transitions import Transitions
@@ -71,7 +72,8 @@ class Stepper:
         if unit.next_at is not None:
             with suppress(Cancelled):  # the next attempt reads of it
                 async with self._ending.running.interruptible(unit.unit_id):
-                    await asyncio.sleep(max(0.0, unit.next_at - time.time()))
+                    # Written by this clock as a rule; by one that was ahead, it asks for no longer wait than any does.
+                    await asyncio.sleep(min(MAX_BACKOFF_SECONDS, max(0.0, unit.next_at - time.time())))
         if unit.failures > step.retries:
             lost = StepFailed(f"the process ended {unit.failures} times while it worked on this")
             move = gave_up(step, work, unit, lost)

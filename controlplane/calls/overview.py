@@ -30,8 +30,8 @@ class OverviewCalls(Calls):
         last, _ = await self._parts.messages.page(scope, None, size=OVERVIEW_MESSAGES)
         records = await self._parts.employees.list_of(scope, limit=MAX_PAGE)
         room = Room()
-        now = Timestamp()
-        now.GetCurrentTime()
+        now, clock = Timestamp(), self._parts.streams.clock
+        now.FromDatetime(clock.now())
         return pb.Overview(
             build=await asyncio.to_thread(version, "empla"),
             model=self._parts.model,
@@ -44,5 +44,6 @@ class OverviewCalls(Calls):
             open_reviews=counts["open_reviews"],
             live_messages=counts["live_messages"],
             queued_outbox=counts["queued_outbox"],
+            clock_ahead_seconds=clock.skew,
             open_alerts=sum((await self._parts.alerts.open(scope)).values()),
         )

@@ -36,6 +36,7 @@ def _examine(settings: Settings) -> Iterator[Finding]:
     yield service.check_control_plane(settings, answer)
     yield service.check_http(settings, answer)
     yield service.check_database(answer)
+    yield service.check_clock(answer)
     yield service.check_models(settings, answer)
     yield service.check_embedding(settings, answer)
     yield machine.check_sandbox()

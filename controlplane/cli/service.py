@@ -7,6 +7,7 @@ from controlplane.cli.client import connected
 from controlplane.cli.errors import Failure, Unreachable
 from controlplane.cli.finding import Finding, fail, ok, warn
 from controlplane.cli.target import local_target
+from controlplane.clock import SKEW_SECONDS, said
 from controlplane.embedding import WORDS_ONLY, choice_of
 from controlplane.settings import OFFLINE, Settings
 from empla.v1 import control_pb2
@@ -79,6 +80,17 @@ def check_database(answer: Answer) -> Finding:
     if isinstance(answer.error, Unreachable):
         return warn("database", "not checked: the control plane does not run", _START)
     return fail("database", f"{answer.error}", "look at the control plane's log")
+
+
+def check_clock(answer: Answer) -> Finding:
+    """The control plane's clock shows about what its database's does."""
+    if answer.overview is None:
+        return ok("clock", "not compared with the database's: the control plane does not run")
+    ahead = answer.overview.clock_ahead_seconds
+    if abs(ahead) > SKEW_SECONDS:
+        advice = "set both machines by NTP: `timedatectl set-ntp true`; nothing needs a restart"
+        return warn("clock", f"the control plane's is {said(ahead)}", advice)
+    return ok("clock", "the control plane's and the database's agree")
 
 
 def check_models(settings: Settings, answer: Answer) -> Finding:

@@ -255,6 +255,8 @@ class Heartbeat(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     REPORTED_FIELD_NUMBER: _builtins.int
     AWAY_FIELD_NUMBER: _builtins.int
+    SENT_AT_FIELD_NUMBER: _builtins.int
+    CLOCK_AHEAD_SECONDS_FIELD_NUMBER: _builtins.int
     state: _builtins.str
     """starting, working, idle, paused, draining"""
     stage: _builtins.str
@@ -264,6 +266,8 @@ class Heartbeat(_message.Message):
     """resident"""
     loop_lag_ms: _builtins.float
     model: _builtins.str
+    clock_ahead_seconds: _builtins.float
+    """of the database's; found by the control plane"""
     @_builtins.property
     def reported(self) -> _struct_pb2.Struct:
         """hooks: by name {calls, failed, timed_out, dropped, waiting, milliseconds, last_error} or {missing}"""
@@ -271,6 +275,10 @@ class Heartbeat(_message.Message):
     @_builtins.property
     def away(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """parts that it needs and cannot use (gateway, database, model, mind), and why"""
+
+    @_builtins.property
+    def sent_at(self) -> _timestamp_pb2.Timestamp:
+        """by the employee's clock"""
 
     def __init__(
         self,
@@ -283,10 +291,12 @@ class Heartbeat(_message.Message):
         model: _builtins.str = ...,
         reported: _struct_pb2.Struct | None = ...,
         away: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        sent_at: _timestamp_pb2.Timestamp | None = ...,
+        clock_ahead_seconds: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["reported", b"reported"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reported", b"reported", "sent_at", b"sent_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["away", b"away", "in_flight", b"in_flight", "loop_lag_ms", b"loop_lag_ms", "memory_bytes", b"memory_bytes", "model", b"model", "reported", b"reported", "stage", b"stage", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["away", b"away", "clock_ahead_seconds", b"clock_ahead_seconds", "in_flight", b"in_flight", "loop_lag_ms", b"loop_lag_ms", "memory_bytes", b"memory_bytes", "model", b"model", "reported", b"reported", "sent_at", b"sent_at", "stage", b"stage", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

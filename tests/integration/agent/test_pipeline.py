@@ -11,9 +11,10 @@ import pytest
 
 from agent.capabilities.base import EffectKey, RecordedEffect
 from agent.capabilities.workspace import WorkspaceCapability
-from agent.models.interface import ModelRequest, ModelResponse, ModelUnavailable, ToolCall, Usage
+from agent.models.interface import ModelRateLimited, ModelRequest, ModelResponse, ModelUnavailable, ToolCall, Usage
 from agent.models.offline import OfflineModel
 from agent.models.scripted import ScriptedModel, Step, echo
+from agent.pipeline import stepper
 from agent.pipeline.effects import StoredEffects
 from agent.pipeline.step import Unrecorded
 from agent.pipeline.work import Worker
@@ -77,6 +78,24 @@ async def test_a_failing_model_is_retried_and_then_a_person_is_asked(office: Off
     assert [(r["kind"], r["state"]) for r in reviews] == [("classification", "open")]
     [notice] = await office.replies(message_id)
     assert "person" in notice
+
+
+async def test_a_retry_that_a_clock_ahead_of_this_one_has_planned_waits_no_longer_than_any(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+):
+    def down(_: ModelRequest) -> ModelResponse:
+        raise ModelRateLimited("slow down", retry_after=30.0)
+
+    async with office.employee(ScriptedModel(down)) as gateway:
+        message_id = await office.store("Hello?")
+        await office.deliver_all(gateway)
+        async with asyncio.timeout(20):
+            while (await office.row(message_id))["next_at"] is None:
+                await asyncio.sleep(0.01)
+    await office.pool.execute("UPDATE inbound_messages SET next_at = next_at + interval '1 hour'")
+    monkeypatch.setattr(stepper, "MAX_BACKOFF_SECONDS", 0.2)
+    async with office.employee(OfflineModel()) as gateway, asyncio.timeout(20):
+        assert await gateway.handed_over(message_id) == "sending"
 
 
 async def test_every_attempt_says_what_it_cost_also_one_that_failed(office: Office):

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 from aiohttp import web
+from google.protobuf import timestamp_pb2
 
 from controlplane import alert_notices, alerts
 from controlplane.alert_notices import Notices, Target
@@ -19,6 +20,7 @@ from controlplane.callbacks import Callbacks
 from controlplane.channels import sign
 from controlplane.employees import Employees
 from controlplane.errors import Invalid
+from controlplane.failures import note
 from controlplane.gateway import Launch, Stream, Streams
 from controlplane.lifecycle import Lifecycle, Observed
 from controlplane.vitals import Vitals
@@ -61,6 +63,14 @@ class Office:
     async def rows(self) -> list[tuple[str, bool, bool]]:
         rows = await self.pool.fetch("SELECT * FROM alerts ORDER BY since, kind")
         return [(row["kind"], row["fired_at"] is not None, row["cleared_at"] is not None) for row in rows]
+
+    async def seen_with_skew(self, seconds: float) -> None:
+        """A control plane says by how much its clock is ahead."""
+        await self.pool.execute(
+            "INSERT INTO control_planes (instance, address, home, leaving, skew, backend, backend_start) "
+            "VALUES ('a', 'a:1', '', false, $1, 1, now()) ON CONFLICT (instance) DO UPDATE SET skew = excluded.skew",
+            seconds,
+        )
 
     async def later(self, seconds: float) -> None:
         """Have all that is noted be so much older."""
@@ -173,6 +183,22 @@ async def test_several_control_planes_fire_and_tell_once(office: Office):
     assert await office.pool.fetchval("SELECT count(*) FROM alert_notices") == 2
 
 
+async def test_a_launcher_that_always_fails_is_an_alert_that_says_why(office: Office):
+    looks = office.alerts()
+    office.known.process = None
+    for _ in range(3):
+        office.known.failed("not started: no room", own=False)
+    await note(office.pool, None, {office.employee_id: office.known})
+    for _ in range(2):
+        await office.round(looks)
+    assert await office.rows() == [("start_failing", True, False)]
+    assert (await office.pool.fetchval("SELECT detail FROM alerts")).endswith("lastly: not started: no room")
+    office.known.process = ScriptedProcess(office.employee_id, 1, 7)
+    for _ in range(2):
+        await office.round(looks)
+    assert await office.rows() == [("start_failing", True, True)]
+
+
 async def test_crashes_and_what_the_tables_say_are_alerts_too(office: Office):
     office.known.backoff.failures = office.known.backoff.own = 3
     office.known.launched_at = asyncio.get_running_loop().time()
@@ -201,27 +227,54 @@ async def test_crashes_and_what_the_tables_say_are_alerts_too(office: Office):
     assert office.vitals.findings(office.lifecycle.records[0]) is None
 
 
-async def test_a_full_disk_and_many_employees_are_of_the_control_plane(office: Office, monkeypatch: pytest.MonkeyPatch):
+async def test_a_full_disk_many_employees_and_a_clock_are_of_the_control_plane(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(alerts, "DISK_FREE_SHARE", 1)
     monkeypatch.setattr(alerts, "MANY_EMPLOYEES", 0)
+    await office.seen_with_skew(60)
     looks = office.alerts()
     await office.round(looks)
     assert await looks.open(None) == dict.fromkeys(alerts.OF_THE_CONTROL_PLANE, 1)
     assert await looks.open(office.tenant_id) == {}
     page, following = await looks.page(None, None, open_only=True, size=1, token="")
-    rest, end = await looks.page(None, None, open_only=True, size=1, token=following)
+    rest, end = await looks.page(None, None, open_only=True, size=2, token=following)
     assert {one.kind for one in [*page, *rest]} == set(alerts.OF_THE_CONTROL_PLANE)
     assert (page[0].tenant, page[0].employee_id) == ("", "")
-    assert await looks.page(None, None, open_only=True, size=5, token=end or "2") == ([], "")
+    assert await looks.page(None, None, open_only=True, size=5, token=end or "3") == ([], "")
     assert await looks.page(office.tenant_id, None, open_only=False, size=5, token="") == ([], "")
     with pytest.raises(Invalid):
         await looks.page(None, None, open_only=True, size=5, token="-1")
 
 
+async def test_clocks_that_are_off_are_alerts_once_and_over_once(office: Office):
+    looks, stream = office.alerts(), office.known.stream
+    assert isinstance(stream, Stream)
+    now = office.streams.clock.time()
+    for skew, fired, cleared in ((9, False, False), (-700, True, False), (-701, True, False), (1, True, True)):
+        sent_at = timestamp_pb2.Timestamp()
+        sent_at.FromNanoseconds(round((now + skew) * 1e9))
+        stream.beat(gateway_pb2.Heartbeat(sent_at=sent_at), now)
+        await office.seen_with_skew(skew)
+        for _ in range(2):
+            await office.round(looks)
+        rows = await office.rows()
+        assert rows == ([(kind, True, cleared) for kind in ("clock_skew", "control_plane_clock")] if fired else [])
+        state = pb.Employee()
+        assert office.lifecycle.records
+        office.vitals.show(office.lifecycle.records[0], state)
+        assert state.health_state == (pb.HEALTH_STATE_DEGRADED if abs(skew) > 10 else pb.HEALTH_STATE_HEALTHY)
+    details = await office.pool.fetch("SELECT detail FROM alerts ORDER BY kind")
+    assert [row["detail"] for row in details] == [
+        "its clock is 701 s behind the database's",
+        "the clock of the control plane at a:1 is 701 s behind the database's",
+    ]
+
+
 async def test_the_memory_of_an_employee_is_that_of_its_idleness(office: Office):
     assert isinstance(office.known.stream, Stream)
     for state, taken in (("idle", 20), ("working", 50), ("draining", 70)):
-        office.known.stream.beat(gateway_pb2.Heartbeat(state=state, memory_bytes=taken))
+        office.known.stream.beat(gateway_pb2.Heartbeat(state=state, memory_bytes=taken), now=0.0)
     [record] = await Employees(office.pool).list_of(None)
     assert office.vitals.figures(record).idle_memory_bytes == 20
 

@@ -129,11 +129,12 @@ async def test_a_crash_loop_is_shown_with_the_last_words_and_ended_by_a_start(pl
     show = pb.GetEmployeeRequest(employee="sales-ae")
     assert (await plane.stub.GetEmployee(show, timeout=10)).bound.memory_bytes == plane.settings.employee_memory_bytes
     known = plane.running.lifecycle._observed[UUID(employee.employee_id)]
-    known.backoff.failures = known.backoff.own = CRASH_LOOP - 1
+    for _ in range(CRASH_LOOP - 1):
+        known.failed("exit code 7")
     known.launched_at = time.monotonic()
     os.kill(employee.pid, signal.SIGSEGV)
     async with asyncio.timeout(30):
-        while (now := await plane.stub.GetEmployee(show, timeout=10)).pid:
+        while not (now := await plane.stub.GetEmployee(show, timeout=10)).last_end.HasField("next_start"):
             await asyncio.sleep(0.05)
     assert now.observed_state == pb.OBSERVED_STATE_CRASH_LOOPING
     assert now.last_end.reason == "killed by SIGSEGV"

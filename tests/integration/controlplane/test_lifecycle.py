@@ -16,8 +16,10 @@ from uuid import UUID
 import pytest
 
 from controlplane import backoff, lifecycle
+from controlplane.backoff import Backoff, Ended
 from controlplane.employees import DEFAULT_TENANT, SQL, EmployeeRecord, Employees
 from controlplane.errors import LaunchFailed
+from controlplane.failures import Failing, Failures, note
 from controlplane.gateway import Elsewhere, Launch, Stream, Streams
 from controlplane.launchers.interface import EMPLOYEE, LaunchSpec
 from controlplane.launchers.volumes import SMALLEST_BYTES, Volumes
@@ -63,6 +65,8 @@ class ScriptedLauncher:
     failing: bool = False
     dying: UUID | None = None
     """Whose processes end as soon as they are there."""
+    hanging: UUID | None = None
+    """Whose launches never come to an end."""
     lost: bool = False
     deaf: int = 0
     """How many times `running` fails."""
@@ -75,8 +79,10 @@ class ScriptedLauncher:
         self.calls += 1
         if self.on_launch:
             await self.on_launch(spec)
+        if spec.employee_id == self.hanging:
+            await asyncio.Event().wait()
         if self.failing:
-            raise LaunchFailed("no room")
+            raise LaunchFailed("no room\0 in \udcff")
         process = ScriptedProcess(spec.employee_id, spec.epoch, 1000 + len(self.processes))
         self.processes.append(process)
         if self.lost:
@@ -138,6 +144,19 @@ class Site:
         process = ScriptedProcess(record.employee_id, epoch, 500 + len(self.launcher.processes))
         self.launcher.processes.append(process)
         return process
+
+    async def noted(self, record: EmployeeRecord) -> None:
+        """Until its failures, of which there are some, are on record."""
+        known = self.lifecycle._observed[record.employee_id]
+        async with asyncio.timeout(10):
+            while (await self.employees.by_id(record.employee_id)).failures.failures != known.backoff.failures:
+                await asyncio.sleep(0.01)
+
+    async def has_failed(self, record: EmployeeRecord, times: int) -> None:
+        """As an earlier control plane has seen and noted; the next try is due in a minute."""
+        failing = Failing(restarts=times, ended=Ended("exit code 7", time.monotonic()), unnoted=True)
+        failing.backoff = Backoff(times, times, time.monotonic() + 60)
+        await note(self.pool, None, {record.employee_id: failing})
 
     @asynccontextmanager
     async def reconciling(self) -> AsyncIterator[None]:
@@ -219,14 +238,14 @@ async def test_a_crash_loop_is_broken_and_leaves_the_rest_up(site: Site):
     async with site.reconciling():
         await until(lambda: site.lifecycle.observed(looping) == pb.OBSERVED_STATE_CRASH_LOOPING)
         assert [one.employee_id for one in site.launcher.processes].count(looping.employee_id) == backoff.CRASH_LOOP
-        ended, wait = site.lifecycle.last_end(looping.employee_id)
-        assert ended is not None
-        assert ended.reason == "exit code 7"
-        assert wait > backoff.RARELY_SECONDS - 1
+        await site.noted(looping)
+        failures = (await site.employees.by_id(looping.employee_id)).failures
+        assert failures.reason == "exit code 7"
+        assert failures.wait > backoff.RARELY_SECONDS - 1
         await asyncio.sleep(0.2)
         assert [one.employee_id for one in site.launcher.alive] == [other.employee_id]
         assert site.launcher.calls == backoff.CRASH_LOOP + 1
-        assert site.lifecycle.last_end(other.employee_id) == (None, 0)
+        assert (await site.employees.by_id(other.employee_id)).failures == Failures()
 
         site.lifecycle._observed[looping.employee_id].backoff.not_before = 0.0  # it is time for a trial
         site.lifecycle.look()
@@ -234,6 +253,89 @@ async def test_a_crash_loop_is_broken_and_leaves_the_rest_up(site: Site):
         await until(lambda: site.lifecycle.observed(looping) == pb.OBSERVED_STATE_CRASH_LOOPING)
         site.launcher.dying = None
         site.lifecycle.start_now(looping.employee_id)
+        await until(lambda: len(site.launcher.alive) == 2)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_crash_loop_outlives_the_control_plane_that_broke_it(site: Site):
+    looping = await site.employee()
+    site.launcher.dying = looping.employee_id
+    async with site.reconciling():
+        await until(lambda: site.lifecycle.observed(looping) == pb.OBSERVED_STATE_CRASH_LOOPING)
+        await site.noted(looping)
+    async with site.reconciling():
+        await until(lambda: site.lifecycle.observed(looping) == pb.OBSERVED_STATE_CRASH_LOOPING)
+        await asyncio.sleep(0.2)
+        assert site.launcher.calls == backoff.CRASH_LOOP
+        site.launcher.dying = None
+        await site.employees.want(looping.employee_id, "running")  # by another control plane, whose hint is lost
+        await until(lambda: site.launcher.alive)
+    assert (await site.employees.by_id(looping.employee_id)).failures.restarts == backoff.CRASH_LOOP
+
+
+async def test_who_is_adopted_and_dies_goes_on_failing(site: Site, monkeypatch: pytest.MonkeyPatch):
+    record = await site.employee()
+    await site.has_failed(record, backoff.CRASH_LOOP - 1)
+    process = await site.left_over(record, 0)
+    process.code = 7
+    monkeypatch.setattr(ScriptedLauncher, "alive", [process])
+    process.gone.set()  # right after the launcher has told of it
+    async with site.reconciling():
+        await until(lambda: site.lifecycle.observed(record) == pb.OBSERVED_STATE_CRASH_LOOPING)
+        await site.noted(record)
+    assert site.launcher.calls == 0
+    failures = (await site.employees.by_id(record.employee_id)).failures
+    assert (failures.restarts, failures.own) == (backoff.CRASH_LOOP, backoff.CRASH_LOOP)
+
+
+async def test_a_steady_life_ends_the_failures_on_record(site: Site):
+    record = await site.employee()
+    await site.has_failed(record, backoff.CRASH_LOOP)
+    await site.left_over(record, 0)
+    async with site.reconciling():
+        await until(lambda: site.lifecycle._observed.get(record.employee_id))
+        known = site.lifecycle._observed[record.employee_id]
+        await asyncio.sleep(0.2)
+        assert (await site.employees.by_id(record.employee_id)).failures.own == backoff.CRASH_LOOP
+        known.launched_at -= backoff.STEADY_SECONDS + 1
+        await until(lambda: not known.backoff.failures)
+    failures = (await site.employees.by_id(record.employee_id)).failures
+    assert (failures.failures, failures.own, failures.restarts) == (0, 0, backoff.CRASH_LOOP)
+
+
+async def test_a_failure_is_noted_when_the_database_is_back(site: Site, monkeypatch: pytest.MonkeyPatch):
+    record = await site.employee()
+    async with site.reconciling():
+        await until(lambda: site.launcher.alive)
+        await site.pool.execute("ALTER TABLE employee_failures RENAME TO away")
+        site.launcher.alive[0].kill(signal.SIGTERM)
+        known = site.lifecycle._observed[record.employee_id]
+        await until(lambda: known.unnoted)
+        await asyncio.sleep(0.2)
+        assert known.unnoted
+        assert site.launcher.calls == 1, "nobody is started by what is not on record"
+        await site.pool.execute("ALTER TABLE away RENAME TO employee_failures")
+        await until(lambda: site.launcher.calls == 2)
+    assert (await site.employees.by_id(record.employee_id)).failures.restarts == 1
+
+
+async def test_a_launch_that_hangs_fails_in_the_end_and_holds_up_nobody_else(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(lifecycle, "LAUNCH_SECONDS", 0.2)
+    hanging = await site.employee("hanging")
+    site.launcher.hanging = hanging.employee_id
+    async with site.reconciling():
+        await until(lambda: site.launcher.calls)
+        other = await site.employee("other")
+        await until(lambda: site.launcher.alive)
+        assert [one.employee_id for one in site.launcher.alive] == [other.employee_id]
+        await until(lambda: site.lifecycle.observed(hanging) == pb.OBSERVED_STATE_BACKING_OFF)
+        await site.noted(hanging)
+        kept = (await site.employees.by_id(hanging.employee_id)).failures
+        assert kept.reason == "not started: the launcher has not answered within 0.2 s"
+        assert kept.own == 0
+        site.launcher.hanging = None
         await until(lambda: len(site.launcher.alive) == 2)
 
 
@@ -267,9 +369,8 @@ async def test_neither_launches_that_fail_nor_a_database_that_is_away_make_a_cra
         away, before = False, site.launcher.calls
         await until(lambda: site.launcher.calls > before + 2 * backoff.CRASH_LOOP)
         assert site.lifecycle.observed(record) == pb.OBSERVED_STATE_BACKING_OFF
-        ended, _ = site.lifecycle.last_end(record.employee_id)
-        assert ended is not None
-        assert ended.reason == "not started: no room"
+        await site.noted(record)
+        assert (await site.employees.by_id(record.employee_id)).failures.reason == "not started: no room  in ?"
 
 
 @pytest.mark.usefixtures("impatient")
@@ -289,27 +390,28 @@ async def test_who_dies_with_the_warm_parent_or_is_killed_is_in_no_crash_loop(si
 @pytest.mark.parametrize("restart", [False, True])
 async def test_an_operators_start_or_restart_ends_a_back_off(site: Site, restart: bool):
     record = await site.employee()
-    known = site.lifecycle._observed[record.employee_id] = lifecycle.Observed()
-    known.backoff.failures, known.backoff.not_before = 12, time.monotonic() + 60
+    await site.has_failed(record, 12)
     async with site.reconciling():
         await asyncio.sleep(0.2)
         assert site.launcher.calls == 0
         if restart:
+            await site.employees.want(record.employee_id, "running", "restart")
             await site.lifecycle.stop(record.employee_id, 0)
             site.lifecycle.look()
         else:
+            await site.employees.want(record.employee_id, "running")
             site.lifecycle.start_now(record.employee_id)
-        await until(lambda: known.process)
+        await until(lambda: site.launcher.alive)
 
 
 async def test_a_launch_whose_answer_is_lost_has_no_second_process(site: Site):
     site.launcher.lost = True
     record = await site.employee()
     async with site.reconciling():
-        await until(lambda: site.lifecycle.process_of(record.employee_id)[0])
+        await until(lambda: site.lifecycle.pid_of(record.employee_id))
         await asyncio.sleep(0.3)
         assert site.launcher.calls == 1
-        assert site.lifecycle.process_of(record.employee_id)[0] == site.launcher.alive[0].pid
+        assert site.lifecycle.pid_of(record.employee_id) == site.launcher.alive[0].pid
 
 
 async def test_nobody_is_started_while_it_is_unknown_what_a_lost_launch_left(site: Site):
@@ -321,7 +423,7 @@ async def test_nobody_is_started_while_it_is_unknown_what_a_lost_launch_left(sit
     site.launcher.on_launch = deafen
     record = await site.employee()
     async with site.reconciling():
-        await until(lambda: site.lifecycle.process_of(record.employee_id)[0])
+        await until(lambda: site.lifecycle.pid_of(record.employee_id))
         assert site.launcher.calls == 1
 
 
@@ -354,7 +456,7 @@ async def test_a_launched_process_is_watched_even_when_the_database_went_away(
         await until(lambda: site.launcher.calls)
         await asyncio.sleep(0.3)
         assert site.launcher.calls == 1
-        assert site.lifecycle.process_of(record.employee_id)[0]
+        assert site.lifecycle.pid_of(record.employee_id)
 
 
 async def test_what_runs_is_adopted_and_what_is_superseded_or_deleted_is_killed(site: Site):
@@ -366,7 +468,7 @@ async def test_what_runs_is_adopted_and_what_is_superseded_or_deleted_is_killed(
     async with site.reconciling():
         await until(lambda: site.launcher.calls)
         assert not processes[0].signals
-        assert site.lifecycle.process_of(current.employee_id)[0] == processes[0].pid
+        assert site.lifecycle.pid_of(current.employee_id) == processes[0].pid
         assert [process.signals for process in processes[1:]] == [[signal.SIGKILL]] * 2
         await until(lambda: deleted.employee_id not in site.lifecycle._observed)
         assert {p.employee_id for p in site.launcher.alive} == {current.employee_id, old.employee_id}
@@ -389,7 +491,7 @@ async def test_adoption_is_tried_again_and_nobody_started_before(site: Site):
     process = await site.left_over(record, record.epoch)
     site.launcher.deaf = 2
     async with site.reconciling():
-        await until(lambda: site.lifecycle.process_of(record.employee_id)[0] == process.pid)
+        await until(lambda: site.lifecycle.pid_of(record.employee_id) == process.pid)
         assert site.launcher.calls == 0
 
 
@@ -412,7 +514,7 @@ async def test_what_cannot_be_read_delays_adoption_and_does_not_prevent_it(site:
     async with site.reconciling():
         await asyncio.sleep(0.2)
         await site.pool.execute("""UPDATE employees SET profile = '{"role": "Clerk"}'""")
-        await until(lambda: site.lifecycle.process_of(record.employee_id)[0] == process.pid)
+        await until(lambda: site.lifecycle.pid_of(record.employee_id) == process.pid)
         assert site.launcher.calls == 0
 
 
@@ -429,7 +531,7 @@ async def test_a_deleted_employee_is_stopped_and_forgotten(site: Site):
 @pytest.mark.parametrize("end", ["deleted", "stop all"])
 async def test_a_volume_is_mounted_as_long_as_its_employee_may_need_it(site: Site, short_directory: Path, end: str):
     volumes = Volumes(short_directory / "volumes", SMALLEST_BYTES, None)
-    site.lifecycle._workspaces = Workspaces(short_directory / "workspaces", volumes)
+    site.lifecycle._belongings.workspaces = Workspaces(short_directory / "workspaces", volumes)
     record = await site.employee()
     place = short_directory / "workspaces" / str(record.employee_id)
     at_launch: list[bool] = []
@@ -451,7 +553,7 @@ async def test_a_volume_is_mounted_as_long_as_its_employee_may_need_it(site: Sit
         assert not site.launcher.alive
         assert not place.is_mount()
     finally:
-        await site.lifecycle._workspaces.release_all()
+        await site.lifecycle._belongings.workspaces.release_all()
 
 
 async def test_a_workspace_that_cannot_be_made_is_a_failed_launch_like_others(site: Site, short_directory: Path):
@@ -613,7 +715,7 @@ async def test_the_browser_profile_stays_when_an_employee_stops_and_goes_when_it
         place = cookies_of(record, short_directory)
         assert told == [str(place)]
         await site.employees.want(record.employee_id, "stopped")
-        await until(lambda: site.lifecycle.process_of(record.employee_id)[0] == 0)
+        await until(lambda: site.lifecycle.pid_of(record.employee_id) == 0)
         assert place.exists()
         await site.employees.delete(record.employee_id, force=True)
         await until(lambda: not place.exists())

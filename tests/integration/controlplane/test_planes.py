@@ -2,13 +2,15 @@
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from controlplane import planes
+from controlplane import clock, planes
 from controlplane.errors import AnotherHome, NotLeading
 from controlplane.planes import MISSED, SQL, Planes
 from empla.store.connect import Pool
@@ -312,3 +314,21 @@ async def test_of_two_that_end_at_once_the_last_one_leads_to_its_end(database: D
             await first.aclose()
             assert await last
             assert b.leads
+
+
+async def test_a_control_plane_whose_clock_is_off_leads_and_says_by_how_much(
+    database: Database, pool: Pool, monkeypatch: pytest.MonkeyPatch
+):
+    machine = SimpleNamespace(time=lambda: time.time() + 600, monotonic=time.monotonic)
+    monkeypatch.setattr(clock, "time", machine)
+    a = plane(database, "a", lease=2.0)
+    async with a.present(), plane(database, "b", lease=2.0).present():
+        for skew in (600, 0):
+            machine.time = lambda skew=skew: time.time() + skew
+            async with asyncio.timeout(20):
+                while abs(await pool.fetchval("SELECT skew FROM control_planes WHERE instance = 'a'") - skew) > 1:
+                    await asyncio.sleep(0.05)
+            assert abs(a.clock.skew - skew) < 1
+            assert await pool.fetchval("SELECT abs(extract(epoch FROM now()) - $1) < 1", a.clock.time())
+        assert a.leads
+        assert await leads(a, pool)

@@ -197,14 +197,20 @@ async def test_a_restart_ends_a_crash_loop_whichever_is_asked(pair: Pair):
     before = await attached(pair.second)
     known = pair.first.running.lifecycle._observed[UUID(before.employee_id)]
     for _ in range(CRASH_LOOP):
-        known.backoff.failed()
+        known.failed("exit code 7")
     os.kill(before.pid, signal.SIGKILL)
 
-    async def loops() -> bool:
-        return (await shown(pair.first)).observed_state == pb.OBSERVED_STATE_CRASH_LOOPING
+    async def loop() -> bool:
+        states = [(await shown(plane)).observed_state for plane in (pair.first, pair.second)]
+        return states == 2 * [pb.OBSERVED_STATE_CRASH_LOOPING]
 
-    await until(loops)
-    assert (await shown(pair.second)).observed_state == pb.OBSERVED_STATE_STARTING
+    await until(loop)
+    first, second = [await shown(plane) for plane in (pair.first, pair.second)]
+    assert first.restarts == second.restarts == 1
+    assert first.last_end == second.last_end
+    assert first.last_end.reason == "killed by SIGKILL"
+    assert first.last_end.log
+    assert first.last_end.HasField("next_start")
     after = await pair.second.stub.RestartEmployee(pb.RestartEmployeeRequest(employee=ADA), timeout=60)
     assert after.epoch == before.epoch + 1
 

@@ -120,6 +120,6 @@ async def test_a_spare_ends_with_the_launch_that_it_was_for(plane: Plane, seat: 
     successor = await seat.again()
     lease = await successor.acquire()
     assert lease.sidecar_id != spare
-    await plane.running.lifecycle._sidecars.end_of(seat.employee_id, seat.epoch)
+    await plane.running.lifecycle._belongings.sidecars.end_of(seat.employee_id, seat.epoch)
     assert [item.sidecar_id for item in await rows(plane) if item.epoch == seat.epoch] == []
     await run(lease, "/bin/true")

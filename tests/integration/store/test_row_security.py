@@ -83,6 +83,7 @@ async def _fill(pool: Pool, tenant_id: UUID, employee_id: UUID, channel_id: UUID
         *me, new_id(), b"k" * 32,
     )  # fmt: skip
     await pool.execute("INSERT INTO employee_presence VALUES ($2, $1, 1, 'here', 'x', '', now())", *me)
+    await pool.execute("INSERT INTO employee_failures VALUES ($2, $1, 1, 1, 1, 'x', now(), now())", *me)
     await pool.execute(
         "INSERT INTO schedules (schedule_id, tenant_id, employee_id, conversation_id, sender, asked_in, name, kind, "
         "expression, anchor, instruction, next_at) "

@@ -10,6 +10,7 @@ from empla.v1 import control_pb2 as pb
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "employee_lost": ({"silent_seconds": 15}, {"silent_seconds": 16}, "no heartbeat for 16 s"),
     "crash_loop": ({"crashes": 2}, {"crashes": 3}, "3 times in a row"),
+    "start_failing": ({"unstarted": 2}, {"unstarted": 3, "why_unstarted": "no room"}, "3 tries, and not by its own"),
     "stuck_work": (
         {"stuck": 2, "paused": True},
         {"stuck": 2, "stuck_seconds": 720},
@@ -20,6 +21,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "queue_depth": ({"queued": 100}, {"queued": 101}, "101 messages wait"),
     "sending_failing": ({"unsent": 2}, {"unsent": 3}, "3 replies could not be sent"),
     "open_reviews": ({"reviews": 100}, {"reviews": 101}, "101 reviews"),
+    "clock_skew": ({"clock_ahead": -10.0}, {"clock_ahead": -11.0}, "its clock is 11 s behind the database's"),
     "part_away": ({"away": {}}, {"away": {"model": "overloaded"}}, "the model cannot be used: overloaded"),
     "sidecars_failing": ({"sidecars_failed": 2}, {"sidecars_failed": 3}, "3 sidecars"),
     "loop_slow": ({"loop_lag_ms": 1_000}, {"loop_lag_ms": 1_001}, "held up for 1.0 s"),

@@ -14,6 +14,7 @@ import aiohttp
 
 from controlplane.auth import Operator, Tokens
 from controlplane.channels import Channels, sign
+from controlplane.clock import DatabaseClock
 from controlplane.employees import Employees
 from controlplane.gateway import Streams
 from controlplane.http import serving_http
@@ -46,6 +47,7 @@ class Site:
     streams: Streams
     lifecycle: Lifecycle
     readiness: Readiness
+    clock: DatabaseClock
     overview: control_pb2.Overview = field(default_factory=control_pb2.Overview)
     overview_may_answer: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -102,7 +104,8 @@ async def serving(pool: Pool, address: str = "127.0.0.1:0") -> AsyncIterator[Sit
     async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as client:
         streams = Streams()
         lifecycle, readiness = quiet_lifecycle(pool, streams), Readiness(pool, ScriptedLauncher())
-        site = Site(pool, "", client, tenant_id, employee_id, stored, streams, lifecycle, readiness)
+        clock = DatabaseClock()
+        site = Site(pool, "", client, tenant_id, employee_id, stored, streams, lifecycle, readiness, clock)
         site.overview_may_answer.set()
 
         async def overview(_: Operator) -> control_pb2.Overview:
@@ -119,6 +122,7 @@ async def serving(pool: Pool, address: str = "127.0.0.1:0") -> AsyncIterator[Sit
             overview=overview,
             metrics=metrics_of(pool, lifecycle, streams),
             max_body_bytes=MAX_BODY,
+            clock=clock,
         ) as bound:
             site.url = f"http://{bound}"
             yield site
@@ -136,6 +140,7 @@ async def serving_elsewhere(pool: Pool, address: str = "127.0.0.1:0") -> AsyncIt
         overview=lambda _: asyncio.sleep(0, control_pb2.Overview()),
         metrics=metrics_of(pool, quiet_lifecycle(pool, Streams()), Streams()),
         max_body_bytes=MAX_BODY,
+        clock=DatabaseClock(),
         insecure=True,
     ) as bound:
         yield f"http://{bound}"

@@ -1,6 +1,7 @@
 """What holds on the whole port: routes, probes, outages, names, binding, draining."""
 
 import asyncio
+import json
 import time
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from tests.integration.controlplane.http.site import (
     problem_of,
     serving,
     serving_elsewhere,
+    signed,
 )
 
 
@@ -83,6 +85,7 @@ async def test_every_route_is_protected_as_it_says(site: Site) -> None:
             metrics=metrics_of(site.pool, site.lifecycle, site.streams),
         ),
         site.readiness,
+        site.clock,
     )
     assert len({(route.method, route.path) for route in served}) == len(served)
     _, expired = await issued(site.pool, "old", "admin", valid_seconds=-1)
@@ -193,3 +196,14 @@ async def test_leaving_lets_a_running_request_finish(database: Database) -> None
             leaving = time.monotonic()
         assert (await request).status == 200
         assert time.monotonic() - leaving < 3
+
+
+async def test_a_machine_whose_clock_is_off_goes_by_the_databases_and_says_so(site: Site) -> None:
+    site.clock.heard(time.time() - 900, time.monotonic())
+    message = a_message()
+    body = json.dumps(message).encode()
+    assert (await site.deliver(body, headers=signed(body))).status == 401
+    assert (await site.deliver(body, headers=signed(body, age=900))).status == 202
+    ready = await site.get("/readyz")
+    assert ready.status == 200
+    assert (await ready.json())["degraded"] == "its clock is 900 s ahead of the database's"

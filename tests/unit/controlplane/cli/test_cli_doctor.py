@@ -53,6 +53,15 @@ def test_a_running_control_plane(peer: Any, examine: Fixture, monkeypatch: pytes
     assert (checks["model"]["status"], checks["model"]["found"]) == ("ok", "openai small")
 
 
+def test_a_clock_that_is_off(peer: Any, examine: Fixture) -> None:
+    peer.answers["GetOverview"] = control_pb2.Overview(clock_ahead_seconds=-9.9)
+    assert examine()[1]["clock"]["status"] == "ok"
+    peer.answers["GetOverview"] = control_pb2.Overview(clock_ahead_seconds=-600.4)
+    clock = examine()[1]["clock"]
+    assert (clock["status"], clock["found"]) == ("warn", "the control plane's is 600 s behind the database's")
+    assert "NTP" in clock["advice"]
+
+
 def test_a_database_that_is_away(peer: Any, examine: Fixture) -> None:
     peer.refuse("GetOverview", grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE", "the database is away")
     exit_code, checks = examine()
