@@ -8,6 +8,7 @@ from controlplane.calls.alerts import AlertCalls
 from controlplane.calls.budgets import BudgetCalls
 from controlplane.calls.channels import ChannelCalls
 from controlplane.calls.employees import EmployeeCalls
+from controlplane.calls.files import FileCalls
 from controlplane.calls.goals import GoalCalls
 from controlplane.calls.memory import MemoryCalls
 from controlplane.calls.messages import MessageCalls
@@ -30,6 +31,7 @@ class ControlPlane(
     PauseCalls,
     BudgetCalls,
     ChannelCalls,
+    FileCalls,
     AccessCalls,
     AlertCalls,
     OverviewCalls,

@@ -8,8 +8,6 @@ import asyncio
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Protocol
 from uuid import UUID
 
@@ -17,9 +15,9 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from controlplane.channels import Channel, Channels, verify
-from controlplane.errors import Busy, Invalid, TooLarge, Unauthenticated
+from controlplane.errors import Invalid, TooLarge, Unauthenticated
 from controlplane.receiver import Arrival, Receiver, in_time
-from controlplane.shares import Shares
+from controlplane.shares import Shares, counted
 from empla import telemetry
 
 MAX_LOOKING = 256
@@ -93,17 +91,17 @@ class Webhook:
         """
         async with in_time():
             channel = await self._channel(request.match_info["tenant"], request.match_info["channel"])
-        with _counted(self._reading, channel.channel_id, MAX_READING):
+        with counted(self._reading, channel.channel_id, MAX_READING):
             body = await _read(request, self._max_body_bytes)
         _verify(channel, request, body)
         delivery = _parse(body)
-        with _counted(self._storing, channel.channel_id, MAX_STORING):
+        with counted(self._storing, channel.channel_id, MAX_STORING):
             async with in_time():
                 return await self._store(request, channel, delivery)
 
     async def _channel(self, tenant: str, name: str) -> Channel:
         key = (tenant, name)
-        with _counted(self._callers, None, MAX_CALLERS), _counted(self._looking, key, MAX_LOOKING):
+        with counted(self._callers, None, MAX_CALLERS), counted(self._looking, key, MAX_LOOKING):
             async with self._lookups.of(key):
                 return await self._channels.webhook(tenant, name)
 
@@ -139,20 +137,6 @@ class Webhook:
         if reference and reference not in (channel.employee, str(channel.employee_id)):
             raise Invalid("the channel belongs to another employee", fields={"employee": "not this channel's"})
         return channel.employee_id
-
-
-@contextmanager
-def _counted[Whose](counts: Counter[Whose], whose: Whose, most: int) -> Iterator[None]:
-    """Count the block as one of at most so many at once; raises `Busy` when there are."""
-    if counts[whose] >= most:
-        raise Busy("too many messages at once; try again")
-    counts[whose] += 1
-    try:
-        yield
-    finally:
-        counts[whose] -= 1
-        if not counts[whose]:
-            del counts[whose]
 
 
 async def _read(request: web.Request, limit: int) -> bytes:

@@ -9,6 +9,7 @@ from controlplane.auth import Tokens
 from controlplane.budgets import Budgets
 from controlplane.channels import Channels
 from controlplane.employees import EmployeeRecord, Employees
+from controlplane.files import Files
 from controlplane.followers import Followers
 from controlplane.forwarding import Forwarding
 from controlplane.gateway import Streams
@@ -49,6 +50,7 @@ class Parts:
     forwarding: Forwarding
     lifecycle: Lifecycle
     logs: Logs
+    files: Files
     sidecars: Sidecars
     stopping: Stopping
     schedules: Schedules

@@ -94,6 +94,8 @@ DEEDS: dict[str, Callable[[Stage], Message]] = {
     "RevokeToken": lambda stage: pb.RevokeTokenRequest(token_id=stage.ids["token_id"]),
     "CreateEmployee": lambda _: pb.CreateEmployeeRequest(name="bo", profile_name="sales-ae"),
     "CreateChannel": lambda _: pb.CreateChannelRequest(name="door", employee="ada"),
+    "WriteFile": lambda _: pb.WriteFileRequest(employee="ada", path="notes.txt", data=b"hello", end=True),
+    "RemoveFile": lambda _: pb.RemoveFileRequest(employee="ada", path="notes.txt"),
     "CreateSchedule": lambda _: pb.CreateScheduleRequest(
         schedule=pb.Schedule(employee="ada", name="daily", instruction="look", every_seconds=86_400)
     ),
