@@ -1,7 +1,4 @@
-"""The ControlPlane service: what operators and programs ask for, each answered from the tables or by their owners.
-
-RPCs that this build does not serve are left to the generated base class and answer UNIMPLEMENTED.
-"""
+"""The ControlPlane service: what operators and programs ask for, each answered from the tables or by their owners."""
 
 from controlplane.calls.access import AccessCalls
 from controlplane.calls.alerts import AlertCalls

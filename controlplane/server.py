@@ -25,6 +25,7 @@ from controlplane.calls.calls import Parts
 from controlplane.certificates import Certificates
 from controlplane.channels import Channels
 from controlplane.control import ControlPlane
+from controlplane.disconnecting import Disconnecting
 from controlplane.egress import Egress
 from controlplane.embedding import embedding
 from controlplane.employees import DEFAULT_TENANT, Employees
@@ -61,6 +62,7 @@ from controlplane.readiness import Readiness
 from controlplane.receiver import Receiver
 from controlplane.retention import Retention
 from controlplane.reviews import Reviews
+from controlplane.routing import Routing
 from controlplane.schedules import Schedules
 from controlplane.sender import Sender
 from controlplane.settings import Settings
@@ -159,8 +161,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
         )
         await tokens.ensure("local operator", token, "admin")
         await parts.employees.ensure_tenant(DEFAULT_TENANT)
-        # What this build leaves out is abstract to the type checker and UNIMPLEMENTED on the wire.
-        control = ControlPlane(parts)  # type: ignore[abstract]
+        control = ControlPlane(parts)
         gateway = EmployeeGateway(
             pool=pool,
             employees=parts.employees,
@@ -364,6 +365,8 @@ def _parts(
     return Parts(
         employees=employees,
         channels=Channels(pool, Egress(settings.callback_networks)),
+        disconnecting=Disconnecting(pool, stopping),
+        routing=Routing(pool),
         receiver=Receiver(pool, on_stored=streams.look, on_stopped=stopping.tell),
         messages=messages,
         minds=Minds(pool),

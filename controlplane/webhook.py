@@ -56,8 +56,9 @@ class FindsEmployees(Protocol):
 class Delivery(BaseModel):
     """The body. `event_id` names the delivery: the same one again is the same message.
 
-    `employee` is needed where the channel has no employee of its own. `metadata` is the channel's, at most 16 KiB and 16
-    levels; `auto_submitted` and `from_self` have a meaning to employees, `empla:content` and `empla:schedule` are reserved.
+    `employee` is needed where the channel has no employee of its own and none of its rules fits. `metadata` is the
+    channel's, at most 16 KiB and 16 levels; `auto_submitted` and `from_self` have a meaning to employees, `empla:content`
+    and `empla:schedule` are reserved.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -120,7 +121,8 @@ class Webhook:
         return Arrival(
             tenant_id=channel.tenant_id,
             channel_id=channel.channel_id,
-            employee_id=await self._employee(channel, delivery.employee),
+            employee_id=await self._employee(channel, delivery),
+            routed=not delivery.employee,
             event_id=delivery.event_id,
             sender=delivery.sender,
             text=delivery.text,
@@ -128,15 +130,18 @@ class Webhook:
             metadata=delivery.metadata,
         )
 
-    async def _employee(self, channel: Channel, reference: str) -> UUID:
-        if channel.employee_id is None:
+    async def _employee(self, channel: Channel, delivery: Delivery) -> UUID:
+        reference = delivery.employee
+        routed = channel.routed(delivery.sender, delivery.conversation)
+        if routed is None:
             if not reference:
                 raise Invalid("the channel has no employee of its own", fields={"employee": "required"})
             async with self._lookups.of(channel.channel_id):
                 return (await self._employees.find(channel.tenant_id, reference)).employee_id
-        if reference and reference not in (channel.employee, str(channel.employee_id)):
+        employee_id, name = routed
+        if reference and reference not in (name, str(employee_id)):
             raise Invalid("the channel belongs to another employee", fields={"employee": "not this channel's"})
-        return channel.employee_id
+        return employee_id
 
 
 async def _read(request: web.Request, limit: int) -> bytes:
