@@ -125,7 +125,7 @@ async def test_what_is_open_keeps_it_unless_it_is_forced_and_then_has_an_end(doo
         "ada",
     )
     assert (await door.row(leaving))["processing_state"] == "sending"
-    schedule = await door.pool.fetchrow("SELECT * FROM schedules WHERE schedule_id = $1", schedule_id)
+    schedule: Any = await door.pool.fetchrow("SELECT * FROM schedules WHERE schedule_id = $1", schedule_id)
     assert (schedule["state"], schedule["reason"]) == ("ended", "its channel was deleted")
     assert (await door.row(elsewhere))["cancelled_by"] is None
 

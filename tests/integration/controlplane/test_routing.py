@@ -96,11 +96,11 @@ async def test_a_rule_that_does_not_fit_is_refused(plane: Plane):
             "NOT_FOUND",
             "CHANNEL_UNKNOWN",
         )
-        for call, request in (
-            (other.ListRoutingRules, pb.ListRoutingRulesRequest(channel_id=channel_id)),
-            (other.DeleteChannel, pb.DeleteChannelRequest(channel_id=channel_id, force=True)),
+        for call in (
+            other.ListRoutingRules(pb.ListRoutingRulesRequest(channel_id=channel_id), timeout=10),
+            other.DeleteChannel(pb.DeleteChannelRequest(channel_id=channel_id, force=True), timeout=10),
         ):
-            assert await refused(call(request, timeout=10)) == ("NOT_FOUND", "CHANNEL_UNKNOWN")
+            assert await refused(call) == ("NOT_FOUND", "CHANNEL_UNKNOWN")
         [rule] = (await stub.ListRoutingRules(pb.ListRoutingRulesRequest(channel_id=channel_id), timeout=10)).rules
-        request = pb.DeleteRoutingRuleRequest(rule_id=rule.rule_id)
-        assert await refused(other.DeleteRoutingRule(request, timeout=10)) == ("NOT_FOUND", "UNKNOWN")
+        deleting = other.DeleteRoutingRule(pb.DeleteRoutingRuleRequest(rule_id=rule.rule_id), timeout=10)
+        assert await refused(deleting) == ("NOT_FOUND", "UNKNOWN")
