@@ -10,10 +10,14 @@ import grpc
 import grpc.aio
 import pytest
 
+from controlplane.auth import new_secret
+from controlplane.launchers.volumes import Volumes
 from controlplane.launchers.workspaces import account_of
+from controlplane.settings import Settings
 from empla import rpc
 from empla.v1 import control_pb2 as pb
-from tests.integration.controlplane.conftest import Plane
+from tests.conftest import Database
+from tests.integration.controlplane.conftest import Plane, serving
 from tests.integration.controlplane.deeds import issued
 from tests.integration.controlplane.seats import Seat, is_root, seat, until
 
@@ -191,3 +195,23 @@ async def test_nobody_sees_the_files_of_another_tenant(ada: Seat):
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await stub.ListFiles(pb.ListFilesRequest(employee=employee), timeout=10)
             assert refused.value.code().name == code
+
+
+async def test_a_stopped_employee_s_volume_is_made_ready_and_its_quota_holds(
+    plane_settings: Settings, database: Database
+):
+    settings = plane_settings.model_copy(update={"workspace_quota_bytes": 32 * MEBIBYTE})
+    async with database.connect() as pool, serving(settings, database.dsn, new_secret(), pool) as plane:
+        try:
+            ada = await seat(plane)
+            (workspace(ada) / "a").write_text("there before")
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await write(ada, "b", *[bytes(MEBIBYTE)] * 40)
+            assert refusal(refused) == ("RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED")
+            assert [file.path for file in (await listed(ada)).files] == ["a"]
+            assert await read(ada, "a") == [b"there before"]
+            if not await Volumes(settings.volumes, 32 * MEBIBYTE, None).why_not():
+                assert workspace(ada).is_mount()
+        finally:
+            await plane.running.lifecycle.stop_all()
+            await plane.running.launcher.stop()
