@@ -13,6 +13,7 @@ from controlplane import audit
 from controlplane.auth import new_secret
 from controlplane.egress import Egress, EgressRefused
 from controlplane.errors import AlreadyThere, Invalid, Unauthenticated, Unknown
+from controlplane.routing import Rule, rules_in
 from controlplane.settings import LOOPBACK
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
 from empla.store.ids import new_id
@@ -25,6 +26,8 @@ RESERVED = ("api", OWN)
 """The names of channels that every tenant has."""
 READ_FROM_TABLE = ("api", OWN)
 """Kinds of channels whose replies are sent nowhere: whoever asked reads them from the table."""
+DELETED = "its channel was deleted"
+"""Why nothing more comes of a message or a schedule."""
 TOLERANCE_SECONDS = 300
 
 
@@ -42,11 +45,19 @@ class Channel:
     secret: bytes
     callback_url: str
     created_at: datetime
+    rules: tuple[Rule, ...]
 
     @property
     def receive_path(self) -> str:
         """Where the HTTP port takes its messages."""
         return f"/v1/channels/{self.tenant}/{self.name}" if self.kind == "webhook" else ""
+
+    def routed(self, sender: str, conversation: str) -> tuple[UUID, str] | None:
+        """Which employee a message goes to, by id and name: by the first rule that fits, else the channel's own, if any."""
+        for rule in self.rules:
+            if rule.fits(sender, conversation):
+                return rule.employee_id, rule.employee
+        return None if self.employee_id is None else (self.employee_id, self.employee)
 
 
 class Channels:
@@ -135,6 +146,7 @@ def _channel(row: Any) -> Channel:
         row["secret"] or b"",
         row["callback_url"] or "",
         row["created_at"],
+        rules_in(row),
     )
 
 

@@ -1,13 +1,11 @@
-"""The ControlPlane service: what operators and programs ask for, each answered from the tables or by their owners.
-
-RPCs that this build does not serve are left to the generated base class and answer UNIMPLEMENTED.
-"""
+"""The ControlPlane service: what operators and programs ask for, each answered from the tables or by their owners."""
 
 from controlplane.calls.access import AccessCalls
 from controlplane.calls.alerts import AlertCalls
 from controlplane.calls.budgets import BudgetCalls
 from controlplane.calls.channels import ChannelCalls
 from controlplane.calls.employees import EmployeeCalls
+from controlplane.calls.files import FileCalls
 from controlplane.calls.goals import GoalCalls
 from controlplane.calls.memory import MemoryCalls
 from controlplane.calls.messages import MessageCalls
@@ -30,6 +28,7 @@ class ControlPlane(
     PauseCalls,
     BudgetCalls,
     ChannelCalls,
+    FileCalls,
     AccessCalls,
     AlertCalls,
     OverviewCalls,

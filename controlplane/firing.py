@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from controlplane.channels import DELETED
 from controlplane.errors import ControlError
 from controlplane.receiver import Arrival, Receiver, Written
 from controlplane.rounds import RETRY_SECONDS, in_turn, rounds
@@ -97,6 +98,9 @@ class Firing:
         schedule_id = row["schedule_id"]
         if row["deleted"]:
             await connection.execute(SQL.end, schedule_id, "the employee was deleted")
+            return []
+        if row["disabled_at"] is not None:
+            await connection.execute(SQL.end, schedule_id, DELETED)
             return []
         try:
             plan = await asyncio.to_thread(_plan, row)  # a time zone is read from a file

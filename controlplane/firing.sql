@@ -1,8 +1,10 @@
 -- name: due
 -- The schedule that has been due the longest, locked for this transaction; what another control plane has in hand is skipped, and
 -- what is of a paused employee: a run that is due meanwhile is late, or missed.
-SELECT s.*, c.channel_id, c.external_id AS conversation, e.deleted_at IS NOT NULL AS deleted, coalesce($1, now()) AS now
-FROM schedules s JOIN conversations c USING (conversation_id) JOIN employees e ON e.employee_id = s.employee_id
+SELECT s.*, c.channel_id, c.external_id AS conversation, e.deleted_at IS NOT NULL AS deleted, h.disabled_at,
+  coalesce($1, now()) AS now
+FROM schedules s JOIN conversations c USING (conversation_id) JOIN channels h USING (channel_id)
+JOIN employees e ON e.employee_id = s.employee_id
 WHERE s.state = 'active' AND s.next_at <= coalesce($1::timestamptz, now()) AND NOT s.schedule_id = ANY ($2::uuid[])
   AND (e.deleted_at IS NOT NULL OR s.employee_id NOT IN (SELECT paused_employees(coalesce($1, now()))))
 ORDER BY s.next_at LIMIT 1 FOR UPDATE OF s SKIP LOCKED;

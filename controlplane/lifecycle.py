@@ -191,6 +191,23 @@ class Lifecycle:
         """The same of an employee whose process another control plane may watch."""
         return self.pid_of(record.employee_id) if self._knows else pid_of(record)
 
+    async def ready_workspace(self, employee_id: UUID) -> None:
+        """Have an employee's files ready to be used, whether or not it runs; raises `LaunchFailed`."""
+        await self.until_adopted(ADOPT_SECONDS)
+        if not self._knows:
+            raise LaunchFailed("the control plane that leads does not know yet who runs; try again in some seconds")
+        known = self._observed.setdefault(employee_id, Observed())
+        try:
+            async with asyncio.timeout(ADOPT_SECONDS):
+                await known.busy.acquire()
+        except TimeoutError as error:
+            raise LaunchFailed("the employee is being started or stopped; try again in some seconds") from error
+        try:
+            if known.process is None and not known.unsure:  # else they were made ready for its process
+                await self._workspaces.prepare(employee_id)
+        finally:
+            known.busy.release()
+
     async def stop(self, employee_id: UUID, drain_seconds: float) -> None:
         """Drain, then end the employee's process; returns when it is gone for certain. Ends a back-off too.
 

@@ -45,7 +45,8 @@ class Arrival:
     """A message as a channel brought it, verified.
 
     `event_id` is the channel's name for this delivery: the same one again is the same message. `conversation` is the
-    channel's name for the thread; '' begins a new one.
+    channel's name for the thread; '' begins a new one. With `routed` the channel chose the employee, and may choose another
+    one when the same is delivered again.
     """
 
     tenant_id: UUID
@@ -56,6 +57,7 @@ class Arrival:
     text: str
     conversation: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
+    routed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,8 @@ class Receiver:
     async def store(self, arrival: Arrival, message_id: UUID | None = None) -> Stored:
         """Make `arrival` durable, once; a new row gets `message_id`, if given.
 
-        Raises `Invalid`, `TooLarge`, `Unknown` when the employee has been deleted, `Conflict` when the event id came
-        with other content before, `StoreUnavailable` when the database is away: then nothing may be acknowledged.
+        Raises `Invalid`, `TooLarge`, `Unknown` when the employee or the channel has been deleted, `Conflict` when the event
+        id came with other content before, `StoreUnavailable` when the database is away: then nothing may be acknowledged.
         """
         for name in (RUN, STEP):
             if name in arrival.metadata:
@@ -173,12 +175,18 @@ async def _obeyed(connection: AnyConnection, message: _Message) -> Written:
 
 
 def _message(arrival: Arrival, message_id: UUID | None, parent: str) -> _Message:
-    content = hashlib.sha256(f"{arrival.employee_id}\0{arrival.text}".encode()).hexdigest()
+    content = _content(arrival.employee_id, arrival.text)
     return message_id or new_id(), arrival, arrival.conversation or new_id().hex, content, parent
+
+
+def _content(employee_id: UUID, text: str) -> str:
+    return hashlib.sha256(f"{employee_id}\0{text}".encode()).hexdigest()
 
 
 def _as_written(message: _Message, row: Any, stopped: Stopped | None = None) -> Written:
     _, arrival, _, content, _ = message
+    if arrival.routed:
+        content = _content(row["employee_id"], arrival.text)
     if row["content"] != content:
         raise Conflict(f"the event id {arrival.event_id!r} was used before, for another message")
     return Written(Stored(row["message_id"], row["employee_id"], row["conversation"], row["duplicate"]), stopped)
@@ -207,7 +215,7 @@ async def _insert(to: Pool | AnyConnection, message: _Message) -> Any:
             raise Unknown("the employee or the channel does not exist any more") from error
         if row is not None:
             return row
-    raise Unknown("the employee has been deleted")
+    raise Unknown("the employee or the channel has been deleted")
 
 
 def _check(arrival: Arrival) -> None:

@@ -1,8 +1,9 @@
 -- name: store
 -- Stores a message once for each (tenant, channel, event); a known event returns the row that is there. No row: the employee
--- is deleted, or another delivery of the event is being committed at this moment.
+-- or the channel is deleted, or another delivery of the event is being committed at this moment.
 WITH live AS (
-  SELECT employee_id, tenant_id FROM employees WHERE employee_id = $4 AND tenant_id = $2 AND deleted_at IS NULL
+  SELECT e.employee_id, e.tenant_id FROM employees e JOIN channels c ON c.channel_id = $3 AND c.disabled_at IS NULL
+  WHERE e.employee_id = $4 AND e.tenant_id = $2 AND e.deleted_at IS NULL
   FOR KEY SHARE -- or a message slips into a deletion after that has looked for messages
 ), known AS (
   SELECT m.message_id, m.employee_id, c.external_id, b.metadata ->> 'empla:content' AS content

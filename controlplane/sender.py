@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from controlplane.callbacks import Ambiguous, Blocked, CallbackError, NotSent, Receipt, Rejected
-from controlplane.channels import OWN, READ_FROM_TABLE
+from controlplane.channels import DELETED, OWN, READ_FROM_TABLE
 from empla import notices, telemetry
 from empla.store.connect import Pool, load_queries, translated
 from empla.store.errors import StoreUnavailable
@@ -80,8 +80,8 @@ def may_leave(row: Any) -> Verdict | None:
 
     What a person has read or written is held no more, whatever it looks like; all else holds for it too.
     """
-    if row["autonomy"] == "shadow":
-        return Verdict("withheld", "withheld", "shadow mode")
+    if row["autonomy"] == "shadow" or row["disabled_at"] is not None:
+        return Verdict("withheld", "withheld", "shadow mode" if row["disabled_at"] is None else DELETED)
     if row["approved_by"] is None and _SECRET.search(row["body"]):
         return Verdict("held", "waiting", "the text looks as if it held a secret key", "draft")
     if row["channel"] not in ("api", "webhook"):

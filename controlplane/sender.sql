@@ -17,7 +17,7 @@ WITH live AS MATERIALIZED (
   FROM of_employees WHERE turn <= $2
 )
 SELECT o.outbox_id, o.message_id, o.employee_id, o.tenant_id, o.kind, o.body, o.proposal, o.approved_by, o.attempt, m.event_id, m.sender,
-  c.kind AS channel, c.callback_url, c.secret, v.external_id AS conversation, e.autonomy, e.name AS employee, m.trace_context,
+  c.kind AS channel, c.disabled_at, c.callback_url, c.secret, v.external_id AS conversation, e.autonomy, e.name AS employee, m.trace_context,
   m.restored_at IS NOT NULL
     OR EXISTS (SELECT FROM inbound_messages f WHERE f.collected_into = m.message_id AND f.restored_at IS NOT NULL) AS restored
 FROM of_tenants t

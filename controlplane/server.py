@@ -4,11 +4,12 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -25,11 +26,13 @@ from controlplane.certificates import Certificates
 from controlplane.channels import Channels
 from controlplane.clock import DatabaseClock
 from controlplane.control import ControlPlane
+from controlplane.disconnecting import Disconnecting
 from controlplane.egress import Egress
 from controlplane.embedding import embedding
 from controlplane.employees import DEFAULT_TENANT, Employees
 from controlplane.ending import Ending, lost_after
 from controlplane.errors import LaunchFailed, to_status
+from controlplane.files import Files
 from controlplane.firing import Firing
 from controlplane.followers import Followers
 from controlplane.forwarding import Forwarding
@@ -60,6 +63,7 @@ from controlplane.readiness import Readiness
 from controlplane.receiver import Receiver
 from controlplane.retention import Retention
 from controlplane.reviews import Reviews
+from controlplane.routing import Routing
 from controlplane.schedules import Schedules
 from controlplane.sender import Sender
 from controlplane.settings import Settings
@@ -120,13 +124,15 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
         Callbacks(settings.callback_networks, clock=clock.time) as callbacks,
         _employee_launcher(settings) as launcher,
         _sidecar_launcher(settings) as sidecar_launcher,
+        _files_launcher(settings, sidecar_launcher) as files_launcher,
         embedding(settings) as embeds,
     ):
         log.info("memories are found by meaning with: %s", embeds.said)
         workspaces = await open_workspaces(
             settings.workspaces, settings.volumes, settings.workspace_quota_bytes, settings.workspace_quota_entries
         )
-        sidecars = _sidecars(settings, pool, sidecar_launcher, workspaces)
+        plan, places = _plan(settings, workspaces), Places(settings.sidecars.absolute())
+        sidecars = _sidecars(settings, pool, sidecar_launcher, plan, places)
         instance = f"{os.uname().nodename}:{os.getpid()}:{new_id()}"
         attempts = Attempts(settings.wrong_tokens_per_minute)
         tokens = Tokens(pool, attempts)
@@ -145,6 +151,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
             followers=followers,
             workspaces=workspaces,
             sidecars=sidecars,
+            files=partial(Files, pool, files_launcher, places, plan),
             embedding=embeds.said,
         )
         Hints(
@@ -157,8 +164,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
         )
         await tokens.ensure("local operator", token, "admin")
         await parts.employees.ensure_tenant(DEFAULT_TENANT)
-        # What this build leaves out is abstract to the type checker and UNIMPLEMENTED on the wire.
-        control = ControlPlane(parts)  # type: ignore[abstract]
+        control = ControlPlane(parts)
         gateway = EmployeeGateway(
             pool=pool,
             employees=parts.employees,
@@ -258,21 +264,40 @@ async def _employee_launcher(settings: Settings) -> AsyncIterator[Launcher]:
 @asynccontextmanager
 async def _sidecar_launcher(settings: Settings) -> AsyncIterator[ProcessLauncher | ContainerLauncher]:
     if settings.sidecars_engine is None:
-        warm_parent = _exporting(settings, SIDECARS)
-        yield ProcessLauncher(settings.home / "run", settings.log_directory / "sidecars.log", warm_parent)
+        yield _sidecar_processes(settings)
         return
     installation, network = str(settings.home.absolute()), settings.sidecars_network
     async with ContainerLauncher(settings.sidecars_engine, installation, images(network)) as launcher:
         yield launcher
 
 
-def _sidecars(settings: Settings, pool: Pool, launcher: Launcher, workspaces: Workspaces) -> Sidecars:
-    bounds = Bounds(settings.sidecars_per_employee, settings.sidecars_per_tenant, settings.sidecars_per_host)
+def _sidecar_processes(settings: Settings) -> ProcessLauncher:
+    return ProcessLauncher(
+        settings.home / "run", settings.log_directory / "sidecars.log", _exporting(settings, SIDECARS)
+    )
+
+
+@asynccontextmanager
+async def _files_launcher(
+    settings: Settings, sidecars: ProcessLauncher | ContainerLauncher
+) -> AsyncIterator[ProcessLauncher]:
+    """Files are served by processes of this machine, also where sidecars are containers: they run no programs."""
+    if isinstance(sidecars, ProcessLauncher):
+        yield sidecars
+        return
+    launcher = _sidecar_processes(settings)
+    try:
+        yield launcher
+    finally:
+        await launcher.stop()
+
+
+def _plan(settings: Settings, workspaces: Workspaces) -> SidecarPlan:
     collector = settings.collector
     if collector is not None and settings.sidecars_engine is not None:
         log.warning("sidecars that are containers export no traces: those for compute have no network")
         collector = None
-    plan = SidecarPlan(
+    return SidecarPlan(
         common={
             "quota_bytes": settings.workspace_quota_bytes,
             "quota_entries": settings.workspace_quota_entries,
@@ -284,10 +309,14 @@ def _sidecars(settings: Settings, pool: Pool, launcher: Launcher, workspaces: Wo
         browser_profile=BrowserProfiles(settings.browsers.absolute()).place,
         logs=settings.log_directory,
     )
+
+
+def _sidecars(settings: Settings, pool: Pool, launcher: Launcher, plan: SidecarPlan, places: Places) -> Sidecars:
+    bounds = Bounds(settings.sidecars_per_employee, settings.sidecars_per_tenant, settings.sidecars_per_host)
     return Sidecars(
         table=Table(pool, launcher.name),
         launcher=launcher,
-        places=Places(settings.sidecars.absolute()),
+        places=places,
         room=Room(bounds, bounds, settings.sidecars_queue_seconds),
         plan=plan,
         warm=settings.sidecars_warm,
@@ -315,6 +344,7 @@ def _parts(
     followers: Followers,
     workspaces: Workspaces,
     sidecars: Sidecars,
+    files: Callable[[Callable[[UUID], Awaitable[None]]], Files],
     embedding: str,
 ) -> Parts:
     employees, streams, messages = Employees(pool), Streams(planes, planes.clock), Messages(pool)
@@ -339,6 +369,8 @@ def _parts(
     return Parts(
         employees=employees,
         channels=Channels(pool, Egress(settings.callback_networks)),
+        disconnecting=Disconnecting(pool, stopping),
+        routing=Routing(pool),
         receiver=Receiver(pool, on_stored=streams.look, on_stopped=stopping.tell),
         messages=messages,
         minds=Minds(pool),
@@ -348,6 +380,7 @@ def _parts(
         forwarding=Forwarding(planes, settings.transport),
         lifecycle=lifecycle,
         logs=Logs(settings.log_directory),
+        files=files(lifecycle.ready_workspace),
         sidecars=sidecars,
         stopping=stopping,
         schedules=Schedules(pool),

@@ -2,8 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Hashable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from controlplane.errors import Busy
 
 MAX_REST_SECONDS = 1.0
 
@@ -43,3 +46,17 @@ class Shares:
             asyncio.get_running_loop().call_later(seconds, door.release)
         else:
             door.release()
+
+
+@contextmanager
+def counted[Whose](counts: Counter[Whose], whose: Whose, most: int) -> Iterator[None]:
+    """Count the block as one of at most so many at once; raises `Busy` when there are."""
+    if counts[whose] >= most:
+        raise Busy("too many of these at once; try again")
+    counts[whose] += 1
+    try:
+        yield
+    finally:
+        counts[whose] -= 1
+        if not counts[whose]:
+            del counts[whose]

@@ -7,6 +7,7 @@ from controlplane.channels import Channel
 from controlplane.employees import AUTONOMY, EmployeeRecord
 from controlplane.gateway import Streams
 from controlplane.lifecycle import Lifecycle
+from controlplane.routing import Rule
 from controlplane.vitals import Vitals
 from empla.v1 import control_pb2 as pb
 
@@ -78,4 +79,14 @@ def shown_channel(channel: Channel) -> pb.Channel:
         callback_url=channel.callback_url,
         receive_path=channel.receive_path,
         created_at=created_at,
+        rules=map(shown_rule, channel.rules),
     )
+
+
+def shown_rule(rule: Rule) -> pb.RoutingRule:
+    """A routing rule."""
+    shown = pb.RoutingRule(
+        rule_id=str(rule.rule_id), channel_id=str(rule.channel_id), position=rule.position, employee=rule.employee
+    )
+    shown.condition.update(rule.condition)
+    return shown

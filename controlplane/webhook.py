@@ -8,8 +8,7 @@ import asyncio
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Protocol
 from uuid import UUID
 
@@ -17,9 +16,9 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from controlplane.channels import Channel, Channels, verify
-from controlplane.errors import Busy, Invalid, TooLarge, Unauthenticated
+from controlplane.errors import Invalid, TooLarge, Unauthenticated
 from controlplane.receiver import Arrival, Receiver, in_time
-from controlplane.shares import Shares
+from controlplane.shares import Shares, counted
 from empla import telemetry
 
 MAX_LOOKING = 256
@@ -58,8 +57,9 @@ class FindsEmployees(Protocol):
 class Delivery(BaseModel):
     """The body. `event_id` names the delivery: the same one again is the same message.
 
-    `employee` is needed where the channel has no employee of its own. `metadata` is the channel's, at most 16 KiB and 16
-    levels; `auto_submitted` and `from_self` have a meaning to employees, `empla:content` and `empla:schedule` are reserved.
+    `employee` is needed where the channel has no employee of its own and none of its rules fits. `metadata` is the
+    channel's, at most 16 KiB and 16 levels; `auto_submitted` and `from_self` have a meaning to employees, `empla:content`
+    and `empla:schedule` are reserved.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -100,17 +100,17 @@ class Webhook:
         """
         async with in_time():
             channel = await self._channel(request.match_info["tenant"], request.match_info["channel"])
-        with _counted(self._reading, channel.channel_id, MAX_READING):
+        with counted(self._reading, channel.channel_id, MAX_READING):
             body = await _read(request, self._max_body_bytes)
         _verify(channel, request, body, self._clock())
         delivery = _parse(body)
-        with _counted(self._storing, channel.channel_id, MAX_STORING):
+        with counted(self._storing, channel.channel_id, MAX_STORING):
             async with in_time():
                 return await self._store(request, channel, delivery)
 
     async def _channel(self, tenant: str, name: str) -> Channel:
         key = (tenant, name)
-        with _counted(self._callers, None, MAX_CALLERS), _counted(self._looking, key, MAX_LOOKING):
+        with counted(self._callers, None, MAX_CALLERS), counted(self._looking, key, MAX_LOOKING):
             async with self._lookups.of(key):
                 return await self._channels.webhook(tenant, name)
 
@@ -129,7 +129,8 @@ class Webhook:
         return Arrival(
             tenant_id=channel.tenant_id,
             channel_id=channel.channel_id,
-            employee_id=await self._employee(channel, delivery.employee),
+            employee_id=await self._employee(channel, delivery),
+            routed=not delivery.employee,
             event_id=delivery.event_id,
             sender=delivery.sender,
             text=delivery.text,
@@ -137,29 +138,18 @@ class Webhook:
             metadata=delivery.metadata,
         )
 
-    async def _employee(self, channel: Channel, reference: str) -> UUID:
-        if channel.employee_id is None:
+    async def _employee(self, channel: Channel, delivery: Delivery) -> UUID:
+        reference = delivery.employee
+        routed = channel.routed(delivery.sender, delivery.conversation)
+        if routed is None:
             if not reference:
                 raise Invalid("the channel has no employee of its own", fields={"employee": "required"})
             async with self._lookups.of(channel.channel_id):
                 return (await self._employees.find(channel.tenant_id, reference)).employee_id
-        if reference and reference not in (channel.employee, str(channel.employee_id)):
+        employee_id, name = routed
+        if reference and reference not in (name, str(employee_id)):
             raise Invalid("the channel belongs to another employee", fields={"employee": "not this channel's"})
-        return channel.employee_id
-
-
-@contextmanager
-def _counted[Whose](counts: Counter[Whose], whose: Whose, most: int) -> Iterator[None]:
-    """Count the block as one of at most so many at once; raises `Busy` when there are."""
-    if counts[whose] >= most:
-        raise Busy("too many messages at once; try again")
-    counts[whose] += 1
-    try:
-        yield
-    finally:
-        counts[whose] -= 1
-        if not counts[whose]:
-            del counts[whose]
+        return employee_id
 
 
 async def _read(request: web.Request, limit: int) -> bytes:

@@ -8,7 +8,9 @@ from controlplane.audit import Audit
 from controlplane.auth import Tokens
 from controlplane.budgets import Budgets
 from controlplane.channels import Channels
+from controlplane.disconnecting import Disconnecting
 from controlplane.employees import EmployeeRecord, Employees
+from controlplane.files import Files
 from controlplane.followers import Followers
 from controlplane.forwarding import Forwarding
 from controlplane.gateway import Streams
@@ -22,6 +24,7 @@ from controlplane.naming import Naming
 from controlplane.pauses import Pauses
 from controlplane.receiver import Receiver
 from controlplane.reviews import Reviews
+from controlplane.routing import Routing
 from controlplane.schedules import Schedules
 from controlplane.shown import shown_employee
 from controlplane.sidecars.keeper import Sidecars
@@ -40,6 +43,8 @@ class Parts:
 
     employees: Employees
     channels: Channels
+    disconnecting: Disconnecting
+    routing: Routing
     receiver: Receiver
     messages: Messages
     minds: Minds
@@ -49,6 +54,7 @@ class Parts:
     forwarding: Forwarding
     lifecycle: Lifecycle
     logs: Logs
+    files: Files
     sidecars: Sidecars
     stopping: Stopping
     schedules: Schedules

@@ -33,6 +33,8 @@ _COMMANDS = {
     "schedules": "See to what employees do later, or again and again.",
     "alerts": "See what needs somebody's attention, and what did.",
     "channel": "Connect the places that messages come from.",
+    "routing": "Say which employee gets what comes by a channel.",
+    "files": "See and change what lies in employees' workspaces.",
     "egress": "Say which places on the network an employee may reach.",
     "sidecars": "See and stop the workstations that employees have for a while.",
     "tenants": "Keep the employees of several companies or teams apart.",

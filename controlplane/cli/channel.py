@@ -1,14 +1,22 @@
 """`empla channel`: the places that messages come from and replies go to."""
 
+from typing import Any, cast
+
 import click
 
 from controlplane.cli.client import connected, load_settings
 from controlplane.cli.completing import EMPLOYEE
 from controlplane.cli.document import as_document
+from controlplane.cli.errors import NotFound
+from controlplane.cli.given import confirmed
 from controlplane.cli.output import age, json_option, print_json, print_table
+from controlplane.cli.safe_text import printable
 from controlplane.cli.signing import curl_example
 from controlplane.cli.target import chosen_target
 from empla.v1 import control_pb2
+
+DELETE_SECONDS = 300.0
+"""Each message that is open is cancelled by itself."""
 
 
 @click.group()
@@ -23,7 +31,7 @@ def channel() -> None:
     type=EMPLOYEE,
     default="",
     metavar="NAME",
-    help="Who gets the messages.  [default: routing rules choose]",
+    help="Who gets the messages.  [default: whom they name; see `empla routing`]",
 )
 @click.option("--callback", default="", metavar="URL", help="Where replies are posted; http or https.")
 @json_option
@@ -67,5 +75,39 @@ def list_(as_json: bool) -> None:
 
 
 def _row(item: control_pb2.Channel) -> tuple[str, ...]:
-    employee, replies = item.employee or "(rules)", item.callback_url
-    return (item.name, item.kind, employee, item.receive_path, replies, age(item.created_at))
+    return (item.name, item.kind, _whose(item), item.receive_path, item.callback_url, age(item.created_at))
+
+
+def _whose(item: control_pb2.Channel) -> str:
+    own = item.employee or "(as they say)"
+    if not item.rules:
+        return own
+    return f"{len(item.rules)} {'rule' if len(item.rules) == 1 else 'rules'}, then {own}"
+
+
+@channel.command()
+@click.argument("name")
+@click.option("--force", is_flag=True, help="Also while something of it is open; that is cancelled.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def delete(*, name: str, force: bool, yes: bool, as_json: bool) -> None:
+    """Take no more messages by the channel NAME; what came by it can be read as before."""
+    with connected() as control_plane:
+        found = channel_named(control_plane, name)
+        if not yes:
+            open_ = "; its open messages are cancelled, its schedules end" if force else ""
+            confirmed(printable(f"Nothing comes by {found.tenant}/{found.name} any more{open_}.\nDelete {found.name}?"))
+        request = control_pb2.DeleteChannelRequest(channel_id=found.channel_id, force=force)
+        control_plane.DeleteChannel(request, timeout=DELETE_SECONDS)
+    if as_json:
+        print_json({"channel": name, "deleted": True})
+    else:
+        click.echo(f"{name}: deleted")
+
+
+def channel_named(control_plane: Any, name: str) -> control_pb2.Channel:
+    """The channel of that name or id; raises `NotFound`."""
+    for found in control_plane.ListChannels(control_pb2.ListChannelsRequest()).channels:
+        if name in (found.name, found.channel_id):
+            return cast("control_pb2.Channel", found)
+    raise NotFound(f"there is no channel {name}; `empla channel list` shows them", reason="CHANNEL_UNKNOWN")

@@ -94,6 +94,7 @@ def _options(address: str) -> list[tuple[str, Any]]:
 class _Outgoing(
     grpc.UnaryUnaryClientInterceptor,
     grpc.UnaryStreamClientInterceptor,
+    grpc.StreamUnaryClientInterceptor,
 ):
     """Adds the token, the trace and, where the caller names none, the deadline."""
 
@@ -107,6 +108,7 @@ class _Outgoing(
 
     intercept_unary_unary: Any = _intercept
     intercept_unary_stream: Any = _intercept
+    intercept_stream_unary: Any = _intercept
 
 
 _KINDS = {
@@ -131,6 +133,7 @@ _REASON_HINTS = {
 _FIELD_HINTS = {
     "message_id": "`empla message list` shows their ids",
     "review_id": "`empla reviews list` shows their ids",
+    "rule_id": "`empla routing list CHANNEL` shows their ids",
 }
 
 

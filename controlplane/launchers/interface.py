@@ -9,6 +9,7 @@ from uuid import UUID
 EMPLOYEE = "employee"
 COMPUTE = "compute"
 BROWSER = "browser"
+FILES = "files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class LaunchSpec:
         epoch: which launch of the employee.
         settings: the fields of the process's own settings, secrets included.
         log: the file that its output is added to.
-        kind: what is launched: `employee`, `compute` or `browser`.
+        kind: what is launched: `employee`, `compute`, `browser` or `files`.
         sidecar_id: of a sidecar.
         memory_bytes: what its programs may take together, besides what it takes itself; 0: no bound.
         cpus: how many processors it may use; 0: no bound.

@@ -17,7 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from controlplane.errors import LaunchFailed
-from controlplane.launchers.interface import BROWSER, COMPUTE, EMPLOYEE, LaunchSpec
+from controlplane.launchers.interface import BROWSER, COMPUTE, EMPLOYEE, FILES, LaunchSpec
 
 READY_SECONDS = 60.0
 ANSWER_SECONDS = 10.0
@@ -106,7 +106,11 @@ def employees(providers: Sequence[str]) -> Parent:
 
 SIDECARS = Parent(
     "sidecars",
-    {COMPUTE: "sidecars.compute.__main__:launch", BROWSER: "sidecars.browser.__main__:launch"},
+    {
+        COMPUTE: "sidecars.compute.__main__:launch",
+        BROWSER: "sidecars.browser.__main__:launch",
+        FILES: "sidecars.files:launch",
+    },
     ("importlib.metadata", "grpc.aio", _INSIDE),
 )
 """The parent of sidecars."""

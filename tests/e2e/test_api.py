@@ -121,7 +121,12 @@ def test_a_wrong_token_is_refused(system: System):
         ),
         ("StopSidecar", pb.StopSidecarRequest(sidecar_id=str(uuid4())), "NOT_FOUND", "SIDECAR_UNKNOWN"),
         ("Resume", pb.ResumeRequest(employee=EMPLOYEE), "FAILED_PRECONDITION", "NOT_PAUSED"),
-        ("ListFiles", pb.ListFilesRequest(), "UNIMPLEMENTED", "UNIMPLEMENTED"),
+        (
+            "ListFiles",
+            pb.ListFilesRequest(employee=EMPLOYEE, path="../x"),
+            "INVALID_ARGUMENT",
+            "PATH_OUTSIDE_WORKSPACE",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_a_reason(

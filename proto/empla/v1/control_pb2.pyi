@@ -3042,6 +3042,7 @@ class Channel(_message.Message):
     RECEIVE_PATH_FIELD_NUMBER: _builtins.int
     SETTINGS_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     tenant: _builtins.str
     name: _builtins.str
@@ -3056,6 +3057,10 @@ class Channel(_message.Message):
     def settings(self) -> _struct_pb2.Struct: ...
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___RoutingRule]:
+        """by position"""
+
     def __init__(
         self,
         *,
@@ -3068,10 +3073,11 @@ class Channel(_message.Message):
         receive_path: _builtins.str = ...,
         settings: _struct_pb2.Struct | None = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
+        rules: _abc.Iterable[Global___RoutingRule] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_url", b"callback_url", "channel_id", b"channel_id", "created_at", b"created_at", "employee", b"employee", "kind", b"kind", "name", b"name", "receive_path", b"receive_path", "settings", b"settings", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_url", b"callback_url", "channel_id", b"channel_id", "created_at", b"created_at", "employee", b"employee", "kind", b"kind", "name", b"name", "receive_path", b"receive_path", "rules", b"rules", "settings", b"settings", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3185,15 +3191,18 @@ class DeleteChannelRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CHANNEL_ID_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
+    force: _builtins.bool
     def __init__(
         self,
         *,
         channel_id: _builtins.str = ...,
+        force: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "force", b"force"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3226,9 +3235,14 @@ class RoutingRule(_message.Message):
     rule_id: _builtins.str
     channel_id: _builtins.str
     position: _builtins.int
+    """0, in a request: after the last one"""
     employee: _builtins.str
     @_builtins.property
-    def condition(self) -> _struct_pb2.Struct: ...
+    def condition(self) -> _struct_pb2.Struct:
+        """`sender` and `conversation`, each a pattern as shells have them (*, ?, [abc]), of 1 to 500 characters, in which case does not
+        count; all that are given must fit. None: every message.
+        """
+
     def __init__(
         self,
         *,
@@ -4478,10 +4492,14 @@ class File(_message.Message):
     SIZE_FIELD_NUMBER: _builtins.int
     MODIFIED_AT_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     path: _builtins.str
     directory: _builtins.bool
     size: _builtins.int
     version: _builtins.str
+    """opaque: equal means unchanged"""
+    kind: _builtins.str
+    """file, directory, symlink, other"""
     @_builtins.property
     def modified_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -4492,10 +4510,11 @@ class File(_message.Message):
         size: _builtins.int = ...,
         modified_at: _timestamp_pb2.Timestamp | None = ...,
         version: _builtins.str = ...,
+        kind: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["modified_at", b"modified_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory", "modified_at", b"modified_at", "path", b"path", "size", b"size", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory", "kind", b"kind", "modified_at", b"modified_at", "path", b"path", "size", b"size", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -4507,18 +4526,22 @@ class ListFilesRequest(_message.Message):
 
     EMPLOYEE_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
     employee: _builtins.str
     path: _builtins.str
     """empty: the root"""
+    after: _builtins.str
+    """the name in the directory to go on after"""
     def __init__(
         self,
         *,
         employee: _builtins.str = ...,
         path: _builtins.str = ...,
+        after: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["employee", b"employee", "path", b"path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "employee", b"employee", "path", b"path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -4531,7 +4554,7 @@ class ListFilesResponse(_message.Message):
     FILES_FIELD_NUMBER: _builtins.int
     TRUNCATED_FIELD_NUMBER: _builtins.int
     truncated: _builtins.bool
-    """more than 10000 entries"""
+    """there are more: ask again with `after`"""
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___File]: ...
     def __init__(
@@ -4604,12 +4627,17 @@ class WriteFileRequest(_message.Message):
     PATH_FIELD_NUMBER: _builtins.int
     EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    PARENTS_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
     employee: _builtins.str
     """with path: in the first message only"""
     path: _builtins.str
     expected_version: _builtins.str
-    """empty: whatever is there"""
+    """`absent`: nothing may be there yet; empty: whatever is there; in the first message only"""
     data: _builtins.bytes
+    parents: _builtins.bool
+    """make missing directories; in the first message only"""
+    end: _builtins.bool
     def __init__(
         self,
         *,
@@ -4617,10 +4645,12 @@ class WriteFileRequest(_message.Message):
         path: _builtins.str = ...,
         expected_version: _builtins.str = ...,
         data: _builtins.bytes = ...,
+        parents: _builtins.bool = ...,
+        end: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "employee", b"employee", "expected_version", b"expected_version", "path", b"path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "employee", b"employee", "end", b"end", "expected_version", b"expected_version", "parents", b"parents", "path", b"path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -4632,17 +4662,20 @@ class RemoveFileRequest(_message.Message):
 
     EMPLOYEE_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
+    RECURSIVE_FIELD_NUMBER: _builtins.int
     employee: _builtins.str
     path: _builtins.str
+    recursive: _builtins.bool
     def __init__(
         self,
         *,
         employee: _builtins.str = ...,
         path: _builtins.str = ...,
+        recursive: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["employee", b"employee", "path", b"path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["employee", b"employee", "path", b"path", "recursive", b"recursive"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -545,13 +545,18 @@ class ControlPlaneServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteChannel(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Takes no more messages by it and makes its name free; what came by it stays on record. FAILED_PRECONDITION (reason CHANNEL_IN_USE)
+        while messages of it are open, replies are not sent or schedules run there, unless `force`: then those are cancelled, as by
+        CancelMessage, and end as `withheld`, and the schedules end. A reply that is on its way still leaves.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateRoutingRule(self, request, context):
-        """Which employee gets a channel's messages; rules are tried by position, the first that fits wins.
+        """Which employee gets a channel's messages; rules are tried by position, the first that fits wins. Where none fits it is the
+        channel's own employee, or the one that the message names. A message that names another than it would get is refused.
+        INVALID_ARGUMENT: `fields` says why. ALREADY_EXISTS: the position is taken. RESOURCE_EXHAUSTED: the channel has 100 rules.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -677,7 +682,12 @@ class ControlPlaneServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListFiles(self, request, context):
-        """Files of an employee's workspace. Paths are relative to its root; INVALID_ARGUMENT (reason PATH_OUTSIDE_WORKSPACE): any other.
+        """Files of an employee's workspace, whether or not it runs. Paths are relative to its root, and written as in workstation.proto;
+        INVALID_ARGUMENT (reason PATH_OUTSIDE_WORKSPACE): any other, and one that a link leads out by. What else is refused has the
+        reasons of the service FileSystem there. UNAVAILABLE (reason BUSY): there are 8 such calls of the tenant already.
+        DEADLINE_EXCEEDED (reason FILES_TOO_SLOW): it took 10 minutes.
+
+        The names in a directory, in the order of their bytes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -691,14 +701,16 @@ class ControlPlaneServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WriteFile(self, request_iterator, context):
-        """The first message names the path, the others carry data; the file appears whole or not at all.
+        """The first message names the path, all may carry data, and the last says `end`: the file appears whole or not at all. ABORTED
+        (reason UPLOAD_BROKEN_OFF): the stream ended without that.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RemoveFile(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """A file, a link, or a directory: one that holds something only with `recursive`.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

@@ -128,8 +128,15 @@ class ControlPlaneStub:
     """Registers where messages come from and where replies go. INVALID_ARGUMENT: a callback URL that is not http or https."""
     ListChannels: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListChannelsRequest, _control_pb2.ListChannelsResponse]
     DeleteChannel: _grpc.UnaryUnaryMultiCallable[_control_pb2.DeleteChannelRequest, _control_pb2.DeleteChannelResponse]
+    """Takes no more messages by it and makes its name free; what came by it stays on record. FAILED_PRECONDITION (reason CHANNEL_IN_USE)
+    while messages of it are open, replies are not sent or schedules run there, unless `force`: then those are cancelled, as by
+    CancelMessage, and end as `withheld`, and the schedules end. A reply that is on its way still leaves.
+    """
     CreateRoutingRule: _grpc.UnaryUnaryMultiCallable[_control_pb2.CreateRoutingRuleRequest, _control_pb2.RoutingRule]
-    """Which employee gets a channel's messages; rules are tried by position, the first that fits wins."""
+    """Which employee gets a channel's messages; rules are tried by position, the first that fits wins. Where none fits it is the
+    channel's own employee, or the one that the message names. A message that names another than it would get is refused.
+    INVALID_ARGUMENT: `fields` says why. ALREADY_EXISTS: the position is taken. RESOURCE_EXHAUSTED: the channel has 100 rules.
+    """
     ListRoutingRules: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListRoutingRulesRequest, _control_pb2.ListRoutingRulesResponse]
     DeleteRoutingRule: _grpc.UnaryUnaryMultiCallable[_control_pb2.DeleteRoutingRuleRequest, _control_pb2.DeleteRoutingRuleResponse]
     CreateSchedule: _grpc.UnaryUnaryMultiCallable[_control_pb2.CreateScheduleRequest, _control_pb2.Schedule]
@@ -168,12 +175,21 @@ class ControlPlaneStub:
     ListAudit: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListAuditRequest, _control_pb2.ListAuditResponse]
     """Who changed what, newest first. A message is the record of itself and not told here."""
     ListFiles: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListFilesRequest, _control_pb2.ListFilesResponse]
-    """Files of an employee's workspace. Paths are relative to its root; INVALID_ARGUMENT (reason PATH_OUTSIDE_WORKSPACE): any other."""
+    """Files of an employee's workspace, whether or not it runs. Paths are relative to its root, and written as in workstation.proto;
+    INVALID_ARGUMENT (reason PATH_OUTSIDE_WORKSPACE): any other, and one that a link leads out by. What else is refused has the
+    reasons of the service FileSystem there. UNAVAILABLE (reason BUSY): there are 8 such calls of the tenant already.
+    DEADLINE_EXCEEDED (reason FILES_TOO_SLOW): it took 10 minutes.
+
+    The names in a directory, in the order of their bytes.
+    """
     ReadFile: _grpc.UnaryStreamMultiCallable[_control_pb2.ReadFileRequest, _control_pb2.FileChunk]
     """Chunks of at most 1 MiB."""
     WriteFile: _grpc.StreamUnaryMultiCallable[_control_pb2.WriteFileRequest, _control_pb2.File]
-    """The first message names the path, the others carry data; the file appears whole or not at all."""
+    """The first message names the path, all may carry data, and the last says `end`: the file appears whole or not at all. ABORTED
+    (reason UPLOAD_BROKEN_OFF): the stream ended without that.
+    """
     RemoveFile: _grpc.UnaryUnaryMultiCallable[_control_pb2.RemoveFileRequest, _control_pb2.RemoveFileResponse]
+    """A file, a link, or a directory: one that holds something only with `recursive`."""
     ListAlerts: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListAlertsRequest, _control_pb2.ListAlertsResponse]
     """What needed somebody's attention, or still does: what is open first, then the newest first. Those of the control plane itself
     are for tokens of every tenant.
@@ -266,8 +282,15 @@ class ControlPlaneAsyncStub(ControlPlaneStub):
     """Registers where messages come from and where replies go. INVALID_ARGUMENT: a callback URL that is not http or https."""
     ListChannels: _aio.UnaryUnaryMultiCallable[_control_pb2.ListChannelsRequest, _control_pb2.ListChannelsResponse]  # type: ignore[assignment]
     DeleteChannel: _aio.UnaryUnaryMultiCallable[_control_pb2.DeleteChannelRequest, _control_pb2.DeleteChannelResponse]  # type: ignore[assignment]
+    """Takes no more messages by it and makes its name free; what came by it stays on record. FAILED_PRECONDITION (reason CHANNEL_IN_USE)
+    while messages of it are open, replies are not sent or schedules run there, unless `force`: then those are cancelled, as by
+    CancelMessage, and end as `withheld`, and the schedules end. A reply that is on its way still leaves.
+    """
     CreateRoutingRule: _aio.UnaryUnaryMultiCallable[_control_pb2.CreateRoutingRuleRequest, _control_pb2.RoutingRule]  # type: ignore[assignment]
-    """Which employee gets a channel's messages; rules are tried by position, the first that fits wins."""
+    """Which employee gets a channel's messages; rules are tried by position, the first that fits wins. Where none fits it is the
+    channel's own employee, or the one that the message names. A message that names another than it would get is refused.
+    INVALID_ARGUMENT: `fields` says why. ALREADY_EXISTS: the position is taken. RESOURCE_EXHAUSTED: the channel has 100 rules.
+    """
     ListRoutingRules: _aio.UnaryUnaryMultiCallable[_control_pb2.ListRoutingRulesRequest, _control_pb2.ListRoutingRulesResponse]  # type: ignore[assignment]
     DeleteRoutingRule: _aio.UnaryUnaryMultiCallable[_control_pb2.DeleteRoutingRuleRequest, _control_pb2.DeleteRoutingRuleResponse]  # type: ignore[assignment]
     CreateSchedule: _aio.UnaryUnaryMultiCallable[_control_pb2.CreateScheduleRequest, _control_pb2.Schedule]  # type: ignore[assignment]
@@ -306,12 +329,21 @@ class ControlPlaneAsyncStub(ControlPlaneStub):
     ListAudit: _aio.UnaryUnaryMultiCallable[_control_pb2.ListAuditRequest, _control_pb2.ListAuditResponse]  # type: ignore[assignment]
     """Who changed what, newest first. A message is the record of itself and not told here."""
     ListFiles: _aio.UnaryUnaryMultiCallable[_control_pb2.ListFilesRequest, _control_pb2.ListFilesResponse]  # type: ignore[assignment]
-    """Files of an employee's workspace. Paths are relative to its root; INVALID_ARGUMENT (reason PATH_OUTSIDE_WORKSPACE): any other."""
+    """Files of an employee's workspace, whether or not it runs. Paths are relative to its root, and written as in workstation.proto;
+    INVALID_ARGUMENT (reason PATH_OUTSIDE_WORKSPACE): any other, and one that a link leads out by. What else is refused has the
+    reasons of the service FileSystem there. UNAVAILABLE (reason BUSY): there are 8 such calls of the tenant already.
+    DEADLINE_EXCEEDED (reason FILES_TOO_SLOW): it took 10 minutes.
+
+    The names in a directory, in the order of their bytes.
+    """
     ReadFile: _aio.UnaryStreamMultiCallable[_control_pb2.ReadFileRequest, _control_pb2.FileChunk]  # type: ignore[assignment]
     """Chunks of at most 1 MiB."""
     WriteFile: _aio.StreamUnaryMultiCallable[_control_pb2.WriteFileRequest, _control_pb2.File]  # type: ignore[assignment]
-    """The first message names the path, the others carry data; the file appears whole or not at all."""
+    """The first message names the path, all may carry data, and the last says `end`: the file appears whole or not at all. ABORTED
+    (reason UPLOAD_BROKEN_OFF): the stream ended without that.
+    """
     RemoveFile: _aio.UnaryUnaryMultiCallable[_control_pb2.RemoveFileRequest, _control_pb2.RemoveFileResponse]  # type: ignore[assignment]
+    """A file, a link, or a directory: one that holds something only with `recursive`."""
     ListAlerts: _aio.UnaryUnaryMultiCallable[_control_pb2.ListAlertsRequest, _control_pb2.ListAlertsResponse]  # type: ignore[assignment]
     """What needed somebody's attention, or still does: what is open first, then the newest first. Those of the control plane itself
     are for tokens of every tenant.
@@ -592,7 +624,11 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _control_pb2.DeleteChannelRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_control_pb2.DeleteChannelResponse, _abc.Awaitable[_control_pb2.DeleteChannelResponse]]: ...
+    ) -> _typing.Union[_control_pb2.DeleteChannelResponse, _abc.Awaitable[_control_pb2.DeleteChannelResponse]]:
+        """Takes no more messages by it and makes its name free; what came by it stays on record. FAILED_PRECONDITION (reason CHANNEL_IN_USE)
+        while messages of it are open, replies are not sent or schedules run there, unless `force`: then those are cancelled, as by
+        CancelMessage, and end as `withheld`, and the schedules end. A reply that is on its way still leaves.
+        """
 
     @_abc_1.abstractmethod
     def CreateRoutingRule(
@@ -600,7 +636,10 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.CreateRoutingRuleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.RoutingRule, _abc.Awaitable[_control_pb2.RoutingRule]]:
-        """Which employee gets a channel's messages; rules are tried by position, the first that fits wins."""
+        """Which employee gets a channel's messages; rules are tried by position, the first that fits wins. Where none fits it is the
+        channel's own employee, or the one that the message names. A message that names another than it would get is refused.
+        INVALID_ARGUMENT: `fields` says why. ALREADY_EXISTS: the position is taken. RESOURCE_EXHAUSTED: the channel has 100 rules.
+        """
 
     @_abc_1.abstractmethod
     def ListRoutingRules(
@@ -747,7 +786,13 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.ListFilesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.ListFilesResponse, _abc.Awaitable[_control_pb2.ListFilesResponse]]:
-        """Files of an employee's workspace. Paths are relative to its root; INVALID_ARGUMENT (reason PATH_OUTSIDE_WORKSPACE): any other."""
+        """Files of an employee's workspace, whether or not it runs. Paths are relative to its root, and written as in workstation.proto;
+        INVALID_ARGUMENT (reason PATH_OUTSIDE_WORKSPACE): any other, and one that a link leads out by. What else is refused has the
+        reasons of the service FileSystem there. UNAVAILABLE (reason BUSY): there are 8 such calls of the tenant already.
+        DEADLINE_EXCEEDED (reason FILES_TOO_SLOW): it took 10 minutes.
+
+        The names in a directory, in the order of their bytes.
+        """
 
     @_abc_1.abstractmethod
     def ReadFile(
@@ -763,14 +808,17 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_control_pb2.WriteFileRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.File, _abc.Awaitable[_control_pb2.File]]:
-        """The first message names the path, the others carry data; the file appears whole or not at all."""
+        """The first message names the path, all may carry data, and the last says `end`: the file appears whole or not at all. ABORTED
+        (reason UPLOAD_BROKEN_OFF): the stream ended without that.
+        """
 
     @_abc_1.abstractmethod
     def RemoveFile(
         self,
         request: _control_pb2.RemoveFileRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_control_pb2.RemoveFileResponse, _abc.Awaitable[_control_pb2.RemoveFileResponse]]: ...
+    ) -> _typing.Union[_control_pb2.RemoveFileResponse, _abc.Awaitable[_control_pb2.RemoveFileResponse]]:
+        """A file, a link, or a directory: one that holds something only with `recursive`."""
 
     @_abc_1.abstractmethod
     def ListAlerts(

@@ -55,6 +55,11 @@ async def staged(plane: Plane) -> Stage:
         memory_id, tenant_id, employee_id,
     )  # fmt: skip
     token_id, _ = await issued(plane.pool, "of-default", "read", tenant_id)
+    channel_id, rule_id = await add_channel(plane.pool, tenant_id, employee_id), new_id()
+    await plane.pool.execute(
+        "INSERT INTO routing_rules (rule_id, tenant_id, channel_id, position, employee_id) VALUES ($1, $2, $3, 9, $4)",
+        rule_id, tenant_id, channel_id, employee_id,
+    )  # fmt: skip
     ids = {
         "employee": str(employee_id),
         "message_id": sent.message_id,
@@ -62,7 +67,8 @@ async def staged(plane: Plane) -> Stage:
         "review_id": str(review_id),
         "memory_id": str(memory_id),
         "goal_id": str(await add_goal(plane.pool, tenant_id, employee_id)),
-        "channel_id": str(await add_channel(plane.pool, tenant_id, employee_id)),
+        "channel_id": str(channel_id),
+        "rule_id": str(rule_id),
         "token_id": str(token_id),
         "sidecar_id": (await ada.acquire()).sidecar_id,
     }
@@ -94,6 +100,8 @@ DEEDS: dict[str, Callable[[Stage], Message]] = {
     "RevokeToken": lambda stage: pb.RevokeTokenRequest(token_id=stage.ids["token_id"]),
     "CreateEmployee": lambda _: pb.CreateEmployeeRequest(name="bo", profile_name="sales-ae"),
     "CreateChannel": lambda _: pb.CreateChannelRequest(name="door", employee="ada"),
+    "WriteFile": lambda _: pb.WriteFileRequest(employee="ada", path="notes.txt", data=b"hello", end=True),
+    "RemoveFile": lambda _: pb.RemoveFileRequest(employee="ada", path="notes.txt"),
     "CreateSchedule": lambda _: pb.CreateScheduleRequest(
         schedule=pb.Schedule(employee="ada", name="daily", instruction="look", every_seconds=86_400)
     ),
@@ -112,6 +120,11 @@ DEEDS: dict[str, Callable[[Stage], Message]] = {
     "StartEmployee": lambda _: pb.StartEmployeeRequest(employee="ada"),
     "RestartEmployee": lambda _: pb.RestartEmployeeRequest(employee="ada", drain_seconds=1),
     "StopEmployee": lambda _: pb.StopEmployeeRequest(employee="ada", drain_seconds=1),
+    "CreateRoutingRule": lambda stage: pb.CreateRoutingRuleRequest(
+        rule=pb.RoutingRule(channel_id=stage.ids["channel_id"], employee="ada")
+    ),
+    "DeleteRoutingRule": lambda stage: pb.DeleteRoutingRuleRequest(rule_id=stage.ids["rule_id"]),
+    "DeleteChannel": lambda stage: pb.DeleteChannelRequest(channel_id=stage.ids["channel_id"]),
     "DeleteEmployee": lambda _: pb.DeleteEmployeeRequest(employee="ada", force=True),
 }
 """In an order in which all of them go through."""

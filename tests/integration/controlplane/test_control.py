@@ -220,7 +220,7 @@ async def test_stop_start_and_delete(plane: Plane):
         (pb.PauseRequest(employee="there", reason="\0"), "INVALID_ARGUMENT", "reason"),
         (pb.ResumeRequest(tenant="default"), "FAILED_PRECONDITION", ""),
         (pb.GetCostsRequest(since=Timestamp(seconds=1 << 62)), "INVALID_ARGUMENT", "since"),
-        (pb.ListFilesRequest(employee="there"), "UNIMPLEMENTED", ""),
+        (pb.ListFilesRequest(employee="there", path="../x"), "INVALID_ARGUMENT", "path"),
     ],
 )
 async def test_bad_input_is_a_typed_refusal(plane: Plane, request_, code: str, field: str):

@@ -232,6 +232,15 @@ async def test_the_schedules_of_a_deleted_employee_end(office: Office):
     assert await office.messages() == []
 
 
+async def test_the_schedules_of_a_deleted_channel_end(office: Office):
+    schedule_id = await office.schedule()
+    await office.pool.execute("UPDATE channels SET disabled_at = now()")
+    await office.firing().fire_due()
+    row = await office.row(schedule_id)
+    assert (row["state"], row["reason"]) == ("ended", "its channel was deleted")
+    assert await office.messages() == []
+
+
 async def test_one_that_cannot_run_ends_and_says_why(office: Office):
     """An employee writes its schedules itself: what it writes is checked again."""
     broken = await office.schedule(NOON - HOUR, kind="cron", expression="61 * * * *")

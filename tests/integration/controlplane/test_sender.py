@@ -137,6 +137,19 @@ async def counter(database: Database) -> AsyncIterator[Counter]:
         yield Counter(pool)
 
 
+async def test_nothing_leaves_by_a_channel_that_is_deleted(counter: Counter):
+    door, message_id = Door(), await counter.reply()
+    await counter.pool.execute("UPDATE channels SET disabled_at = now()")
+    async with counter.sender(door):
+        row = await counter.ends(message_id)
+    assert (row["state"], row["processing_state"], row["message_reason"]) == (
+        "withheld",
+        "withheld",
+        "its channel was deleted",
+    )
+    assert door.posted == []
+
+
 async def test_a_reply_is_posted_once_and_its_message_is_answered(counter: Counter):
     door, message_id = Door(), await counter.reply()
     async with counter.sender(door):

@@ -20,6 +20,7 @@ from controlplane import gateway, lifecycle, pauses, telling
 from controlplane.auth import new_secret
 from controlplane.backoff import CRASH_LOOP
 from controlplane.settings import Settings
+from empla import rpc
 from empla.v1 import control_pb2 as pb
 from tests.conftest import Database
 from tests.integration.controlplane.conftest import Plane, free_port, serving
@@ -266,3 +267,19 @@ async def test_sidecars_are_kept_by_the_one_that_leads(pair: Pair, database: Dat
     with pytest.raises(grpc.aio.AioRpcError) as gone:
         await asking.renew(leases[0])
     assert gone.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_files_are_read_and_written_by_the_one_that_leads(pair: Pair):
+    second, content = pair.second, bytes(range(256)) * 10_000
+    await seat(second, "grace")
+    parts = [content[:1_000_000], content[1_000_000:]]
+    requests = [pb.WriteFileRequest(employee="grace", path="a"), *(pb.WriteFileRequest(data=part) for part in parts)]
+    requests.append(pb.WriteFileRequest(end=True))
+    written = await second.stub.WriteFile(iter(requests), timeout=30)
+    read = second.stub.ReadFile(pb.ReadFileRequest(employee="grace", path="a"), timeout=30)
+    assert b"".join([chunk.data async for chunk in read]) == content
+    assert list((await second.stub.ListFiles(pb.ListFilesRequest(employee="grace"), timeout=30)).files) == [written]
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await second.stub.RemoveFile(pb.RemoveFileRequest(employee="grace", path="../a"), timeout=30)
+    assert rpc.reason_of(refused.value) == "PATH_OUTSIDE_WORKSPACE"
+    await second.stub.RemoveFile(pb.RemoveFileRequest(employee="grace", path="a"), timeout=30)

@@ -6,10 +6,12 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 import pytest
 
 from controlplane import webhook as webhook_module
+from controlplane.routing import Routing
 from empla.store.ids import new_id
 from tests.factories import add_employee, add_tenant
 from tests.integration.controlplane.http.site import (
@@ -269,3 +271,47 @@ async def test_bodies_that_trickle_into_one_channel_hold_up_no_other(site: Site)
     async with asyncio.timeout(5):
         while (await site.deliver(a_message())).status != 202:
             await asyncio.sleep(0.05)
+
+
+async def test_rules_choose_the_employee_before_the_channel_does(site: Site) -> None:
+    bo, cy = [await add_employee(site.pool, site.tenant_id, name) for name in ("bo", "cy")]
+    channel_ids = {row["name"]: row["channel_id"] for row in await site.pool.fetch("SELECT * FROM channels")}
+    routing = Routing(site.pool)
+
+    async def rule(channel: str, employee_id: UUID, position: int, **condition: str) -> UUID:
+        made = await routing.create(
+            None, channel_ids[channel], employee_id, site.tenant_id, condition=condition, position=position
+        )
+        return made.rule_id
+
+    async def got(channel: str, status: int = 202, **fields: str) -> UUID | None:
+        message = a_message(**fields)
+        response = await site.deliver(message, channel=f"default/{channel}")
+        assert response.status == status, await response.text()
+        found = [row["employee_id"] for row in await site.messages() if row["event_id"] == message["event_id"]]
+        return found[0] if found else None
+
+    await rule("inbox", cy, 2, sender="*@acme.com")
+    narrow = await rule("inbox", bo, 1, sender="*@acme.com", conversation="vip")
+    await rule("any", bo, 1, conversation="vip")
+    assert await got("inbox") == site.employee_id
+    assert await got("inbox", sender="a@acme.com") == cy
+    assert await got("inbox", sender="a@acme.com", conversation="vip") == bo
+    assert await got("inbox", sender="a@acme.com", employee="cy") == cy
+    assert await got("inbox", 400, sender="a@acme.com", employee="bo") is None
+    assert await got("any", conversation="vip") == bo
+    assert await got("any", 400) is None
+    assert await got("any", employee="cy") == cy
+
+    # The same event again is the same message, whoever would get it by now.
+    message = a_message(sender="a@acme.com", conversation="vip")
+    first = await (await site.deliver(message)).json()
+    await routing.delete(None, narrow)
+    again = await site.deliver(message)
+    assert (again.status, await again.json()) == (202, {**first, "duplicate": True})
+    other = await site.deliver({**message, "text": "something else"})
+    assert (other.status, (await problem_of(other))["reason"]) == (409, "IDEMPOTENCY_KEY_REUSED")
+
+    # Nobody else gets what is for an employee who is not there any more.
+    await site.pool.execute("UPDATE employees SET deleted_at = now() WHERE employee_id = $1", cy)
+    assert await got("inbox", 404, sender="a@acme.com") is None

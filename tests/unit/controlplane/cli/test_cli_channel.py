@@ -73,3 +73,31 @@ def test_list(peer: Any, empla: Fixture) -> None:
     peer.answers["ListChannels"] = control_pb2.ListChannelsResponse(channels=[channel])
     assert "/webhooks/c-1" in empla("channel", "list").stdout
     assert json.loads(empla("channel", "list", "--json").stdout)[0]["name"] == "hook"
+
+
+def test_list_says_that_rules_are_tried_first(peer: Any, empla: Fixture) -> None:
+    rule = control_pb2.RoutingRule(rule_id="r-1", position=1)
+    channels = [
+        control_pb2.Channel(name="a", employee="ada", rules=[rule, rule]),
+        control_pb2.Channel(name="b", rules=[rule]),
+        control_pb2.Channel(name="c"),
+    ]
+    peer.answers["ListChannels"] = control_pb2.ListChannelsResponse(channels=channels)
+    _, *lines = empla("channel", "list").stdout.splitlines()
+    assert [" ".join(line.split()) for line in lines] == [
+        "a 2 rules, then ada",
+        "b 1 rule, then (as they say)",
+        "c (as they say)",
+    ]
+
+
+def test_delete_asks_first_and_names_the_channel_by_its_id(peer: Any, empla: Fixture) -> None:
+    channel = control_pb2.Channel(channel_id="c-1", tenant="default", name="hook")
+    peer.answers["ListChannels"] = control_pb2.ListChannelsResponse(channels=[channel])
+    peer.answers["DeleteChannel"] = control_pb2.DeleteChannelResponse()
+    asked = empla("channel", "delete", "hook", stdin="n\n")
+    assert (asked.exit_code, "default/hook" in asked.stderr, peer.last.method) == (130, True, "ListChannels")
+    assert empla("channel", "delete", "hook", "--yes", "--force").stdout == "hook: deleted\n"
+    assert (peer.last.request.channel_id, peer.last.request.force) == ("c-1", True)
+    missing = empla("channel", "delete", "other", "--yes")
+    assert (missing.exit_code, "there is no channel other" in missing.stderr) == (4, True)

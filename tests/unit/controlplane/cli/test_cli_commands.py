@@ -29,7 +29,8 @@ def test_importing_the_group_imports_no_command() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["send", "chat", "employee", "message", "reviews", "channel", "compute", "egress", "doctor", "context"]
+    "command",
+    ["send", "chat", "employee", "message", "reviews", "channel", "files", "compute", "egress", "doctor", "context"],
 )
 def test_commands_stay_light(command: str) -> None:
     assert not _modules_after(f"import controlplane.cli.{command}") & set(HEAVY)

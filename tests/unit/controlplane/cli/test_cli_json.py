@@ -32,6 +32,7 @@ MORE: dict[tuple[str, ...], tuple[str, ...]] = {
     ("context", "add"): ("--address", "127.0.0.1:1"),
     ("employee", "update"): ("--autonomy", "shadow"),
     ("employee", "delete"): ("--yes",),
+    ("channel", "delete"): ("--yes",),
     ("memory", "forget"): ("--subject", "word"),
     ("schedules", "create"): ("--every", "90s"),
 }
@@ -77,6 +78,8 @@ def willing(peer: Any) -> Any:
         peer.answers[method.name] = (lambda _, one=answer: [one]) if method.server_streaming else answer
     peer.answers["TailLogs"] = lambda _: [control_pb2.LogLine(text='{"message": "x"}')]
     peer.answers["ListSidecars"] = control_pb2.ListSidecarsResponse(sidecars=[control_pb2.Sidecar(sidecar_id=ID)])
+    channel = control_pb2.Channel(channel_id=ID, name=ID)
+    peer.answers["ListChannels"] = control_pb2.ListChannelsResponse(channels=[channel])
     peer.answers["GetReview"] = control_pb2.Review(message_id=ID)
     peer.answers["SendMessage"] = peer.answers["GetMessage"] = control_pb2.Message(state="answered")
     rule = control_pb2.EgressRule(domain="example.com")
