@@ -4,7 +4,8 @@ SELECT pg_advisory_xact_lock(hashtext('empla_control_planes'));
 
 -- name: seen
 -- This control plane is there, with this connection, to stay or about to end ($3); what nobody has seen for long is forgotten.
--- Does not wait for the disk. Returns how many others are there to stay, and where one is reached that has another home, if any is.
+-- Does not wait for the disk. Returns how many others are there to stay, where one is reached that has another home, if any is, and
+-- the server's processes for the connections of the others.
 WITH at_once AS (SELECT set_config('synchronous_commit', 'off', true)),
 me AS (
   INSERT INTO control_planes (instance, address, leaving, home, backend, backend_start)
@@ -14,7 +15,8 @@ me AS (
 ), gone AS (
   DELETE FROM control_planes WHERE instance <> $1 AND seen_at < now() - interval '1 hour'
 )
-SELECT count(*) FILTER (WHERE NOT p.leaving) AS others, min(p.address) FILTER (WHERE p.home <> $5) AS stranger
+SELECT count(*) FILTER (WHERE NOT p.leaving) AS others, min(p.address) FILTER (WHERE p.home <> $5) AS stranger,
+  coalesce(array_agg(p.backend), '{}') AS backends
 FROM control_planes p JOIN pg_stat_activity a ON a.pid = p.backend AND a.backend_start = p.backend_start
 WHERE p.instance <> $1 AND p.seen_at > now() - make_interval(secs => $4);
 
