@@ -9,7 +9,7 @@ from typing import Literal
 
 from aiohttp import web
 
-from controlplane.attempts import PEER
+from controlplane.attempts import PEER, PER_MINUTE, Attempts
 from controlplane.auth import Operator, Tokens
 from controlplane.channels import Channels
 from controlplane.metrics import Metrics
@@ -75,6 +75,7 @@ async def serving_http(
     overview: Callable[[Operator], Awaitable[control_pb2.Overview]],
     metrics: Metrics,
     max_body_bytes: int,
+    wrong_signatures_per_minute: int = PER_MINUTE,
     tls: ssl.SSLContext | None = None,
     insecure: bool = False,
 ) -> AsyncIterator[str]:
@@ -84,7 +85,13 @@ async def serving_http(
     Leaving the block stops taking requests and gives the running ones 5 s. Bound to loopback, it answers only requests
     whose Host header is a name of this machine: another site's name that was made to point here reaches nothing.
     """
-    webhook = Webhook(channels=channels, employees=employees, receiver=receiver, max_body_bytes=max_body_bytes)
+    webhook = Webhook(
+        channels=channels,
+        employees=employees,
+        receiver=receiver,
+        attempts=Attempts(wrong_signatures_per_minute, what="signatures"),
+        max_body_bytes=max_body_bytes,
+    )
     served = routes(webhook, StatusPage(tokens=tokens, overview=overview, metrics=metrics), readiness)
     host, port = _parsed(address)
     if tls is None and not insecure and not is_local(address):

@@ -199,6 +199,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 overview=control.overview,
                 metrics=Metrics(pool, parts.messages, parts.vitals, parts.alerts),
                 max_body_bytes=settings.max_body_bytes,
+                wrong_signatures_per_minute=settings.wrong_tokens_per_minute,
                 tls=certificates.for_https() if certificates else None,
                 insecure=settings.insecure,
             ) as http_address,

@@ -16,6 +16,7 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
+from controlplane.attempts import Attempts
 from controlplane.channels import Channel, Channels, verify
 from controlplane.errors import Busy, Invalid, TooLarge, Unauthenticated
 from controlplane.receiver import Arrival, Receiver, in_time
@@ -76,9 +77,16 @@ class Webhook:
     """Takes messages of webhook channels."""
 
     def __init__(
-        self, *, channels: Channels, employees: FindsEmployees, receiver: Receiver, max_body_bytes: int
+        self,
+        *,
+        channels: Channels,
+        employees: FindsEmployees,
+        receiver: Receiver,
+        attempts: Attempts,
+        max_body_bytes: int,
     ) -> None:
         self._channels, self._employees, self._receiver = channels, employees, receiver
+        self._attempts = attempts
         self._max_body_bytes = max_body_bytes
         self._callers: Counter[None] = Counter()
         self._looking: Counter[tuple[str, str]] = Counter()
@@ -89,13 +97,17 @@ class Webhook:
     async def receive(self, request: web.Request) -> web.Response:
         """Store one message and answer 202; raises `Busy` while the channel has too many others in hand.
 
-        Raises `StoreUnavailable` when the database keeps it waiting.
+        Raises `Unauthenticated` without a valid signature, `Exhausted` when the sender's address showed too many that are
+        not, and `StoreUnavailable` when the database keeps it waiting.
         """
         async with in_time():
             channel = await self._channel(request.match_info["tenant"], request.match_info["channel"])
         with _counted(self._reading, channel.channel_id, MAX_READING):
             body = await _read(request, self._max_body_bytes)
-        _verify(channel, request, body)
+        try:
+            _verify(channel, request, body)
+        except Unauthenticated as error:
+            raise self._attempts.refusal(error, at=f"the channel {channel.tenant}/{channel.name}") from error
         delivery = _parse(body)
         with _counted(self._storing, channel.channel_id, MAX_STORING):
             async with in_time():
