@@ -37,6 +37,13 @@ async def create_employee_role(connection: AnyConnection, employee_id: UUID, pas
         await connection.execute(f"ALTER ROLE {role} SET statement_timeout = '{STATEMENT_SECONDS}s'")
 
 
+async def close_employee_role(connection: AnyConnection, employee_id: UUID) -> None:
+    """Let nobody log in as the employee until `create_employee_role` gives another password."""
+    role = employee_role(employee_id)
+    if await _exists(connection, role):
+        await connection.execute(f"ALTER ROLE {role} NOLOGIN PASSWORD NULL")
+
+
 async def drop_employee_role(connection: AnyConnection, employee_id: UUID) -> None:
     """Drop the employee's role and end its connections; nothing happens when there is none."""
     role = employee_role(employee_id)
