@@ -1,6 +1,6 @@
 -- name: one_at_a_time
--- Until the end of the transaction nobody else comes, or says that it is about to end.
-SELECT pg_advisory_xact_lock(hashtext('empla_control_planes'));
+-- Until the end of the transaction nobody else comes, or says that it is about to end. No advisory lock: those anybody may take.
+LOCK TABLE control_planes IN SHARE UPDATE EXCLUSIVE MODE;
 
 -- name: seen
 -- This control plane is there, with this connection, to stay or about to end ($3); what nobody has seen for long is forgotten.
