@@ -28,6 +28,8 @@ async def create_employee_role(connection: AnyConnection, employee_id: UUID, pas
         await _wait_for_others(connection)
         if not await _exists(connection, role):
             await connection.execute(f"CREATE ROLE {role} IN ROLE {GROUP}")
+        # Creating a role gives the right to administer it, not the right to end its sessions.
+        await connection.execute(f"GRANT {role} TO CURRENT_USER WITH INHERIT TRUE")
         await connection.execute(f"ALTER ROLE {role} RESET ALL")  # an employee may set what its sessions begin with
         await connection.execute(
             f"ALTER ROLE {role} LOGIN INHERIT CONNECTION LIMIT {CONNECTION_LIMIT} PASSWORD '{verifier(password)}'"
@@ -54,8 +56,7 @@ async def drop_employee_role(connection: AnyConnection, employee_id: UUID) -> No
         if not await _exists(connection, role):
             return
         await connection.execute(f"ALTER ROLE {role} NOLOGIN")
-        # Creating a role gives the right to administer it, not the right to end its sessions.
-        await connection.execute(f"GRANT {role} TO CURRENT_USER WITH INHERIT TRUE")
+        await connection.execute(f"GRANT {role} TO CURRENT_USER WITH INHERIT TRUE")  # an earlier version did not
     # Only now that it is committed does nobody log in again.
     await connection.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = $1", role)
     async with connection.transaction():
