@@ -1,4 +1,4 @@
-"""How many wrong tokens an address may show in a minute; the next are turned away with the time to wait.
+"""How many wrong tokens, or signatures, an address may show in a minute; the next are turned away with the time to wait.
 
 A token is looked at before its sender is turned away, so that a right one gets in from an address that others share and
 abuse: a gateway's, or that of this machine, where all employees live. Nobody guesses 256 random bits; what the bound ends is
@@ -26,14 +26,17 @@ PEER: ContextVar[str] = ContextVar("empla_peer", default="")
 class Attempts:
     """The failures of the last minute, by address."""
 
-    def __init__(self, most: int = PER_MINUTE) -> None:
-        self._most = most
+    def __init__(self, most: int = PER_MINUTE, *, what: str = "tokens") -> None:
+        self._most, self._what = most, what
         self._failures: Counter[str] = Counter()
         self._ends = time.monotonic() + WINDOW_SECONDS
 
-    def refusal(self, error: ControlError) -> ControlError:
-        """What to answer a wrong token of this moment's peer with: `error`, or `Exhausted` after too many."""
-        now, whose = time.monotonic(), _whose(PEER.get())
+    def refusal(self, error: ControlError, *, at: str = "") -> ControlError:
+        """What to answer a wrong token of this moment's peer with: `error`, or `Exhausted` after too many.
+
+        `at` names one of several doors, of which each counts for itself.
+        """
+        now, whose = time.monotonic(), f"{_whose(PEER.get())}{at and f' at {at}'}"
         if now >= self._ends:
             self._failures.clear()
             self._ends = now + WINDOW_SECONDS
@@ -43,9 +46,10 @@ class Attempts:
         if self._failures[whose] <= self._most:
             return error
         if self._failures[whose] == self._most + 1:
-            log.warning("%s shows wrong tokens, over %d in a minute; it is told to wait", whose, self._most)
+            log.warning("%s shows wrong %s, over %d in a minute; it is told to wait", whose, self._what, self._most)
         wait = self._ends - now
-        return Exhausted(f"too many wrong tokens came from {whose}", reason="TOO_MANY_WRONG_TOKENS", retry_after=wait)
+        reason = f"TOO_MANY_WRONG_{self._what.upper()}"
+        return Exhausted(f"too many wrong {self._what} came from {whose}", reason=reason, retry_after=wait)
 
 
 def _whose(peer: str) -> str:

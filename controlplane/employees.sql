@@ -135,11 +135,12 @@ UPDATE employee_epochs SET attached_at = now() WHERE employee_id = $1 AND epoch 
 
 -- name: none_left
 -- No process of an employee that is deleted is there any more, of no epoch.
-UPDATE employee_epochs SET process = NULL, ended_at = now(), draining = NULL WHERE employee_id = $1;
+UPDATE employee_epochs SET process = NULL, credential_hash = NULL, ended_at = now(), draining = NULL WHERE employee_id = $1;
 
 -- name: ended
--- The process of this epoch is gone.
-UPDATE employee_epochs SET process = NULL, ended_at = now(), draining = NULL WHERE employee_id = $1 AND epoch = $2;
+-- The process of this epoch is gone, and whoever has its credential from it has nothing. Whether the epoch is the present one.
+UPDATE employee_epochs SET process = NULL, credential_hash = NULL, ended_at = now(), draining = NULL
+WHERE employee_id = $1 AND epoch = $2 RETURNING true;
 
 -- name: credential
 -- Which employee and epoch a credential belongs to, and the employee's present epoch.

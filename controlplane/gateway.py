@@ -100,6 +100,8 @@ class Stream:
     unacknowledged: set[UUID] = field(default_factory=set)
     impossible: set[UUID] = field(default_factory=set)
     """Rows that no frame can carry."""
+    outdated: bool = False
+    """Whether the launch is over: it ended, or another one owns the employee."""
     heartbeat: pb.Heartbeat | None = None
     heartbeat_at: float = field(default_factory=time.time)
     seen_at: float = field(default_factory=time.monotonic)
@@ -114,6 +116,11 @@ class Stream:
         self.heartbeat, self.heartbeat_at, self.seen_at = heartbeat, now, time.monotonic()
         if heartbeat.state == "idle":
             self.idle_memory_bytes = heartbeat.memory_bytes
+
+    def end(self) -> None:
+        """End it for good, for its launch is over."""
+        self.outdated = True
+        self.closed.set()
 
     def send(self, frame: pb.ControlFrame) -> None:
         """Queue a frame; an employee that reads too slowly loses its stream and comes back."""
@@ -264,6 +271,8 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
                 await stream.closed.wait()
                 for task in tasks:
                     task.cancel()
+        if stream.outdated:
+            raise rpc.StatusError(grpc.StatusCode.FAILED_PRECONDITION, "SUPERSEDED", "this launch is over")
 
     async def Embed(self, request: pb.EmbedRequest, context: Any) -> pb.EmbedResponse:  # noqa: N802
         """Vectors of texts; see gateway.proto."""
@@ -309,13 +318,17 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
         return pb.ForgetSubjectResponse(memories=len(gone.memory_ids), beliefs=len(gone.belief_ids), more=gone.more)
 
     async def sweep(self) -> None:
-        """Find messages, and wishes to stop some, that no stream was told of; runs until cancelled."""
+        """Find messages, and wishes to stop some, that no stream was told of, and end streams of launches that are over.
+
+        Runs until cancelled.
+        """
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             try:
                 with translated():
                     rows = await self._pool.fetch(SQL.employees_with_undelivered)
                     stopping = await self._pool.fetch(SQL.stopping)
+                    await self._end_outdated()
             except StoreUnavailable as error:
                 log.warning("the database is away: %s", error)
                 continue
@@ -328,6 +341,16 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
             for row in stopping:
                 if self._streams.get(row["employee_id"]):
                     self._streams.stop(row["employee_id"], row["message_id"])
+
+    async def _end_outdated(self) -> None:
+        """A process that is still there after its launch was over would hear what is its successor's, or nobody's."""
+        streams = self._streams.all()
+        epochs = [stream.launch.epoch for stream in streams]
+        rows = await self._pool.fetch(SQL.outdated, [stream.launch.employee_id for stream in streams], epochs)
+        outdated = {row["employee_id"] for row in rows}
+        for stream in streams:
+            if stream.launch.employee_id in outdated:
+                stream.end()
 
     async def _read(self, frames: AsyncIterator[pb.AgentFrame], stream: Stream) -> None:
         async for frame in frames:

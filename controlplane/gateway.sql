@@ -30,6 +30,11 @@ WHERE message_id = ANY ($1::uuid[]) AND ended_at IS NULL AND processing_state = 
 SELECT DISTINCT employee_id FROM inbound_messages
 WHERE ended_at IS NULL AND processing_state = 'received' AND epoch IS NULL;
 
+-- name: outdated
+-- Whose streams are of launches that are not the present one any more, or have ended.
+SELECT held.employee_id FROM unnest($1::uuid[], $2::bigint[]) AS held (employee_id, epoch) LEFT JOIN employee_epochs p USING (employee_id)
+WHERE p.epoch IS DISTINCT FROM held.epoch OR p.ended_at IS NOT NULL;
+
 -- name: stopping
 -- The messages of which somebody wants something stopped that has not come to its end.
 SELECT employee_id, message_id FROM inbound_messages WHERE cancelled_by IS NOT NULL AND ended_at IS NULL

@@ -1,7 +1,7 @@
 """What this control plane does when another one tells it something: a word and ids, see `planes`.
 
-A hint may come late, twice, or from anybody with a login to the database: whether an employee is paused, how it is
-configured and whether it is to drain, the tables say.
+A hint may come late, or twice, and what it says may be over: whether an employee is paused, how it is configured and whether
+it is to drain, the tables say. Only control planes are heard, see `planes`.
 
 Whoever has an employee's stream does what concerns it, whoever leads what concerns processes. The rest takes no notice.
 """

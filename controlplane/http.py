@@ -9,7 +9,7 @@ from typing import Literal
 
 from aiohttp import web
 
-from controlplane.attempts import PEER
+from controlplane.attempts import PEER, PER_MINUTE, Attempts
 from controlplane.auth import Operator, Tokens
 from controlplane.channels import Channels
 from controlplane.clock import SKEW_SECONDS, DatabaseClock, said
@@ -80,6 +80,7 @@ async def serving_http(
     metrics: Metrics,
     max_body_bytes: int,
     clock: DatabaseClock,
+    wrong_signatures_per_minute: int = PER_MINUTE,
     tls: ssl.SSLContext | None = None,
     insecure: bool = False,
 ) -> AsyncIterator[str]:
@@ -90,7 +91,12 @@ async def serving_http(
     whose Host header is a name of this machine: another site's name that was made to point here reaches nothing.
     """
     webhook = Webhook(
-        channels=channels, employees=employees, receiver=receiver, max_body_bytes=max_body_bytes, clock=clock.time
+        channels=channels,
+        employees=employees,
+        receiver=receiver,
+        attempts=Attempts(wrong_signatures_per_minute, what="signatures"),
+        max_body_bytes=max_body_bytes,
+        clock=clock.time,
     )
     served = routes(webhook, StatusPage(tokens=tokens, overview=overview, metrics=metrics), readiness, clock)
     host, port = _parsed(address)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from controlplane.auth import hashed, new_secret
 from controlplane.employees import SQL, EmployeeRecord
@@ -11,7 +12,7 @@ from controlplane.launchers.bounds import BoundsRecords
 from controlplane.launchers.interface import LaunchSpec
 from controlplane.planes import Planes
 from empla.store.connect import Pool, translated
-from empla.store.roles import create_employee_role, employee_dsn
+from empla.store.roles import close_employee_role, create_employee_role, employee_dsn
 from empla.telemetry import Collector
 from empla.transport import Transport
 
@@ -75,6 +76,14 @@ async def next_launch(
         **_model_of(record, common.model),
     }
     return LaunchSpec(record.employee_id, epoch, settings, common.logs / f"{record.employee_id}.log")
+
+
+async def record_end(pool: Pool, employee_id: UUID, epoch: int) -> None:
+    """The process of a launch is gone: what it knew opens nothing any more, should somebody have it from there."""
+    with translated():
+        async with pool.acquire() as connection, connection.transaction():
+            if await connection.fetchval(SQL.ended, employee_id, epoch):
+                await close_employee_role(connection, employee_id)
 
 
 def _model_of(record: EmployeeRecord, machine: dict[str, Any]) -> dict[str, Any]:

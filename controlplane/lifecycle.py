@@ -24,7 +24,7 @@ from controlplane.gateway import Elsewhere, Stream, Streams
 from controlplane.launchers.bounds import Bound
 from controlplane.launchers.interface import LaunchedProcess, Launcher
 from controlplane.launchers.workspaces import Workspaces
-from controlplane.launching import LaunchSettings, next_launch
+from controlplane.launching import LaunchSettings, next_launch, record_end
 from controlplane.planes import Nobody, Planes
 from empla.store.connect import Pool, translated
 from empla.store.errors import StoreUnavailable
@@ -204,7 +204,7 @@ class Lifecycle:
             raise LaunchFailed("the employee is being started or stopped; try again in some seconds") from error
         try:
             if known.process is None and not known.unsure:  # else they were made ready for its process
-                await self._workspaces.prepare(employee_id)
+                await self._belongings.workspaces.prepare(employee_id)
         finally:
             known.busy.release()
 
@@ -478,8 +478,7 @@ class Lifecycle:
             ended = self._belongings.sidecars.end_of(process.employee_id, process.epoch)
             self._task(ended, f"end the sidecars of {process.employee_id}")
         try:
-            with translated():
-                await self._pool.execute(SQL.ended, process.employee_id, process.epoch)
+            await record_end(self._pool, process.employee_id, process.epoch)
         except StoreUnavailable as error:
             log.warning("the end of pid %d is not on record: %s", process.pid, error)
 
@@ -503,8 +502,7 @@ class Lifecycle:
             return  # it has ended since the record was read, or is looked at in the next round
         await self.stop(record.employee_id, drain_seconds)
         if known.process is None:
-            with translated():
-                await self._pool.execute(SQL.ended, record.employee_id, record.epoch)
+            await record_end(self._pool, record.employee_id, record.epoch)
             self._news.set()
 
     async def _stop(self, known: Observed, drain_seconds: float) -> None:

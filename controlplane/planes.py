@@ -5,7 +5,9 @@ it ends, or the connection that it renews with does, another one takes the lease
 lease has run out. One that wakes from that may still believe for an instant that it leads: what must not happen twice asks
 `check`.
 
-What they tell each other is a hint: a word and ids, which may be lost. The tables are the truth.
+What they tell each other is a hint: a word and ids, which may be lost. The tables are the truth. Anybody with a login to the
+database can notify, an employee as well: a hint is followed if the server says that it came through the connection of a
+control plane.
 """
 
 import asyncio
@@ -35,7 +37,11 @@ RETRY_SECONDS = 0.5
 MAX_TOLD = 10_000
 """Hints that wait to be told; those beyond are dropped."""
 MAX_HEARD = 1000
-"""Hints of others that are being followed; those beyond are dropped."""
+"""Hints of others that are being followed, and as many whose senders are not known yet; those beyond are dropped."""
+SOON_SECONDS = 0.05
+"""Between two looks, however often somebody says that there is something to see."""
+STRANGER_SECONDS = 60.0
+"""Between two lines in the log that say that hints came from a stranger."""
 
 type Heard = Callable[..., Coroutine[Any, Any, None] | None]
 """Takes the ids of a hint."""
@@ -90,7 +96,10 @@ class Planes:
         self._heard: dict[str, Heard] = {}
         self._told: dict[str, None] = {}
         self._news, self._changed, self._looked = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._look_at = 0.0
+        self._look_at, self._looked_at = 0.0, -SOON_SECONDS
+        self._backends: frozenset[int] = frozenset()
+        self._unsure: list[tuple[int, str]] = []
+        self._strangers_said_at = -STRANGER_SECONDS
         self._group: asyncio.TaskGroup | None = None
         self._following = 0
         self._too_many = False
@@ -229,8 +238,9 @@ class Planes:
 
     async def _look(self, connection: Connection) -> None:
         began, leaving = time.monotonic(), self._leaving
+        unsure, self._unsure, self._looked_at = self._unsure, [], began
         with translated():
-            self.others, self._stranger = await self._say(connection, leaving)
+            self.others, self._stranger, self._backends = await self._say(connection, leaving)
             generation = await self._take_lease(connection)
             leader = await connection.fetchrow(SQL.leader) if generation is None else None
         self.leader_address = leader["address"] if leader else None
@@ -241,8 +251,9 @@ class Planes:
         self._said_leaving, self._look_at = leaving, began + self._renew
         self._looked.set()
         self._outage.over()
+        self._judge(unsure)
 
-    async def _say(self, connection: Connection, leaving: bool) -> tuple[int, str | None]:
+    async def _say(self, connection: Connection, leaving: bool) -> tuple[int, str | None, frozenset[int]]:
         """Say that this one is there. Of those that come or end at once each sees what the one before has said."""
         here = self.instance, self.address, leaving, self._lease + self._renew, self._home, self.clock.skew
         began = time.monotonic()
@@ -254,7 +265,7 @@ class Planes:
                 began = time.monotonic()
                 [row] = await connection.fetch(SQL.seen, *here)
         self.clock.heard(row["clock"], began)
-        return row["others"], row["stranger"]
+        return row["others"], row["stranger"], frozenset(row["backends"])
 
     async def _take_lease(self, connection: Connection) -> int | None:
         generation = None
@@ -275,6 +286,10 @@ class Planes:
         self._look_at = 0.0
         self._news.set()
 
+    def _look_soon(self) -> None:
+        self._look_at = min(self._look_at, self._looked_at + SOON_SECONDS)
+        self._news.set()
+
     async def _tell(self, connection: Connection) -> None:
         told, self._told = self._told, {}
         if not told:
@@ -286,14 +301,36 @@ class Planes:
             self._told = told | self._told  # for the next connection
             raise
 
-    def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+    def _hear(self, _connection: object, backend: int, _channel: str, payload: object) -> None:
         instance, _, told = str(payload).partition(" ")
-        word, *ids = told.split(" ")
         if instance == self.instance:
             return
-        if word == "left":
-            self._look_now()
-        elif heard := self._heard.get(word):
+        if told == "left":  # through a connection of its own, and whoever says so, all that it leads to is a look
+            self._look_soon()
+        elif backend in self._backends:
+            self._heed(told)
+        elif len(self._unsure) < MAX_HEARD:
+            self._unsure.append((backend, told))
+            self._look_soon()
+
+    def _judge(self, unsure: Sequence[tuple[int, str]]) -> None:
+        """Follow what came from those who turn out to be control planes, which have just come."""
+        strangers = {backend for backend, _ in unsure} - self._backends
+        for backend, told in unsure:
+            if backend not in strangers:
+                self._heed(told)
+        now = time.monotonic()
+        if strangers and now - self._strangers_said_at >= STRANGER_SECONDS:
+            self._strangers_said_at = now
+            who = ", ".join(map(str, sorted(strangers)[:10]))
+            log.warning(
+                "hints that no control plane sent, or one that is gone, come to nothing: from the server's process %s",
+                who,
+            )
+
+    def _heed(self, told: str) -> None:
+        word, *ids = told.split(" ")
+        if heard := self._heard.get(word):
             self._follow(heard, word, ids)
 
     def _follow(self, heard: Heard, word: str, ids: Sequence[str]) -> None:

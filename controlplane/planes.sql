@@ -1,11 +1,11 @@
 -- name: one_at_a_time
--- Until the end of the transaction nobody else comes, or says that it is about to end.
-SELECT pg_advisory_xact_lock(hashtext('empla_control_planes'));
+-- Until the end of the transaction nobody else comes, or says that it is about to end. No advisory lock: those anybody may take.
+LOCK TABLE control_planes IN SHARE UPDATE EXCLUSIVE MODE;
 
 -- name: seen
 -- This control plane is there, with this connection, to stay or about to end ($3); what nobody has seen for long is forgotten.
--- Does not wait for the disk. Returns how many others are there to stay, where one is reached that has another home, if any is,
--- and the time.
+-- Does not wait for the disk. Returns how many others are there to stay, where one is reached that has another home, if any is, the
+-- server's processes for the connections of the others, and the time.
 WITH at_once AS (SELECT set_config('synchronous_commit', 'off', true)),
 me AS (
   INSERT INTO control_planes (instance, address, leaving, home, skew, backend, backend_start)
@@ -16,7 +16,7 @@ me AS (
   DELETE FROM control_planes WHERE instance <> $1 AND seen_at < now() - interval '1 hour'
 )
 SELECT count(*) FILTER (WHERE NOT p.leaving) AS others, min(p.address) FILTER (WHERE p.home <> $5) AS stranger,
-  extract(epoch FROM clock_timestamp())::float8 AS clock
+  coalesce(array_agg(p.backend), '{}') AS backends, extract(epoch FROM clock_timestamp())::float8 AS clock
 FROM control_planes p JOIN pg_stat_activity a ON a.pid = p.backend AND a.backend_start = p.backend_start
 WHERE p.instance <> $1 AND p.seen_at > now() - make_interval(secs => $4);
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -12,6 +13,8 @@ from empla.store.outage import Outage
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
+LEAST_SECONDS = 0.05
+"""From one round to the next, however often something is told: anybody with a login to the database may tell."""
 
 
 async def rounds(dsn: str, channel: str, work: Callable[[], Awaitable[float]], *, name: str, outage: Outage) -> None:
@@ -71,8 +74,10 @@ async def _listen(dsn: str, channel: str, work: Callable[[], Awaitable[float]], 
         listening.add_termination_listener(lambda _: news.set())
         while not listening.is_closed():
             news.clear()  # before the table is read, so that what changes meanwhile is looked at again
+            began = time.monotonic()
             seconds = await work()
             outage.over()
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await news.wait()
+            await asyncio.sleep(max(0.0, began + LEAST_SECONDS - time.monotonic()))

@@ -75,6 +75,7 @@ from controlplane.sidecars.room import Bounds, Room
 from controlplane.sidecars.table import Table
 from controlplane.stepping import Stepping
 from controlplane.stopping import Stopping
+from controlplane.strays import Strays
 from controlplane.telling import Telling
 from controlplane.tenants import Tenants
 from controlplane.tokens import IssuedTokens
@@ -209,6 +210,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 metrics=Metrics(pool, parts.messages, parts.vitals, parts.alerts, clock.now),
                 max_body_bytes=settings.max_body_bytes,
                 clock=clock,
+                wrong_signatures_per_minute=settings.wrong_tokens_per_minute,
                 tls=certificates.for_https() if certificates else None,
                 insecure=settings.insecure,
             ) as http_address,
@@ -227,6 +229,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 Presence(pool, parts.streams, planes, lost_after=lost_after(settings.heartbeat_ms)).run(),
                 planes.leading(
                     Retention(pool, settings.retention_days).run,
+                    Strays(pool).run,
                     sidecars.run,
                     partial(_prepared, sidecar_launcher, settings.sidecars_warm),
                     parts.lifecycle.run,

@@ -78,7 +78,9 @@ class Settings(BaseSettings):
     )
     insecure: bool = Field(default=False, description="Let other machines in, and dial them, without TLS.")
     wrong_tokens_per_minute: int = Field(
-        default=PER_MINUTE, ge=1, description="How many one address may show before it is told to wait."
+        default=PER_MINUTE,
+        ge=1,
+        description="How many one address may show, or wrong signatures to one channel, before it is told to wait.",
     )
     gateways: str = Field(
         default="",

@@ -15,6 +15,7 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
+from controlplane.attempts import Attempts
 from controlplane.channels import Channel, Channels, verify
 from controlplane.errors import Invalid, TooLarge, Unauthenticated
 from controlplane.receiver import Arrival, Receiver, in_time
@@ -81,11 +82,13 @@ class Webhook:
         channels: Channels,
         employees: FindsEmployees,
         receiver: Receiver,
+        attempts: Attempts,
         max_body_bytes: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._clock = clock
         self._channels, self._employees, self._receiver = channels, employees, receiver
+        self._attempts = attempts
         self._max_body_bytes = max_body_bytes
         self._callers: Counter[None] = Counter()
         self._looking: Counter[tuple[str, str]] = Counter()
@@ -96,13 +99,17 @@ class Webhook:
     async def receive(self, request: web.Request) -> web.Response:
         """Store one message and answer 202; raises `Busy` while the channel has too many others in hand.
 
-        Raises `StoreUnavailable` when the database keeps it waiting.
+        Raises `Unauthenticated` without a valid signature, `Exhausted` when the sender's address showed too many that are
+        not, and `StoreUnavailable` when the database keeps it waiting.
         """
         async with in_time():
             channel = await self._channel(request.match_info["tenant"], request.match_info["channel"])
         with counted(self._reading, channel.channel_id, MAX_READING):
             body = await _read(request, self._max_body_bytes)
-        _verify(channel, request, body, self._clock())
+        try:
+            _verify(channel, request, body, self._clock())
+        except Unauthenticated as error:
+            raise self._attempts.refusal(error, at=f"the channel {channel.tenant}/{channel.name}") from error
         delivery = _parse(body)
         with counted(self._storing, channel.channel_id, MAX_STORING):
             async with in_time():

@@ -1,5 +1,7 @@
 """`empla employee`: the employees of a control plane."""
 
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -81,7 +83,18 @@ def _row(item: control_pb2.Employee) -> tuple[str, ...]:
 
 def _state(item: control_pb2.Employee) -> str:
     observed = enum_word(control_pb2.ObservedState.DESCRIPTOR, item.observed_state)
-    return f"{observed} (paused)" if item.paused else observed
+    notes = (["paused"] if item.paused else []) + ([f"build {item.health.build}"] if _is_of_another_build(item) else [])
+    return f"{observed} ({', '.join(notes)})" if notes else observed
+
+
+def _is_of_another_build(item: control_pb2.Employee) -> bool:
+    """It may not do what this build's control plane tells it, until it is restarted."""
+    return bool(item.pid and item.health.build) and item.health.build != _build()
+
+
+@cache
+def _build() -> str:
+    return version("empla")
 
 
 def _how(item: control_pb2.Employee) -> str:
@@ -113,6 +126,9 @@ def _print_employee(item: control_pb2.Employee) -> None:
         "autonomy": _autonomy(item),
         "paused": pause_text(item.name, item.pause) if item.paused else "",
         "desired": enum_word(control_pb2.DesiredState.DESCRIPTOR, item.desired_state),
+        "build": f"{item.health.build}; `empla employee restart {item.name}` brings another"
+        if _is_of_another_build(item)
+        else "",
         "process": f"pid {item.pid}, epoch {item.epoch}, {item.restarts} restarts" if item.pid else "",
         "launched": local_time(item.launched_at),
         "last end": _last_end(item.last_end) if item.HasField("last_end") else "",

@@ -20,7 +20,7 @@ from controlplane.cli.client import load_settings
 from controlplane.employees import DEFAULT_TENANT
 from controlplane.errors import AlreadyThere, ControlError
 from controlplane.home import write_once
-from controlplane.launchers.inprocess import NOTICE
+from controlplane.launchers.inprocess import NOTICE, end_despite_threads
 from controlplane.profiles import shipped_profile
 from controlplane.server import Running, control_plane
 from controlplane.settings import OFFLINE, Settings
@@ -62,6 +62,7 @@ def up(chat: bool | None) -> None:
                 asyncio.run(_up(settings, offer_chat=offer))
     except (OSError, InUse) as error:
         raise click.ClickException(str(error)) from error
+    end_despite_threads()
 
 
 @contextmanager

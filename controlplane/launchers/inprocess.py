@@ -8,8 +8,11 @@ import asyncio
 import logging
 import os
 import signal
+import sys
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import Context, ContextVar
 from importlib import import_module
 from pathlib import Path
@@ -25,7 +28,10 @@ log = logging.getLogger(__name__)
 type Live = Callable[[dict[str, Any]], Awaitable[int]]
 """What an employee does, by its settings; returns the exit code that its process would have had."""
 
+END_SECONDS = 10.0
+"""For those who are left when the launcher ends: nobody can end a thread that hangs but with its process."""
 NOTICE = "all in this process, for development: one that hangs or takes all memory holds up everybody"
+_THREADS = "employee "
 _threads: ContextVar[ThreadPoolExecutor | None] = ContextVar("empla_threads", default=None)
 
 
@@ -72,7 +78,7 @@ class InProcessEmployee:
     async def ended(self, threads: ThreadPoolExecutor, output: TextIO) -> None:
         """Wait for the end of all that it is, and say that it is gone."""
         await asyncio.wait([self._task])
-        await asyncio.to_thread(threads.shutdown, cancel_futures=True)
+        await _shut_down(threads)
         output.close()
         self._gone.set()
 
@@ -84,7 +90,7 @@ class InProcessLauncher:
 
     def __init__(self, live: Live) -> None:
         self._live = live
-        self._here: set[InProcessEmployee] = set()
+        self._here: dict[InProcessEmployee, asyncio.Task[None]] = {}
         self._tasks = asyncio.TaskGroup()
         self._start_time = 0
         self._stopped = False
@@ -109,13 +115,13 @@ class InProcessLauncher:
             output = await asyncio.to_thread(_opened, spec.log)
         except OSError as error:
             raise LaunchFailed(f"the log cannot be written: {error}") from error
-        threads = ThreadPoolExecutor(thread_name_prefix=f"employee {spec.employee_id}")
+        threads = ThreadPoolExecutor(thread_name_prefix=f"{_THREADS}{spec.employee_id}")
         name = f"employee {spec.employee_id}, epoch {spec.epoch}"
         # A context of its own: nothing of who launches it, of its trace or of another employee is in there.
         task = self._tasks.create_task(self._lived(spec, output, threads), name=name, context=Context())
         employee = InProcessEmployee(spec, self._start_time, task)
-        self._here.add(employee)
-        self._tasks.create_task(self._until_gone(employee, threads, output), name=f"end of {name}")
+        ending = self._tasks.create_task(self._until_gone(employee, threads, output), name=f"end of {name}")
+        self._here[employee] = ending
         return employee
 
     async def running(self, employee_id: UUID | None = None) -> Sequence[InProcessEmployee]:
@@ -123,12 +129,16 @@ class InProcessLauncher:
         return [one for one in self._here if employee_id in (None, one.employee_id)]
 
     async def stop(self) -> None:
-        """Cancel all who are left, and wait until they are gone; nobody is launched after."""
+        """Cancel all who are left, and wait until they are gone, or for `END_SECONDS`; nobody is launched after."""
         self._stopped = True
         for employee in self._here:
             employee.kill(signal.SIGTERM)
-        for employee in list(self._here):
-            await employee.wait()
+        if self._here:
+            await asyncio.wait(self._here.values(), timeout=END_SECONDS)
+        for employee, ending in self._here.items():
+            log.warning("employee %s does not end: what it began in a thread hangs", employee.employee_id)
+            employee.kill(signal.SIGKILL)
+            ending.cancel()
 
     async def _lived(self, spec: LaunchSpec, output: TextIO, threads: ThreadPoolExecutor) -> int:
         _threads.set(threads)
@@ -141,7 +151,7 @@ class InProcessLauncher:
 
     async def _until_gone(self, employee: InProcessEmployee, threads: ThreadPoolExecutor, output: TextIO) -> None:
         await employee.ended(threads, output)
-        self._here.discard(employee)
+        self._here.pop(employee, None)
 
 
 class _EachOwn(ThreadPoolExecutor):
@@ -151,6 +161,27 @@ class _EachOwn(ThreadPoolExecutor):
         """Hand work to the threads of whom it is for."""
         own = _threads.get()
         return super().submit(fn, *args, **kwargs) if own is None else own.submit(fn, *args, **kwargs)
+
+
+def end_despite_threads() -> None:
+    """End this process now if threads of employees hang, for which Python waits for ever; all else has ended before."""
+    if any(thread.name.startswith(_THREADS) for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+async def _shut_down(threads: ThreadPoolExecutor) -> None:
+    """Wait for what is under way in `threads`; in a thread of its own, for which nobody has to wait should that hang."""
+    over, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def shut_down() -> None:
+        threads.shutdown(cancel_futures=True)
+        with suppress(RuntimeError):  # the loop is closed: whoever waited has ended
+            loop.call_soon_threadsafe(over.set)
+
+    threading.Thread(target=shut_down, name="ending threads", daemon=True).start()
+    await over.wait()
 
 
 def _opened(path: Path) -> TextIO:

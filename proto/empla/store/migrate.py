@@ -117,7 +117,10 @@ async def _apply(connection: Connection, migration: Migration) -> bool:
 async def _take_turn(connection: Connection) -> None:
     await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}s'")
     try:
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        else:  # by now there may be employees, who may take advisory locks as well, and keep them
+            await connection.execute("LOCK TABLE schema_migrations IN SHARE UPDATE EXCLUSIVE MODE")
     except asyncpg.LockNotAvailableError as error:
         raise MigrationFailed(f"another process has been migrating for more than {_LOCK_TIMEOUT} s") from error
     await connection.execute(f"SET LOCAL lock_timeout = '{_TABLE_LOCK_MS}ms'")

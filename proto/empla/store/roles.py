@@ -25,9 +25,12 @@ async def create_employee_role(connection: AnyConnection, employee_id: UUID, pas
     """
     role = employee_role(employee_id)
     async with connection.transaction():
-        await _wait_for_others(connection, role)
+        await _wait_for_others(connection)
         if not await _exists(connection, role):
             await connection.execute(f"CREATE ROLE {role} IN ROLE {GROUP}")
+        # Creating a role gives the right to administer it, not the right to end its sessions.
+        await connection.execute(f"GRANT {role} TO CURRENT_USER WITH INHERIT TRUE")
+        await connection.execute(f"ALTER ROLE {role} RESET ALL")  # an employee may set what its sessions begin with
         await connection.execute(
             f"ALTER ROLE {role} LOGIN INHERIT CONNECTION LIMIT {CONNECTION_LIMIT} PASSWORD '{verifier(password)}'"
         )
@@ -37,20 +40,27 @@ async def create_employee_role(connection: AnyConnection, employee_id: UUID, pas
         await connection.execute(f"ALTER ROLE {role} SET statement_timeout = '{STATEMENT_SECONDS}s'")
 
 
+async def close_employee_role(connection: AnyConnection, employee_id: UUID) -> None:
+    """Let nobody log in as the employee until `create_employee_role` gives another password; in a transaction."""
+    role = employee_role(employee_id)
+    await _wait_for_others(connection)
+    if await _exists(connection, role):
+        await connection.execute(f"ALTER ROLE {role} NOLOGIN PASSWORD NULL")
+
+
 async def drop_employee_role(connection: AnyConnection, employee_id: UUID) -> None:
     """Drop the employee's role and end its connections; nothing happens when there is none."""
     role = employee_role(employee_id)
     async with connection.transaction():
-        await _wait_for_others(connection, role)
+        await _wait_for_others(connection)
         if not await _exists(connection, role):
             return
         await connection.execute(f"ALTER ROLE {role} NOLOGIN")
-        # Creating a role gives the right to administer it, not the right to end its sessions.
-        await connection.execute(f"GRANT {role} TO CURRENT_USER WITH INHERIT TRUE")
+        await connection.execute(f"GRANT {role} TO CURRENT_USER WITH INHERIT TRUE")  # an earlier version did not
     # Only now that it is committed does nobody log in again.
     await connection.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = $1", role)
     async with connection.transaction():
-        await _wait_for_others(connection, role)
+        await _wait_for_others(connection)
         await connection.execute(f"DROP ROLE IF EXISTS {role}")
 
 
@@ -66,9 +76,12 @@ def employee_dsn(base_dsn: str, employee_id: UUID, password: str) -> str:
 _CREDENTIALS = frozenset({"user", "password", "passfile", "sslcert", "sslkey", "sslpassword"})
 
 
-async def _wait_for_others(connection: AnyConnection, role: str) -> None:
-    """Both sides of a race for the same role wait here, so that the second finds what the first left."""
-    await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", role)
+async def _wait_for_others(connection: AnyConnection) -> None:
+    """Both sides of a race for the same role wait here, so that the second finds what the first left.
+
+    No advisory lock: those an employee may take as well, and keep.
+    """
+    await connection.execute("LOCK TABLE employees IN SHARE UPDATE EXCLUSIVE MODE")
 
 
 async def _exists(connection: AnyConnection, role: str) -> bool:

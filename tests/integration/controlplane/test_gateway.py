@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import grpc
 import grpc.aio
 import pytest
@@ -15,8 +16,10 @@ import pytest
 from controlplane.auth import hashed, new_secret
 from controlplane.employees import SQL as EMPLOYEES_SQL
 from controlplane.gateway import WINDOW, credential
+from controlplane.launching import record_end
 from empla import rpc
 from empla.store.ids import new_id
+from empla.store.roles import create_employee_role, employee_dsn
 from empla.v1 import control_pb2, gateway_pb2_grpc
 from empla.v1 import gateway_pb2 as pb
 from tests.integration.controlplane.conftest import Plane
@@ -310,6 +313,33 @@ async def test_an_older_launch_is_superseded(seat: Seat):
         error = await refusal(attached)
     assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
     assert rpc.reason_of(error) == "SUPERSEDED"
+
+
+@pytest.mark.parametrize("over", ["superseded", "ended"])
+async def test_a_launch_that_is_over_has_no_stream_any_more(seat: Seat, over: str):
+    """A process that is still there, or whoever has its credential, hears nothing further and does not come back."""
+    async with seat.attach() as attached:
+        await attached.frame()
+        if over == "superseded":
+            await seat.again()
+        else:
+            await record_end(seat.plane.pool, seat.employee_id, seat.epoch)
+        error = await refusal(attached)
+    assert (error.code(), rpc.reason_of(error)) == (grpc.StatusCode.FAILED_PRECONDITION, "SUPERSEDED")
+    async with seat.attach() as attached:
+        refused = (await refusal(attached)).code()
+    assert refused is (grpc.StatusCode.FAILED_PRECONDITION if over == "superseded" else grpc.StatusCode.UNAUTHENTICATED)
+
+
+async def test_nobody_logs_in_to_the_database_as_a_launch_that_has_ended(seat: Seat):
+    async with seat.plane.pool.acquire() as connection:
+        await create_employee_role(connection, seat.employee_id, "password")
+    dsn = employee_dsn(seat.plane.dsn, seat.employee_id, "password")
+    await record_end(seat.plane.pool, seat.employee_id, seat.epoch - 1)  # that of an earlier one closes nothing
+    await (await asyncpg.connect(dsn)).close()
+    await record_end(seat.plane.pool, seat.employee_id, seat.epoch)
+    with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError):
+        await asyncpg.connect(dsn)
 
 
 async def test_a_wrong_credential_and_a_future_epoch_are_refused(seat: Seat):

@@ -4,7 +4,9 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 import threading
+from asyncio.subprocess import PIPE
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -165,6 +167,56 @@ async def test_nobody_outlives_the_launcher_or_comes_after_it(tmp_path: Path):
     assert await left.wait() == -signal.SIGTERM
     with pytest.raises(LaunchFailed, match="nothing is launched any more"):
         await launcher.launch(spec(tmp_path))
+
+
+HANGS = """
+import asyncio, threading
+from pathlib import Path
+from uuid import uuid4
+from controlplane.launchers import inprocess
+from controlplane.launchers.interface import LaunchSpec
+
+began = threading.Event()
+
+def work():
+    began.set()
+    threading.Event().wait()
+
+async def live(_):
+    await asyncio.to_thread(work)
+
+async def main():
+    async with inprocess.InProcessLauncher(live) as launcher:
+        await launcher.launch(LaunchSpec(uuid4(), 1, {}, Path("log")))
+        while not began.is_set():
+            await asyncio.sleep(0.01)
+
+inprocess.END_SECONDS = 0.2
+asyncio.run(main())
+print("stopped", flush=True)
+inprocess.end_despite_threads()
+"""
+
+
+async def test_a_thread_that_hangs_does_not_keep_the_process(tmp_path: Path):
+    program = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        HANGS,
+        cwd=tmp_path,
+        stdout=PIPE,
+        stderr=PIPE,
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        async with asyncio.timeout(60):
+            output, errors = await program.communicate()
+    finally:
+        if program.returncode is None:
+            program.kill()
+            await program.wait()
+    assert (program.returncode, output) == (0, b"stopped\n")
+    assert b"does not end: what it began in a thread hangs" in errors
 
 
 async def test_a_log_that_cannot_be_written_is_a_failed_launch(tmp_path: Path):

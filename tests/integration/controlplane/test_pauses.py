@@ -84,6 +84,10 @@ async def test_a_paused_employee_says_so_and_answers_once_it_is_resumed(plane: P
 async def test_when_the_budget_of_a_tenant_is_spent_all_its_employees_wait(plane: Plane):
     await plane.attached()
     await plane.attached("other")
+    own = {
+        "budget": {"day_tokens": 1_000_000}
+    }  # or each would have three quarters of the tenant's, and pause by itself
+    await plane.pool.execute("UPDATE employees SET profile = profile || $1", own)
     status = await plane.stub.SetBudget(pb.SetBudgetRequest(day_tokens=100), timeout=10)
     assert (status.owner, status.budget.day_tokens, status.spent) == ("default", 100, False)
     messages = await asyncio.gather(send(plane, "hello", key="a"), send(plane, "hello", "other", key="b"))

@@ -13,8 +13,10 @@ import pytest
 from controlplane import clock, planes
 from controlplane.errors import AnotherHome, NotLeading
 from controlplane.planes import MISSED, SQL, Planes
-from empla.store.connect import Pool
+from empla.store.connect import Pool, connect
+from empla.store.roles import create_employee_role, employee_dsn
 from tests.conftest import Database
+from tests.factories import add_employee, add_tenant
 
 FOR_EVER = 3600.0
 
@@ -219,6 +221,49 @@ async def test_who_could_not_hear_for_a_while_knows_that(database: Database, poo
         await until(lambda: (a.others, b.others) == (1, 1))
         a.tell("stored", "e", "m")
         await until(lambda: ("stored", "e", "m") in heard)
+
+
+async def test_only_control_planes_are_heard(database: Database, pool: Pool, caplog: pytest.LogCaptureFixture):
+    """An employee can notify as well, in the name of any of them; the server tells whose connection it was."""
+    employee_id, heard = await add_employee(pool, await add_tenant(pool)), list[str]()
+    async with pool.acquire() as connection:
+        await create_employee_role(connection, employee_id, "password")
+    a, b = plane(database, "a", renew=FOR_EVER), plane(database, "b")
+    a.on("stop", heard.append)
+    async with (
+        a.present(),
+        b.present(),
+        connect(employee_dsn(database.dsn, employee_id, "password"), application_name="an employee") as employee,
+    ):
+        for instance in ("a", "b", "c"):
+            await employee.execute("SELECT pg_notify($1, $2)", planes.CHANNEL, f"{instance} stop {instance}")
+        await until(lambda: "come to nothing" in caplog.text)
+        await until(lambda: b.others)
+        b.tell("stop", "told")
+        await until(lambda: heard == ["told"])
+
+
+async def test_one_that_has_just_come_is_heard(database: Database):
+    a, b, heard = plane(database, "a", renew=FOR_EVER), plane(database, "b"), list[str]()
+    a.on("look", heard.append)
+    async with a.present(), b.present():
+        await until(lambda: b.others)
+        b.tell("look", 1)
+        await until(lambda: heard == ["1"])
+
+
+async def test_strangers_who_notify_without_end_cause_few_looks(
+    database: Database, pool: Pool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(planes, "SOON_SECONDS", FOR_EVER)
+    monkeypatch.setattr(planes, "MAX_HEARD", 10)
+    a = plane(database, "a", renew=FOR_EVER)
+    async with a.present():
+        looked_at = a._looked_at
+        for told in ("'left'", "'stop ' || n"):
+            await pool.execute(f"SELECT pg_notify($1, 'b ' || {told}) FROM generate_series(1, 20) n", planes.CHANNEL)
+        await until(lambda: len(a._unsure) == planes.MAX_HEARD)
+        assert a._looked_at == looked_at
 
 
 async def test_a_hint_that_fails_ends_nothing(database: Database, caplog: pytest.LogCaptureFixture):

@@ -117,11 +117,11 @@ async def test_a_revoked_token_ends_what_it_has_open(plane: Plane):
     await seat(plane)
     made = await plane.stub.CreateToken(pb.CreateTokenRequest(name="bo", scope=ADMIN), timeout=10)
     async with with_token(plane, made.secret) as bo, asyncio.timeout(20):
-        open_ones = [asyncio.create_task(ended(bo)), asyncio.create_task(ended(bo))]
+        open_ones = [asyncio.create_task(ended(bo, call)) for call in ("TailLogs", "WatchEmployees", "Converse")]
         await asyncio.gather(*(told_once(bo) for _ in range(2)))
         answer = await bo.RevokeToken(pb.RevokeTokenRequest(token_id=made.token.token_id), timeout=10)
         assert answer.HasField("revoked_at")
-        assert await asyncio.gather(*open_ones) == [(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID")] * 2
+        assert await asyncio.gather(*open_ones) == [(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID")] * 3
         assert (await refused(bo.ListEmployees(pb.ListEmployeesRequest(), timeout=10)))[1] == "TOKEN_INVALID"
 
 
@@ -140,10 +140,15 @@ async def test_what_another_control_plane_revokes_or_time_ends_goes_as_well(
         assert await asyncio.gather(*open_ones) == [(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID")] * 2
 
 
-async def ended(stub: Any) -> tuple[grpc.StatusCode, str]:
+async def ended(stub: Any, call: str = "TailLogs") -> tuple[grpc.StatusCode, str]:
     """How a stream that goes on by itself ends."""
+    requests = {
+        "TailLogs": pb.TailLogsRequest(employee="ada", follow=True),
+        "WatchEmployees": pb.WatchEmployeesRequest(),
+        "Converse": pb.ConverseRequest(employee="ada", text="nobody answers"),
+    }
     with pytest.raises(grpc.aio.AioRpcError) as error:
-        async for _ in stub.TailLogs(pb.TailLogsRequest(employee="ada", follow=True)):
+        async for _ in getattr(stub, call)(requests[call]):
             pass
     return error.value.code(), rpc.reason_of(error.value)
 

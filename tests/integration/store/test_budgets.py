@@ -11,11 +11,12 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from controlplane.receiver import Arrival, Receiver
 from empla.store.connect import Pool, connect
 from empla.store.ids import new_id
 from empla.store.roles import create_employee_role, employee_dsn
 from tests.conftest import Database
-from tests.factories import add_employee, add_tenant
+from tests.factories import add_channel, add_employee, add_tenant
 
 NOON = datetime(2027, 5, 3, 12, tzinfo=UTC)
 DOLLAR = 1_000_000
@@ -130,7 +131,8 @@ async def test_what_others_hold_is_waited_for_and_what_they_spent_is_not(till: T
 
 
 async def test_what_a_dead_process_held_is_room_again(till: Till):
-    await till.limit(till.ann, day_dollars=1)
+    for one in (till.ann, till.bob):
+        await till.limit(one, day_dollars=1)
     await till.limit_tenant(DOLLAR)
     assert await till.hold(till.ann, DOLLAR) == "held"
     assert await till.hold(till.bob, DOLLAR) == "wait"
@@ -152,6 +154,8 @@ async def test_a_call_that_nobody_settles_holds_its_room_for_its_time(till: Till
 
 
 async def test_with_the_day_the_pause_is_over(till: Till):
+    for one in (till.ann, till.bob):
+        await till.limit(one, day_tokens=1000)
     await till.limit_tenant(None, 100)
     midnight = datetime(2027, 5, 4, tzinfo=UTC)
     late = midnight - timedelta(seconds=1)
@@ -213,3 +217,81 @@ async def test_an_employee_can_neither_read_nor_change_what_is_kept_of_budgets(t
     row = await till.pool.fetchrow("SELECT micros, tokens FROM budget_days")
     assert row is not None
     assert tuple(row) == (0, 0)
+
+
+async def test_what_an_employee_says_falsely_pauses_itself_alone(till: Till):
+    """Without a budget of its own it has three quarters of its tenant's, whichever way it takes them."""
+    await till.limit_tenant(DOLLAR)
+    async with till.employee(till.ann) as ann:
+        assert await ann.fetchval("SELECT hold_budget(1, $1, NULL, $2, 0, 60)", new_id(), 10**15) == "paused"
+    now = datetime.now(UTC)
+    assert await till.paused(now) == {till.ann}
+    [why] = await till.notices()
+    assert why.startswith("the budget of ann (three quarters of its tenant's, for it has none of its own) for ")
+    assert await till.hold(till.bob, DOLLAR // 2, at=now) == "held"
+
+
+@pytest.mark.parametrize("seconds", [60, 0])
+async def test_what_is_settled_falsely_leaves_the_others_their_part(till: Till, seconds: int):
+    """Nor does it help to settle what holds nothing any more."""
+    await till.limit_tenant(DOLLAR)
+    async with till.employee(till.ann) as ann:
+        holds = [new_id() for _ in range(5)]
+        for hold_id in holds:
+            came = await ann.fetchval("SELECT hold_budget(1, $1, NULL, 150000, 0, $2)", hold_id, seconds)
+            assert came == "held"
+        for hold_id in holds:
+            await ann.execute("SELECT settle_budget($1, $2, $2)", hold_id, 2**62)
+        assert await ann.fetchval("SELECT hold_budget(1, $1, NULL, 1, 0, 60)", new_id()) == "paused"
+    spent = await till.pool.fetchval("SELECT micros FROM budget_days WHERE owner_id = $1", till.tenant_id)
+    assert 0 < spent <= DOLLAR * 3 // 4
+    assert await till.hold(till.bob, DOLLAR // 4, at=datetime.now(UTC)) == "held"
+
+
+async def test_what_is_recorded_falsely_counts_up_to_the_employees_own_budget(till: Till):
+    await till.limit(till.bob, day_dollars=0.5)
+    for owner, micros in ((till.ann, -(10**15)), (till.bob, 10**15)):
+        await till.pool.execute(
+            "INSERT INTO cycles (cycle_id, tenant_id, employee_id, epoch, phase, started_at, tokens_in, cost_micros) "
+            "VALUES ($1, $2, $3, 1, 'done', $4, 0, $5)",
+            new_id(), till.tenant_id, owner, NOON, micros,
+        )  # fmt: skip
+    await till.limit_tenant(DOLLAR)
+    assert await till.hold(till.ann, DOLLAR // 2) == "held"
+    spent = await till.pool.fetchval("SELECT micros FROM budget_days WHERE owner_id = $1", till.tenant_id)
+    assert spent == DOLLAR // 2
+
+
+async def test_an_employee_with_a_budget_of_its_own_or_alone_may_spend_what_its_tenant_has(till: Till):
+    await till.limit_tenant(DOLLAR)
+    await till.limit(till.ann, day_dollars=5)
+    assert await till.hold(till.ann, DOLLAR) == "held"
+    await till.pool.execute("DELETE FROM budget_holds")
+    await till.pool.execute("UPDATE employees SET deleted_at = now() WHERE employee_id = $1", till.ann)
+    assert await till.hold(till.bob, DOLLAR) == "held"
+
+
+async def test_with_the_budget_of_the_tenant_its_parts_are_judged_anew(till: Till):
+    today = datetime.now(UTC)
+    await till.limit_tenant(DOLLAR)
+    assert await till.hold(till.ann, DOLLAR, at=today) == "paused"
+    await till.limit_tenant(2 * DOLLAR)
+    assert (await till.paused(today), await till.notices()) == (set(), [])
+    assert await till.hold(till.ann, DOLLAR, at=today) == "held"
+
+
+async def test_who_names_anothers_message_does_not_lock_it(till: Till):
+    channel_id = await add_channel(till.pool, till.tenant_id, till.bob)
+    receiver = Receiver(till.pool, lambda *_: None)
+    theirs = Arrival(
+        tenant_id=till.tenant_id, channel_id=channel_id, employee_id=till.bob, event_id="1", sender="eve", text="hello"
+    )
+    message_id = (await receiver.store(theirs)).message_id
+    for one in (till.ann, till.bob):
+        await till.limit(one, message_tokens=100)
+    async with till.employee(till.ann) as ann, till.employee(till.bob) as bob:
+        hold = "SELECT hold_budget(1, $1, $2, 0, 1, 60)"
+        assert await bob.fetchval(hold, new_id(), message_id) == "held"
+        async with ann.acquire() as connection, connection.transaction():
+            await connection.fetchval(hold, new_id(), message_id)
+            assert await bob.fetchval(hold, new_id(), message_id, timeout=10) == "held"

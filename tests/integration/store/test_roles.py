@@ -1,5 +1,6 @@
 """An employee's role: it logs in with its own password, into its own database, and can do nothing else by itself."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
@@ -7,6 +8,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from controlplane import planes
+from empla.store import migrate as migrate_module
 from empla.store.connect import Connection, Pool, connect_once
 from empla.store.ids import new_id
 from empla.store.roles import create_employee_role, drop_employee_role, employee_dsn, employee_role
@@ -100,6 +103,40 @@ async def test_dropping_ends_its_connections(database: Database, owner: Pool, em
         await connection.execute("SELECT 1")
     with pytest.raises(asyncpg.InvalidPasswordError):
         await asyncpg.connect(employee_dsn(database.dsn, employee, "secret"))
+
+
+async def test_no_advisory_lock_of_an_employee_holds_others_up(
+    database: Database, owner: Pool, employee: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may take any, and know which: roles can be listed."""
+    other = new_id()
+    monkeypatch.setattr(migrate_module, "_LOCK_TIMEOUT", 2)
+    monkeypatch.setattr(planes, "ANSWER_SECONDS", 2)
+    await create(owner, employee, "secret")
+    async with connect_once(employee_dsn(database.dsn, employee, "secret"), application_name="tests") as connection:
+        await connection.execute("SELECT pg_advisory_lock($1)", migrate_module._LOCK)
+        for name in ("empla_control_planes", employee_role(other)):
+            await connection.execute("SELECT pg_advisory_lock(hashtext($1))", name)
+        async with asyncio.timeout(30):
+            await create(owner, other, "secret")
+            async with owner.acquire() as administrator:
+                await drop_employee_role(administrator, other)
+            await migrate_module.migrate(database.dsn)
+            one = planes.Planes(database.dsn, "one", "unix:/one", home="home")
+            async with one.present():
+                assert one.leads
+
+
+async def test_a_launch_begins_with_no_settings_of_the_one_before(
+    database: Database, owner: Pool, employee: UUID
+) -> None:
+    await create(owner, employee, "secret")
+    async with connect_once(employee_dsn(database.dsn, employee, "secret"), application_name="tests") as connection:
+        await connection.execute("ALTER ROLE CURRENT_USER SET default_transaction_read_only = on")
+    await create(owner, employee, "secret")
+    async with connect_once(employee_dsn(database.dsn, employee, "secret"), application_name="tests") as connection:
+        assert await connection.fetchval("SHOW default_transaction_read_only") == "off"
+        assert await connection.fetchval("SHOW statement_timeout") == "30s"
 
 
 async def test_clear_password_never_reaches_the_server(database: Database, employee: UUID) -> None:

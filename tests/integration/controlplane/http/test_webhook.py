@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
+import aiohttp
 import pytest
 
 from controlplane import webhook as webhook_module
+from controlplane.attempts import PER_MINUTE
 from controlplane.routing import Routing
 from empla.store.ids import new_id
 from tests.factories import add_employee, add_tenant
@@ -82,6 +84,22 @@ async def test_a_stale_signature_is_refused(site: Site, age: int) -> None:
     body = json.dumps(a_message()).encode()
     response = await site.deliver(body, headers=signed(body, age=age))
     assert (response.status, (await problem_of(response))["reason"]) == (401, "SIGNATURE_EXPIRED")
+
+
+async def test_after_too_many_wrong_signatures_an_address_is_told_to_wait_at_that_channel(site: Site) -> None:
+    for _ in range(PER_MINUTE):
+        assert (await site.deliver(b"{}", headers={})).status == 401
+    turned_away = await site.deliver(b"{}", headers={})
+    assert (turned_away.status, (await problem_of(turned_away))["reason"]) == (429, "TOO_MANY_WRONG_SIGNATURES")
+    assert 0 < int(turned_away.headers["Retry-After"]) <= 60
+    assert (await site.deliver(a_message())).status == 202  # as from others behind the same address
+    assert (await site.deliver(b"{}", channel="default/any", headers={})).status == 401
+    from_elsewhere = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+    async with (
+        aiohttp.ClientSession(connector=from_elsewhere) as elsewhere,
+        elsewhere.post(f"{site.url}/v1/channels/default/inbox", data=b"{}") as refused,
+    ):
+        assert refused.status == 401
 
 
 async def test_a_signature_fits_one_body_one_secret_one_time(site: Site) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,18 @@ def test_list_is_an_aligned_table(peer: Any, empla: Fixture) -> None:
     assert header.index("STATE") == first.index("attached") == second.index("attached (paused)")
     assert "idle/sleep" in first
     assert "\x1b" not in first
+
+
+def test_who_runs_another_build_is_shown(peer: Any, empla: Fixture) -> None:
+    """It may not know what this one's control plane tells it, until it is restarted."""
+    old, same = _employee(paused=True), _employee(name="new")
+    old.health.build, same.health.build = "0.0.1", version("empla")
+    peer.answers["ListEmployees"] = control_pb2.ListEmployeesResponse(employees=[old, same])
+    _, first, second = empla("employee", "list").stdout.splitlines()
+    assert "attached (paused, build 0.0.1)" in first
+    assert "build" not in second
+    peer.answers["GetEmployee"] = old
+    assert "0.0.1; `empla employee restart sales-ae` brings another" in empla("employee", "show", "sales-ae").stdout
 
 
 def test_list_says_what_to_do_when_there_is_none(peer: Any, empla: Fixture) -> None:

@@ -1,0 +1,50 @@
+"""Transactions of employees that last too long: what they lock holds up others, so their connections are ended.
+
+The longest that an employee needs takes moments. One that is taken over may keep what all share, such as a table that it may
+delete from, or its tenant's budget of the day; one that is frozen does so without meaning to.
+"""
+
+import asyncio
+import logging
+
+from empla.store.connect import Pool, load_queries, translated
+from empla.store.errors import StoreUnavailable
+from empla.store.outage import Outage
+
+log = logging.getLogger(__name__)
+
+SQL = load_queries("controlplane", "strays.sql")
+LONGEST_SECONDS = 60.0
+"""Twice what a statement of an employee may take before it is given up."""
+ROUND_SECONDS = 10.0
+
+
+class Strays:
+    """Ends them in rounds; `longest` is in seconds."""
+
+    def __init__(self, pool: Pool, *, longest: float = LONGEST_SECONDS) -> None:
+        self._pool, self._longest = pool, longest
+        self._outage = Outage(log, "transactions of employees that last too long")
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            try:
+                await self.round()
+                self._outage.over()
+            except StoreUnavailable as error:
+                self._outage.lasts(error)
+            except Exception:
+                log.exception("transactions of employees are looked at in the next round")
+            await asyncio.sleep(ROUND_SECONDS)
+
+    async def round(self) -> None:
+        """Look once; raises `StoreUnavailable`."""
+        with translated():
+            ended = await self._pool.fetch(SQL.end_long, self._longest)
+        for row in ended:
+            log.warning(
+                "a transaction of %s lasted for over %g s; its connection was ended, for it may hold up others",
+                row["role"],
+                self._longest,
+            )
