@@ -88,7 +88,7 @@ def _way_out(cause: Exception) -> str:
     if isinstance(cause, CannotListen):
         return "; stop that process, or set EMPLA_GRPC_ADDRESS and EMPLA_HTTP_ADDRESS to other addresses"
     if isinstance(cause, StoreUnavailable):
-        return "; look at EMPLA_DATABASE_URL and at that server; without it, empla starts a database of its own"
+        return "; if EMPLA_DATABASE_URL is set, look at it and at that server"
     return ""
 
 

@@ -62,7 +62,7 @@ def test_a_home_that_cannot_be_made_names_the_setting(empla: Fixture, tmp_path: 
     ("cause", "advice"),
     [
         (CannotListen("cannot listen on 127.0.0.1:7400"), "set EMPLA_GRPC_ADDRESS"),
-        (StoreUnavailable("the database is unavailable"), "look at EMPLA_DATABASE_URL"),
+        (StoreUnavailable("the database is unavailable"), "if EMPLA_DATABASE_URL is set"),
     ],
 )
 def test_what_ends_a_start_is_one_line_that_says_what_to_do(tmp_path: Path, cause: Exception, advice: str):
