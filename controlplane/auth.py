@@ -89,7 +89,8 @@ class Tokens:
         operator = await self.authenticate(rpc.bearer(metadata))
         needed = required_scope(method)
         if not 0 < needed <= operator.scope:
-            raise Forbidden(f"this needs the scope {control_pb2.Scope.Name(needed)}", reason="SCOPE_TOO_LOW")
+            scope = control_pb2.Scope.Name(needed).removeprefix("SCOPE_").lower()
+            raise Forbidden(f"this needs the scope {scope}", reason="SCOPE_TOO_LOW")
         return operator
 
     @asynccontextmanager

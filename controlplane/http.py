@@ -19,7 +19,7 @@ from controlplane.readiness import Readiness
 from controlplane.receiver import Receiver
 from controlplane.statuspage import StatusPage
 from controlplane.webhook import FindsEmployees, Webhook
-from empla.rpc import NotLocal, is_local
+from empla.rpc import CannotListen, NotLocal, is_local
 from empla.v1 import control_pb2
 
 DRAIN_SECONDS = 5.0
@@ -154,7 +154,7 @@ async def _bind(runner: web.AppRunner, host: str, port: int, address: str, tls: 
     try:
         await web.TCPSite(runner, host, port, ssl_context=tls).start()
     except OSError as error:
-        raise OSError(f"cannot listen on {address}: {error.strerror or error}") from error
+        raise CannotListen(f"cannot listen on {address}: {error.strerror or error}") from error
 
 
 def _parsed(address: str) -> tuple[str, int]:

@@ -92,4 +92,4 @@ def _exactly(source: BinaryIO, size: int) -> bytes:
 
 
 def _cut_off() -> Damaged:
-    return Damaged("the archive is cut off: copy it again, or take another backup")
+    return Damaged("the file is no archive, or one that is cut off: copy it again, or take another backup")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import asyncpg
 import click
@@ -16,7 +16,7 @@ from controlplane.backup.manifest import Manifest
 from controlplane.backup.taking import Told, take
 from controlplane.cli.client import load_settings
 from controlplane.cli.errors import Failure, InvalidInput
-from controlplane.cli.output import dim, json_option, print_json
+from controlplane.cli.output import counted, dim, json_option, print_json
 from controlplane.errors import LaunchFailed
 from empla.store.errors import StoreError
 
@@ -56,6 +56,8 @@ def _whole(file: Path) -> Iterator[BinaryIO]:
     partial = file.with_name(f"{file.name}.partial")
     if file.exists():
         raise InUse(f"{file} is there already: name another file")
+    if not file.parent.is_dir():
+        raise InvalidInput(f"there is no directory {file.parent}: make it, or name a file in another one")
     partial.unlink(missing_ok=True)
     try:
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
@@ -98,7 +100,7 @@ def progress() -> Iterator[Told]:
         tell("")
 
 
-def summary(manifest: Manifest) -> dict[str, object]:
+def summary(manifest: Manifest) -> dict[str, Any]:
     """A backup for programs."""
     return {
         "bytes": sum(member.size for member in manifest.members()),
@@ -116,10 +118,9 @@ def summary(manifest: Manifest) -> dict[str, object]:
 def told_of(manifest: Manifest) -> str:
     """A backup for people."""
     of = summary(manifest)
-    lines = [
-        f"{len(manifest.employees)} employees, {of['rows']} rows, {of['files']} files in {of['workspaces']} workspaces"
-        f" and {of['browsers']} browsers, {of['bytes']} bytes"
-    ]
+    employees, files = counted(len(manifest.employees), "employee"), counted(of["files"], "file")
+    trees = f"{counted(of['workspaces'], 'workspace')} and {counted(of['browsers'], 'browser')}"
+    lines = [f"{employees}, {counted(of['rows'], 'row')}, {files} in {trees}, {counted(of['bytes'], 'byte')}"]
     if of["left_out"]:
         lines.append(f"left out: {of['left_out']} pipes, sockets, devices, or files that could not be read")
     if of["changed"]:

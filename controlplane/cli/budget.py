@@ -35,15 +35,20 @@ def show(employee: str | None, tenant: str | None, as_json: bool) -> None:
 
 @budget.command(name="set")
 @click.option("--tenant", default="", metavar="NAME", help="Of this tenant.  [default: the token's]")
-@click.option(
-    "--day-dollars", type=click.FloatRange(0, MOST_DOLLARS), default=0.0, metavar="AMOUNT", help="0: no limit."
-)
-@click.option("--day-tokens", type=click.IntRange(0, 2**32 - 1), default=0, metavar="NUMBER", help="0: no limit.")
+@click.option("--day-dollars", type=click.FloatRange(0, MOST_DOLLARS), metavar="AMOUNT", help="0: no limit.")
+@click.option("--day-tokens", type=click.IntRange(0, 2**32 - 1), metavar="NUMBER", help="0: no limit.")
 @json_option
-def set_(tenant: str, day_dollars: float, day_tokens: int, as_json: bool) -> None:
-    """Say what the employees of a tenant may spend together on each day (UTC)."""
-    request = control_pb2.SetBudgetRequest(tenant=tenant, day_dollars=day_dollars, day_tokens=day_tokens)
+def set_(tenant: str, day_dollars: float | None, day_tokens: int | None, as_json: bool) -> None:
+    """Say what the employees of a tenant may spend together on each day (UTC); what is not named stays as it is."""
+    if day_dollars is None and day_tokens is None:
+        raise click.UsageError("Say what to set: --day-dollars or --day-tokens; 0 is no limit.")
     with connected() as control_plane:
+        now = control_plane.GetBudget(control_pb2.GetBudgetRequest(tenant=tenant)).budget
+        request = control_pb2.SetBudgetRequest(
+            tenant=tenant,
+            day_dollars=now.day_dollars if day_dollars is None else day_dollars,
+            day_tokens=now.day_tokens if day_tokens is None else day_tokens,
+        )
         status = control_plane.SetBudget(request)
     _print(status, as_json=as_json)
 

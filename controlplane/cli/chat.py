@@ -20,6 +20,8 @@ from controlplane.cli.transcript import Transcript
 from empla.v1 import control_pb2
 
 _MESSAGE_SECONDS = 3600.0
+_HELP = """A line is a message. While one is in work, Ctrl-C returns to the prompt; it goes on, unless you write /stop.
+/quit or Ctrl-D leaves."""
 
 
 @click.command()
@@ -29,9 +31,9 @@ _MESSAGE_SECONDS = 3600.0
 def chat(ctx: click.Context, employee: str, conversation: str) -> None:
     """Talk to EMPLOYEE (default: sales-ae).
 
-    A line is a message. /quit or Ctrl-D leaves; Ctrl-C returns to the prompt, and what is in work goes on. Lines may be
-    piped in as well: then only the replies are printed, and the command ends with 1 when a message failed, else with 6
-    when one waits for a person.
+    A line is a message. /quit or Ctrl-D leaves; Ctrl-C returns to the prompt, and what is in work goes on, unless you
+    write /stop. Lines may be piped in as well: then only the replies are printed, and the command ends with 1 when a
+    message failed, else with 6 when one waits for a person.
     """
     conversation = conversation or f"chat-{uuid.uuid4().hex}"
     greeting = _greeting(employee)
@@ -48,6 +50,9 @@ def _talk(employee: str, conversation: str) -> None:
     pending = Pending(chosen_target(load_settings()), _line_buffer())
     with pending.looking():
         for line in _lines(_typed(pending)):
+            if line == "/help":
+                click.echo(dim(_HELP))
+                continue
             try:
                 _, message = _exchange(employee, conversation, line)
             except Failure as error:
@@ -63,7 +68,7 @@ def _greeting(employee: str) -> str:
         found = control_plane.GetEmployee(control_pb2.GetEmployeeRequest(employee=employee))
     state = enum_word(control_pb2.ObservedState.DESCRIPTOR, found.observed_state)
     hint = "" if found.desired_state == control_pb2.DESIRED_STATE_RUNNING else "; it answers once it is started"
-    return f"{found.name} is {state}{hint}. /quit leaves."
+    return f"{found.name} is {state}{hint}. /quit leaves, /help says more."
 
 
 def _lines(given: Iterable[str]) -> Iterator[str]:

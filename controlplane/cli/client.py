@@ -134,6 +134,7 @@ _FIELD_HINTS = {
     "message_id": "`empla message list` shows their ids",
     "review_id": "`empla reviews list` shows their ids",
     "rule_id": "`empla routing list CHANNEL` shows their ids",
+    "token_id": "`empla tokens list` shows their ids",
 }
 
 
@@ -152,7 +153,7 @@ def failure_of(error: grpc.RpcError, target: Target) -> Failure:
         )
     fields, retry_after = _details(error)
     parts = [" ".join((error.details() or code.name.lower()).split()) + target.said]
-    parts += [said for name, why in fields.items() if (said := f"{name}: {why}") not in parts[0]]
+    parts += [f"{name}: {why}" for name, why in fields.items() if why not in parts[0]]
     parts += [f"try again in {retry_after:g} s"] if retry_after else []
     hints = _HINTS | {grpc.StatusCode.UNAUTHENTICATED: target.token_hint}
     parts += filter(None, [hints.get(code), _REASON_HINTS.get(reason), *map(_FIELD_HINTS.get, fields)])

@@ -15,7 +15,7 @@ from controlplane.packages import BadName, NoIndex, NoSuchPackage, Package, Pack
 
 @click.group()
 def compute() -> None:
-    """See to what the employees' sandboxed programs find."""
+    """Choose the packages that the employees' sandboxed programs find."""
 
 
 @compute.group()

@@ -29,6 +29,7 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
 def _examine(settings: Settings) -> Iterator[Finding]:
     yield machine.check_python()
     yield machine.check_kernel()
+    yield machine.check_environment()
     yield machine.check_postgres(settings)
     yield machine.check_home(settings)
     yield machine.check_secrets(settings)

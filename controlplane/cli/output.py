@@ -67,6 +67,11 @@ def quoted(text: str, margin: str = "  | ") -> Iterator[str]:
         yield dim(f"{margin}… {len(lines) - _TEXT_LINES} more lines; --json has all")
 
 
+def counted(number: int, one: str) -> str:
+    """`1 employee`, `2 employees`."""
+    return f"{number} {one}" if number == 1 else f"{number} {one}s"
+
+
 def milliseconds(value: float) -> str:
     """A duration for people: `0.4 ms`, `37 ms`, `2.31 s`, `4 min 10 s`."""
     if value < 10:

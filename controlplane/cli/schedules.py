@@ -23,7 +23,7 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 @click.group()
 def schedules() -> None:
-    """See to what employees do later, or again and again."""
+    """Have employees do things later, or again and again."""
 
 
 @schedules.command()

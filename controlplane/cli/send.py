@@ -7,7 +7,7 @@ import click
 from controlplane.cli.answer import ENDED, exit_code, message_document, notice_text, reply_text, where_to_look
 from controlplane.cli.client import DEADLINE, UNREACHABLE, connected
 from controlplane.cli.completing import EMPLOYEE
-from controlplane.cli.errors import STILL_IN_WORK, Failure, InvalidInput, Unreachable
+from controlplane.cli.errors import STILL_IN_WORK, Aborted, Failure, InvalidInput, Unreachable
 from controlplane.cli.given import given_text
 from controlplane.cli.output import json_option, print_json
 from controlplane.cli.pausing import pause_text
@@ -83,9 +83,9 @@ def _sent(request: control_pb2.SendMessageRequest) -> control_pb2.Message:
         if error.reason != UNREACHABLE:  # nothing was sent yet
             raise
         raise Unreachable(f"{error.message}; {again}", reason=error.reason) from error
-    except KeyboardInterrupt:
-        click.echo(f"empla: the message goes on without us; {again}", err=True)
-        raise
+    except KeyboardInterrupt as error:
+        where = "`empla message list` shows it, and `empla message cancel ID` stops it"
+        raise Aborted(f"the message goes on without us: {where}; {again}") from error
 
 
 def _traced(control_plane: control_pb2_grpc.ControlPlaneStub, message: control_pb2.Message) -> control_pb2.Message:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from controlplane.cli.client import connected
 from controlplane.cli.errors import Failure, Unreachable
 from controlplane.cli.finding import Finding, fail, ok, warn
+from controlplane.cli.output import counted
 from controlplane.cli.target import local_target
 from controlplane.clock import SKEW_SECONDS, said
 from controlplane.embedding import WORDS_ONLY, choice_of
@@ -36,8 +37,8 @@ def check_control_plane(settings: Settings, answer: Answer) -> Finding:
     """It answers, or nothing is in its way."""
     name = "control plane"
     if answer.overview is not None:
-        build, employees = answer.overview.build, len(answer.overview.employees)
-        return ok(name, f"build {build} answers at {settings.grpc_address}, {employees} employees")
+        employees = counted(len(answer.overview.employees), "employee")
+        return ok(name, f"build {answer.overview.build} answers at {settings.grpc_address}, {employees}")
     if isinstance(answer.error, Unreachable):
         return _port(name, settings.grpc_address)
     return fail(name, f"it refuses: {answer.error}", "do what the message says")
@@ -76,7 +77,7 @@ def _in_use(address: str) -> bool:
 def check_database(answer: Answer) -> Finding:
     """The control plane reaches its database."""
     if answer.overview is not None:
-        return ok("database", f"answers; {answer.overview.live_messages} messages in work")
+        return ok("database", f"answers; {counted(answer.overview.live_messages, 'message')} in work")
     if isinstance(answer.error, Unreachable):
         return warn("database", "not checked: the control plane does not run", _START)
     return fail("database", f"{answer.error}", "look at the control plane's log")

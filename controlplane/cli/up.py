@@ -17,6 +17,7 @@ from controlplane.auth import new_secret
 from controlplane.backup.errors import InUse
 from controlplane.backup.restoring import refuse_unfinished
 from controlplane.cli.client import load_settings
+from controlplane.cli.errors import Failure
 from controlplane.employees import DEFAULT_TENANT
 from controlplane.errors import AlreadyThere, ControlError
 from controlplane.home import write_once
@@ -25,6 +26,7 @@ from controlplane.profiles import shipped_profile
 from controlplane.server import Running, control_plane
 from controlplane.settings import OFFLINE, Settings
 from empla import telemetry
+from empla.rpc import CannotListen
 from empla.store.embedded import EmbeddedPostgres
 from empla.store.errors import StoreError, StoreUnavailable
 from empla.store.outage import Outage
@@ -61,7 +63,7 @@ def up(chat: bool | None) -> None:
             with kept, _reported(log_path):
                 asyncio.run(_up(settings, offer_chat=offer))
     except (OSError, InUse) as error:
-        raise click.ClickException(str(error)) from error
+        raise Failure(str(error)) from error
     end_despite_threads()
 
 
@@ -78,8 +80,17 @@ def _reported(log_path: Path) -> Iterator[None]:
         if isinstance(cause, click.ClickException):
             raise cause from error
         if isinstance(cause, OSError | StoreError | ControlError):
-            raise click.ClickException(f"{cause} (details in {log_path})") from error
-        raise click.ClickException(f"{type(cause).__name__}: {cause} (details in {log_path})") from error
+            raise Failure(f"{cause}{_way_out(cause)} (details in {log_path})") from error
+        raise Failure(f"{type(cause).__name__}: {cause} (details in {log_path})") from error
+
+
+def _way_out(cause: Exception) -> str:
+    """What to do about `cause`, where its message, which is not for the command line alone, does not say it."""
+    if isinstance(cause, CannotListen):
+        return "; stop that process, or set EMPLA_GRPC_ADDRESS and EMPLA_HTTP_ADDRESS to other addresses"
+    if isinstance(cause, StoreUnavailable):
+        return "; if EMPLA_DATABASE_URL is set, look at it and at that server"
+    return ""
 
 
 def _first(error: Exception) -> Exception:
@@ -259,7 +270,12 @@ async def _chat_left(chat: asyncio.subprocess.Process) -> None:
 
 def _make_home(home: Path) -> None:
     for directory in (home, home / "logs", home / "run"):
-        directory.mkdir(mode=0o711 if directory == home else 0o700, parents=True, exist_ok=True)
+        try:
+            directory.mkdir(mode=0o711 if directory == home else 0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise Failure(
+                f"{directory} cannot be made: {error.strerror}; set EMPLA_HOME to a directory that can be written to"
+            ) from error
 
 
 def _token(path: Path) -> str:
@@ -270,7 +286,7 @@ def _token(path: Path) -> str:
         write_once(path, new_secret())
         token = path.read_text().strip()
     if len(token) < MIN_TOKEN:
-        raise click.ClickException(
+        raise Failure(
             f"the token in {path} has fewer than {MIN_TOKEN} characters; remove the file and the next start makes a new one"
         )
     return token

@@ -108,6 +108,10 @@ class StatusError(Exception):
         return rpc_status.to_status(status_pb2.Status(code=code, message=self.message, details=packed))
 
 
+class CannotListen(OSError):
+    """Nothing can be served at this address: something else is, or it is none of this machine's."""
+
+
 class NotLocal(OSError):
     """The address leads off this machine, and what is sent there would be in clear."""
 
@@ -344,7 +348,7 @@ def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredent
     try:
         port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     except RuntimeError as error:
-        raise OSError(f"cannot listen on {address}: is another process of ours running there?") from error
+        raise CannotListen(f"cannot listen on {address}: does another process listen there?") from error
     return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
 
 

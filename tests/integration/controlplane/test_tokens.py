@@ -59,6 +59,8 @@ async def test_a_token_reaches_no_further_than_who_made_it(plane: Plane):
     async with with_token(plane, own.secret) as bo:
         await bo.ListEmployees(pb.ListEmployeesRequest(), timeout=10)
         assert (await refused(bo.ListTokens(pb.ListTokensRequest(), timeout=10)))[1] == "SCOPE_TOO_LOW"
+        with pytest.raises(grpc.aio.AioRpcError, match="this needs the scope admin"):
+            await bo.ListTokens(pb.ListTokensRequest(), timeout=10)
 
 
 async def test_what_a_token_may_not_be(plane: Plane):

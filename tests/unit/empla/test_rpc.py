@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from empla import rpc
-from empla.rpc import NotLocal, StatusError
+from empla.rpc import CannotListen, NotLocal, StatusError
 
 FOREIGN = [
     "0.0.0.0:0",
@@ -32,6 +32,13 @@ async def test_nothing_is_served_or_dialled_in_clear_off_this_machine(address: s
     with pytest.raises(NotLocal):
         async with rpc.dialing(address, "token"):
             pass
+
+
+async def test_an_address_that_is_served_already_is_told():
+    async with rpc.serving("127.0.0.1:0", {}, authenticate=nobody, translate=lambda _: None) as address:
+        with pytest.raises(CannotListen, match=address):
+            async with rpc.serving(address, {}, authenticate=nobody, translate=lambda _: None):
+                pass
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "localhost:1", "unix:/run/empla.sock"])

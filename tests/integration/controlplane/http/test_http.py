@@ -15,6 +15,7 @@ from controlplane.http import routes
 from controlplane.receiver import Receiver
 from controlplane.statuspage import StatusPage
 from controlplane.webhook import Webhook
+from empla.rpc import CannotListen
 from empla.store.connect import connect
 from empla.store.embedded import EmbeddedPostgres
 from empla.store.migrate import migrate
@@ -174,7 +175,7 @@ async def test_off_loopback_every_name_is_answered(site: Site) -> None:
 
 
 async def test_an_address_that_is_taken_says_so(site: Site) -> None:
-    with pytest.raises(OSError, match=r"cannot listen on 127\.0\.0\.1:[0-9]+: .*in use"):
+    with pytest.raises(CannotListen, match=r"cannot listen on 127\.0\.0\.1:[0-9]+: .*in use"):
         async with serving_elsewhere(site.pool, site.url.removeprefix("http://")):
             pass
 

@@ -135,3 +135,13 @@ def test_ctrl_c_returns_to_the_prompt(answered: Any) -> None:
         assert "empla message show m-1" in terminal.wait_for("you> ")
         terminal.type("/quit\n")
         assert process.wait(10) == 0
+
+
+def test_help_is_told_and_not_sent(answered: Any) -> None:
+    with at_terminal("chat") as (terminal, process):
+        assert "/help" in terminal.wait_for("you> ")
+        terminal.type("/help\n")
+        assert "/stop" in terminal.wait_for("you> ")
+        terminal.type("/quit\n")
+        assert process.wait(10) == 0
+    assert [call.method for call in answered.calls] == ["GetEmployee"]

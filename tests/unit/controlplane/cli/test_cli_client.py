@@ -81,6 +81,10 @@ def test_what_the_message_says_already_is_not_said_again(peer: Any, empla: Fixtu
     fields = {"text": "empty", "sender": "empty"}
     peer.refuse("SendMessage", grpc.StatusCode.INVALID_ARGUMENT, "INVALID", "text: empty; sender: empty", fields=fields)
     assert empla("send", "sales-ae", "x").stderr == "empla: text: empty; sender: empty\n"
+    fields = {"cron": "'x' must have five fields"}
+    message = "the schedule is impossible: 'x' must have five fields"
+    peer.refuse("CreateSchedule", grpc.StatusCode.INVALID_ARGUMENT, "INVALID", message, fields=fields)
+    assert empla("schedules", "create", "sales-ae", "w", "x", "--cron", "x").stderr == f"empla: {message}\n"
 
 
 @pytest.mark.parametrize("command", [("employee", "list"), ("up", "--no-chat"), ("doctor",)])
@@ -166,6 +170,7 @@ def test_a_proxy_is_not_asked_for_loopback(peer: Any, empla: Fixture, monkeypatc
     [
         (("message", "show"), "GetMessage", "message_id", "`empla message list`"),
         (("reviews", "approve"), "ResolveReview", "review_id", "`empla reviews list`"),
+        (("tokens", "revoke"), "RevokeToken", "token_id", "`empla tokens list`"),
     ],
 )
 def test_what_is_no_id_is_told_with_where_ids_are(

@@ -40,6 +40,18 @@ def test_a_machine_before_the_first_start(empla: Fixture, examine: Fixture) -> N
     assert "→ set ANTHROPIC_API_KEY" in shown
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("EMPLA_GRPC_ADRESS", "EMPLA_GRPC_ADDRESS"), ("EMPLA_DATABSE_URL", "EMPLA_DATABASE_URL"), ("EMPLA_CONTEXT", "")],
+)
+def test_a_setting_that_is_misspelt_is_named(monkeypatch: pytest.MonkeyPatch, name: str, meant: str) -> None:
+    assert machine.check_environment().status == "ok"
+    monkeypatch.setenv(name, "x")
+    found = machine.check_environment()
+    assert (found.status, name in found.found) == (("warn", True) if meant else ("ok", False))
+    assert meant in found.advice
+
+
 def test_a_running_control_plane(peer: Any, examine: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
     peer.answers["GetOverview"] = control_pb2.Overview(
         build="1.2.3", live_messages=4, model="openai small", http_address="10.0.0.1:8080"

@@ -66,6 +66,21 @@ def test_who_runs_another_build_is_shown(peer: Any, empla: Fixture) -> None:
     assert "0.0.1; `empla employee restart sales-ae` brings another" in empla("employee", "show", "sales-ae").stdout
 
 
+def test_list_names_employees_of_several_tenants_so_that_each_can_be_asked_for(peer: Any, empla: Fixture) -> None:
+    employees = [_employee(), _employee(tenant="acme")]
+    peer.answers["ListEmployees"] = control_pb2.ListEmployeesResponse(employees=employees)
+    _, *lines = empla("employee", "list").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["default/sales-ae", "acme/sales-ae"]
+    peer.answers["ListEmployees"] = control_pb2.ListEmployeesResponse(employees=employees[1:])
+    assert empla("employee", "list").stdout.splitlines()[1].startswith("sales-ae ")
+
+
+@pytest.mark.parametrize("named", [(), ("sales-ae", "--all")])
+def test_restart_is_of_one_or_of_all(peer: Any, empla: Fixture, named: tuple[str, ...]) -> None:
+    refused = empla("employee", "restart", *named)
+    assert (refused.exit_code, "and not both" in refused.stderr, peer.calls) == (2, True, [])
+
+
 def test_list_says_what_to_do_when_there_is_none(peer: Any, empla: Fixture) -> None:
     peer.answers["ListEmployees"] = control_pb2.ListEmployeesResponse()
     assert "empla employee create" in empla("employee", "list").stdout

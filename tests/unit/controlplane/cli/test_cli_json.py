@@ -29,6 +29,7 @@ ARGUMENTS = {
 """What fits an argument, by its name; else an id does, which is also a name."""
 
 MORE: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("budget", "set"): ("--day-dollars", "5"),
     ("context", "add"): ("--address", "127.0.0.1:1"),
     ("employee", "update"): ("--autonomy", "shadow"),
     ("employee", "delete"): ("--yes",),

@@ -18,6 +18,10 @@ def test_durations(value: float, shown: str) -> None:
     assert output.milliseconds(value) == shown
 
 
+def test_one_is_not_many() -> None:
+    assert [output.counted(number, "row") for number in (0, 1, 2)] == ["0 rows", "1 row", "2 rows"]
+
+
 def test_one_line_is_cut_with_an_ellipsis() -> None:
     assert one_line("a\n b\t c") == "a b c"
     assert one_line("x" * 100, 10) == "x" * 9 + "…"

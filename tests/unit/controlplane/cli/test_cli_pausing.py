@@ -85,6 +85,29 @@ def test_the_budget_of_a_tenant_is_set_and_shown(peer: Any, empla: Fixture):
     assert empla("budget", "set", "--day-dollars", "-1").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("said", "dollars", "tokens"),
+    [
+        (("--day-tokens", "70"), 5.0, 70),
+        (("--day-dollars", "0"), 0.0, 9),
+        (("--day-dollars", "1", "--day-tokens", "0"), 1.0, 0),
+    ],
+)
+def test_what_is_not_named_of_a_budget_stays(
+    peer: Any, empla: Fixture, said: tuple[str, ...], dollars: float, tokens: int
+):
+    budget = control_pb2.Budget(day_dollars=5, day_tokens=9)
+    peer.answers["SetBudget"] = peer.answers["GetBudget"] = control_pb2.BudgetStatus(owner="acme", budget=budget)
+    assert empla("budget", "set", "--tenant", "acme", *said).exit_code == 0
+    assert [call.request.tenant for call in peer.calls] == ["acme", "acme"]
+    assert (peer.last.request.day_dollars, peer.last.request.day_tokens) == (dollars, tokens)
+
+
+def test_a_budget_of_nothing_is_no_order_to_have_none(peer: Any, empla: Fixture):
+    refused = empla("budget", "set")
+    assert (refused.exit_code, "--day-dollars or --day-tokens" in refused.stderr, peer.calls) == (2, True, [])
+
+
 def test_costs_are_told_by_day_employee_and_model(peer: Any, empla: Fixture):
     row = {"employee": "ada", "day": "2027-05-03", "tokens_in": 1200, "tokens_out": 30}
     costs = [

@@ -1,6 +1,10 @@
 """`empla send` against a control plane on loopback."""
 
 import json
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -185,3 +189,24 @@ def test_what_is_told_meanwhile_is_no_reply(peer: Any, empla: Fixture, message: 
     shown.replies.add(kind="follow_up", text="Done.", state="sent")
     peer.answers["SendMessage"] = shown
     assert empla("send", "sales-ae", "How many?").stdout == "Three open deals.\n\nDone.\n"
+
+
+def test_ctrl_c_says_how_to_find_and_stop_what_goes_on(peer: Any, message: Fixture) -> None:
+    asked, ended = threading.Event(), threading.Event()
+
+    def answer(_: control_pb2.SendMessageRequest) -> control_pb2.Message:
+        asked.set()
+        ended.wait(30)
+        made: control_pb2.Message = message()
+        return made
+
+    peer.answers["SendMessage"] = answer
+    command = [sys.executable, "-m", "controlplane.cli", "send", "sales-ae", "x", "--key", "k-1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert asked.wait(30)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    ended.set()
+    assert (process.returncode, len(said.splitlines())) == (130, 1)
+    for part in ("goes on without us", "`empla message list`", "`empla message cancel ID`", "--key k-1"):
+        assert part in said
