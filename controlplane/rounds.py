@@ -12,6 +12,8 @@ from empla.store.outage import Outage
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
+ANSWER_SECONDS = 5.0
+"""For the connection that listens: one that stands and says nothing more gives place to another."""
 
 
 async def rounds(dsn: str, channel: str, work: Callable[[], Awaitable[float]], *, name: str, outage: Outage) -> None:
@@ -32,13 +34,15 @@ async def rounds(dsn: str, channel: str, work: Callable[[], Awaitable[float]], *
 
 async def _listen(dsn: str, channel: str, work: Callable[[], Awaitable[float]], name: str, outage: Outage) -> None:
     news = asyncio.Event()
-    async with connect_once(dsn, application_name=name) as listening:
+    async with connect_once(dsn, application_name=name, command_timeout=ANSWER_SECONDS) as listening:
         with translated():
             await listening.add_listener(channel, lambda *_: news.set())
         listening.add_termination_listener(lambda _: news.set())
         while not listening.is_closed():
             news.clear()  # before the table is read, so that what changes meanwhile is looked at again
             seconds = await work()
+            with translated():
+                await listening.execute("SELECT")
             outage.over()
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
