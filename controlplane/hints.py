@@ -61,20 +61,20 @@ class Hints:
         for stream in self._streams.all():
             employee_id = stream.launch.employee_id
             with suppress(Unknown):  # it was deleted meanwhile
-                while not await self._configured(employee_id):
-                    await asyncio.sleep(RETRY_SECONDS)
+                await self._configure_patiently(employee_id)
                 self._streams.wake(employee_id, "look again")
                 self._streams.resume(employee_id, pb.ResumeUnit())
 
-    async def _configured(self, employee_id: UUID) -> bool:
-        """Whether the database was there to say how an employee is configured."""
-        try:
-            await self._configure(str(employee_id))
-        except StoreUnavailable as error:
-            self._outage.lasts(error)
-            return False
-        self._outage.over()
-        return True
+    async def _configure_patiently(self, employee_id: UUID) -> None:
+        while True:
+            try:
+                await self._configure(str(employee_id))
+            except StoreUnavailable as error:
+                self._outage.lasts(error)
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                self._outage.over()
+                return
 
     def _stored(self, employee_id: str, message_id: str) -> None:
         """A message was stored elsewhere, and whoever brought it there may follow it."""

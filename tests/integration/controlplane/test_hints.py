@@ -42,7 +42,8 @@ async def test_all_that_may_have_been_missed_is_looked_at_though_the_database_go
                     for stream in streams:
                         holding.enter_context(held.holding(stream))
                     await pool.fetch(
-                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'empla control planes'"
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                        "WHERE application_name = 'empla control planes'"
                     )
                     async with asyncio.timeout(20):
                         while not planes._following:
