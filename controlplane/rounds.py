@@ -1,4 +1,4 @@
-"""Rounds over a table: one when the database tells that there is something to do, or once the last one has lasted."""
+"""Rounds over a table: one in every so many seconds, or when the database tells that there is something to do."""
 
 import asyncio
 import logging
@@ -14,6 +14,20 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
 ANSWER_SECONDS = 5.0
 """For the connection that listens: one that stands and says nothing more gives place to another."""
+
+
+async def every(seconds: float, work: Callable[[], Awaitable[object]], *, name: str) -> None:
+    """Call `work` until cancelled, `seconds` after each round; what it raises ends the round and not the rounds."""
+    outage = Outage(log, name)
+    while True:
+        try:
+            await work()
+            outage.over()
+        except StoreUnavailable as error:
+            outage.lasts(error)
+        except Exception:
+            log.exception("%s waits for the next round", name)
+        await asyncio.sleep(seconds)
 
 
 async def rounds(dsn: str, channel: str, work: Callable[[], Awaitable[float]], *, name: str, outage: Outage) -> None:
