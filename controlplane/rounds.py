@@ -1,4 +1,4 @@
-"""Rounds over a table: one in every so many seconds, or when the database tells that there is something to do."""
+"""Rounds over a table: every so many seconds, or when the database tells that there is something to do."""
 
 import asyncio
 import logging
