@@ -16,11 +16,10 @@ from uuid import UUID
 from controlplane.clock import SKEW_SECONDS, said
 from controlplane.errors import Invalid
 from controlplane.planes import LEASE_SECONDS, RENEW_SECONDS
+from controlplane.rounds import every
 from controlplane.vitals import Judged, Vitals
 from empla.store.connect import Pool, load_queries, translated
-from empla.store.errors import StoreUnavailable
 from empla.store.ids import new_id
-from empla.store.outage import Outage
 from empla.v1 import control_pb2 as pb
 
 log = logging.getLogger(__name__)
@@ -59,20 +58,11 @@ class Alerts:
     ) -> None:
         self._pool, self._vitals, self._home, self._patience = pool, vitals, home, patience
         self._targets = list(targets)
-        self._outage = Outage(log, "looking for what needs attention")
         self.on_change: Callable[[], None] = lambda: None
 
     async def run(self) -> None:
         """Look until cancelled."""
-        while True:
-            try:
-                await self.round()
-                self._outage.over()
-            except StoreUnavailable as error:
-                self._outage.lasts(error)
-            except Exception:
-                log.exception("what needs attention is looked for in the next round")
-            await asyncio.sleep(ROUND_SECONDS)
+        await every(ROUND_SECONDS, self.round, name="looking for what needs attention")
 
     async def round(self) -> None:
         """Look once. Raises `StoreUnavailable`."""

@@ -191,7 +191,7 @@ def _retry_after(value: str) -> float | None:
         return min(float(value[:9]), MAX_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     seconds = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - time.time()
     return min(max(seconds, 0.0), MAX_RETRY_AFTER)

@@ -7,7 +7,7 @@ from uuid import UUID
 from controlplane.employees import EmployeeRecord
 from controlplane.errors import LaunchFailed
 from controlplane.failures import observed_failing
-from controlplane.gateway import Streams
+from controlplane.gateway import Stream, Streams
 from controlplane.planes import Others
 from empla.store.connect import Pool, load_queries, translated
 from empla.v1 import control_pb2
@@ -33,8 +33,8 @@ class Ending:
         seen = self._streams.seen(employee_id)
         if seen is None or seen.launch.epoch != epoch:
             return False
-        if stream := self._streams.get(employee_id):
-            stream.send(_drain(seconds))
+        if isinstance(seen, Stream):
+            seen.send(_drain(seconds))
             return True
         with translated():
             await self._pool.execute(SQL.drain, employee_id, seconds)

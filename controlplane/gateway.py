@@ -79,13 +79,15 @@ async def authenticate(pool: Pool, metadata: Any, attempts: Attempts | None = No
     with translated():
         row = await pool.fetchrow(EMPLOYEES_SQL.credential, employee_id)
     if row is not None and epoch < row["epoch"]:
-        raise rpc.StatusError(
-            grpc.StatusCode.FAILED_PRECONDITION, "SUPERSEDED", f"epoch {row['epoch']} owns this employee"
-        )
+        raise _superseded(row["epoch"])
     expected = row["credential_hash"] if row is not None and epoch == row["epoch"] else None
     if expected is None or not hmac.compare_digest(expected, hashed(secret)):
         raise attempts.refusal(Unauthenticated("the credential is wrong"))
     return Launch(employee_id, epoch)
+
+
+def _superseded(epoch: int) -> rpc.StatusError:
+    return rpc.StatusError(grpc.StatusCode.FAILED_PRECONDITION, "SUPERSEDED", f"epoch {epoch} owns this employee")
 
 
 @dataclass(eq=False)
@@ -157,13 +159,16 @@ class Streams:
         return self._streams.get(employee_id)
 
     def seen(self, employee_id: UUID) -> Stream | Elsewhere | None:
-        """What is known of the employee's stream, wherever it is attached."""
-        return self._streams.get(employee_id) or self.elsewhere.get(employee_id)
+        """What is known of the stream of the employee's latest launch, wherever it is attached."""
+        here, there = self._streams.get(employee_id), self.elsewhere.get(employee_id)
+        if here is None or (there is not None and there.launch.epoch > here.launch.epoch):
+            return there
+        return here
 
     def address_of(self, employee_id: UUID) -> str | None:
         """The control plane that the employee is attached to, if it is another one."""
-        there = None if employee_id in self._streams else self.elsewhere.get(employee_id)
-        return there.address if there is not None else None
+        there = self.seen(employee_id)
+        return there.address if isinstance(there, Elsewhere) else None
 
     def all(self) -> list[Stream]:
         """Every stream."""
@@ -208,9 +213,14 @@ class Streams:
 
     @contextmanager
     def holding(self, stream: Stream) -> Iterator[None]:
-        """Hold `stream` for the length of the block; one that the employee had before is closed."""
+        """Hold `stream` for the length of the block; one that the employee had before is closed.
+
+        Raises FAILED_PRECONDITION SUPERSEDED where that one is of a later launch: this one was authenticated before it.
+        """
         employee_id = stream.launch.employee_id
         if before := self._streams.get(employee_id):
+            if before.launch.epoch > stream.launch.epoch:
+                raise _superseded(before.launch.epoch)
             before.closed.set()
         self._streams[employee_id] = stream
         try:

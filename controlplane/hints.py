@@ -6,6 +6,8 @@ it is to drain, the tables say. Only control planes are heard, see `planes`.
 Whoever has an employee's stream does what concerns it, whoever leads what concerns processes. The rest takes no notice.
 """
 
+import asyncio
+import logging
 from contextlib import suppress
 from uuid import UUID
 
@@ -15,8 +17,12 @@ from controlplane.errors import Unknown
 from controlplane.followers import Followers
 from controlplane.gateway import Streams
 from controlplane.lifecycle import Lifecycle
-from controlplane.planes import MISSED, Planes
+from controlplane.planes import MISSED, RETRY_SECONDS, Planes
+from empla.store.errors import StoreUnavailable
+from empla.store.outage import Outage
 from empla.v1 import gateway_pb2 as pb
+
+log = logging.getLogger(__name__)
 
 
 class Hints:
@@ -34,6 +40,7 @@ class Hints:
     ) -> None:
         self._planes, self._employees, self._streams = planes, employees, streams
         self._followers, self._lifecycle, self._ending = followers, lifecycle, ending
+        self._outage = Outage(log, "what may have been missed")
         planes.on(MISSED, self._missed)
         for word in (
             "stored",
@@ -54,9 +61,20 @@ class Hints:
         for stream in self._streams.all():
             employee_id = stream.launch.employee_id
             with suppress(Unknown):  # it was deleted meanwhile
-                await self._configure(str(employee_id))
+                await self._configure_patiently(employee_id)
                 self._streams.wake(employee_id, "look again")
                 self._streams.resume(employee_id, pb.ResumeUnit())
+
+    async def _configure_patiently(self, employee_id: UUID) -> None:
+        while True:
+            try:
+                await self._configure(str(employee_id))
+            except StoreUnavailable as error:
+                self._outage.lasts(error)
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                self._outage.over()
+                return
 
     def _stored(self, employee_id: str, message_id: str) -> None:
         """A message was stored elsewhere, and whoever brought it there may follow it."""

@@ -57,6 +57,8 @@ class Observed(Failing):
     launched_at: float = 0.0
     stopping: bool = False
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
+    passed_over: bool = False
+    """A round could not look at it, for it was busy: another one follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,12 +291,23 @@ class Lifecycle:
         for record in records:
             known = self._observed.setdefault(record.employee_id, Observed())
             known.recall(record.failures)
-            if not known.busy.locked():
+            if self._is_free(known):
                 self._compare(record, known)
         self._forget(self._observed.keys() - {record.employee_id for record in records})
         for employee_id in await self._employees.left_roles():
             if employee_id not in self._observed:  # its process is gone, or there never was one
                 self._task(self._employees.drop_role(employee_id), f"drop the role of {employee_id}")
+
+    def _is_free(self, known: Observed) -> bool:
+        if known.busy.locked() and not known.passed_over:
+            known.passed_over = True
+            self._task(self._look_once_free(known), "look once it is free")
+        return not known.busy.locked()
+
+    async def _look_once_free(self, known: Observed) -> None:
+        async with known.busy:
+            known.passed_over = False
+        self._news.set()
 
     async def _everybody(self) -> list[EmployeeRecord]:
         records = page = await self._employees.list_of(None, limit=PAGE)
@@ -337,7 +350,7 @@ class Lifecycle:
     def _forget(self, deleted: set[UUID]) -> None:
         for employee_id in deleted:
             known = self._observed[employee_id]
-            if known.busy.locked():
+            if not self._is_free(known):
                 continue
             if known.process is not None or known.unsure:
                 self._task(self.stop(employee_id, self._settings.drain_seconds), f"stop deleted {employee_id}")

@@ -4,8 +4,6 @@ The tables say who is paused. Streams are told of each change at once where it i
 elsewhere, or by the day that turned: what an employee's heartbeat says is compared with the tables.
 """
 
-import asyncio
-import logging
 from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
@@ -15,11 +13,8 @@ from controlplane.auth import Operator
 from controlplane.employees import EmployeeRecord
 from controlplane.errors import Invalid, NotNow
 from controlplane.gateway import Streams
+from controlplane.rounds import every
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
-from empla.store.errors import StoreUnavailable
-from empla.store.outage import Outage
-
-log = logging.getLogger(__name__)
 
 SQL = load_queries("controlplane", "pauses.sql")
 ROUND_SECONDS = 2.0
@@ -95,16 +90,7 @@ class Pauses:
 
     async def run(self) -> None:
         """Tell in rounds until cancelled."""
-        outage = Outage(log, "telling who is paused")
-        while True:
-            await asyncio.sleep(ROUND_SECONDS)
-            try:
-                await self.tell()
-                outage.over()
-            except StoreUnavailable as error:
-                outage.lasts(error)
-            except Exception:
-                log.exception("who is paused is told in the next round")
+        await every(ROUND_SECONDS, self.tell, name="telling who is paused")
 
     async def tell(self) -> None:
         """Tell each stream whose employee does not do what the tables say. Raises `StoreUnavailable`."""

@@ -28,14 +28,14 @@ log = logging.getLogger(__name__)
 SQL = load_queries("controlplane", "planes.sql")
 CHANNEL = "empla_planes"
 MISSED = "missed"
-"""Heard by oneself: a connection broke off, and what the others told meanwhile is lost."""
+"""What the others told is lost: a connection broke off, or it was too much at once."""
 RENEW_SECONDS = 1.0
 LEASE_SECONDS = 5.0
 ANSWER_SECONDS = 5.0
 """For the database: a lease that is renewed later has run out."""
 RETRY_SECONDS = 0.5
 MAX_TOLD = 10_000
-"""Hints that wait to be told; those beyond are dropped."""
+"""Hints that wait to be told; of those beyond the others hear that they are lost."""
 MAX_HEARD = 1000
 """Hints of others that are being followed, and as many whose senders are not known yet; those beyond are dropped."""
 SOON_SECONDS = 0.05
@@ -126,8 +126,8 @@ class Planes:
 
     def tell(self, word: str, *ids: object) -> None:
         """See `Others.tell`."""
-        if self.others and len(self._told) < MAX_TOLD:
-            self._told[" ".join([word, *map(str, ids)])] = None
+        if self.others:
+            self._told[" ".join([word, *map(str, ids)]) if len(self._told) < MAX_TOLD else MISSED] = None
             self._news.set()
 
     @asynccontextmanager
@@ -224,8 +224,8 @@ class Planes:
             with translated():
                 await connection.add_listener(CHANNEL, self._hear)
             self._look_at = 0.0
-            if self._looked.is_set() and (missed := self._heard.get(MISSED)):  # it is not the first connection
-                self._follow(missed, MISSED, [])
+            if self._looked.is_set():  # it is not the first connection
+                self._told_is_lost()
             while not connection.is_closed():
                 self._news.clear()
                 if time.monotonic() >= self._look_at:
@@ -336,17 +336,24 @@ class Planes:
     def _follow(self, heard: Heard, word: str, ids: Sequence[str]) -> None:
         if self._following >= MAX_HEARD:
             if not self._too_many:
-                log.warning("more than %d hints at once: those beyond are dropped", MAX_HEARD)
+                log.warning(
+                    "more than %d hints at once: those beyond are lost, and all is looked at instead", MAX_HEARD
+                )
             self._too_many = True
             return
         assert self._group is not None
         self._following += 1
         self._group.create_task(_done(heard, word, ids), name=f"hear {word}").add_done_callback(self._followed)
 
-    def _followed(self, _task: asyncio.Task[None]) -> None:
+    def _followed(self, task: asyncio.Task[None]) -> None:
         self._following -= 1
-        if not self._following:
+        if self._too_many and not self._following and not task.cancelled():
             self._too_many = False
+            self._told_is_lost()
+
+    def _told_is_lost(self) -> None:
+        if missed := self._heard.get(MISSED):
+            self._follow(missed, MISSED, [])
 
 
 async def _done(heard: Heard, word: str, ids: Sequence[str]) -> None:

@@ -3,20 +3,15 @@
 The leader reads even when it is alone as far as it knows: it kills whoever it hears nothing of.
 """
 
-import asyncio
-import logging
 import time
 from typing import Any
 from uuid import UUID
 
 from controlplane.gateway import Elsewhere, Launch, Stream, Streams
 from controlplane.planes import LEASE_SECONDS, RENEW_SECONDS, Planes
+from controlplane.rounds import every
 from empla.store.connect import Pool, load_queries, translated
-from empla.store.errors import StoreUnavailable
-from empla.store.outage import Outage
 from empla.v1 import gateway_pb2 as pb
-
-log = logging.getLogger(__name__)
 
 SQL = load_queries("controlplane", "presence.sql")
 
@@ -27,19 +22,10 @@ class Presence:
     def __init__(self, pool: Pool, streams: Streams, planes: Planes, *, lost_after: float) -> None:
         self._pool, self._streams, self._planes, self._lost_after = pool, streams, planes, lost_after
         self._told: dict[UUID, tuple[Stream, float]] = {}
-        self._outage = Outage(log, "the news of who is attached where")
 
     async def run(self) -> None:
         """Tell and hear, until cancelled."""
-        while True:
-            try:
-                await self.round()
-                self._outage.over()
-            except StoreUnavailable as error:
-                self._outage.lasts(error)
-            except Exception:
-                log.exception("who is attached where is told in the next round")
-            await asyncio.sleep(RENEW_SECONDS)
+        await every(RENEW_SECONDS, self.round, name="the news of who is attached where")
 
     async def round(self) -> None:
         """Tell once what has changed, and hear once; raises `StoreUnavailable`."""

@@ -48,18 +48,22 @@ class Retention:
                 self._outage.over()
             except StoreUnavailable as error:
                 self._outage.lasts(error)
-            except Exception:
-                log.exception("what is old is removed in the next round")
-                more = False
             await asyncio.sleep(PAUSE_SECONDS if more else REST_SECONDS)
 
     async def round(self) -> bool:
         """Remove some of what is old; whether there may be more. Raises `StoreUnavailable`."""
-        more = False
-        for table in TABLES:
+        return AT_ONCE in [await self._remove(table) for table in TABLES]
+
+    async def _remove(self, table: str) -> int:
+        """How many rows are removed; one table of which none can be keeps no other one."""
+        try:
             with translated():
                 removed: int = await self._pool.fetchval(SQL[table], self._days, AT_ONCE)
-            if removed:
-                log.info("removed %d rows of %s that are over %d days old", removed, table, self._days)
-            more = more or removed == AT_ONCE
-        return more
+        except StoreUnavailable:
+            raise
+        except Exception:
+            log.exception("what is old of %s is removed in the next round", table)
+            return 0
+        if removed:
+            log.info("removed %d rows of %s that are over %d days old", removed, table, self._days)
+        return removed

@@ -4,7 +4,6 @@ What waits in the outbox is moved here. What waits in an employee is given an an
 table; the frame on its stream only says that there is one.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +16,7 @@ from controlplane.auth import Operator
 from controlplane.decisions import EXPIRED, Decision, decisions
 from controlplane.errors import Invalid, NotNow, Unknown
 from controlplane.gateway import Streams
+from controlplane.rounds import every
 from empla.store.connect import AnyConnection, Pool, load_queries, translated
 from empla.store.errors import StoreUnavailable
 from empla.v1 import control_pb2, gateway_pb2
@@ -62,14 +62,7 @@ class Reviews:
 
     async def sweep(self) -> None:
         """Close what nobody decided in time; runs until cancelled."""
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            try:
-                await self.expire()
-            except StoreUnavailable as error:
-                log.warning("the database is away, reviews expire later: %s", error)
-            except Exception:
-                log.exception("expired reviews wait for the next round")
+        await every(SWEEP_SECONDS, self.expire, name="closing what nobody decided")
 
     async def expire(self) -> None:
         """One round of the sweep. One review that cannot be closed stops no other."""

@@ -1,4 +1,4 @@
-"""Rounds over a table: one when the database tells that there is something to do, or once the last one has lasted."""
+"""Rounds over a table: every so many seconds, or when the database tells that there is something to do."""
 
 import asyncio
 import logging
@@ -15,6 +15,22 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
 LEAST_SECONDS = 0.05
 """From one round to the next, however often something is told: anybody with a login to the database may tell."""
+ANSWER_SECONDS = 5.0
+"""For the connection that listens: one that stands and says nothing more gives place to another."""
+
+
+async def every(seconds: float, work: Callable[[], Awaitable[object]], *, name: str) -> None:
+    """Call `work` until cancelled, `seconds` after each round; what it raises ends the round and not the rounds."""
+    outage = Outage(log, name)
+    while True:
+        try:
+            await work()
+            outage.over()
+        except StoreUnavailable as error:
+            outage.lasts(error)
+        except Exception:
+            log.exception("%s waits for the next round", name)
+        await asyncio.sleep(seconds)
 
 
 async def rounds(dsn: str, channel: str, work: Callable[[], Awaitable[float]], *, name: str, outage: Outage) -> None:
@@ -68,7 +84,7 @@ async def in_turn[Row, Key, Done](
 
 async def _listen(dsn: str, channel: str, work: Callable[[], Awaitable[float]], name: str, outage: Outage) -> None:
     news = asyncio.Event()
-    async with connect_once(dsn, application_name=name) as listening:
+    async with connect_once(dsn, application_name=name, command_timeout=ANSWER_SECONDS) as listening:
         with translated():
             await listening.add_listener(channel, lambda *_: news.set())
         listening.add_termination_listener(lambda _: news.set())
@@ -76,6 +92,8 @@ async def _listen(dsn: str, channel: str, work: Callable[[], Awaitable[float]], 
             news.clear()  # before the table is read, so that what changes meanwhile is looked at again
             began = time.monotonic()
             seconds = await work()
+            with translated():
+                await listening.execute("SELECT")
             outage.over()
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):

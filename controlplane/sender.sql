@@ -68,6 +68,10 @@ WITH settled AS (
   SELECT $7, tenant_id, employee_id, message_id, outbox_id, $8, $4,
     jsonb_build_object('text', body, 'kind', kind), CASE WHEN $8 = 'draft' THEN now() + make_interval(days => $9) END
   FROM settled WHERE $8::text IS NOT NULL
+), known AS ( -- what came of it after all: whether it arrived, nobody has to find out any more
+  UPDATE reviews r SET state = 'resolved', resolved_by = 'empla', resolved_at = now(),
+    decision = jsonb_build_object('decision', 'reject', 'reason', 'what came of the sending became known')
+  FROM settled s WHERE r.message_id = s.message_id AND r.outbox_id = s.outbox_id AND r.kind = 'unknown_after_send' AND r.state = 'open'
 )
 SELECT message_id FROM settled;
 

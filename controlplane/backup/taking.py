@@ -76,7 +76,13 @@ async def _take_trees(
             trees.append(await _take_tree(writer, "workspaces", employee_id, place))
     for employee_id in await asyncio.to_thread(_places, settings.browsers) if browsers else ():
         told(f"the browser of {employees.get(employee_id, employee_id)}")
-        trees.append(await _take_tree(writer, "browsers", employee_id, settings.browsers / str(employee_id)))
+        place = settings.browsers / str(employee_id)
+        try:
+            trees.append(await _take_tree(writer, "browsers", employee_id, place))
+        except FileNotFoundError:
+            if await asyncio.to_thread(place.exists):
+                raise
+            # It was removed meanwhile, with its employee.
     return trees
 
 
@@ -98,6 +104,8 @@ async def _take_database(dsn: str, writer: Writer, told: Told) -> _Taken:
     async with connect_once(dsn, application_name="empla backup", command_timeout=None) as connection:
         with translated():
             async with connection.transaction(isolation="repeatable_read", readonly=True):
+                # Whoever takes the archive may be slow, and between two tables the transaction is idle.
+                await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
                 taken = _Taken(await _add_header(connection, writer))
                 taken.employees = {row["employee_id"]: row["name"] for row in await connection.fetch(SQL.employees)}
                 for table in await tables_of(connection):

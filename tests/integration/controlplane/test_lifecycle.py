@@ -750,3 +750,28 @@ async def test_nobody_is_started_while_a_sidecar_does_not_end(site: Site):
         assert site.launcher.calls == 0
         site.sidecars.failing = False
         await until(lambda: site.launcher.alive)
+
+
+@pytest.mark.parametrize("ends", ["stopped", "deleted"])
+async def test_what_is_asked_while_an_employee_is_busy_is_done_as_soon_as_it_is_not(
+    site: Site, monkeypatch: pytest.MonkeyPatch, ends: str
+):
+    monkeypatch.setattr(lifecycle, "RECONCILE_SECONDS", 3600)
+    record = await site.employee()
+    async with site.reconciling():
+        await until(lambda: site.launcher.alive)
+        known = site.lifecycle._observed[record.employee_id]
+        async with known.busy:
+            if ends == "stopped":
+                await site.employees.want(record.employee_id, "stopped")
+            else:
+                await site.employees.delete(record.employee_id, force=True)
+            before = site.lifecycle.records
+            for _ in range(3):
+                site.lifecycle.look()
+                await until(lambda before=before: site.lifecycle.records is not before)
+                before = site.lifecycle.records
+            assert site.launcher.alive
+        await until(lambda: not site.launcher.alive)
+        if ends == "deleted":
+            await until(lambda: record.employee_id not in site.lifecycle._observed)

@@ -284,7 +284,22 @@ async def test_a_hint_that_fails_ends_nothing(database: Database, caplog: pytest
     assert "the hint fail 1 comes to nothing" in caplog.text
 
 
-async def test_hints_beyond_what_can_be_followed_are_dropped(
+async def test_of_hints_beyond_what_can_be_told_the_others_hear_that_they_are_lost(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(planes, "MAX_TOLD", 2)
+    a, b = plane(database, "a"), plane(database, "b")
+    heard: list[tuple[str, ...]] = []
+    b.on("look", lambda *ids: heard.append(("look", *ids)))
+    b.on(MISSED, lambda *ids: heard.append((MISSED, *ids)))
+    async with a.present(), b.present():
+        await until(lambda: a.others)
+        for number in range(4):
+            a.tell("look", number)
+        await until(lambda: heard == [("look", "0"), ("look", "1"), (MISSED,)])
+
+
+async def test_of_hints_beyond_what_can_be_followed_it_is_known_that_they_are_lost(
     database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     monkeypatch.setattr(planes, "MAX_HEARD", 2)
@@ -297,16 +312,17 @@ async def test_hints_beyond_what_can_be_followed_are_dropped(
         await may_end.wait()
 
     b.on("follow", follow)
+    b.on(MISSED, lambda: heard.append(MISSED))
     async with a.present(), b.present():
         await until(lambda: a.others)
         for number in range(5):
             a.tell("follow", number)
         await until(lambda: b._too_many)
         may_end.set()
-        await until(lambda: not b._following)
+        await until(lambda: heard == ["0", "1", MISSED])
         a.tell("follow", "later")
-        await until(lambda: heard == ["0", "1", "later"])
-    assert caplog.text.count("those beyond are dropped") == 1
+        await until(lambda: heard == ["0", "1", MISSED, "later"])
+    assert caplog.text.count("those beyond are lost") == 1
 
 
 async def test_who_is_alone_tells_nobody(database: Database):

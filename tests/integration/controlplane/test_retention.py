@@ -337,5 +337,15 @@ async def test_it_goes_on_after_a_round_that_failed(office: Office, monkeypatch:
         running.cancel()
 
 
+async def test_a_table_of_which_nothing_can_be_removed_keeps_no_other_one(office: Office):
+    await office.pool.execute("ALTER TABLE schedules RENAME TO elsewhere")
+    await office.pool.execute(
+        "INSERT INTO budget_days (owner_id, tenant_id, day, micros, tokens) VALUES ($1, $1, '2020-01-01', 1, 1)",
+        office.tenant_id,
+    )
+    await Retention(office.pool, DAYS).round()
+    assert await office.left("budget_days", "owner_id") == set()
+
+
 def test_every_table_has_its_statement():
     assert set(retention_module.SQL) == set(TABLES)

@@ -463,6 +463,42 @@ async def test_of_two_control_planes_one_opens_the_review_of_an_abandoned_sendin
     assert await counter.reviews(message_id) == ["unknown_after_send"]
 
 
+class Slow(Door):
+    """Takes its time for each call, and then goes by its plan."""
+
+    def __init__(self, *plan: Exception) -> None:
+        super().__init__(*plan)
+        self.entered, self.may_end = asyncio.Event(), asyncio.Event()
+
+    async def post(self, url: str, secret: bytes, outbox_id: UUID, payload: dict[str, Any]) -> Receipt:
+        self.entered.set()
+        await self.may_end.wait()
+        return await super().post(url, secret, outbox_id, payload)
+
+
+@pytest.mark.parametrize(
+    ("plan", "state", "reviews"),
+    [
+        ([], "sent", []),
+        ([Rejected("no", 400)], "failed", ["needs_manual_intervention"]),
+        ([NotSent("later")], "sent", []),
+    ],
+)
+async def test_nobody_is_asked_about_a_sending_any_more_once_it_is_known_what_came_of_it(
+    counter: Counter, plan: list[Exception], state: str, reviews: list[str]
+):
+    message_id, slow = await counter.reply(), Slow(*plan)
+    async with counter.sender(slow):
+        await slow.entered.wait()
+        await counter.pool.execute("UPDATE outbox SET started_at = now() - interval '1 hour'")
+        async with counter.sender(Door()):
+            row = await counter.ends(message_id)
+        assert (row["state"], await counter.reviews(message_id)) == ("unknown_after_send", ["unknown_after_send"])
+        slow.may_end.set()
+        await counter.ends(message_id, lambda row: row["state"] == state)
+    assert await counter.reviews(message_id) == reviews
+
+
 async def test_a_sending_that_was_released_meanwhile_is_not_taken_for_the_abandoned_one(counter: Counter):
     message_id = await counter.reply()
     await counter.pool.execute(ABANDONED)

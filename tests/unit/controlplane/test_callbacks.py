@@ -157,6 +157,7 @@ async def test_an_error_of_the_other_side_says_nothing_about_the_reply(
         (503, "Retry-After: 0", 0),
         (503, "Retry-After: 99999999999999", 86_400),
         (429, "Retry-After: soon", None),
+        (429, f"Retry-After: Mon, 01 Jan 2024 00:00:00 +{'9' * 20}", None),
         (429, "Retry-After: -5", None),
         (429, f"Retry-After: {format_datetime(datetime(1999, 1, 1, tzinfo=UTC), usegmt=True)}", 0),
     ],

@@ -3,27 +3,33 @@
 # ruff: noqa: F811 - fixtures that other modules have as well
 
 import asyncio
+import io
 import shutil
 import threading
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from controlplane.backup.checking import check
 from controlplane.backup.errors import InUse
 from controlplane.backup.restoring import refuse_unfinished
 from controlplane.backup.tables import WITHOUT_ROWS
+from controlplane.backup.taking import take
 from controlplane.decisions import Decision
 from controlplane.firing import Firing
 from controlplane.gateway import Streams
 from controlplane.receiver import Arrival, Receiver
 from controlplane.stepping import Stepping
 from controlplane.stopping import Stopping
+from empla.store import connect as store
 from empla.store.connect import connect
 from empla.store.ids import new_id
 from tests.factories import add_employee, add_intention, add_schedule, add_tenant
-from tests.integration.controlplane.backup.conftest import Backups
+from tests.integration.controlplane.backup.conftest import Backups, settings_of
 from tests.integration.controlplane.test_sender import Counter, Door, counter  # noqa: F401 - a fixture
 from tests.integration.store.test_row_security import Neighbours, neighbours  # noqa: F401 - a fixture
 
@@ -108,6 +114,39 @@ async def test_what_others_write_meanwhile_is_not_there_in_part(counter: Counter
     for table in ("inbound_messages", "message_bodies"):
         assert await there.fetchval(f"SELECT count(*) FROM {table}") == 1
     await there.close()
+
+
+async def test_whoever_takes_the_archive_may_be_slow(
+    counter: Counter, backups: Backups, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    class Slow(io.BytesIO):
+        def write(self, data: Any) -> int:
+            if not self.tell():
+                time.sleep(0.5)
+            return super().write(data)
+
+    await counter.reply()
+    monkeypatch.setattr(store, "_SESSION", "SET idle_in_transaction_session_timeout = '50ms'")
+    settings = settings_of(backups.home, backups.database.dsn)
+    manifest = await take(settings, Slow(), tmp_path, browsers=False, told=lambda _: None)
+    assert {table.name: table.rows for table in manifest.tables}["inbound_messages"] == 1
+
+
+async def test_logins_that_are_removed_meanwhile_are_left_out(counter: Counter, backups: Backups):
+    await counter.reply()
+    [employee_id] = await counter.pool.fetch("SELECT employee_id FROM employees")
+    logins = backups.home / "browsers" / str(employee_id["employee_id"])
+    logins.mkdir(parents=True)
+
+    def told(text: str) -> None:
+        if text.startswith("the browser of"):
+            removing = threading.Thread(target=logins.rmdir)
+            removing.start()
+            removing.join()
+
+    path = await backups.take(browsers=True, told=told)
+    checked = await asyncio.to_thread(check, path)
+    assert not [tree for tree in checked.manifest.trees if tree.kind == "browsers"]
 
 
 async def test_nobody_runs_and_no_process_of_the_old_installation_is_known(counter: Counter, backups: Backups):
