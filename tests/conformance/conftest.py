@@ -26,6 +26,7 @@ from tests.conformance.sites import Site, Sites, open_sites
 from workstation.egress import EgressProxy
 from workstation.interface import (
     Browser,
+    BrowserLimits,
     Compute,
     ComputeCapabilities,
     ComputeLimits,
@@ -158,11 +159,20 @@ _PAGES_ALONE = {
     "test_browser_dialogs",
     "test_browser_forms",
     "test_browser_frames",
+    "test_browser_hangs",
     "test_browser_hostile_text",
     "test_browser_leaving",
+    "test_browser_lies",
+    "test_browser_live_view",
+    "test_browser_log",
     "test_browser_navigation",
+    "test_browser_pages",
     "test_browser_passwords",
+    "test_browser_pictures",
+    "test_browser_popups",
+    "test_browser_reading",
     "test_browser_snapshots",
+    "test_browser_uploads",
     "test_browser_waiting",
     "test_browser_widgets",
     "test_egress_vectors",
@@ -401,9 +411,20 @@ async def browser_files(
         yield opened
 
 
+@pytest.fixture(scope="session")
+def usual_browser_limits() -> dict[str, BrowserLimits]:
+    """Likewise for their Browsers: to ask opens one, which as a sidecar takes longer than most tests."""
+    return {}
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def open_browser(
-    implementation: Implementation, warm_browser: OpenBrowser, egress: EgressProxy, browser_files: FileSystem
+    implementation: Implementation,
+    implementation_name: str,
+    usual_browser_limits: dict[str, BrowserLimits],
+    warm_browser: OpenBrowser,
+    egress: EgressProxy,
+    browser_files: FileSystem,
 ) -> AsyncIterator[Callable[..., AbstractAsyncContextManager[Browser]]]:
     """Open a Browser over the workspace, or other files; named limits take the place of its usual ones."""
     del implementation, egress  # for the matrix, and for the policy
@@ -414,8 +435,10 @@ async def open_browser(
     ) -> AsyncIterator[Browser]:
         limits = None
         if changes:
-            async with warm_browser(files, None, None) as usual:
-                limits = replace((await usual.capabilities()).limits, **changes)
+            if implementation_name not in usual_browser_limits:
+                async with warm_browser(files, None, None) as usual:
+                    usual_browser_limits[implementation_name] = (await usual.capabilities()).limits
+            limits = replace(usual_browser_limits[implementation_name], **changes)
         async with warm_browser(files, profile, limits) as browser:
             yield browser
 

@@ -66,6 +66,7 @@ def plane_settings(short_directory: Path) -> Settings:
         heartbeat_ms=500,
         drain_seconds=2,
         model_provider="offline",
+        sidecars_warm=0,  # to begin what they are forked from takes longer than most tests
     )
 
 

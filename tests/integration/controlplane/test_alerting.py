@@ -64,7 +64,6 @@ async def test_an_employee_that_freezes_is_told_once_and_so_is_its_return(plane_
                 "alert_slack": SecretStr(f"{url}/slack"),
                 "alert_after_seconds": 0.5,
                 "alert_clear_seconds": 0.5,
-                "sidecars_warm": 0,
             }
         )
         async with serving(settings, database.dsn, token, pool) as plane:

@@ -41,7 +41,7 @@ NAMED = ("employee", "message_id", "schedule_id", "review_id", "goal_id", "chann
 @pytest.fixture
 def plane_settings(plane_settings: Settings) -> Settings:
     """Many wrong tokens come from here, and nothing changes by itself."""
-    return plane_settings.model_copy(update={"wrong_tokens_per_minute": 1_000_000, "sidecars_warm": 0})
+    return plane_settings.model_copy(update={"wrong_tokens_per_minute": 1_000_000})
 
 
 async def reflected_methods(channel: grpc.aio.Channel) -> list[Any]:

@@ -234,7 +234,7 @@ def test_it_is_refused_where_other_machines_are_let_in(address: str):
 
 @pytest.fixture
 def plane_settings(plane_settings: Settings) -> Settings:
-    return plane_settings.model_copy(update={"launcher": "inprocess", "sidecars_warm": 0})
+    return plane_settings.model_copy(update={"launcher": "inprocess"})
 
 
 @pytest.fixture

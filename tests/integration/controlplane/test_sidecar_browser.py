@@ -6,18 +6,12 @@ import signal
 
 import pytest
 
-from controlplane.settings import Settings
 from empla.v1 import control_pb2
 from tests.integration.controlplane import seats
 from tests.integration.controlplane.conftest import Plane
 from tests.integration.controlplane.seats import Seat, at, groups, lives, place, row, until
 
 BROWSER = control_pb2.SIDECAR_KIND_BROWSER
-
-
-@pytest.fixture
-def plane_settings(plane_settings: Settings) -> Settings:
-    return plane_settings.model_copy(update={"sidecars_warm": 0})
 
 
 @pytest.fixture

@@ -74,15 +74,14 @@ class Killable:
 
 @pytest.fixture
 async def killable(plane_settings: Settings, database: Database) -> AsyncIterator[Killable]:
-    settings = plane_settings.model_copy(update={"sidecars_warm": 0})
     async with database.connect() as pool:
-        control = Killable(settings, database.dsn, pool)
+        control = Killable(plane_settings, database.dsn, pool)
         try:
             await control.start()
             yield control
         finally:
             await control.kill()
-            run, log = settings.home / "run", settings.log_directory / "sidecars.log"
+            run, log = plane_settings.home / "run", plane_settings.log_directory / "sidecars.log"
             await ProcessLauncher(run, log, SIDECARS).stop()
 
 

@@ -13,7 +13,6 @@ import grpc
 import grpc.aio
 import pytest
 
-from controlplane.settings import Settings
 from empla import rpc
 from empla.leases import Lease, mint
 from empla.store.ids import new_id
@@ -25,12 +24,6 @@ from tests.integration.controlplane.seats import Seat, at, groups, lives, owned,
 from workstation.errors import Unsupported, WorkstationError
 from workstation.interface import ExecSpec
 from workstation.remote.compute.messages import exec_spec_message
-
-
-@pytest.fixture
-def plane_settings(plane_settings: Settings) -> Settings:
-    """With no spare ones, unless a test wants some."""
-    return plane_settings.model_copy(update={"sidecars_warm": 0})
 
 
 @pytest.fixture

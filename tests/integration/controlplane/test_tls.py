@@ -146,7 +146,7 @@ async def test_it_does_not_let_other_machines_in_in_clear(plane_settings: Settin
 
 async def test_it_does_so_when_told(plane_settings: Settings, database: Database):
     token, addresses = new_secret(), {"grpc_address": f"0.0.0.0:{free_port()}", "http_address": "0.0.0.0:0"}
-    settings = plane_settings.model_copy(update={**addresses, "insecure": True, "sidecars_warm": 0})
+    settings = plane_settings.model_copy(update={**addresses, "insecure": True})
     async with control_plane(settings, database.dsn, token), dialled(settings, token) as stub:
         await stub.ListEmployees(pb.ListEmployeesRequest(), timeout=10)
 
@@ -155,7 +155,7 @@ async def test_it_says_so_at_once_when_no_employee_would_trust_it(
     settings: Settings, authority: Authority, database: Database
 ):
     certificate, key = authority.issue("elsewhere", "DNS:elsewhere.example")
-    wrong = settings.model_copy(update={"tls_certificate": certificate, "tls_key": key, "sidecars_warm": 0})
+    wrong = settings.model_copy(update={"tls_certificate": certificate, "tls_key": key})
     with pytest.raises(ExceptionGroup) as refused:
         async with control_plane(wrong, database.dsn, new_secret()):
             pass

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(900)
 @pytest.fixture
 def plane_settings(plane_settings: Settings, engine_address: str, images: Images) -> Settings:
     images(COMPUTE)
-    return plane_settings.model_copy(update={"sidecars_engine": engine_address, "sidecars_warm": 0})
+    return plane_settings.model_copy(update={"sidecars_engine": engine_address})
 
 
 async def test_an_employee_leases_a_container_as_it_does_a_process(
