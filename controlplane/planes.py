@@ -248,7 +248,8 @@ class Planes:
         if generation != self._generation:
             self._generation = generation
             self._changed.set()
-        self._said_leaving, self._look_at = leaving, began + self._renew
+        self._said_leaving = leaving
+        self._look_at = began + (SOON_SECONDS if self._unsure else self._renew)  # some may have come meanwhile
         self._looked.set()
         self._outage.over()
         self._judge(unsure)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.attempts import PER_MINUTE
+from controlplane.attempts import PER_MINUTE, Attempts
 from controlplane.auth import Tokens
 from controlplane.channels import Channels
 from controlplane.employees import Employees
@@ -78,6 +78,7 @@ async def test_every_route_is_protected_as_it_says(site: Site) -> None:
             channels=Channels(site.pool),
             employees=Employees(site.pool),
             receiver=Receiver(site.pool, lambda *_: None),
+            attempts=Attempts(),
             max_body_bytes=MAX_BODY,
         ),
         StatusPage(
