@@ -9,6 +9,8 @@ from uuid import UUID
 EMPLOYEE = "employee"
 COMPUTE = "compute"
 BROWSER = "browser"
+CONTAINER = "container"
+"""The name of the launchers whose processes are containers."""
 
 
 @dataclass(frozen=True, slots=True)
