@@ -62,6 +62,8 @@ class EmployeeRecord:
     """How its launcher knows the process; None: there is none, or that is not on record yet."""
     draining: float | None = None
     """Seconds in which the launch is to finish, if somebody wants it ended."""
+    launcher: str | None = None
+    """The name of who launched it last."""
 
     @property
     def paused(self) -> bool:
@@ -282,4 +284,5 @@ def _record(row: Any) -> EmployeeRecord:
         row["attached_at"],
         row["process"],
         row["draining"],
+        row["launcher"],
     )

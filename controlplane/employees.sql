@@ -19,7 +19,7 @@ INSERT INTO employee_epochs (employee_id, tenant_id) SELECT employee_id, tenant_
 
 -- name: find
 -- A live employee by tenant and name, or by id.
-SELECT e.*, t.name AS tenant, p.epoch, p.launched_at, p.attached_at, p.process, p.draining, pause_of(now(), e.employee_id) AS pause,
+SELECT e.*, t.name AS tenant, p.epoch, p.launched_at, p.attached_at, p.launcher, p.process, p.draining, pause_of(now(), e.employee_id) AS pause,
   coalesce(e.day_micros, e.message_micros, t.day_micros) IS NOT NULL AS limits_dollars,
   coalesce(e.day_tokens, e.message_tokens, t.day_tokens) IS NOT NULL AS limits_tokens
 FROM employees e JOIN tenants t USING (tenant_id) JOIN employee_epochs p USING (employee_id)
@@ -32,7 +32,7 @@ ORDER BY left(name, 1) <> left($2, 1), name LIMIT 200;
 
 -- name: all
 -- Every live employee of a tenant, or of all.
-SELECT e.*, t.name AS tenant, p.epoch, p.launched_at, p.attached_at, p.process, p.draining, pause_of(now(), e.employee_id) AS pause,
+SELECT e.*, t.name AS tenant, p.epoch, p.launched_at, p.attached_at, p.launcher, p.process, p.draining, pause_of(now(), e.employee_id) AS pause,
   coalesce(e.day_micros, e.message_micros, t.day_micros) IS NOT NULL AS limits_dollars,
   coalesce(e.day_tokens, e.message_tokens, t.day_tokens) IS NOT NULL AS limits_tokens
 FROM employees e JOIN tenants t USING (tenant_id) JOIN employee_epochs p USING (employee_id)

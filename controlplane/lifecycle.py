@@ -22,7 +22,7 @@ from controlplane.errors import LaunchFailed, NotLeading, Unknown
 from controlplane.gateway import Elsewhere, Stream, Streams
 from controlplane.launchers.bounds import Bound, BoundsRecords
 from controlplane.launchers.browsers import BrowserProfiles
-from controlplane.launchers.interface import LaunchedProcess, Launcher
+from controlplane.launchers.interface import CONTAINER, LaunchedProcess, Launcher
 from controlplane.launchers.workspaces import Workspaces
 from controlplane.launching import LaunchSettings, next_launch
 from controlplane.planes import Nobody, Planes
@@ -202,8 +202,12 @@ class Lifecycle:
 
     def bound_of(self, employee_id: UUID) -> Bound | None:
         """What bounds the employee's process, if one runs; reads a file."""
-        pid, _ = self.process_of(employee_id)
-        return self._bounds.of(employee_id) if self._bounds is not None and pid else None
+        process, memory = self._observed.get(employee_id, Observed()).process, self._settings.memory_bytes
+        if process is None:
+            return None
+        if self._launcher.name == CONTAINER and memory is not None:
+            return Bound(process.epoch, "cgroup", memory, ())
+        return self._bounds.of(employee_id) if self._bounds is not None else None
 
     def process_on_record(self, record: EmployeeRecord) -> tuple[int, int]:
         """The same of an employee whose process another control plane may watch, which alone knows of restarts."""
