@@ -153,7 +153,7 @@ def _idle(pids: Sequence[int], home: Path, seconds: float) -> dict[str, float]:
     server = int((home / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
 
     def cpu_seconds() -> dict[str, float]:
-        groups = {"employees": pids, "database": [server, *_children(server)], "control plane": _control_plane(home)}
+        groups = {"employees": pids, "database": [server, *children(server)], "control plane": _control_plane(home)}
         return {name: sum(map(_cpu_seconds, group)) for name, group in groups.items()}
 
     before = cpu_seconds()
@@ -163,10 +163,10 @@ def _idle(pids: Sequence[int], home: Path, seconds: float) -> dict[str, float]:
 
 def _control_plane(home: Path) -> list[int]:
     told = f"EMPLA_HOME={home}\0".encode()
-    return [pid for pid in _children(os.getpid()) if told in Path(f"/proc/{pid}/environ").read_bytes()]
+    return [pid for pid in children(os.getpid()) if told in Path(f"/proc/{pid}/environ").read_bytes()]
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 

@@ -1,9 +1,7 @@
 """Employees in containers: what an idle one takes, and how soon one that was killed answers again."""
 
 import asyncio
-import os
 import time
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -14,7 +12,7 @@ from controlplane.launchers.employee_container import IMAGE
 from controlplane.launchers.engine import Engine
 from empla.v1 import control_pb2, control_pb2_grpc
 from loadtests.database import temporary_home
-from loadtests.density import SETTLE_SECONDS, answering_again, pss
+from loadtests.density import SETTLE_SECONDS, answering_again, children, pss
 from loadtests.report import Figure, percentile
 from loadtests.staff import Desk, hire
 from loadtests.system import System, free_port, own_system
@@ -43,25 +41,13 @@ def _lived(address: str, employees: int) -> tuple[list[int], list[float]]:
     ):
         desks = hire(stub, employees, f"http://127.0.0.1:{callback}/")
         time.sleep(SETTLE_SECONDS)
-        memory = [sum(map(pss, _in_container(_pid(stub, desk)))) for desk in desks]
+        memory = [sum(map(pss, [first, *children(first)])) for first in (_pid(stub, desk) for desk in desks)]
         return memory, asyncio.run(_killed(system, stub, desks, callback))
 
 
 def _pid(stub: control_pb2_grpc.ControlPlaneStub, desk: Desk) -> int:
+    """Of the first program in the container, whose child is the employee."""
     return int(stub.GetEmployee(control_pb2.GetEmployeeRequest(employee=desk.employee)).pid)
-
-
-def _in_container(first: int) -> list[int]:
-    """The processes of a container, by its first: no other has others in there."""
-    space = os.readlink(f"/proc/{first}/ns/pid")
-    return [int(place.name) for place in Path("/proc").glob("[0-9]*") if _namespace(place) == space]
-
-
-def _namespace(place: Path) -> str:
-    try:
-        return os.readlink(place / "ns" / "pid")
-    except FileNotFoundError:  # it has ended
-        return ""
 
 
 async def _killed(system: System, stub: Any, desks: list[Desk], callback: int) -> list[float]:
