@@ -14,7 +14,9 @@ STEADY_SECONDS = 60.0
 CRASH_LOOP = 8
 """So many failures of the employee's own, with no steady life between them, and it is tried rarely."""
 RARELY_SECONDS = 300.0
-_EXIT_CODES = {3: "superseded by a newer launch", 4: "refused by the control plane", 5: "out of memory"}
+OUT_OF_MEMORY = 5
+"""How an employee ends that has no memory left, if it notices that itself."""
+_EXIT_CODES = {3: "superseded by a newer launch", 4: "refused by the control plane", OUT_OF_MEMORY: "out of memory"}
 
 
 @dataclass

@@ -65,6 +65,8 @@ class EmployeeRecord:
     draining: float | None = None
     """Seconds in which the launch is to finish, if somebody wants it ended."""
     failures: Failures = field(default_factory=Failures)
+    launcher: str | None = None
+    """The name of who launched it last."""
 
     @property
     def paused(self) -> bool:
@@ -290,6 +292,7 @@ def _record(row: Any) -> EmployeeRecord:
         row["process"],
         row["draining"],
         _failures(row),
+        row["launcher"],
     )
 
 

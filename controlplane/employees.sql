@@ -19,7 +19,8 @@ INSERT INTO employee_epochs (employee_id, tenant_id) SELECT employee_id, tenant_
 
 -- name: find
 -- A live employee by tenant and name, or by id.
-SELECT e.*, t.name AS tenant, p.epoch, p.launched_at, p.attached_at, p.process, p.draining, pause_of(now(), e.employee_id) AS pause,
+SELECT e.*, t.name AS tenant, p.epoch, p.launched_at, p.attached_at, p.launcher, p.process, p.draining,
+  pause_of(now(), e.employee_id) AS pause,
   f.restarts, f.failures, f.own, f.reason, f.ended_at, f.next_at, extract(epoch FROM f.next_at - now())::float8 AS wait,
   coalesce(e.day_micros, e.message_micros, t.day_micros) IS NOT NULL AS limits_dollars,
   coalesce(e.day_tokens, e.message_tokens, t.day_tokens) IS NOT NULL AS limits_tokens
@@ -34,7 +35,8 @@ ORDER BY left(name, 1) <> left($2, 1), name LIMIT 200;
 
 -- name: all
 -- Every live employee of a tenant, or of all.
-SELECT e.*, t.name AS tenant, p.epoch, p.launched_at, p.attached_at, p.process, p.draining, pause_of(now(), e.employee_id) AS pause,
+SELECT e.*, t.name AS tenant, p.epoch, p.launched_at, p.attached_at, p.launcher, p.process, p.draining,
+  pause_of(now(), e.employee_id) AS pause,
   f.restarts, f.failures, f.own, f.reason, f.ended_at, f.next_at, extract(epoch FROM f.next_at - now())::float8 AS wait,
   coalesce(e.day_micros, e.message_micros, t.day_micros) IS NOT NULL AS limits_dollars,
   coalesce(e.day_tokens, e.message_tokens, t.day_tokens) IS NOT NULL AS limits_tokens

@@ -29,6 +29,7 @@ from controlplane.employees import SQL as EMPLOYEES_SQL
 from controlplane.errors import Invalid, Unauthenticated
 from controlplane.followers import Followers
 from controlplane.forwarding import Forwarding
+from controlplane.launchers.interface import CONTAINER
 from controlplane.memories import Memories
 from controlplane.planes import Nobody, Others
 from controlplane.sidecars.keeper import Sidecars
@@ -36,8 +37,8 @@ from controlplane.sidecars.requests import Most, ttl_of
 from empla import rpc
 from empla.store.connect import Pool, load_queries, translated
 from empla.store.errors import StoreUnavailable
+from empla.v1 import control_pb2, gateway_pb2_grpc
 from empla.v1 import gateway_pb2 as pb
-from empla.v1 import gateway_pb2_grpc
 
 log = logging.getLogger(__name__)
 
@@ -464,12 +465,21 @@ def configuration(record: EmployeeRecord) -> pb.EmployeeConfiguration:
         name=record.name,
         tenant=record.tenant,
         tenant_id=str(record.tenant_id),
-        profile=record.profile,
+        profile=_profile_there(record),
         autonomy=AUTONOMY[record.autonomy],
         paused=record.paused,
         limits_dollars=record.limits_dollars,
         limits_tokens=record.limits_tokens,
     )
+
+
+def _profile_there(record: EmployeeRecord) -> control_pb2.Profile:
+    """Its profile; in a container there is nothing that a sandbox could be built of, so its work is all in sidecars."""
+    profile = control_pb2.Profile()
+    profile.CopyFrom(record.profile)
+    if record.launcher == CONTAINER:
+        profile.workstation.compute = profile.workstation.browser = "sidecar"
+    return profile
 
 
 def _welcome(record: EmployeeRecord, heartbeat_ms: int) -> pb.Welcome:

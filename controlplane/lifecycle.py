@@ -22,7 +22,7 @@ from controlplane.errors import LaunchFailed, NotLeading, Unknown
 from controlplane.failures import Failing, note, note_well, observed_failing
 from controlplane.gateway import Elsewhere, Stream, Streams
 from controlplane.launchers.bounds import Bound
-from controlplane.launchers.interface import LaunchedProcess, Launcher
+from controlplane.launchers.interface import CONTAINER, LaunchedProcess, Launcher
 from controlplane.launchers.workspaces import Workspaces
 from controlplane.launching import LaunchSettings, next_launch, record_end
 from controlplane.planes import Nobody, Planes
@@ -187,7 +187,12 @@ class Lifecycle:
 
     def bound_of(self, employee_id: UUID) -> Bound | None:
         """What bounds the employee's process, if one runs; reads a file."""
-        return self._belongings.bound_of(employee_id) if self.pid_of(employee_id) else None
+        process, memory = self._observed.get(employee_id, Observed()).process, self._settings.memory_bytes
+        if process is None:
+            return None
+        if self._launcher.name == CONTAINER and memory is not None:
+            return Bound(process.epoch, "cgroup", memory, ())
+        return self._belongings.bound_of(employee_id)
 
     def process_on_record(self, record: EmployeeRecord) -> int:
         """The same of an employee whose process another control plane may watch."""

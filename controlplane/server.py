@@ -41,8 +41,11 @@ from controlplane.goals import Goals
 from controlplane.hints import Hints
 from controlplane.home import home_id
 from controlplane.http import serving_http
+from controlplane.launchers import employee_container
 from controlplane.launchers.browsers import BrowserProfiles
 from controlplane.launchers.container import ContainerLauncher, images
+from controlplane.launchers.containers import Containers
+from controlplane.launchers.employee_container import EmployeeContainerLauncher, database_in_container, gateway_socket
 from controlplane.launchers.inprocess import NOTICE, InProcessLauncher
 from controlplane.launchers.inprocess import employees as in_process
 from controlplane.launchers.interface import Launcher
@@ -123,7 +126,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
     async with (
         connect(dsn, application_name="empla control plane", max_size=MAX_CONNECTIONS) as pool,
         Callbacks(settings.callback_networks, clock=clock.time) as callbacks,
-        _employee_launcher(settings) as launcher,
+        _employee_launcher(settings, dsn) as launcher,
         _sidecar_launcher(settings) as sidecar_launcher,
         _files_launcher(settings, sidecar_launcher) as files_launcher,
         embedding(settings) as embeds,
@@ -199,6 +202,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 insecure=settings.insecure,
                 status=readiness.status,
             ) as grpc_address,
+            _serving_containers(settings, services[GATEWAY], _authenticate(pool, tokens, attempts)),
             serving_http(
                 settings.http_address,
                 readiness=readiness,
@@ -231,7 +235,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                     Retention(pool, settings.retention_days).run,
                     Strays(pool).run,
                     sidecars.run,
-                    partial(_prepared, sidecar_launcher, settings.sidecars_warm),
+                    *([partial(_prepared, sidecar_launcher, "sidecars")] if settings.sidecars_warm else []),
                     parts.lifecycle.run,
                     parts.alerts.run,
                 ),
@@ -246,22 +250,77 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
 
 
 @asynccontextmanager
-async def _employee_launcher(settings: Settings) -> AsyncIterator[Launcher]:
+async def _serving_containers(
+    settings: Settings, gateway: rpc.Register, authenticate: rpc.Authenticate
+) -> AsyncIterator[None]:
+    """Serve employees in containers, which are in no network of this machine's, at a socket that is mounted there."""
+    if settings.launcher != "container":
+        yield
+        return
+    socket = settings.container_gateways.absolute() / gateway_socket(settings.dialled_address)
+    async with rpc.serving(f"unix:{socket}", {GATEWAY: gateway}, authenticate=authenticate, translate=to_status):
+        await asyncio.to_thread(socket.chmod, 0o666)  # each employee is another account, and shows a credential
+        yield
+
+
+@asynccontextmanager
+async def _employee_launcher(settings: Settings, dsn: str) -> AsyncIterator[Launcher]:
     forking = ProcessLauncher(
         settings.home / "run",
         settings.log_directory / "forkserver.log",
         _exporting(settings, employees(_sdks(settings))),
     )
+    if settings.launcher == "container":
+        await _none_left(forking)
+        await forking.stop()
+        async with _employee_containers(settings, dsn) as containers:
+            await _prepared(containers, "employees")
+            yield containers
+        return
+    if settings.sidecars_engine is not None:
+        await _no_containers_left(settings)
     if settings.launcher == "process":
         yield forking
         return
     log.warning("employees are %s", NOTICE)
-    for left in await forking.running():  # of a control plane that launched processes, and died
-        left.kill(signal.SIGKILL)
-        await left.wait()
+    await _none_left(forking)
     await forking.stop()
     async with InProcessLauncher(await in_process(_sdks(settings))) as launcher:
         yield launcher
+
+
+async def _none_left(launcher: Launcher) -> None:
+    """End what a control plane left that launched in another way, and died."""
+    for left in await launcher.running():
+        left.kill(signal.SIGKILL)
+        await left.wait()
+
+
+async def _no_containers_left(settings: Settings) -> None:
+    """End employees in containers that are left; one that cannot be ended now ends when it hears of its successor."""
+    try:
+        async with _containers_of(settings) as containers:
+            await _none_left(containers)
+    except LaunchFailed as error:
+        log.warning("employees in containers may be left: %s", error)
+
+
+def _employee_containers(settings: Settings, dsn: str) -> EmployeeContainerLauncher:
+    database_in_container(dsn)
+    log.info("employees are %s", employee_container.NOTICE)
+    if settings.collector is not None:
+        log.warning("employees that are containers export no traces: they are in no network of this machine's")
+    return _containers_of(settings)
+
+
+def _containers_of(settings: Settings) -> EmployeeContainerLauncher:
+    return EmployeeContainerLauncher(
+        str(settings.sidecars_engine),
+        str(settings.home.absolute()),
+        employee_container.images(settings.employees_network),
+        gateways=settings.container_gateways.absolute(),
+        sidecars=settings.sidecars.absolute(),
+    )
 
 
 @asynccontextmanager
@@ -326,13 +385,12 @@ def _sidecars(settings: Settings, pool: Pool, launcher: Launcher, plan: SidecarP
     )
 
 
-async def _prepared(launcher: ProcessLauncher | ContainerLauncher, warm: int) -> None:
-    """Have ready what the first sidecar needs, unless none are to be kept warm."""
-    if warm:
-        try:
-            await launcher.prepare()
-        except LaunchFailed as error:
-            log.warning("sidecars cannot be launched yet: %s", error)
+async def _prepared(launcher: ProcessLauncher | Containers, what: str) -> None:
+    """Have ready what the first launch needs."""
+    try:
+        await launcher.prepare()
+    except LaunchFailed as error:
+        log.warning("%s cannot be launched yet: %s", what, error)
 
 
 def _parts(
@@ -488,6 +546,9 @@ def _make_directories(settings: Settings) -> None:
         settings.browsers,
     ):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.container_gateways.mkdir(exist_ok=True)
+    for mounted in (settings.container_gateways, settings.sidecars):
+        mounted.chmod(0o711)  # in containers, for accounts other than ours; out here only this one comes as far as that
     # Sandboxes mount it by its path: what comes into it later is there for the next program.
     make_directory(settings.compute_packages)
 

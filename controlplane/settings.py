@@ -86,9 +86,9 @@ class Settings(BaseSettings):
         default="",
         description="Where employees reach the control planes of this installation, comma separated; unset: grpc_address.",
     )
-    launcher: Literal["process", "inprocess"] = Field(
+    launcher: Literal["process", "container", "inprocess"] = Field(
         default="process",
-        description="Each employee as a process; or, for development, all of them in the control plane's own.",
+        description="Each employee as a process, or in a container; or, for development, all in the control plane's own.",
     )
     log_level: str = "INFO"
     drain_seconds: float = Field(default=10, gt=0, description="How long employees may finish their work on shutdown.")
@@ -133,9 +133,14 @@ class Settings(BaseSettings):
         default=None,
         pattern="^unix:///",
         description="A container engine's socket, as unix:///run/docker.sock: sidecars are its containers, not processes.",
+        validate_default=True,
     )
     sidecars_network: str = Field(
         default="bridge", description="The engine's network through which sidecars that are containers reach the web."
+    )
+    employees_network: str = Field(
+        default="bridge",
+        description="The engine's network through which employees that are containers reach their models.",
     )
     sidecars_warm: int = Field(
         default=1, ge=0, le=100, description="Spare sidecars that are kept ready, for the employees who used one last."
@@ -192,6 +197,16 @@ class Settings(BaseSettings):
         if value == "inprocess" and foreign:
             raise ValueError(
                 f"inprocess is for development, and EMPLA_{foreign[0].upper()} lets other machines in: take process"
+            )
+        return value
+
+    @field_validator("sidecars_engine")
+    @classmethod
+    def _engine(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None and info.data.get("launcher") == "container":
+            raise ValueError(
+                "EMPLA_LAUNCHER=container takes an engine, whose containers employees and their sidecars are: set this to "
+                "its socket, as unix:///run/docker.sock"
             )
         return value
 
@@ -358,6 +373,11 @@ class Settings(BaseSettings):
     def sidecars(self) -> Path:
         """A directory for the socket of each sidecar."""
         return self.home / "run" / "sidecars"
+
+    @property
+    def container_gateways(self) -> Path:
+        """A socket of each control plane, for employees in containers."""
+        return self.home / "run" / "gateways"
 
     @property
     def bounds(self) -> Path:

@@ -1,4 +1,4 @@
-"""The container engine of the tests, and the images of sidecars on it.
+"""The container engine of the tests, and the images of employees and sidecars on it.
 
 As root both are made when they are missing, which takes minutes the first time. The engine goes on running:
 `deploy/engine.sh down` ends it.
@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
+from controlplane.launchers.interface import EMPLOYEE
 
 ROOT = Path(__file__).parents[1]
 END_SECONDS = 60.0
@@ -28,10 +30,10 @@ def address() -> str:
 
 @cache
 def image(kind: str) -> str:
-    """The name of the image of a kind of sidecar, which is built from the code as it is now."""
+    """The name of the image of an employee or a kind of sidecar, which is built from the code as it is now."""
     environment = os.environ | {"DOCKER_HOST": address()}
     subprocess.run(["nice", "deploy/images/build.sh", kind], cwd=ROOT, check=True, env=environment)
-    return f"localhost/empla/sidecar-{kind}:latest"
+    return "localhost/empla/employee:latest" if kind == EMPLOYEE else f"localhost/empla/sidecar-{kind}:latest"
 
 
 def restart() -> None:

@@ -21,7 +21,7 @@ from controlplane.cli.errors import Failure
 from controlplane.employees import DEFAULT_TENANT
 from controlplane.errors import AlreadyThere, ControlError
 from controlplane.home import write_once
-from controlplane.launchers.inprocess import NOTICE, end_despite_threads
+from controlplane.launchers import employee_container, inprocess
 from controlplane.profiles import shipped_profile
 from controlplane.server import Running, control_plane
 from controlplane.settings import OFFLINE, Settings
@@ -35,6 +35,8 @@ from empla.v1 import control_pb2
 log = logging.getLogger(__name__)
 
 FIRST_EMPLOYEE = "sales-ae"
+_NOTICES = {"inprocess": inprocess.NOTICE, "container": employee_container.NOTICE}
+"""What it means for employees that a launcher is not the usual one."""
 ATTACH_SECONDS = 30.0
 CHAT_END_SECONDS = 3.0
 ADOPT_SECONDS = 10.0
@@ -64,7 +66,7 @@ def up(chat: bool | None) -> None:
                 asyncio.run(_up(settings, offer_chat=offer))
     except (OSError, InUse) as error:
         raise Failure(str(error)) from error
-    end_despite_threads()
+    inprocess.end_despite_threads()
 
 
 @contextmanager
@@ -215,7 +217,7 @@ def _greet(settings: Settings, running: Running, token: str) -> None:
         "",
         f"  model         {_model(settings)}",
         f"  embedding     {running.embedding}",
-        *([f"  employees     {NOTICE}"] if settings.launcher == "inprocess" else []),
+        *(f"  employees     {notice}" for launcher, notice in _NOTICES.items() if launcher == settings.launcher),
         f"  status page   {settings.http_scheme}://{running.http_address}/{way_in}",
         f"  gRPC API      {running.grpc_address}   (token in {settings.token_file})",
         f"  webhooks      {settings.http_scheme}://{running.http_address}/v1/channels/…   (empla channel create)",
@@ -302,7 +304,7 @@ def _log_file(path: Path) -> Iterator[TextIO]:
 @contextmanager
 def _home_of(settings: Settings) -> Iterator[None]:
     """Hold the home's lock, with others if they may share it; raises OSError when another `empla up` has it."""
-    shared = settings.database_url is not None and settings.launcher == "process"
+    shared = settings.database_url is not None and settings.launcher != "inprocess"
     with (settings.home / "run" / "up.lock").open("w") as lock:
         try:
             fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
@@ -310,6 +312,6 @@ def _home_of(settings: Settings) -> Iterator[None]:
             raise OSError(
                 f"another `empla up` runs with {settings.home}; several may, each at addresses of its own "
                 "(EMPLA_GRPC_ADDRESS, EMPLA_HTTP_ADDRESS), if all of them use one database server (EMPLA_DATABASE_URL) and "
-                "the process launcher"
+                "no inprocess launcher"
             ) from error
         yield

@@ -11,6 +11,7 @@ reasons::
     ENGINE_REFUSED       anything else, in its own words
 """
 
+import asyncio
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
@@ -85,6 +86,15 @@ class Engine:
         """Start what was made."""
         with self._translated():
             await self._docker.containers.container(container).start()
+
+    async def start_told(self, container: str, line: bytes) -> bool:
+        """Start what was made, which reads a line that nobody else sees; whether it answered. It must have `OpenStdin`."""
+        with self._translated():
+            made = self._docker.containers.container(container)
+            async with made.attach(stdin=True, stdout=True) as stream, asyncio.timeout(CALL_SECONDS):
+                await made.start()
+                await stream.write_in(line + b"\n")
+                return await stream.read_out() is not None
 
     async def state(self, container: str) -> dict[str, Any]:
         """Its `State`: `Status`, `ExitCode`, `OOMKilled` and more; raises `NoContainer`."""

@@ -10,6 +10,8 @@ EMPLOYEE = "employee"
 COMPUTE = "compute"
 BROWSER = "browser"
 FILES = "files"
+CONTAINER = "container"
+"""The name of the launchers whose processes are containers."""
 
 
 @dataclass(frozen=True, slots=True)

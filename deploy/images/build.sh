@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds the container images of sidecars, without any registry of images.
+# Builds the container images of employees and sidecars, without any registry of images.
 #
-#   deploy/images/build.sh [compute] [browser]      all, unless some are named; what is built already is left alone
+#   deploy/images/build.sh [compute] [browser] [employee]      all, unless some are named; what is built already is left alone
 #
 # The base of each is Debian, made by mmdebstrap, or the image that EMPLA_BASE_IMAGE names: one that has Python 3.13 and the
 # packages below. Python packages are taken from the lock file by pip, here; the build itself has no network.
@@ -14,14 +14,14 @@ readonly BROWSER_PACKAGES=(chromium-headless-shell fonts-liberation)
 # Nobody becomes another or reads about it there; without the second half Chromium draws in software, as it has to anyway where there is no GPU.
 readonly UNWANTED=(/usr/bin/newgrp /usr/bin/sg /usr/bin/su /usr/share/doc /usr/share/man /usr/share/locale
   '/usr/lib/*/libLLVM*' '/usr/lib/*/libgallium*' '/usr/lib/*/libz3*' '/usr/lib/chromium/libVkLayer*')
-readonly CODE=(workstation sidecars proto/empla)
+readonly SHARED_CODE=(workstation proto/empla)
 readonly LABEL=empla.inputs
 
 main() {
   local kind
-  [[ $# -gt 0 ]] || set -- compute browser
+  [[ $# -gt 0 ]] || set -- compute browser employee
   for kind in "$@"; do
-    [[ -f sidecars/$kind/Containerfile ]] || fail "There is no sidecar '$kind'; there are compute and browser"
+    [[ $kind == @(compute|browser|employee) ]] || fail "There is no image '$kind'; there are compute, browser and employee"
   done
   [[ -x .venv/bin/python ]] || fail "Run make setup first: its Python fetches the packages"
   for kind in "$@"; do
@@ -36,13 +36,18 @@ fail() {
   exit 1
 }
 
-# image KIND: the sidecar's image, out of our code and what it shares with all versions of itself.
+# image KIND: its image, out of our code and what it shares with all versions of itself.
 image() {
-  local base=${EMPLA_BASE_IMAGE:-localhost/empla/base:$1} packages=localhost/empla/packages:$1
-  [[ -n ${EMPLA_BASE_IMAGE:-} ]] || base "$1"
-  build "$packages" "$base" deploy/images/Containerfile fetch_packages "$1"
-  build "localhost/empla/sidecar-$1:latest" "$packages" "sidecars/$1/Containerfile" copy_code "$1"
+  local kind=$1 name=localhost/empla/sidecar-$1 place=sidecars/$1 like=$1 packages=localhost/empla/packages:$1
+  [[ $kind != employee ]] || { name=localhost/empla/employee place=agent like=compute; }
+  local base=${EMPLA_BASE_IMAGE:-localhost/empla/base:$like}
+  [[ -n ${EMPLA_BASE_IMAGE:-} ]] || base "$like"
+  build "$packages" "$base" deploy/images/Containerfile fetch_packages "$kind"
+  build "$name:latest" "$packages" "$place/Containerfile" copy_code "$kind"
 }
+
+# code_of KIND: our packages in its image, and its first program.
+code_of() { if [[ $1 == employee ]]; then echo agent employee.py; else echo sidecars entry.sh; fi; }
 
 # build NAME BASE CONTAINERFILE STEP KIND: STEP fills the context, and its inputs decide whether there is anything to do.
 build() ( # a process of its own, which removes the context at its end
@@ -106,19 +111,23 @@ fetch_packages() {
 }
 
 inputs_of_copy_code() {
-  cat deploy/images/entry.sh pyproject.toml
-  find "${CODE[@]}" -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 cksum
+  local code program
+  read -r code program < <(code_of "$1")
+  cat "deploy/images/$program" pyproject.toml
+  find "$code" "${SHARED_CODE[@]}" -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 cksum
 }
 
 # copy_code KIND CONTEXT
 copy_code() {
+  local code program
+  read -r code program < <(code_of "$1")
   mkdir "$2/code"
-  cp -r "${CODE[@]}" "$2/code/"
+  cp -r "$code" "${SHARED_CODE[@]}" "$2/code/"
   find "$2/code" -name __pycache__ -type d -prune -exec rm -rf {} +
   # What it says of itself: its version.
   .venv/bin/python -c 'from importlib.metadata import metadata as m; print(m("empla"))' >"$2/METADATA"
   install -D -m 0644 "$2/METADATA" "$2/code/empla-0.dist-info/METADATA"
-  cp deploy/images/entry.sh "$2/"
+  cp "deploy/images/$program" "$2/"
 }
 
 main "$@"

@@ -98,3 +98,9 @@ def test_another_machine_is_dialled_with_tls_unless_told():
 def test_half_of_what_tls_needs_is_refused(given: dict[str, str]):
     with pytest.raises(ValidationError, match="EMPLA_TLS_"):
         Settings.model_validate(given)
+
+
+def test_employees_are_containers_only_where_an_engine_is_named():
+    with pytest.raises(ValidationError, match=r"set this to its socket, as unix:///run/docker\.sock"):
+        Settings(launcher="container")
+    assert Settings(launcher="container", sidecars_engine="unix:///run/docker.sock").launcher == "container"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from controlplane.errors import LaunchFailed
-from controlplane.launchers.container import ContainerLauncher, Image
+from controlplane.launchers.container import ContainerLauncher
+from controlplane.launchers.containers import Image
 from controlplane.launchers.interface import COMPUTE
 from empla.store.ids import new_id
 from tests import container_engine
