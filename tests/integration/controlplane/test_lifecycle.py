@@ -766,11 +766,10 @@ async def test_what_is_asked_while_an_employee_is_busy_is_done_as_soon_as_it_is_
                 await site.employees.want(record.employee_id, "stopped")
             else:
                 await site.employees.delete(record.employee_id, force=True)
-            before = site.lifecycle.records
             for _ in range(3):
+                site.lifecycle.records = None
                 site.lifecycle.look()
-                await until(lambda before=before: site.lifecycle.records is not before)
-                before = site.lifecycle.records
+                await until(lambda: site.lifecycle.records is not None)
             assert site.launcher.alive
         await until(lambda: not site.launcher.alive)
         if ends == "deleted":
