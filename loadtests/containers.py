@@ -1,4 +1,4 @@
-"""Sidecars in containers: how large the images are, and how long it takes from a launch to the first program's end.
+"""Sidecars and employees in containers: how large the images are, and how long it takes from a launch to what it is for.
 
 It needs the images (deploy/images/build.sh) and an engine, which DOCKER_HOST names.
 """
@@ -19,6 +19,7 @@ from controlplane.launchers.engine import Engine
 from controlplane.launchers.interface import BROWSER, COMPUTE, LaunchedProcess, LaunchSpec
 from empla.leases import Lease, mint, new_key
 from empla.store.ids import new_id
+from loadtests import employee_containers
 from loadtests.report import Figure, percentile
 from workstation.interface import ExecSpec
 from workstation.remote.dialing import RemoteWorkstation, dialing
@@ -30,14 +31,15 @@ SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """How many containers are started one after the other, and how many at once."""
+    """How many sidecars are started one after the other, and how many at once; and how many employees live."""
 
     one_by_one: int
     at_once: int
+    employees: int
 
 
-FULL = Lengths(one_by_one=15, at_once=20)
-QUICK = Lengths(one_by_one=2, at_once=3)
+FULL = Lengths(one_by_one=15, at_once=20, employees=10)
+QUICK = Lengths(one_by_one=2, at_once=3, employees=1)
 
 
 async def measure(lengths: Lengths) -> list[Figure]:
@@ -45,9 +47,10 @@ async def measure(lengths: Lengths) -> list[Figure]:
     try:
         async with ContainerLauncher(ADDRESS, f"bench-{new_id()}", images("bridge")) as launcher:
             await launcher.prepare()
-            return [*await _sizes(), *await _starts(launcher, lengths)]
+            figures = [*await _sizes(), *await _starts(launcher, lengths)]
+            return figures + await employee_containers.measure(ADDRESS, lengths.employees)
     except LaunchFailed as error:
-        return [Figure(f"sidecar in a container: {error}", None, "")]
+        return [Figure(f"in a container: {error}", None, "")]
 
 
 async def _sizes() -> list[Figure]:

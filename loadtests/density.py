@@ -117,7 +117,7 @@ def measure(employees: int, plan: Plan) -> Density:
         _start_all(stub, desks, found)
         time.sleep(SETTLE_SECONDS)
         pids = [one.pid for one in _of_ours(stub)]
-        found.memory = [_pss(pid) for pid in pids]
+        found.memory = [pss(pid) for pid in pids]
         click.echo(f"{employees} employees: idling …", err=True)
         found.cpu = _idle(pids, home, plan.idle)
         click.echo(f"{employees} employees: kills, then messages …", err=True)
@@ -153,7 +153,7 @@ def _idle(pids: Sequence[int], home: Path, seconds: float) -> dict[str, float]:
     server = int((home / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
 
     def cpu_seconds() -> dict[str, float]:
-        groups = {"employees": pids, "database": [server, *_children(server)], "control plane": _control_plane(home)}
+        groups = {"employees": pids, "database": [server, *children(server)], "control plane": _control_plane(home)}
         return {name: sum(map(_cpu_seconds, group)) for name, group in groups.items()}
 
     before = cpu_seconds()
@@ -163,10 +163,10 @@ def _idle(pids: Sequence[int], home: Path, seconds: float) -> dict[str, float]:
 
 def _control_plane(home: Path) -> list[int]:
     told = f"EMPLA_HOME={home}\0".encode()
-    return [pid for pid in _children(os.getpid()) if told in Path(f"/proc/{pid}/environ").read_bytes()]
+    return [pid for pid in children(os.getpid()) if told in Path(f"/proc/{pid}/environ").read_bytes()]
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
@@ -179,7 +179,7 @@ def _cpu_seconds(pid: int) -> float:
     return sum(map(int, fields[11:15])) / _TICKS
 
 
-def _pss(pid: int) -> int:
+def pss(pid: int) -> int:
     """The memory that a process has for itself, with its share of what it shares."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
@@ -196,7 +196,7 @@ async def _answer(
     load = Lengths(seconds=plan.load, warm_up=5, employees=len(desks), rate=RATE)
     async with replying(callback) as replies, aiohttp.ClientSession() as session:
         for desk in desks[:: max(1, len(desks) // plan.kills)][: plan.kills]:
-            found.recovery.append(await _killed(system, stub, desk, session, replies))
+            found.recovery.append(await answering_again(system, stub, desk, session, replies))
         await send_all(session, system, desks, replies, load, load.warm_up)
         await replies.all(REPLY_SECONDS)
         before = len(replies.sent)
@@ -207,7 +207,7 @@ async def _answer(
     found.lost = sum(not one.replied for one in sent) + replies.wrong
 
 
-async def _killed(
+async def answering_again(
     system: System,
     stub: control_pb2_grpc.ControlPlaneStub,
     desk: Desk,
