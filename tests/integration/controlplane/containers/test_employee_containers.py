@@ -39,11 +39,16 @@ type Left = Callable[[str], list[str]]
 
 
 @pytest.fixture
-def plane_settings(plane_settings: Settings, engine_address: str, images: Images) -> Settings:
+async def plane_settings(
+    plane_settings: Settings, engine_address: str, engine: Engine, images: Images
+) -> AsyncIterator[Settings]:
+    """Of a control plane that has employees in containers; what it leaves is removed."""
     for kind in (EMPLOYEE, COMPUTE):
         images(kind)
     update = {"launcher": "container", "sidecars_engine": engine_address, "employee_memory_bytes": SMALL}
-    return plane_settings.model_copy(update={**update, "sidecars_warm": 0, "employees_network": "none"})
+    yield plane_settings.model_copy(update={**update, "sidecars_warm": 0, "employees_network": "none"})
+    for container in await engine.containers({"empla.installation": str(plane_settings.home)}):
+        await engine.remove(container["Id"])
 
 
 async def test_an_employee_lives_in_a_container_of_its_own(plane: Plane, engine: Engine, left_containers: Left):
