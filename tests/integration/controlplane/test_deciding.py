@@ -291,7 +291,7 @@ async def test_of_many_who_decide_at_once_one_does(plane: Plane, rows: Rows, kin
     async with rows.superuser.acquire() as connection, connection.transaction():
         await connection.execute("SELECT FROM reviews WHERE review_id = $1 FOR UPDATE", waiting.review_id)
         people = [asyncio.create_task(decide(plane, waiting, decision)) for _ in range(5)]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await rows.superuser.fetchval(WAIT_FOR_LOCKS) < len(people):
                 await asyncio.sleep(0.02)
     ends = await asyncio.gather(*people, return_exceptions=True)

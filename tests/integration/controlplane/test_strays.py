@@ -37,6 +37,9 @@ async def test_a_transaction_of_an_employee_that_lasts_is_ended_and_no_other(
         await keeping.execute("SELECT 1")
         await asyncio.sleep(0.1)
         await Strays(pool, longest=0.05).round()
+        async with asyncio.timeout(30):
+            while not keeping.is_closed():
+                await asyncio.sleep(0.01)
         with pytest.raises(CLOSED):
             await keeping.execute("SELECT 1")
         assert await pool.fetchval("SELECT count(*) FROM memories", timeout=10) == 0

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import aiohttp
 
+from controlplane.attempts import PER_MINUTE
 from controlplane.auth import Operator, Tokens
 from controlplane.channels import Channels, sign
 from controlplane.clock import DatabaseClock
@@ -93,7 +94,9 @@ def metrics_of(pool: Pool, lifecycle: Lifecycle, streams: Streams) -> Metrics:
 
 
 @asynccontextmanager
-async def serving(pool: Pool, address: str = "127.0.0.1:0") -> AsyncIterator[Site]:
+async def serving(
+    pool: Pool, address: str = "127.0.0.1:0", *, wrong_signatures_per_minute: int = PER_MINUTE
+) -> AsyncIterator[Site]:
     tenant_id = await add_tenant(pool)
     employee_id = await add_employee(pool, tenant_id)
     await add_channel(pool, tenant_id, employee_id)
@@ -123,6 +126,7 @@ async def serving(pool: Pool, address: str = "127.0.0.1:0") -> AsyncIterator[Sit
             metrics=metrics_of(pool, lifecycle, streams),
             max_body_bytes=MAX_BODY,
             clock=clock,
+            wrong_signatures_per_minute=wrong_signatures_per_minute,
         ) as bound:
             site.url = f"http://{bound}"
             yield site

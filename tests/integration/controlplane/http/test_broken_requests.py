@@ -5,19 +5,29 @@ import json
 import logging
 import re
 import time
+from collections.abc import AsyncIterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from controlplane import webhook as webhook_module
+from tests.conftest import Database
 from tests.integration.controlplane.http.site import (
     CHANNEL,
     Site,
     a_message,
     problem_of,
+    serving,
     speak,
 )
+
+
+@pytest.fixture
+async def site(database: Database) -> AsyncIterator[Site]:
+    """A port that looks at each request anew, however many were wrong before."""
+    async with database.connect() as pool, serving(pool, wrong_signatures_per_minute=100_000) as site:
+        yield site
 
 
 async def test_a_length_that_is_never_reached_does_not_hold_a_request(
