@@ -251,7 +251,7 @@ class Chaos:
     def _at_rest(self, one: Sent, end: float, account: Account) -> Any:
         """The message when nothing more happens to it by itself, or when time is up."""
         while True:
-            message = self._system.message(one.message_id)
+            message = self._message(one.message_id, end)
             on_their_way = [reply for reply in message.replies if reply.state in ("queued", "sending")]
             unanswered = one.asks and not _follow_ups(message) and not _others_open(message)
             if message.state in (*ENDED, "waiting") and not on_their_way and not unanswered:
@@ -260,6 +260,16 @@ class Chaos:
                 account.wrongs.append(f"{one.message_id}: stuck at {message.state} {message.step}")
                 return message
             time.sleep(0.1)
+
+    def _message(self, message_id: str, end: float) -> Any:
+        """As soon as the database is up again, which the last blow may have hit."""
+        while True:
+            try:
+                return self._system.message(message_id)
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
 
 
 def _why(review: Any) -> str:

@@ -46,6 +46,7 @@ def first_start() -> Iterator[tuple[System, str]]:
 def system(first_start: tuple[System, str]) -> System:
     """A running system without any model key: the offline rules answer."""
     first_start[0].ensure_running()
+    first_start[0].forgive()
     return first_start[0]
 
 
@@ -76,6 +77,7 @@ def started_with_model(model: ModelServer) -> Iterator[System]:
 def system_with_model(started_with_model: System) -> System:
     """A running system whose employees use `model`."""
     started_with_model.ensure_running()
+    started_with_model.forgive()
     return started_with_model
 
 

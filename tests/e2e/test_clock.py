@@ -1,5 +1,6 @@
 """A machine whose clock is ten minutes ahead of the database's: all comes as it must, and somebody is told."""
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -72,7 +73,9 @@ def test_a_clock_that_is_off_loses_nothing_does_nothing_twice_and_is_told(machin
     until(lambda: machine.alerts(over=False) == ALERTS, "both clocks are told of")
     employee = system.employee()
     assert employee.health_state == pb.HEALTH_STATE_DEGRADED
-    assert "its clock is 600 s ahead of the database's" in employee.health_reasons
+    assert any(
+        re.fullmatch(r"its clock is (599|600|601) s ahead of the database's", why) for why in employee.health_reasons
+    )
     assert abs(machine.off_by - 600) < 2
 
     machine.clock.set(datetime.now(UTC))
