@@ -14,6 +14,7 @@ from uuid import UUID
 
 from controlplane.alerts import SQL, subject
 from controlplane.callbacks import CallbackError, Receipt
+from controlplane.settings import Settings
 from empla.store.connect import Pool, translated
 from empla.store.errors import StoreUnavailable
 from empla.store.outage import Outage
@@ -128,3 +129,14 @@ def slack_message(row: Any) -> dict[str, Any]:
     head = ":rotating_light:" if row["event"] == "fired" else ":white_check_mark: over:"
     what = row["kind"].replace("_", " ")
     return {"text": f"{head} *{what}* of {subject(row)}: {row['detail']}".translate(_SLACK_TEXT)}
+
+
+def targets_of(settings: Settings) -> dict[str, Target]:
+    """Who is told of alerts."""
+    targets, secret = {}, settings.alert_webhook_secret
+    if settings.alert_webhook:
+        signed = secret.get_secret_value().encode() if secret else None
+        targets["webhook"] = Target(settings.alert_webhook.get_secret_value(), signed)
+    if settings.alert_slack:
+        targets["slack"] = Target(settings.alert_slack.get_secret_value())
+    return targets

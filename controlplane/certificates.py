@@ -11,9 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from controlplane.errors import LaunchFailed
+from controlplane.settings import Settings
+from empla import rpc
 
 log = logging.getLogger(__name__)
 
+REACHED_SECONDS = 10.0
 LOOK_SECONDS = 10.0
 
 
@@ -91,3 +98,33 @@ class Certificates:
         pair = (self._key.read_bytes(), self._certificate.read_bytes())
         client_ca = self._client_ca.read_bytes() if self._client_ca is not None else None
         return _Loaded(context, grpc.ssl_server_certificate_configuration([pair], client_ca))
+
+
+def certificates_of(settings: Settings) -> Certificates | None:
+    """What the settings name; raises `OSError` when others are let in and nothing is named."""
+    if settings.tls_certificate is not None and settings.tls_key is not None:
+        return Certificates(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+    for name in ("grpc_address", "http_address"):
+        if not (settings.insecure or rpc.is_local(getattr(settings, name))):
+            raise OSError(
+                f"EMPLA_{name.upper()} lets other machines in, and nothing would be encrypted: set EMPLA_TLS_CERTIFICATE "
+                "and EMPLA_TLS_KEY; or EMPLA_INSECURE=true, where something else encrypts or everybody may listen"
+            )
+    return None
+
+
+async def check_reachable(settings: Settings) -> None:
+    """With TLS, employees reach this control plane; else each would try for ever."""
+    if not settings.transport.tls:
+        return
+    address = settings.dialled_address
+    async with rpc.dialing(address, "", transport=settings.transport) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        try:
+            await stub.Check(health_pb2.HealthCheckRequest(), timeout=REACHED_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise LaunchFailed(
+                f"no employee would reach {address} with TLS ({error.details()}): EMPLA_TLS_CA must vouch for "
+                "EMPLA_TLS_CERTIFICATE, which must name that host or what EMPLA_TLS_SERVER_NAME says; where "
+                "EMPLA_TLS_CLIENT_CA is set, it must vouch for EMPLA_TLS_CLIENT_CERTIFICATE"
+            ) from error

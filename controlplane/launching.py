@@ -11,6 +11,7 @@ from controlplane.gateway import credential
 from controlplane.launchers.bounds import BoundsRecords
 from controlplane.launchers.interface import LaunchSpec
 from controlplane.planes import Planes
+from controlplane.settings import Settings
 from empla.store.connect import Pool, translated
 from empla.store.roles import close_employee_role, create_employee_role, employee_dsn
 from empla.telemetry import Collector
@@ -91,3 +92,34 @@ def _model_of(record: EmployeeRecord, machine: dict[str, Any]) -> dict[str, Any]
     chosen = record.profile.model
     mine = {"model_provider": chosen.provider, "model_name": chosen.name, "model_mind": chosen.mind}
     return machine | {name: value for name, value in mine.items() if value and value != "auto"}
+
+
+def launch_settings(settings: Settings, dsn: str) -> LaunchSettings:
+    """What the settings say of every launch; employees find the database at `dsn`."""
+    model: dict[str, Any] = {
+        "model_provider": settings.model_provider,
+        "model_name": settings.model_name,
+        "model_mind": settings.model_mind,
+        "openai_base_url": settings.openai_base_url,
+        "model_prices": {name: price.model_dump() for name, price in settings.model_prices.items()},
+    }
+    for name in ("anthropic_api_key", "openai_api_key"):
+        secret = getattr(settings, name)
+        model[name] = secret.get_secret_value() if secret else None
+    return LaunchSettings(
+        gateway=settings.gateways or settings.dialled_address,
+        database_url=dsn,
+        logs=settings.log_directory,
+        drain_seconds=settings.drain_seconds,
+        heartbeat_ms=settings.heartbeat_ms,
+        model=model,
+        quota_bytes=settings.workspace_quota_bytes,
+        quota_entries=settings.workspace_quota_entries,
+        compute_packages=settings.compute_packages.absolute(),
+        browsers=settings.browsers.absolute(),
+        collector=settings.collector,
+        hooks=settings.hooks,
+        transport=settings.transport,
+        memory_bytes=settings.employee_memory_bytes,
+        bounds=settings.bounds.absolute() if settings.launcher == "process" else None,
+    )

@@ -3,18 +3,14 @@
 import asyncio
 import logging
 import os
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from uuid import UUID
 
-import grpc.aio
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-
-from controlplane.alert_notices import Notices, Target
+from controlplane.alert_notices import Notices, targets_of
 from controlplane.alerts import Alerts, Patience
 from controlplane.attempts import PEER, Attempts
 from controlplane.audit import Audit
@@ -22,7 +18,7 @@ from controlplane.auth import Operator, Tokens
 from controlplane.budgets import Budgets
 from controlplane.callbacks import Callbacks
 from controlplane.calls.calls import Parts
-from controlplane.certificates import Certificates
+from controlplane.certificates import certificates_of, check_reachable
 from controlplane.channels import Channels
 from controlplane.clock import DatabaseClock
 from controlplane.control import ControlPlane
@@ -31,7 +27,7 @@ from controlplane.egress import Egress
 from controlplane.embedding import embedding
 from controlplane.employees import DEFAULT_TENANT, Employees
 from controlplane.ending import Ending, lost_after
-from controlplane.errors import LaunchFailed, to_status
+from controlplane.errors import to_status
 from controlplane.files import Files
 from controlplane.firing import Firing
 from controlplane.followers import Followers
@@ -41,17 +37,12 @@ from controlplane.goals import Goals
 from controlplane.hints import Hints
 from controlplane.home import home_id
 from controlplane.http import serving_http
-from controlplane.launchers import employee_container
 from controlplane.launchers.browsers import BrowserProfiles
-from controlplane.launchers.container import ContainerLauncher, images
-from controlplane.launchers.containers import Containers
-from controlplane.launchers.employee_container import EmployeeContainerLauncher, database_in_container, gateway_socket
-from controlplane.launchers.inprocess import NOTICE, InProcessLauncher
-from controlplane.launchers.inprocess import employees as in_process
+from controlplane.launchers.choice import employee_launcher, files_launcher, prepared, sidecar_launcher
+from controlplane.launchers.employee_container import gateway_socket
 from controlplane.launchers.interface import Launcher
-from controlplane.launchers.process import SIDECARS, Parent, ProcessLauncher, employees
 from controlplane.launchers.workspaces import Workspaces, open_workspaces
-from controlplane.launching import LaunchSettings
+from controlplane.launching import launch_settings
 from controlplane.lifecycle import Lifecycle
 from controlplane.logs import Logs
 from controlplane.memories import Memories
@@ -92,7 +83,6 @@ from empla.v1 import control_pb2_grpc, gateway_pb2_grpc
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 20
-REACHED_SECONDS = 10.0
 GATEWAY = "empla.v1.EmployeeGateway"
 CONTROL = "empla.v1.ControlPlane"
 
@@ -119,16 +109,16 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
     `LaunchFailed` when employees of an earlier start are left that cannot be reached; in a group, `AnotherHome` when a
     control plane with another home uses the database.
     """
-    certificates = await asyncio.to_thread(_certificates, settings)
+    certificates = await asyncio.to_thread(certificates_of, settings)
     await migrate(dsn)
     clock = DatabaseClock()
     await asyncio.to_thread(_make_directories, settings)
     async with (
         connect(dsn, application_name="empla control plane", max_size=MAX_CONNECTIONS) as pool,
         Callbacks(settings.callback_networks, clock=clock.time) as callbacks,
-        _employee_launcher(settings, dsn) as launcher,
-        _sidecar_launcher(settings) as sidecar_launcher,
-        _files_launcher(settings, sidecar_launcher) as files_launcher,
+        employee_launcher(settings, dsn) as launcher,
+        sidecar_launcher(settings) as of_sidecars,
+        files_launcher(settings, of_sidecars) as of_files,
         embedding(settings) as embeds,
     ):
         log.info("memories are found by meaning with: %s", embeds.said)
@@ -136,7 +126,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
             settings.workspaces, settings.volumes, settings.workspace_quota_bytes, settings.workspace_quota_entries
         )
         plan, places = _plan(settings, workspaces), Places(settings.sidecars.absolute())
-        sidecars = _sidecars(settings, pool, sidecar_launcher, plan, places)
+        sidecars = _sidecars(settings, pool, of_sidecars, plan, places)
         instance = f"{os.uname().nodename}:{os.getpid()}:{new_id()}"
         attempts = Attempts(settings.wrong_tokens_per_minute)
         tokens = Tokens(pool, attempts)
@@ -155,7 +145,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
             followers=followers,
             workspaces=workspaces,
             sidecars=sidecars,
-            files=partial(Files, pool, files_launcher, places, plan),
+            files=partial(Files, pool, of_files, places, plan),
             embedding=embeds.said,
         )
         Hints(
@@ -188,7 +178,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
         }
         own_database = settings.database_url is None
         readiness = Readiness(pool, launcher, services, home=settings.home if own_database else None)
-        notices = Notices(pool, callbacks, _alert_targets(settings))
+        notices = Notices(pool, callbacks, targets_of(settings))
         parts.alerts.on_change = notices.look
         async with (
             planes.present(),
@@ -235,7 +225,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                     Retention(pool, settings.retention_days).run,
                     Strays(pool).run,
                     sidecars.run,
-                    *([partial(_prepared, sidecar_launcher, "sidecars")] if settings.sidecars_warm else []),
+                    *([partial(prepared, of_sidecars, "sidecars")] if settings.sidecars_warm else []),
                     parts.lifecycle.run,
                     parts.alerts.run,
                 ),
@@ -245,7 +235,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
             ),
         ):
             control.http_address, planes.address = http_address, settings.dialled(grpc_address)
-            await _check_reachable(settings)
+            await check_reachable(settings)
             yield Running(grpc_address, http_address, parts.employees, parts.lifecycle, planes, embeds.said, launcher)
 
 
@@ -261,97 +251,6 @@ async def _serving_containers(
     async with rpc.serving(f"unix:{socket}", {GATEWAY: gateway}, authenticate=authenticate, translate=to_status):
         await asyncio.to_thread(socket.chmod, 0o666)  # each employee is another account, and shows a credential
         yield
-
-
-@asynccontextmanager
-async def _employee_launcher(settings: Settings, dsn: str) -> AsyncIterator[Launcher]:
-    forking = ProcessLauncher(
-        settings.home / "run",
-        settings.log_directory / "forkserver.log",
-        _exporting(settings, employees(_sdks(settings))),
-    )
-    if settings.launcher == "container":
-        await _none_left(forking)
-        await forking.stop()
-        async with _employee_containers(settings, dsn) as containers:
-            await _prepared(containers, "employees")
-            yield containers
-        return
-    if settings.sidecars_engine is not None:
-        await _no_containers_left(settings)
-    if settings.launcher == "process":
-        yield forking
-        return
-    log.warning("employees are %s", NOTICE)
-    await _none_left(forking)
-    await forking.stop()
-    async with InProcessLauncher(await in_process(_sdks(settings))) as launcher:
-        yield launcher
-
-
-async def _none_left(launcher: Launcher) -> None:
-    """End what a control plane left that launched in another way, and died."""
-    for left in await launcher.running():
-        left.kill(signal.SIGKILL)
-        await left.wait()
-
-
-async def _no_containers_left(settings: Settings) -> None:
-    """End employees in containers that are left; one that cannot be ended now ends when it hears of its successor."""
-    try:
-        async with _containers_of(settings) as containers:
-            await _none_left(containers)
-    except LaunchFailed as error:
-        log.warning("employees in containers may be left: %s", error)
-
-
-def _employee_containers(settings: Settings, dsn: str) -> EmployeeContainerLauncher:
-    database_in_container(dsn)
-    log.info("employees are %s", employee_container.NOTICE)
-    if settings.collector is not None:
-        log.warning("employees that are containers export no traces: they are in no network of this machine's")
-    return _containers_of(settings)
-
-
-def _containers_of(settings: Settings) -> EmployeeContainerLauncher:
-    return EmployeeContainerLauncher(
-        str(settings.sidecars_engine),
-        str(settings.home.absolute()),
-        employee_container.images(settings.employees_network),
-        gateways=settings.container_gateways.absolute(),
-        sidecars=settings.sidecars.absolute(),
-    )
-
-
-@asynccontextmanager
-async def _sidecar_launcher(settings: Settings) -> AsyncIterator[ProcessLauncher | ContainerLauncher]:
-    if settings.sidecars_engine is None:
-        yield _sidecar_processes(settings)
-        return
-    installation, network = str(settings.home.absolute()), settings.sidecars_network
-    async with ContainerLauncher(settings.sidecars_engine, installation, images(network)) as launcher:
-        yield launcher
-
-
-def _sidecar_processes(settings: Settings) -> ProcessLauncher:
-    return ProcessLauncher(
-        settings.home / "run", settings.log_directory / "sidecars.log", _exporting(settings, SIDECARS)
-    )
-
-
-@asynccontextmanager
-async def _files_launcher(
-    settings: Settings, sidecars: ProcessLauncher | ContainerLauncher
-) -> AsyncIterator[ProcessLauncher]:
-    """Files are served by processes of this machine, also where sidecars are containers: they run no programs."""
-    if isinstance(sidecars, ProcessLauncher):
-        yield sidecars
-        return
-    launcher = _sidecar_processes(settings)
-    try:
-        yield launcher
-    finally:
-        await launcher.stop()
 
 
 def _plan(settings: Settings, workspaces: Workspaces) -> SidecarPlan:
@@ -385,14 +284,6 @@ def _sidecars(settings: Settings, pool: Pool, launcher: Launcher, plan: SidecarP
     )
 
 
-async def _prepared(launcher: ProcessLauncher | Containers, what: str) -> None:
-    """Have ready what the first launch needs."""
-    try:
-        await launcher.prepare()
-    except LaunchFailed as error:
-        log.warning("%s cannot be launched yet: %s", what, error)
-
-
 def _parts(
     settings: Settings,
     dsn: str,
@@ -417,7 +308,7 @@ def _parts(
         launcher=launcher,
         workspaces=workspaces,
         sidecars=sidecars,
-        settings=_launch_settings(settings, dsn),
+        settings=launch_settings(settings, dsn),
         planes=planes,
     )
     vitals = Vitals(
@@ -460,22 +351,11 @@ def _parts(
             vitals=vitals,
             home=settings.home,
             patience=Patience(settings.alert_after_seconds, settings.alert_clear_seconds),
-            targets=_alert_targets(settings),
+            targets=targets_of(settings),
         ),
         model=settings.model,
         embedding=embedding,
     )
-
-
-def _alert_targets(settings: Settings) -> dict[str, Target]:
-    """Who is told of alerts."""
-    targets, secret = {}, settings.alert_webhook_secret
-    if settings.alert_webhook:
-        signed = secret.get_secret_value().encode() if secret else None
-        targets["webhook"] = Target(settings.alert_webhook.get_secret_value(), signed)
-    if settings.alert_slack:
-        targets["slack"] = Target(settings.alert_slack.get_secret_value())
-    return targets
 
 
 @asynccontextmanager
@@ -490,35 +370,6 @@ async def _at_work(streams: Streams, *work: Coroutine[Any, Any, None]) -> AsyncI
                 task.cancel()
             for stream in streams.all():  # the employees find the next control plane by themselves
                 stream.closed.set()
-
-
-def _certificates(settings: Settings) -> Certificates | None:
-    if settings.tls_certificate is not None and settings.tls_key is not None:
-        return Certificates(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
-    for name in ("grpc_address", "http_address"):
-        if not (settings.insecure or rpc.is_local(getattr(settings, name))):
-            raise OSError(
-                f"EMPLA_{name.upper()} lets other machines in, and nothing would be encrypted: set EMPLA_TLS_CERTIFICATE "
-                "and EMPLA_TLS_KEY; or EMPLA_INSECURE=true, where something else encrypts or everybody may listen"
-            )
-    return None
-
-
-async def _check_reachable(settings: Settings) -> None:
-    """With TLS, employees reach this control plane; else each would try for ever."""
-    if not settings.transport.tls:
-        return
-    address = settings.dialled_address
-    async with rpc.dialing(address, "", transport=settings.transport) as channel:
-        stub: Any = health_pb2_grpc.HealthStub(channel)
-        try:
-            await stub.Check(health_pb2.HealthCheckRequest(), timeout=REACHED_SECONDS)
-        except grpc.aio.AioRpcError as error:
-            raise LaunchFailed(
-                f"no employee would reach {address} with TLS ({error.details()}): EMPLA_TLS_CA must vouch for "
-                "EMPLA_TLS_CERTIFICATE, which must name that host or what EMPLA_TLS_SERVER_NAME says; where "
-                "EMPLA_TLS_CLIENT_CA is set, it must vouch for EMPLA_TLS_CLIENT_CERTIFICATE"
-            ) from error
 
 
 def _authenticate(pool: Pool, tokens: Tokens, attempts: Attempts) -> rpc.Authenticate:
@@ -551,44 +402,3 @@ def _make_directories(settings: Settings) -> None:
         mounted.chmod(0o711)  # in containers, for accounts other than ours; out here only this one comes as far as that
     # Sandboxes mount it by its path: what comes into it later is there for the next program.
     make_directory(settings.compute_packages)
-
-
-def _sdks(settings: Settings) -> list[str]:
-    """Which SDKs the warm parent imports: those that there are keys for."""
-    keys = {"anthropic": settings.anthropic_api_key, "openai": settings.openai_api_key or settings.openai_base_url}
-    return [name for name, key in keys.items() if key]
-
-
-def _exporting(settings: Settings, parent: Parent) -> Parent:
-    """The parent, which imports what its children need for exporting, if they do."""
-    return replace(parent, preload=(*parent.preload, "empla.otlp")) if settings.collector else parent
-
-
-def _launch_settings(settings: Settings, dsn: str) -> LaunchSettings:
-    model: dict[str, Any] = {
-        "model_provider": settings.model_provider,
-        "model_name": settings.model_name,
-        "model_mind": settings.model_mind,
-        "openai_base_url": settings.openai_base_url,
-        "model_prices": {name: price.model_dump() for name, price in settings.model_prices.items()},
-    }
-    for name in ("anthropic_api_key", "openai_api_key"):
-        secret = getattr(settings, name)
-        model[name] = secret.get_secret_value() if secret else None
-    return LaunchSettings(
-        gateway=settings.gateways or settings.dialled_address,
-        database_url=dsn,
-        logs=settings.log_directory,
-        drain_seconds=settings.drain_seconds,
-        heartbeat_ms=settings.heartbeat_ms,
-        model=model,
-        quota_bytes=settings.workspace_quota_bytes,
-        quota_entries=settings.workspace_quota_entries,
-        compute_packages=settings.compute_packages.absolute(),
-        browsers=settings.browsers.absolute(),
-        collector=settings.collector,
-        hooks=settings.hooks,
-        transport=settings.transport,
-        memory_bytes=settings.employee_memory_bytes,
-        bounds=settings.bounds.absolute() if settings.launcher == "process" else None,
-    )

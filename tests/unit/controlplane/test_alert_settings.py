@@ -3,19 +3,19 @@
 import pytest
 from pydantic import ValidationError
 
-from controlplane.server import _alert_targets
+from controlplane.alert_notices import targets_of
 from controlplane.settings import Settings
 
 
 def test_nobody_is_told_unless_somebody_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMPLA_ALERT_WEBHOOK", "")
-    assert _alert_targets(Settings()) == {}
+    assert targets_of(Settings()) == {}
     monkeypatch.setenv("EMPLA_ALERT_WEBHOOK", "https://example.com/alerts")
     monkeypatch.setenv("EMPLA_ALERT_SLACK", "https://hooks.example.com/T0/secret")
-    targets = _alert_targets(Settings())
+    targets = targets_of(Settings())
     assert (targets["webhook"].secret, targets["slack"].url) == (None, "https://hooks.example.com/T0/secret")
     monkeypatch.setenv("EMPLA_ALERT_WEBHOOK_SECRET", "s3cret")
-    targets = _alert_targets(Settings())
+    targets = targets_of(Settings())
     assert (targets["webhook"].secret, targets["slack"].secret) == (b"s3cret", None)
     assert not [hidden for hidden in ("s3cret", "T0", "example.com") if hidden in repr(Settings())]
 
