@@ -22,8 +22,8 @@ up: setup ## start the database, the control plane and an employee; Ctrl-C stops
 	@exec empla up
 
 .PHONY: test
-test: setup ## run the tests, in three processes: on two processors one of them often waits
-	@python -m pytest --numprocesses=3 --dist=loadgroup
+test: setup ## run the tests, in two processes
+	@python -m pytest --numprocesses=2 --dist=loadgroup
 
 .PHONY: check
 check: lint types imports generated ## everything a machine can say about the code; -k goes on after a failure
