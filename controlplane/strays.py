@@ -4,12 +4,10 @@ The longest that an employee needs takes moments. One that is taken over may kee
 delete from, or its tenant's budget of the day; one that is frozen does so without meaning to.
 """
 
-import asyncio
 import logging
 
+from controlplane.rounds import every
 from empla.store.connect import Pool, load_queries, translated
-from empla.store.errors import StoreUnavailable
-from empla.store.outage import Outage
 
 log = logging.getLogger(__name__)
 
@@ -24,19 +22,10 @@ class Strays:
 
     def __init__(self, pool: Pool, *, longest: float = LONGEST_SECONDS) -> None:
         self._pool, self._longest = pool, longest
-        self._outage = Outage(log, "transactions of employees that last too long")
 
     async def run(self) -> None:
         """Look until cancelled."""
-        while True:
-            try:
-                await self.round()
-                self._outage.over()
-            except StoreUnavailable as error:
-                self._outage.lasts(error)
-            except Exception:
-                log.exception("transactions of employees are looked at in the next round")
-            await asyncio.sleep(ROUND_SECONDS)
+        await every(ROUND_SECONDS, self.round, name="transactions of employees that last too long")
 
     async def round(self) -> None:
         """Look once; raises `StoreUnavailable`."""
