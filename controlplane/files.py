@@ -117,13 +117,21 @@ class Files:
 
     @asynccontextmanager
     async def _audited(self, record: EmployeeRecord, action: str, detail: dict[str, Any]) -> AsyncIterator[None]:
-        """What the block does is on record, unless it fails."""
+        """What the block does is on record before it begins, and that it was refused once it was.
+
+        No connection is held meanwhile: a tree takes its time to go.
+        """
+        await self._record(record, action, detail)
+        try:
+            yield
+        except grpc.aio.AioRpcError as error:
+            await self._record(record, f"{action}_refused", {**detail, "why": error.details() or error.code().name})
+            raise
+
+    async def _record(self, record: EmployeeRecord, action: str, detail: dict[str, Any]) -> None:
         with translated():
-            async with self._pool.acquire() as connection, connection.transaction():
-                # A tree takes its time to go, and the call has a bound of its own.
-                await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            async with self._pool.acquire() as connection:
                 await audit.record(connection, record.tenant_id, action, record.employee_id, detail)
-                yield
 
     @asynccontextmanager
     async def _served(self, record: EmployeeRecord) -> AsyncIterator[Any]:
