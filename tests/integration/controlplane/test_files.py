@@ -148,7 +148,7 @@ async def test_no_way_leads_out_and_what_programs_plant_is_not_waited_for(ada: S
     assert kinds == {"out": "symlink", "link": "symlink", "pipe": "other"}
 
 
-async def test_what_cannot_be_done_is_said_and_not_on_record(ada: Seat):
+async def test_what_cannot_be_done_is_said_and_what_the_workspace_refused_is_on_record_as_refused(ada: Seat):
     (workspace(ada) / "full").mkdir()
     (workspace(ada) / "full/a").write_text("")
     for call, code, reason in (
@@ -166,7 +166,8 @@ async def test_what_cannot_be_done_is_said_and_not_on_record(ada: Seat):
             await call
         assert refusal(refused) == (code, reason)
     audit = (await ada.plane.stub.ListAudit(pb.ListAuditRequest(), timeout=10)).entries
-    assert not [entry for entry in audit if entry.action.startswith("file.")]
+    changes = [entry.action for entry in audit if entry.action.startswith("file.")]
+    assert changes == ["file.write_refused", "file.write"] * 2 + ["file.remove_refused", "file.remove"] * 2
 
 
 async def test_a_long_directory_comes_in_pages(ada: Seat):
