@@ -128,6 +128,9 @@ class Lifecycle:
                 await self._rounds()
         finally:
             self._adopted.clear()
+            for known in self._observed.values():
+                if known.process is not None:
+                    known.process.release()
             self._observed.clear()
             self.records = None
 
@@ -552,7 +555,10 @@ async def _logged(work: Coroutine[Any, Any, None], name: str) -> None:
 async def _killed(process: LaunchedProcess) -> None:
     log.warning("pid %d of employee %s has no place here; it is killed", process.pid, process.employee_id)
     process.kill(signal.SIGKILL)
-    await process.wait()
+    try:
+        await process.wait()
+    finally:
+        process.release()
 
 
 async def _gone(process: LaunchedProcess, known: Observed, seconds: float) -> None:

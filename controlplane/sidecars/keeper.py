@@ -8,8 +8,8 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Callable, Coroutine, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -98,6 +98,8 @@ class Sidecars:
                 await self._rounds()
         finally:
             self._known.clear()
+            for held in self._held.values():
+                held.process.release()
             self._held.clear()
             self._room.clear()
             self._spares.clear()
@@ -155,9 +157,10 @@ class Sidecars:
         await self._until_known()
         theirs = [held for held in self._held.values() if held.sidecar.employee_id == employee_id]
         await self._end_each([held for held in theirs if held.sidecar.epoch <= epoch], "its employee's launch is over")
-        for process in await self._launcher.running(employee_id):
-            if process.epoch <= epoch and process.sidecar_id not in self._held:
-                await self._end_stray(process)
+        async with self._running(employee_id) as running:
+            for process in running:
+                if process.epoch <= epoch and process.sidecar_id not in self._held:
+                    await self._end_stray(process)
 
     async def end_all(self) -> None:
         """End every sidecar and what launching takes: the end of the control plane in the foreground."""
@@ -264,9 +267,10 @@ class Sidecars:
         while True:
             try:
                 rows = await self._table.all()
-                for process in await self._launcher.running():
-                    row = rows.pop(process.sidecar_id, None) if process.sidecar_id else None
-                    await self._take(process, row)
+                async with self._running() as running:
+                    for process in running:
+                        row = rows.pop(process.sidecar_id, None) if process.sidecar_id else None
+                        await self._take(process, row)
                 for sidecar_id in rows:
                     await self._table.remove(sidecar_id)
                 await self._places.keep_only(set(self._held))
@@ -353,6 +357,18 @@ class Sidecars:
                 raise error
 
     # What they share
+
+    @asynccontextmanager
+    async def _running(self, employee_id: UUID | None = None) -> AsyncIterator[Sequence[LaunchedProcess]]:
+        """What runs, of one employee or of all; what of it is not watched by the end of the block is let go of."""
+        running = await self._launcher.running(employee_id)
+        try:
+            yield running
+        finally:
+            watched = {id(held.process) for held in self._held.values()}
+            for process in running:
+                if id(process) not in watched:
+                    process.release()
 
     def _let_go(self, held: Held) -> None:
         self._task(self._end(held, "whoever wanted it has left"), f"end {held.sidecar.sidecar_id}")

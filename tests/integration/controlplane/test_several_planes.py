@@ -24,7 +24,7 @@ from empla import rpc
 from empla.v1 import control_pb2 as pb
 from tests.conftest import Database
 from tests.integration.controlplane.conftest import Plane, free_port, serving
-from tests.integration.controlplane.seats import lives, seat
+from tests.integration.controlplane.seats import held, lives, seat
 
 NEVER = 3600.0
 ADA = "ada"
@@ -219,9 +219,15 @@ async def test_a_restart_ends_a_crash_loop_whichever_is_asked(pair: Pair):
 async def test_when_the_one_that_leads_ends_the_other_adopts_and_nobody_is_restarted(pair: Pair, database: Database):
     await create(pair.first)
     before = await attached(pair.second)
+    grace = await seat(pair.second, "grace")
+    lease = await grace.acquire(idle_ttl_seconds=600)
     await pair.leading.aclose()
     await until(lambda: _leads(pair.second))
     after = await attached(pair.second)
+    await grace.renew(lease)
+    holding = await asyncio.to_thread(held)
+    assert len(holding) == len(set(holding)), "the one that has ended has let go of them"
+    assert before.pid in holding
     assert (after.pid, after.epoch, after.restarts) == (before.pid, before.epoch, 0)
     await answered(pair.second)
     stopped = await pair.second.stub.StopEmployee(pb.StopEmployeeRequest(employee=ADA, drain_seconds=1), timeout=60)
