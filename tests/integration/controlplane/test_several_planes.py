@@ -16,7 +16,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from controlplane import gateway, lifecycle, pauses, telling
+from controlplane import forwarding, gateway, lifecycle, pauses, telling
 from controlplane.auth import new_secret
 from controlplane.backoff import CRASH_LOOP
 from controlplane.settings import Settings
@@ -273,6 +273,20 @@ async def test_sidecars_are_kept_by_the_one_that_leads(pair: Pair, database: Dat
     with pytest.raises(grpc.aio.AioRpcError) as gone:
         await asking.renew(leases[0])
     assert gone.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_an_upload_by_the_other_one_may_take_as_long_as_by_the_one_that_leads(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(forwarding, "LONGEST_SECONDS", 0.5)
+    await seat(pair.second, "grace")
+
+    async def slowly() -> AsyncIterator[pb.WriteFileRequest]:
+        yield pb.WriteFileRequest(employee="grace", path="a", data=b"1")
+        await asyncio.sleep(1)
+        yield pb.WriteFileRequest(data=b"2", end=True)
+
+    assert (await pair.second.stub.WriteFile(slowly())).size == 2
 
 
 async def test_files_are_read_and_written_by_the_one_that_leads(pair: Pair):
