@@ -90,6 +90,7 @@ class Sidecars:
 
         Then another control plane may be the keeper, and this one knows nothing any more.
         """
+        self._room.clear()
         try:
             async with asyncio.TaskGroup() as self._group:
                 await self._adopt()
@@ -101,7 +102,6 @@ class Sidecars:
             for held in self._held.values():
                 held.process.release()
             self._held.clear()
-            self._room.clear()
             self._spares.clear()
 
     async def _rounds(self) -> None:
@@ -121,6 +121,8 @@ class Sidecars:
         spare = self._spares.of(use)  # whose lease is refused to a launch that is over
         tenant_id = spare.sidecar.tenant_id if spare is not None else (await self._present(use)).tenant_id
         await self._room.take(Party(employee_id, tenant_id))
+        if not self._known.is_set():  # it was when this began
+            raise _not_keeping()
         held = await self._owned(self._leased(use, tenant_id, ttl), self._let_go)
         self._spares.used(use)
         return held.lease
@@ -393,7 +395,7 @@ class Sidecars:
                 result = await work
             except asyncio.CancelledError:
                 if not wanted.done():
-                    wanted.set_exception(LaunchFailed("this control plane gives out no sidecars any more; try again"))
+                    wanted.set_exception(_not_keeping())
                 raise
             except Exception as error:
                 if wanted.cancelled():
@@ -427,6 +429,10 @@ async def _within(work: Coroutine[Any, Any, Any], seconds: float, why: str) -> N
             await work
     except TimeoutError as error:
         raise LaunchFailed(why) from error
+
+
+def _not_keeping() -> LaunchFailed:
+    return LaunchFailed("this control plane gives out no sidecars any more; try again")
 
 
 def _superseded(launch: Launch | None) -> StatusError:
