@@ -48,9 +48,9 @@ class Forwarding:
     async def forwarded(
         self, address: str, stub: Any, method: str, request: Any, context: Any, *, longest: float | None = None
     ) -> Any:
-        """What the control plane at `address` answers, at the latest after `longest` seconds where the caller sets no deadline.
+        """What the control plane at `address` answers; raises what that one refuses, and `Away`.
 
-        Raises what that one refuses, and `Away`.
+        It has `longest` seconds for it (None: `LONGEST_SECONDS`) where the caller sets no deadline.
         """
         async with self._calling(address, stub, method, context) as call:
             seconds = context.time_remaining()

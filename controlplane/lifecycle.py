@@ -222,8 +222,8 @@ class Lifecycle:
     async def stop(self, employee_id: UUID, drain_seconds: float) -> None:
         """Drain, then end the employee's process; returns when it is gone for certain. Ends a back-off too.
 
-        Raises `LaunchFailed` when it does not end, when after a failed launch nobody can tell whether there is a process, when
-        the control plane that leads does not end it in time, or when this one does and still does not know what runs.
+        Raises `LaunchFailed` when it does not end, when after a failed launch nobody can tell whether there is a process,
+        when the control plane that leads does not end it in time, or when this one does and does not know yet what runs.
         """
         if self._leads and not self._knows:
             await self.until_adopted(ADOPT_SECONDS)

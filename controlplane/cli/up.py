@@ -274,7 +274,7 @@ async def _chat_left(chat: asyncio.subprocess.Process) -> None:
 
 
 def _open_many() -> None:
-    """Each employee takes a descriptor for its process and one for its stream: the usual 1,024 are used up by some hundreds."""
+    """An employee takes a descriptor for its process and one for its stream: some hundreds use up the usual 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, MOST_DESCRIPTORS)), hard))
 

@@ -71,14 +71,13 @@ async def test_each_that_an_employee_could_not_have_counts(site: Site):
 
 
 async def test_one_that_is_wanted_while_the_lead_is_lost_is_refused_and_takes_no_room(site: Site):
-    async with site.pool.acquire() as connection, connection.transaction():
-        async with site.leading():
-            await site.refused()  # by then it is known what runs
-            await connection.execute("LOCK TABLE employee_epochs")
-            wanting = asyncio.create_task(site.refused())
-            async with asyncio.timeout(10):
-                while not await site.pool.fetchval(WAIT_FOR_LOCKS):
-                    await asyncio.sleep(0.01)
+    async with site.pool.acquire() as connection, connection.transaction(), site.leading():
+        await site.refused()  # by then it is known what runs
+        await connection.execute("LOCK TABLE employee_epochs")
+        wanting = asyncio.create_task(site.refused())
+        async with asyncio.timeout(10):
+            while not await site.pool.fetchval(WAIT_FOR_LOCKS):
+                await asyncio.sleep(0.01)
     await wanting
     async with site.leading():
         await site.refused()
