@@ -98,8 +98,9 @@ class Employees:
         self, tenant_id: UUID, name: str, profile: control_pb2.Profile, *, running: bool
     ) -> EmployeeRecord:
         """A new employee, with the schedules of its profile; raises `Invalid` and `AlreadyThere`."""
-        if not NAME.fullmatch(name):
-            raise Invalid(f"{name!r} is no name", fields={"name": "a-z, 0-9 and -, 1 to 63 characters"})
+        if not NAME.fullmatch(name) or is_id(name):
+            wanted = "a-z, 0-9 and -, 1 to 63 characters that are no id"
+            raise Invalid(f"{name!r} is no name", fields={"name": wanted})
         autonomy = _AUTONOMY_NAMES.get(profile.autonomy, "supervised")
         fields = await _fields(profile)
         with translated():

@@ -2,7 +2,7 @@
 
 Programs of the employee may have planted anything there. So each call is answered by a sidecar of its own, which keeps the
 workstation's rules: paths that the kernel resolves beneath the workspace, its quota, and that what is made there belongs to
-the employee. The keeper of the sidecars does not know them, and ends them when nobody else may use the workspace.
+the employee. The keeper of the sidecars does not know them: where those are processes as well, it ends them like any stray.
 """
 
 import asyncio

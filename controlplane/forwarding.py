@@ -22,7 +22,7 @@ FORWARDED = "empla-forwarded"
 TAKE_OVER_SECONDS = LEASE_SECONDS + 2 * RENEW_SECONDS
 LOOK_SECONDS = 0.1
 LONGEST_SECONDS = 60.0
-"""Of a call with one answer that has no deadline of its own."""
+"""Of a call with one answer, unless it may take longer."""
 
 
 class Forwarding:
@@ -45,11 +45,18 @@ class Forwarding:
             await asyncio.sleep(LOOK_SECONDS)
         return ""
 
-    async def forwarded(self, address: str, stub: Any, method: str, request: Any, context: Any) -> Any:
-        """What the control plane at `address` answers; raises what that one refuses, and `Away`."""
+    async def forwarded(
+        self, address: str, stub: Any, method: str, request: Any, context: Any, *, longest: float | None = None
+    ) -> Any:
+        """What the control plane at `address` answers; raises what that one refuses, and `Away`.
+
+        It has `longest` seconds for it (None: `LONGEST_SECONDS`) where the caller sets no deadline.
+        """
         async with self._calling(address, stub, method, context) as call:
             seconds = context.time_remaining()
-            return await call(request, timeout=LONGEST_SECONDS if seconds is None else seconds, metadata=_MARK)
+            if seconds is None:
+                seconds = longest or LONGEST_SECONDS
+            return await call(request, timeout=seconds, metadata=_MARK)
 
     async def streamed(self, address: str, stub: Any, method: str, request: Any, context: Any) -> AsyncGenerator[Any]:
         """All that the control plane at `address` answers; raises what that one refuses, and `Away`."""

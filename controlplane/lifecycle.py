@@ -37,6 +37,7 @@ SLEPT_SECONDS = 3 * RECONCILE_SECONDS
 """Rounds further apart than this mean that the control plane itself stood still, and employees could not be heard."""
 ADOPT_SECONDS = 10.0
 TERM_SECONDS = 3.0
+KILL_SECONDS = 10.0
 GIVE_BACK_SECONDS = 10.0
 """After its drain an employee gives work back, which takes 5 s longer where its database has fallen silent."""
 LAUNCH_SECONDS = 150.0
@@ -128,6 +129,9 @@ class Lifecycle:
                 await self._rounds()
         finally:
             self._adopted.clear()
+            for known in self._observed.values():
+                if known.process is not None:
+                    known.process.release()
             self._observed.clear()
             self.records = None
 
@@ -218,8 +222,8 @@ class Lifecycle:
     async def stop(self, employee_id: UUID, drain_seconds: float) -> None:
         """Drain, then end the employee's process; returns when it is gone for certain. Ends a back-off too.
 
-        Raises `LaunchFailed` when after a failed launch nobody can tell whether there is a process, when the control plane
-        that leads does not end it in time, or when this one does and still does not know what runs.
+        Raises `LaunchFailed` when it does not end, when after a failed launch nobody can tell whether there is a process,
+        when the control plane that leads does not end it in time, or when this one does and does not know yet what runs.
         """
         if self._leads and not self._knows:
             await self.until_adopted(ADOPT_SECONDS)
@@ -360,14 +364,15 @@ class Lifecycle:
             if known.process is not None or known.unsure:
                 self._task(self.stop(employee_id, self._settings.drain_seconds), f"stop deleted {employee_id}")
             else:
-                del self._observed[employee_id]
-                self._task(self._let_go(employee_id), f"let go of what {employee_id} had")
+                self._task(self._let_go(employee_id, known), f"let go of what {employee_id} had")
 
-    async def _let_go(self, employee_id: UUID) -> None:
-        """Nobody of an employee that is deleted is left but its sidecars."""
-        with translated():
-            await self._pool.execute(SQL.none_left, employee_id)
-        await self._belongings.let_go(employee_id)
+    async def _let_go(self, employee_id: UUID, known: Observed) -> None:
+        """Nobody of an employee that is deleted is left but its sidecars. What fails of this the next round does again."""
+        async with known.busy:
+            with translated():
+                await self._pool.execute(SQL.none_left, employee_id)
+            await self._belongings.let_go(employee_id)
+            self._observed.pop(employee_id, None)
 
     # Starting
 
@@ -531,12 +536,14 @@ class Lifecycle:
         try:
             if await self._ending.drain(process.employee_id, process.epoch, drain_seconds):
                 await _gone(process, known, drain_seconds + GIVE_BACK_SECONDS)
-            for number in (signal.SIGTERM, signal.SIGKILL):
+            for number, seconds in ((signal.SIGTERM, TERM_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
                 if known.process is process:
                     process.kill(number)
-                    await _gone(process, known, TERM_SECONDS)
-            if known.process is not process:  # whoever watches it may not come to that any more
-                await self._belongings.unbind(process.employee_id, process.epoch)
+                    await _gone(process, known, seconds)
+            if known.process is process:
+                raise LaunchFailed(f"pid {process.pid} does not end; it is ended as soon as that can be done")
+            # Whoever watches it may not come to that any more.
+            await self._belongings.unbind(process.employee_id, process.epoch)
         finally:
             known.stopping = False
 
@@ -552,7 +559,10 @@ async def _logged(work: Coroutine[Any, Any, None], name: str) -> None:
 async def _killed(process: LaunchedProcess) -> None:
     log.warning("pid %d of employee %s has no place here; it is killed", process.pid, process.employee_id)
     process.kill(signal.SIGKILL)
-    await process.wait()
+    try:
+        await process.wait()
+    finally:
+        process.release()
 
 
 async def _gone(process: LaunchedProcess, known: Observed, seconds: float) -> None:

@@ -6,8 +6,11 @@ import logging
 import os
 from collections import deque
 from collections.abc import AsyncGenerator
+from functools import partial
 from pathlib import Path
 from uuid import UUID
+
+from controlplane.rounds import every
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +45,8 @@ class Logs:
 
     async def keep_small(self) -> None:
         """Rotate what has grown too long; runs until cancelled."""
-        while True:
-            await asyncio.to_thread(_rotate_all, self._directory)
-            await asyncio.sleep(ROTATE_SECONDS)
+        rotate = partial(asyncio.to_thread, _rotate_all, self._directory)
+        await every(ROTATE_SECONDS, rotate, name="rotating logs")
 
 
 def _rotate_all(directory: Path) -> None:

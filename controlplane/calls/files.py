@@ -6,9 +6,12 @@ from typing import Any
 
 from controlplane.calls.calls import Calls
 from controlplane.errors import Conflict
+from controlplane.files import CALL_SECONDS
 from empla.v1 import control_pb2 as pb
 from empla.v1 import control_pb2_grpc
 
+FIRST_SECONDS = 60.0
+"""For what comes before its time begins: a leader is known, the workspace is ready."""
 _STUB = control_pb2_grpc.ControlPlaneStub
 
 
@@ -16,9 +19,8 @@ class FileCalls(Calls):
     """List, read, write and remove what is in a workspace."""
 
     async def ListFiles(self, request: pb.ListFilesRequest, context: Any) -> pb.ListFilesResponse:
-        forwarding = self._parts.forwarding
-        if leader := await forwarding.leader(context):
-            there: pb.ListFilesResponse = await forwarding.forwarded(leader, _STUB, "ListFiles", request, context)
+        if leader := await self._parts.forwarding.leader(context):
+            there: pb.ListFilesResponse = await self._there(leader, "ListFiles", request, context)
             return there
         record = await self._find(request.employee)
         return await self._parts.files.list(record, request.path, request.after)
@@ -34,9 +36,8 @@ class FileCalls(Calls):
                 yield chunk
 
     async def WriteFile(self, request_iterator: AsyncIterator[pb.WriteFileRequest], context: Any) -> pb.File:
-        forwarding = self._parts.forwarding
-        if leader := await forwarding.leader(context):
-            there: pb.File = await forwarding.forwarded(leader, _STUB, "WriteFile", request_iterator, context)
+        if leader := await self._parts.forwarding.leader(context):
+            there: pb.File = await self._there(leader, "WriteFile", request_iterator, context)
             return there
         first = await anext(aiter(request_iterator), None)
         if first is None:
@@ -44,10 +45,14 @@ class FileCalls(Calls):
         return await self._parts.files.write(await self._find(first.employee), first, request_iterator)
 
     async def RemoveFile(self, request: pb.RemoveFileRequest, context: Any) -> pb.RemoveFileResponse:
-        forwarding = self._parts.forwarding
-        if leader := await forwarding.leader(context):
-            there: pb.RemoveFileResponse = await forwarding.forwarded(leader, _STUB, "RemoveFile", request, context)
+        if leader := await self._parts.forwarding.leader(context):
+            there: pb.RemoveFileResponse = await self._there(leader, "RemoveFile", request, context)
             return there
         record = await self._find(request.employee)
         await self._parts.files.remove(record, request.path, recursive=request.recursive)
         return pb.RemoveFileResponse()
+
+    async def _there(self, leader: str, method: str, request: Any, context: Any) -> Any:
+        """What the control plane that leads answers, which gives up by itself what takes too long."""
+        longest = CALL_SECONDS + FIRST_SECONDS
+        return await self._parts.forwarding.forwarded(leader, _STUB, method, request, context, longest=longest)

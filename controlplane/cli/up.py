@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -41,6 +42,7 @@ ATTACH_SECONDS = 30.0
 CHAT_END_SECONDS = 3.0
 ADOPT_SECONDS = 10.0
 RETRY_SECONDS = 0.5
+MOST_DESCRIPTORS = 65_536
 MIN_TOKEN = 32
 """Characters: a shorter token was cut off, or is one that can be guessed."""
 
@@ -54,6 +56,7 @@ def up(chat: bool | None) -> None:
     """
     settings = load_settings()
     try:
+        _open_many()
         refuse_unfinished(settings.home)
         _make_home(settings.home)
         offer = sys.stdin.isatty() and sys.stdout.isatty() if chat is None else chat
@@ -268,6 +271,12 @@ async def _chat_left(chat: asyncio.subprocess.Process) -> None:
     _say(
         f"empla: everything goes on; `empla chat {FIRST_EMPLOYEE}` in another terminal talks to it, Ctrl-C stops it all"
     )
+
+
+def _open_many() -> None:
+    """An employee takes a descriptor for its process and one for its stream: some hundreds use up the usual 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, MOST_DESCRIPTORS)), hard))
 
 
 def _make_home(home: Path) -> None:

@@ -58,6 +58,9 @@ class ContainerProcess:
         """Have the engine send a signal to it; the launcher logs when that fails."""
         self._launcher.signal(self._container, signal_number)
 
+    def release(self) -> None:
+        """Nothing: only whoever waits for its end has anything open."""
+
 
 class Containers:
     """Containers of the engine at `address` (unix:///run/docker.sock), made from `images`; an async context manager.

@@ -75,6 +75,9 @@ class InProcessEmployee:
             self._signal = signal_number
             self._task.cancel()
 
+    def release(self) -> None:
+        """Nothing: its launcher has it."""
+
     async def ended(self, threads: ThreadPoolExecutor, output: TextIO) -> None:
         """Wait for the end of all that it is, and say that it is gone."""
         await asyncio.wait([self._task])

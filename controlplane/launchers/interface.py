@@ -61,6 +61,10 @@ class LaunchedProcess(Protocol):
         """Send it a signal; no error when it is gone."""
         ...
 
+    def release(self) -> None:
+        """Let go of it, for nobody is going to watch it here any more: its end is not noticed, and no signal reaches it."""
+        ...
+
 
 class Launcher(Protocol):
     """Starts employees or sidecars somewhere."""

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -41,10 +42,10 @@ class ForkedProcess:
         self.kind: str = child["kind"]
         self.employee_id, self.epoch = UUID(child["employee_id"]), int(child["epoch"])
         self.sidecar_id = UUID(child["sidecar_id"]) if child["sidecar_id"] else None
-        self._launcher, self._descriptor = launcher, descriptor
+        self._launcher = launcher
+        self._descriptor: int | None = descriptor
         self._gone = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(descriptor, self._on_exit, loop)
+        asyncio.get_running_loop().add_reader(descriptor, self._on_exit)
 
     def identity(self) -> dict[str, Any]:
         """Pid and start time (clock ticks since boot): together they name one process."""
@@ -57,19 +58,20 @@ class ForkedProcess:
 
     def kill(self, signal_number: int) -> None:
         """Signal the process itself, never another that got its pid."""
-        if self._gone.is_set():
+        if self._descriptor is None:
             return
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._descriptor, signal_number)
 
     def release(self) -> None:
-        """Let go of a process that nobody is going to watch."""
-        if not self._gone.is_set():
-            self._on_exit(asyncio.get_running_loop())
+        """Let go of a process that nobody is going to watch: its end is not noticed, and no signal reaches it."""
+        if self._descriptor is not None:
+            asyncio.get_running_loop().remove_reader(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = None
 
-    def _on_exit(self, loop: asyncio.AbstractEventLoop) -> None:
-        loop.remove_reader(self._descriptor)
-        os.close(self._descriptor)
+    def _on_exit(self) -> None:
+        self.release()
         self._gone.set()
 
 
@@ -193,7 +195,7 @@ class ProcessLauncher:
     async def _ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
         try:
             try:
-                return await asyncio.to_thread(_ask, self._path, request)
+                return await _asked(self._path, request)
             except (
                 FileNotFoundError,
                 ConnectionRefusedError,
@@ -205,13 +207,33 @@ class ProcessLauncher:
 
     async def _start_and_ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
         with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):  # somebody else was faster
-            return await asyncio.to_thread(_ask, self._path, request)
+            return await _asked(self._path, request)
         if self._stopped:
             raise LaunchFailed("nothing is launched any more: the control plane ends")
         if self._parent is not None and _is_gone(self._parent):  # no zombie is left of it
             self._parent = None
         self._parent = await _start_parent(self._path, self._log, self._kind)
-        return await asyncio.to_thread(_ask, self._path, request)
+        return await _asked(self._path, request)
+
+
+async def _asked(path: Path, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    """The parent's answer. It comes although whoever asks is cancelled: then a child that was forked for them is ended."""
+    asking = asyncio.ensure_future(asyncio.to_thread(_ask, path, request))
+    try:
+        return await asyncio.shield(asking)
+    except asyncio.CancelledError:
+        asking.add_done_callback(partial(_let_go, kill=request["op"] == "spawn"))
+        raise
+
+
+def _let_go(asking: asyncio.Future[tuple[dict[str, Any], list[int]]], *, kill: bool) -> None:
+    if asking.cancelled() or asking.exception() is not None:
+        return
+    for descriptor in asking.result()[1]:
+        if kill:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        os.close(descriptor)
 
 
 def _ask(path: Path, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:

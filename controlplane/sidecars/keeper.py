@@ -8,8 +8,8 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Callable, Coroutine, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -90,6 +90,7 @@ class Sidecars:
 
         Then another control plane may be the keeper, and this one knows nothing any more.
         """
+        self._room.clear()
         try:
             async with asyncio.TaskGroup() as self._group:
                 await self._adopt()
@@ -98,8 +99,9 @@ class Sidecars:
                 await self._rounds()
         finally:
             self._known.clear()
+            for held in self._held.values():
+                held.process.release()
             self._held.clear()
-            self._room.clear()
             self._spares.clear()
 
     async def _rounds(self) -> None:
@@ -119,6 +121,8 @@ class Sidecars:
         spare = self._spares.of(use)  # whose lease is refused to a launch that is over
         tenant_id = spare.sidecar.tenant_id if spare is not None else (await self._present(use)).tenant_id
         await self._room.take(Party(employee_id, tenant_id))
+        if not self._known.is_set():  # it was when this began
+            raise _not_keeping()
         held = await self._owned(self._leased(use, tenant_id, ttl), self._let_go)
         self._spares.used(use)
         return held.lease
@@ -155,9 +159,10 @@ class Sidecars:
         await self._until_known()
         theirs = [held for held in self._held.values() if held.sidecar.employee_id == employee_id]
         await self._end_each([held for held in theirs if held.sidecar.epoch <= epoch], "its employee's launch is over")
-        for process in await self._launcher.running(employee_id):
-            if process.epoch <= epoch and process.sidecar_id not in self._held:
-                await self._end_stray(process)
+        async with self._running(employee_id) as running:
+            for process in running:
+                if process.epoch <= epoch and process.sidecar_id not in self._held:
+                    await self._end_stray(process)
 
     async def end_all(self) -> None:
         """End every sidecar and what launching takes: the end of the control plane in the foreground."""
@@ -264,9 +269,10 @@ class Sidecars:
         while True:
             try:
                 rows = await self._table.all()
-                for process in await self._launcher.running():
-                    row = rows.pop(process.sidecar_id, None) if process.sidecar_id else None
-                    await self._take(process, row)
+                async with self._running() as running:
+                    for process in running:
+                        row = rows.pop(process.sidecar_id, None) if process.sidecar_id else None
+                        await self._take(process, row)
                 for sidecar_id in rows:
                     await self._table.remove(sidecar_id)
                 await self._places.keep_only(set(self._held))
@@ -354,6 +360,18 @@ class Sidecars:
 
     # What they share
 
+    @asynccontextmanager
+    async def _running(self, employee_id: UUID | None = None) -> AsyncIterator[Sequence[LaunchedProcess]]:
+        """What runs, of one employee or of all; what of it is not watched by the end of the block is let go of."""
+        running = await self._launcher.running(employee_id)
+        try:
+            yield running
+        finally:
+            watched = {id(held.process) for held in self._held.values()}
+            for process in running:
+                if id(process) not in watched:
+                    process.release()
+
     def _let_go(self, held: Held) -> None:
         self._task(self._end(held, "whoever wanted it has left"), f"end {held.sidecar.sidecar_id}")
 
@@ -377,7 +395,7 @@ class Sidecars:
                 result = await work
             except asyncio.CancelledError:
                 if not wanted.done():
-                    wanted.set_exception(LaunchFailed("this control plane gives out no sidecars any more; try again"))
+                    wanted.set_exception(_not_keeping())
                 raise
             except Exception as error:
                 if wanted.cancelled():
@@ -411,6 +429,10 @@ async def _within(work: Coroutine[Any, Any, Any], seconds: float, why: str) -> N
             await work
     except TimeoutError as error:
         raise LaunchFailed(why) from error
+
+
+def _not_keeping() -> LaunchFailed:
+    return LaunchFailed("this control plane gives out no sidecars any more; try again")
 
 
 def _superseded(launch: Launch | None) -> StatusError:

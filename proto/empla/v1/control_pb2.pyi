@@ -878,7 +878,7 @@ class CreateEmployeeRequest(_message.Message):
     START_FIELD_NUMBER: _builtins.int
     WHEN_BUSY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """[a-z0-9-], 1 to 63, unique within the tenant"""
+    """[a-z0-9-], 1 to 63, unique within the tenant, and no UUID"""
     tenant: _builtins.str
     """for tokens of every tenant; empty: default"""
     profile_name: _builtins.str

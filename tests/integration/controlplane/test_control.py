@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,7 +18,7 @@ from controlplane.auth import hashed, new_secret
 from controlplane.backoff import CRASH_LOOP, RARELY_SECONDS
 from controlplane.employees import SQL as EMPLOYEES_SQL
 from controlplane.employees import Employees
-from controlplane.errors import NotNow, Unknown
+from controlplane.errors import Invalid, NotNow, Unknown
 from controlplane.messages import Messages
 from controlplane.receiver import Arrival, Receiver
 from empla import rpc
@@ -514,6 +514,15 @@ async def test_a_deleted_employees_role_is_gone(plane: Plane):
     assert await plane.pool.fetchval("SELECT count(*) FROM pg_roles WHERE rolname = $1", role) == 1
     await plane.stub.DeleteEmployee(pb.DeleteEmployeeRequest(employee="sales-ae"), timeout=30)
     assert await plane.pool.fetchval("SELECT count(*) FROM pg_roles WHERE rolname = $1", role) == 0
+
+
+@pytest.mark.parametrize("form", [str, lambda employee_id: employee_id.hex])
+async def test_no_employee_is_named_as_if_by_the_id_of_another(database: Database, form: Callable[[UUID], str]) -> None:
+    async with database.connect() as pool:
+        tenant_id, foreign = await add_tenant(pool), await add_tenant(pool, "other")
+        other = await add_employee(pool, foreign)
+        with pytest.raises(Invalid):
+            await Employees(pool).create(tenant_id, form(other), pb.Profile(role="Clerk"), running=False)
 
 
 @pytest.mark.parametrize(

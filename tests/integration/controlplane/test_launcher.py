@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from controlplane.launchers.bounds import BoundsRecords
 from controlplane.launchers.interface import EMPLOYEE, LaunchSpec
 from controlplane.launchers.process import Parent, ProcessLauncher, employees
 from empla.store.ids import new_id
+from tests.integration.controlplane.seats import held
 from workstation.local.jail.cgroups import find_cgroups
 
 MARKER = "marker-of-a-secret"
@@ -80,6 +82,39 @@ async def test_running_finds_all_children_or_those_of_one_employee(launcher: Pro
     second.kill(signal.SIGKILL)
     async with asyncio.timeout(10):
         assert await second.wait() == await found.wait() == -signal.SIGKILL
+
+
+async def test_a_launch_that_is_given_up_leaves_no_process_and_no_hold_of_one(
+    launcher: ProcessLauncher, short_directory: Path
+):
+    # With one thread, what is asked later is answered later.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    await launcher.prepare()
+    before = await asyncio.to_thread(held)
+    launching = asyncio.create_task(launcher.launch(spec(short_directory)))
+    await asyncio.sleep(0)  # it has asked by then
+    launching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await launching
+    async with asyncio.timeout(30):
+        while left := await launcher.running():
+            for process in left:
+                process.release()
+            await asyncio.sleep(0.01)
+    assert await asyncio.to_thread(held) == before
+
+
+async def test_a_process_that_is_let_go_of_lives_on_and_is_found_again(
+    launcher: ProcessLauncher, short_directory: Path
+):
+    before, process = await asyncio.to_thread(held), await launcher.launch(spec(short_directory))
+    assert await asyncio.to_thread(held) == [*before, process.pid]
+    process.release()
+    process.release()
+    process.kill(signal.SIGKILL)
+    assert await asyncio.to_thread(held) == before
+    (found,) = await launcher.running()
+    assert found.identity() == process.identity()
 
 
 async def test_an_employee_lives_in_a_control_group_of_its_own(launcher: ProcessLauncher, short_directory: Path):

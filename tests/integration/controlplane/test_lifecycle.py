@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -41,7 +42,7 @@ class ScriptedProcess:
         self.sidecar_id: UUID | None = None
         self.employee_id, self.epoch, self.pid = employee_id, epoch, pid
         self.signals: list[int] = []
-        self.stubborn = False
+        self.stubborn = self.released = False
         self.code: int | None = 0
         self.gone = asyncio.Event()
 
@@ -56,6 +57,9 @@ class ScriptedProcess:
         self.signals.append(signal_number)
         if not self.stubborn:
             self.gone.set()
+
+    def release(self) -> None:
+        self.released = True
 
 
 @dataclass
@@ -486,6 +490,32 @@ async def test_a_successor_waits_for_the_superseded_process(site: Site):
         await until(lambda: site.launcher.calls)
 
 
+async def test_who_leads_no_more_lets_go_of_what_it_watched(site: Site):
+    await site.employee()
+    async with site.reconciling():
+        await until(lambda: site.launcher.alive)
+        (process,) = site.launcher.alive
+        assert not process.released
+    assert process.released
+    assert not process.gone.is_set()
+
+
+async def test_whoever_asks_for_an_end_hears_that_it_does_not_come(site: Site, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lifecycle, "TERM_SECONDS", 0.05)
+    monkeypatch.setattr(lifecycle, "KILL_SECONDS", 0.05)
+    record = await site.employee()
+    async with site.reconciling():
+        await until(lambda: site.launcher.alive)
+        (process,) = site.launcher.alive
+        process.stubborn = True
+        with pytest.raises(LaunchFailed, match="does not end"):
+            await site.lifecycle.stop(record.employee_id, 0)
+        assert site.lifecycle.pid_of(record.employee_id) == process.pid, "it is watched"
+        process.stubborn = False
+        await site.lifecycle.stop(record.employee_id, 0)
+        assert process.gone.is_set()
+
+
 async def test_adoption_is_tried_again_and_nobody_started_before(site: Site):
     record = await site.employee()
     process = await site.left_over(record, record.epoch)
@@ -719,6 +749,20 @@ async def test_the_browser_profile_stays_when_an_employee_stops_and_goes_when_it
         assert place.exists()
         await site.employees.delete(record.employee_id, force=True)
         await until(lambda: not place.exists())
+
+
+async def test_what_a_deleted_employee_had_goes_although_that_fails_at_first(site: Site, short_directory: Path):
+    record = await site.employee()
+    async with site.reconciling():
+        await until(lambda: site.launcher.alive)
+        place = cookies_of(record, short_directory)
+        site.sidecars.failing = True
+        await site.employees.delete(record.employee_id, force=True)
+        await until(lambda: (record.employee_id, sys.maxsize) in site.sidecars.ended)
+        assert place.exists()
+        site.sidecars.failing = False
+        await until(lambda: not place.exists())
+        await until(lambda: not site.lifecycle._observed)
 
 
 async def test_browser_profiles_of_employees_deleted_before_go_at_the_start(site: Site, short_directory: Path):

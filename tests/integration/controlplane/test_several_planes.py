@@ -16,7 +16,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from controlplane import gateway, lifecycle, pauses, telling
+from controlplane import forwarding, gateway, lifecycle, pauses, telling
 from controlplane.auth import new_secret
 from controlplane.backoff import CRASH_LOOP
 from controlplane.settings import Settings
@@ -24,7 +24,7 @@ from empla import rpc
 from empla.v1 import control_pb2 as pb
 from tests.conftest import Database
 from tests.integration.controlplane.conftest import Plane, free_port, serving
-from tests.integration.controlplane.seats import lives, seat
+from tests.integration.controlplane.seats import held, lives, seat
 
 NEVER = 3600.0
 ADA = "ada"
@@ -219,9 +219,15 @@ async def test_a_restart_ends_a_crash_loop_whichever_is_asked(pair: Pair):
 async def test_when_the_one_that_leads_ends_the_other_adopts_and_nobody_is_restarted(pair: Pair, database: Database):
     await create(pair.first)
     before = await attached(pair.second)
+    grace = await seat(pair.second, "grace")
+    lease = await grace.acquire(idle_ttl_seconds=600)
     await pair.leading.aclose()
     await until(lambda: _leads(pair.second))
     after = await attached(pair.second)
+    await grace.renew(lease)
+    await until(lambda: asyncio.to_thread(lambda: before.pid in held()))
+    holding = await asyncio.to_thread(held)
+    assert len(holding) == len(set(holding)), "the one that has ended has let go of them"
     assert (after.pid, after.epoch, after.restarts) == (before.pid, before.epoch, 0)
     await answered(pair.second)
     stopped = await pair.second.stub.StopEmployee(pb.StopEmployeeRequest(employee=ADA, drain_seconds=1), timeout=60)
@@ -267,6 +273,20 @@ async def test_sidecars_are_kept_by_the_one_that_leads(pair: Pair, database: Dat
     with pytest.raises(grpc.aio.AioRpcError) as gone:
         await asking.renew(leases[0])
     assert gone.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_an_upload_by_the_other_one_may_take_as_long_as_by_the_one_that_leads(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(forwarding, "LONGEST_SECONDS", 0.5)
+    await seat(pair.second, "grace")
+
+    async def slowly() -> AsyncIterator[pb.WriteFileRequest]:
+        yield pb.WriteFileRequest(employee="grace", path="a", data=b"1")
+        await asyncio.sleep(1)
+        yield pb.WriteFileRequest(data=b"2", end=True)
+
+    assert (await pair.second.stub.WriteFile(slowly())).size == 2
 
 
 async def test_files_are_read_and_written_by_the_one_that_leads(pair: Pair):

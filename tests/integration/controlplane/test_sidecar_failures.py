@@ -1,7 +1,11 @@
-"""Sidecars that cannot be launched are counted, for who looks after the employee that wanted them."""
+"""Sidecars that cannot be had: what becomes of those who want them."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -12,29 +16,68 @@ from controlplane.sidecars.launching import SidecarPlan
 from controlplane.sidecars.places import Places
 from controlplane.sidecars.room import Bounds, Room
 from controlplane.sidecars.table import Resources, Table
+from empla.store.connect import Pool
 from tests.conftest import Database
 from tests.factories import add_employee, add_tenant
 from tests.integration.controlplane.test_lifecycle import ScriptedLauncher
+from tests.integration.controlplane.waiting import WAIT_FOR_LOCKS
 
 
-async def test_each_that_an_employee_could_not_have_counts(database: Database, short_directory: Path):
+@dataclass
+class Site:
+    """A keeper with room for one sidecar, whose launches fail, and two employees."""
+
+    pool: Pool
+    sidecars: Sidecars
+    employee_id: UUID
+    other: UUID
+
+    async def refused(self) -> None:
+        with pytest.raises(LaunchFailed):
+            await self.sidecars.acquire(self.employee_id, 1, Resources(COMPUTE, 64 << 20, 0), 60)
+
+    @asynccontextmanager
+    async def leading(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.sidecars.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+async def site(database: Database, short_directory: Path) -> AsyncIterator[Site]:
     async with database.connect() as pool:
         tenant_id = await add_tenant(pool)
         employee_id, other = [await add_employee(pool, tenant_id, name) for name in ("ada", "other")]
         await pool.execute("UPDATE employee_epochs SET epoch = 1")
-        bounds, launcher = Bounds(4, 4, 4), ScriptedLauncher(failing=True)
-        plan = SidecarPlan({}, lambda _: short_directory, lambda _: None, short_directory)
+        bounds, launcher = Bounds(1, 1, 1), ScriptedLauncher(failing=True)
         sidecars = Sidecars(
             table=Table(pool, launcher.name),
             launcher=launcher,
             places=Places(short_directory / "sidecars"),
-            room=Room(bounds, bounds, 1),
-            plan=plan,
+            room=Room(bounds, bounds, 0),
+            plan=SidecarPlan({}, lambda _: short_directory, lambda _: None, short_directory),
         )
-        keeping = asyncio.create_task(sidecars.run())
+        yield Site(pool, sidecars, employee_id, other)
+
+
+async def test_each_that_an_employee_could_not_have_counts(site: Site):
+    async with site.leading():
         for _ in range(2):
-            with pytest.raises(LaunchFailed):
-                await sidecars.acquire(employee_id, 1, Resources(COMPUTE, 64 << 20, 0), 60)
-        keeping.cancel()
-        await asyncio.gather(keeping, return_exceptions=True)
-        assert (sidecars.failed.count(employee_id), sidecars.failed.count(other)) == (2, 0)
+            await site.refused()
+    assert (site.sidecars.failed.count(site.employee_id), site.sidecars.failed.count(site.other)) == (2, 0)
+
+
+async def test_one_that_is_wanted_while_the_lead_is_lost_is_refused_and_takes_no_room(site: Site):
+    async with site.pool.acquire() as connection, connection.transaction(), site.leading():
+        await site.refused()  # by then it is known what runs
+        await connection.execute("LOCK TABLE employee_epochs")
+        wanting = asyncio.create_task(site.refused())
+        async with asyncio.timeout(10):
+            while not await site.pool.fetchval(WAIT_FOR_LOCKS):
+                await asyncio.sleep(0.01)
+    await wanting
+    async with site.leading():
+        await site.refused()

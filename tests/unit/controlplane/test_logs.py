@@ -37,6 +37,24 @@ async def rotated(directory: Path, path: Path) -> None:
     await asyncio.gather(keeping, return_exceptions=True)
 
 
+async def test_logs_are_kept_small_although_a_round_fails(short_directory: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(logs, "ROTATE_SECONDS", 0.01)
+    monkeypatch.setattr(logs, "MAX_FILE_BYTES", 10)
+    directory = short_directory / "logs"
+    keeping = asyncio.create_task(Logs(directory).keep_small())
+    try:
+        await asyncio.sleep(0.05)  # there is no such directory
+        directory.mkdir()
+        path = directory / "a.log"
+        path.write_bytes(bytes(11))
+        async with asyncio.timeout(10):
+            while path.stat().st_size:
+                await asyncio.sleep(0.01)
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+
+
 async def test_a_log_that_is_written_to_stays_small_and_is_read_over_its_cut(
     short_directory: Path, monkeypatch: pytest.MonkeyPatch
 ):

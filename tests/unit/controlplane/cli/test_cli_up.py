@@ -1,5 +1,6 @@
 """What several starts of `empla up` below one home share, and what they may not."""
 
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from controlplane.cli.errors import Failure
-from controlplane.cli.up import _home_of, _make_home, _reported, _token
+from controlplane.cli.up import MOST_DESCRIPTORS, _home_of, _make_home, _open_many, _reported, _token
 from controlplane.settings import Settings
 from empla.rpc import CannotListen
 from empla.store.errors import StoreUnavailable
@@ -48,6 +49,17 @@ def test_the_token_that_is_there_first_is_everybodys(home: Path, monkeypatch: py
     monkeypatch.setattr("os.fsync", lambda _: path.write_text(other))  # in the midst of our writing
     assert _token(path) == other
     assert list(home.glob("token*")) == [path]
+
+
+def test_it_may_open_as_much_as_its_account_may():
+    limits = _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        _open_many()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (min(hard, MOST_DESCRIPTORS), hard)
+        _open_many()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_a_home_that_cannot_be_made_names_the_setting(empla: Fixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
