@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from controlplane.afar import Life, heard_at, life_from_afar, observed_from_afar, pid_of
 from controlplane.backoff import RARELY_SECONDS, STEADY_SECONDS, Backoff, exit_reason, is_own
 from controlplane.belongings import Belongings, Companions
 from controlplane.employees import SQL, EmployeeRecord, Employees
-from controlplane.ending import Ending, lost_after, observed_from_afar, pid_of
+from controlplane.ending import Ending, lost_after
 from controlplane.errors import LaunchFailed, NotLeading, Unknown
 from controlplane.failures import Failing, note, note_well, observed_failing
 from controlplane.gateway import Elsewhere, Stream, Streams
@@ -42,7 +43,6 @@ GIVE_BACK_SECONDS = 10.0
 LAUNCH_SECONDS = 150.0
 """Beyond what launchers allow themselves, for a container as for the first warm parent."""
 MAX_PARALLEL_LAUNCHES = 8
-PAGE = 1000
 
 
 @dataclass
@@ -59,19 +59,6 @@ class Observed(Failing):
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
     passed_over: bool = False
     """A round could not look at it, for it was busy: another one follows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Life:
-    """How the process of an employee that should run does."""
-
-    starting: bool
-    """There is none, or it has not attached yet and may still do so."""
-    silent_seconds: float
-    crashes: int
-    """Failures of its own in a row; none once it has lived for a while."""
-    unstarted: int = 0
-    """Failures in a row that were others', as long as it has no process."""
 
 
 class Lifecycle:
@@ -173,9 +160,11 @@ class Lifecycle:
         return process.pid if process else 0
 
     def life_of(self, record: EmployeeRecord) -> Life | None:
-        """How the employee's process does; None when it is not to run, or another control plane watches it."""
+        """How the employee's process does; None when it is not to run."""
+        if not self._knows:
+            return life_from_afar(record, self._streams, self._lost_after)
         known = self._observed.get(record.employee_id, Observed())
-        if record.desired_state != "running" or known.stopping or not self._knows:
+        if record.desired_state != "running" or known.stopping:
             return None
         if known.process is None:
             own = known.backoff.own
@@ -185,14 +174,14 @@ class Lifecycle:
         silent = 0.0 if starting else self._silent_seconds(known.process, known)
         return Life(starting, silent, crashes=0 if steady else known.backoff.own)
 
-    def bound_of(self, employee_id: UUID) -> Bound | None:
+    def bound_of(self, record: EmployeeRecord) -> Bound | None:
         """What bounds the employee's process, if one runs; reads a file."""
-        process, memory = self._observed.get(employee_id, Observed()).process, self._settings.memory_bytes
-        if process is None:
+        memory = self._settings.memory_bytes
+        if not self.process_on_record(record):
             return None
         if self._launcher.name == CONTAINER and memory is not None:
-            return Bound(process.epoch, "cgroup", memory, ())
-        return self._belongings.bound_of(employee_id)
+            return Bound(record.epoch, "cgroup", memory, ())
+        return self._belongings.bound_of(record.employee_id)
 
     def process_on_record(self, record: EmployeeRecord) -> int:
         """The same of an employee whose process another control plane may watch."""
@@ -221,11 +210,11 @@ class Lifecycle:
         Raises `LaunchFailed` when after a failed launch nobody can tell whether there is a process, when the control plane
         that leads does not end it in time, or when this one does and still does not know what runs.
         """
-        if self._leads and not self._knows:
+        if self.leads and not self._knows:
             await self.until_adopted(ADOPT_SECONDS)
         if self._knows:
             await self._stop_here(employee_id, drain_seconds)
-        elif self._leads:
+        elif self.leads:
             raise LaunchFailed("the control plane that leads does not know yet who runs; try again in some seconds")
         else:
             await self._ending.have_ended(employee_id, drain_seconds)
@@ -249,7 +238,8 @@ class Lifecycle:
         await self._belongings.workspaces.release_all()
 
     @property
-    def _leads(self) -> bool:
+    def leads(self) -> bool:
+        """Whether this control plane starts and watches employees, or is about to."""
         return self._planes is None or self._planes.has_lease
 
     @property
@@ -288,7 +278,7 @@ class Lifecycle:
             self._heard_since = time.monotonic()
             return
         await note(self._pool, self._planes, self._observed)  # before anybody is started because of what is on record
-        self.records = records = await self._everybody()
+        self.records = records = await self._employees.everybody()
         now = time.monotonic()
         if now - self._round_at > SLEPT_SECONDS:
             self._heard_since = now
@@ -313,13 +303,6 @@ class Lifecycle:
         async with known.busy:
             known.passed_over = False
         self._news.set()
-
-    async def _everybody(self) -> list[EmployeeRecord]:
-        records = page = await self._employees.list_of(None, limit=PAGE)
-        while len(page) == PAGE:
-            page = await self._employees.list_of(None, after=(page[-1].name, page[-1].employee_id), limit=PAGE)
-            records = records + page
-        return records
 
     def _compare(self, record: EmployeeRecord, known: Observed) -> None:
         wanted = record.desired_state == "running"
@@ -349,8 +332,7 @@ class Lifecycle:
 
     def _silent_seconds(self, process: LaunchedProcess, known: Observed) -> float:
         known.stream = self._seen(process) or known.stream
-        seen_at = known.stream.seen_at if known.stream else 0.0
-        return time.monotonic() - max(seen_at, known.launched_at, self._heard_since)
+        return time.monotonic() - max(heard_at(known.stream), known.launched_at, self._heard_since)
 
     def _forget(self, deleted: set[UUID]) -> None:
         for employee_id in deleted:
@@ -441,7 +423,7 @@ class Lifecycle:
         backoff = Backoff()
         while True:
             try:
-                records = {record.employee_id: record for record in await self._everybody()}
+                records = {record.employee_id: record for record in await self._employees.everybody()}
                 running = await self._launcher.running()
                 for process in running:
                     self._take(process, records.get(process.employee_id))

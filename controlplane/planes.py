@@ -37,7 +37,7 @@ RETRY_SECONDS = 0.5
 MAX_TOLD = 10_000
 """Hints that wait to be told; of those beyond the others hear that they are lost."""
 MAX_HEARD = 1000
-"""Hints of others that are being followed, and as many whose senders are not known yet; those beyond are dropped."""
+"""Hints of others that are being followed, and as many whose senders are not known yet; of those beyond it is known that they are lost."""
 SOON_SECONDS = 0.05
 """Between two looks, however often somebody says that there is something to see."""
 STRANGER_SECONDS = 60.0
@@ -99,6 +99,7 @@ class Planes:
         self._look_at, self._looked_at = 0.0, -SOON_SECONDS
         self._backends: frozenset[int] = frozenset()
         self._unsure: list[tuple[int, str]] = []
+        self._dropped: set[int] = set()
         self._strangers_said_at = -STRANGER_SECONDS
         self._group: asyncio.TaskGroup | None = None
         self._following = 0
@@ -239,6 +240,7 @@ class Planes:
     async def _look(self, connection: Connection) -> None:
         began, leaving = time.monotonic(), self._leaving
         unsure, self._unsure, self._looked_at = self._unsure, [], began
+        dropped, self._dropped = self._dropped, set()
         with translated():
             self.others, self._stranger, self._backends = await self._say(connection, leaving)
             generation = await self._take_lease(connection)
@@ -253,6 +255,8 @@ class Planes:
         self._looked.set()
         self._outage.over()
         self._judge(unsure)
+        if dropped & self._backends:
+            self._told_is_lost()
 
     async def _say(self, connection: Connection, leaving: bool) -> tuple[int, str | None, frozenset[int]]:
         """Say that this one is there. Of those that come or end at once each sees what the one before has said."""
@@ -313,6 +317,8 @@ class Planes:
         elif len(self._unsure) < MAX_HEARD:
             self._unsure.append((backend, told))
             self._look_soon()
+        else:  # no more of them than the server has had processes since the last look
+            self._dropped.add(backend)
 
     def _judge(self, unsure: Sequence[tuple[int, str]]) -> None:
         """Follow what came from those who turn out to be control planes, which have just come."""

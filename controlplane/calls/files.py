@@ -16,9 +16,10 @@ class FileCalls(Calls):
     """List, read, write and remove what is in a workspace."""
 
     async def ListFiles(self, request: pb.ListFilesRequest, context: Any) -> pb.ListFilesResponse:
-        forwarding = self._parts.forwarding
-        if leader := await forwarding.leader(context):
-            there: pb.ListFilesResponse = await forwarding.forwarded(leader, _STUB, "ListFiles", request, context)
+        there: pb.ListFilesResponse | None = await self._parts.forwarding.by_leader(
+            _STUB, "ListFiles", request, context
+        )
+        if there is not None:
             return there
         record = await self._find(request.employee)
         return await self._parts.files.list(record, request.path, request.after)
