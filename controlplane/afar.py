@@ -55,20 +55,15 @@ def life_from_afar(record: EmployeeRecord, streams: Streams, silent_after: float
     if record.process is None:
         return Life(starting=True, silent_seconds=0, crashes=own, unstarted=record.failures.failures - own)
     starting = observed == control_pb2.OBSERVED_STATE_STARTING
-    silent = time.monotonic() - heard_at(_seen(record, streams) or streams.left.get(record.employee_id))
-    steady = _age(record, streams) > STEADY_SECONDS
-    return Life(
-        starting,
-        0.0 if starting else max(0.0, min(silent, _unheard_seconds(record, streams))),
-        crashes=0 if steady else own,
-    )
+    last = _seen(record, streams) or streams.left.get(record.employee_id)
+    silent = time.monotonic() - last.seen_at - told_late(last) if last else _age(record, streams)
+    silent = 0.0 if starting else max(0.0, min(silent, _unheard_seconds(record, streams)))
+    return Life(starting, silent, crashes=0 if _age(record, streams) > STEADY_SECONDS else own)
 
 
-def heard_at(stream: Stream | Elsewhere | None) -> float:
-    """When an employee was heard last at the earliest, on the monotonic clock; 0: nobody knows."""
-    if stream is None:
-        return 0.0
-    return stream.seen_at + (NEWS_SECONDS if isinstance(stream, Elsewhere) else 0.0)
+def told_late(stream: Stream | Elsewhere | None) -> float:
+    """How many seconds of an employee's silence are no news: it may have been heard since."""
+    return NEWS_SECONDS if isinstance(stream, Elsewhere) else 0.0
 
 
 def pid_of(record: EmployeeRecord) -> int:

@@ -117,7 +117,8 @@ class Hints:
     def _changed(self, message_id: str) -> None:
         self._followers.look(UUID(message_id))
 
-    def _sidecar_failed(self, employee_id: str) -> None:
+    def _sidecar_failed(self, employee_id: str, *_count: str) -> None:
+        """The leader could not launch a sidecar; the count tells this hint from the one before."""
         self._sidecars.failed.add(UUID(employee_id))
 
     def _reconcile(self) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from controlplane.afar import Life, heard_at, life_from_afar, observed_from_afar, pid_of
+from controlplane.afar import Life, life_from_afar, observed_from_afar, pid_of, told_late
 from controlplane.backoff import RARELY_SECONDS, STEADY_SECONDS, Backoff, exit_reason, is_own
 from controlplane.belongings import Belongings, Companions
 from controlplane.employees import SQL, EmployeeRecord, Employees
@@ -171,7 +171,7 @@ class Lifecycle:
             return Life(starting=True, silent_seconds=0, crashes=own, unstarted=known.backoff.failures - own)
         steady = time.monotonic() - known.launched_at > STEADY_SECONDS
         starting = self.observed(record) == control_pb2.OBSERVED_STATE_STARTING
-        silent = 0.0 if starting else self._silent_seconds(known.process, known)
+        silent = 0.0 if starting else max(0.0, self._silent_seconds(known.process, known) - told_late(known.stream))
         return Life(starting, silent, crashes=0 if steady else known.backoff.own)
 
     def bound_of(self, record: EmployeeRecord) -> Bound | None:
@@ -332,7 +332,8 @@ class Lifecycle:
 
     def _silent_seconds(self, process: LaunchedProcess, known: Observed) -> float:
         known.stream = self._seen(process) or known.stream
-        return time.monotonic() - max(heard_at(known.stream), known.launched_at, self._heard_since)
+        seen_at = known.stream.seen_at if known.stream else 0.0
+        return time.monotonic() - max(seen_at, known.launched_at, self._heard_since)
 
     def _forget(self, deleted: set[UUID]) -> None:
         for employee_id in deleted:

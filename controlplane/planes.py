@@ -37,7 +37,7 @@ RETRY_SECONDS = 0.5
 MAX_TOLD = 10_000
 """Hints that wait to be told; of those beyond the others hear that they are lost."""
 MAX_HEARD = 1000
-"""Hints of others that are being followed, and as many whose senders are not known yet; of those beyond it is known that they are lost."""
+"""Hints of others that are being followed, and as many whose senders are not known yet. That others are lost is known."""
 SOON_SECONDS = 0.05
 """Between two looks, however often somebody says that there is something to see."""
 STRANGER_SECONDS = 60.0
@@ -66,7 +66,7 @@ class Nobody:
 class Planes:
     """This control plane among the others; `instance` names it and no other that ever was, `address` is its gRPC's.
 
-    `home` is the id of the home that all of them share, for there the employees' processes and files are.
+    `home` is the id of the home on one machine that all of them share: there the employees' processes and files are.
     Times are in seconds: a lease lasts `lease`, and is renewed every `renew`.
     """
 
@@ -145,8 +145,9 @@ class Planes:
                         await self._looked.wait()
                 if self._stranger is not None:
                     raise AnotherHome(
-                        f"the control plane at {self._stranger} uses this database with another EMPLA_HOME; all of one "
-                        "database have the same home: give this one that home, or a database of its own, or stop that one"
+                        f"the control plane at {self._stranger} uses this database with another EMPLA_HOME, or on another "
+                        "machine; all of one database have the same home on the same machine: start this one there, with "
+                        "that home, or give it a database of its own, or stop that one"
                     )
                 yield
             finally:

@@ -35,7 +35,7 @@ from controlplane.forwarding import Forwarding
 from controlplane.gateway import EmployeeGateway, Streams, authenticate
 from controlplane.goals import Goals
 from controlplane.hints import Hints
-from controlplane.home import home_id
+from controlplane.home import place_id
 from controlplane.http import serving_http
 from controlplane.launchers.browsers import BrowserProfiles
 from controlplane.launchers.choice import employee_launcher, files_launcher, prepared, sidecar_launcher
@@ -129,7 +129,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
         instance = f"{os.uname().nodename}:{os.getpid()}:{new_id()}"
         attempts = Attempts(settings.wrong_tokens_per_minute)
         tokens = Tokens(pool, attempts)
-        home = await asyncio.to_thread(home_id, settings.home)
+        home = await asyncio.to_thread(place_id, settings.home)
         planes = Planes(dsn, instance, settings.dialled_address, home=home, clock=clock)
         sidecars = _sidecars(settings, pool, of_sidecars, plan, places, planes=planes)
         followers = Followers(planes)

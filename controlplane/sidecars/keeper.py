@@ -187,7 +187,7 @@ class Sidecars:
         except BaseException as error:
             if isinstance(error, LaunchFailed):
                 self.failed.add(use.employee_id)
-                self._others.tell("sidecar_failed", use.employee_id)
+                self._others.tell("sidecar_failed", use.employee_id, self.failed.count(use.employee_id))
             self._room.give(Party(use.employee_id, tenant_id))
             raise
 
