@@ -18,7 +18,7 @@ def home_id(home: Path) -> str:
 
 
 def place_id(home: Path) -> str:
-    """The id of a home together with that of this machine since its start: processes and sockets are reached nowhere else."""
+    """The id of a home on this machine, as started last: processes and sockets are reached nowhere else."""
     try:
         machine = _BOOT_ID.read_text().strip()
     except FileNotFoundError:  # it is Linux's
