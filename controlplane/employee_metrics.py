@@ -17,8 +17,9 @@ _WORDS[pb.HEALTH_STATE_UNSPECIFIED] = "not_running"
 
 
 def of_employees(vitals: Vitals) -> list[Metric]:
-    """All of them, as of the last look."""
-    everybody = vitals.everybody() or []
+    """All of them, as of the last look; nothing before the first one."""
+    if (everybody := vitals.everybody()) is None:
+        return []
     counts = Counter(map(_state, everybody))
     employees = GaugeMetricFamily("empla_employees", "Employees by how they fare.", labels=("health",))
     for state, word in _WORDS.items():

@@ -38,6 +38,7 @@ MAX_NAMED = 500
 """Messages that one review names."""
 _NO_ID = UUID(int=0)
 _LONGEST_NAME = 63
+_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +224,14 @@ class Employees:
                 detail = {"name": held["name"], "force": force}
                 await audit.record(connection, held["tenant_id"], "employee.delete", employee_id, detail)
                 return ended
+
+    async def everybody(self) -> list[EmployeeRecord]:
+        """All of all tenants, by their names."""
+        records = page = await self.list_of(None, limit=_PAGE)
+        while len(page) == _PAGE:
+            page = await self.list_of(None, after=(page[-1].name, page[-1].employee_id), limit=_PAGE)
+            records = records + page
+        return records
 
     async def left_roles(self) -> list[UUID]:
         """Deleted employees that still have a database role."""

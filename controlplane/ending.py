@@ -4,13 +4,10 @@ import asyncio
 import time
 from uuid import UUID
 
-from controlplane.employees import EmployeeRecord
 from controlplane.errors import LaunchFailed
-from controlplane.failures import observed_failing
 from controlplane.gateway import Stream, Streams
 from controlplane.planes import Others
 from empla.store.connect import Pool, load_queries, translated
-from empla.v1 import control_pb2
 from empla.v1 import gateway_pb2 as pb
 
 SQL = load_queries("controlplane", "ending.sql")
@@ -75,28 +72,6 @@ class Ending:
 def lost_after(heartbeat_ms: int) -> float:
     """Seconds without a sign of life after which an employee is of no use to anybody."""
     return max(SILENT_SECONDS, MISSED_HEARTBEATS * heartbeat_ms / 1000)
-
-
-def observed_from_afar(
-    record: EmployeeRecord, streams: Streams, silent_after: float
-) -> control_pb2.ObservedState.ValueType:
-    """What is to be seen of an employee where nobody watches its process."""
-    if record.process is None:
-        if record.desired_state != "running":
-            return control_pb2.OBSERVED_STATE_STOPPED
-        return observed_failing(record.failures.failures, record.failures.own)
-    if record.draining is not None:
-        return control_pb2.OBSERVED_STATE_STOPPING
-    seen = streams.seen(record.employee_id)
-    if seen is not None and seen.launch.epoch == record.epoch:
-        return control_pb2.OBSERVED_STATE_ATTACHED
-    is_new = record.launched_at is not None and streams.clock.time() - record.launched_at.timestamp() < silent_after
-    return control_pb2.OBSERVED_STATE_STARTING if is_new else control_pb2.OBSERVED_STATE_LOST
-
-
-def pid_of(record: EmployeeRecord) -> int:
-    """The pid of an employee's process, as it is on record; 0: there is none."""
-    return int((record.process or {}).get("pid", 0))
 
 
 def _drain(seconds: float) -> pb.ControlFrame:

@@ -45,6 +45,31 @@ class Forwarding:
             await asyncio.sleep(LOOK_SECONDS)
         return ""
 
+    async def by_leader(
+        self, stub: Any, method: str, request: Any, context: Any, *, longest: float | None = None
+    ) -> Any | None:
+        """What the control plane that leads answers to a call that may be made twice; None: this one is to answer it.
+
+        If that one is gone before it has answered, the next one is asked. Raises what is refused, `NotLeading`, and `Away`.
+        `longest`: see `forwarded`.
+        """
+        while leader := await self.leader(context):
+            try:
+                return await self.forwarded(leader, stub, method, request, context, longest=longest)
+            except Away:
+                if not await self._another_leads(leader):
+                    raise
+        return None
+
+    async def _another_leads(self, gone: str) -> bool:
+        """Whether another control plane, or this one, takes the lease in time."""
+        end = time.monotonic() + TAKE_OVER_SECONDS
+        while not self._planes.has_lease and self._planes.leader_address in (None, gone):
+            if time.monotonic() > end:
+                return False
+            await asyncio.sleep(LOOK_SECONDS)
+        return True
+
     async def forwarded(
         self, address: str, stub: Any, method: str, request: Any, context: Any, *, longest: float | None = None
     ) -> Any:

@@ -109,16 +109,16 @@ class Stream:
     heartbeat_at: float = field(default_factory=time.time)
     seen_at: float = field(default_factory=time.monotonic)
     """The last sign of life on a clock that nobody sets, to judge by; `heartbeat_at` is for people."""
-    idle_memory_bytes: int = 0
-    """What it took when it last had nothing in work."""
 
     def beat(self, heartbeat: pb.Heartbeat, now: float) -> None:
         """Note a sign of life, and what it says, at `now` by the database's clock."""
         if heartbeat.HasField("sent_at"):
             heartbeat.clock_ahead_seconds = heartbeat.sent_at.ToNanoseconds() / 1e9 - now
-        self.heartbeat, self.heartbeat_at, self.seen_at = heartbeat, now, time.monotonic()
         if heartbeat.state == "idle":
-            self.idle_memory_bytes = heartbeat.memory_bytes
+            heartbeat.idle_memory_bytes = heartbeat.memory_bytes
+        else:
+            heartbeat.idle_memory_bytes = self.heartbeat.idle_memory_bytes if self.heartbeat else 0
+        self.heartbeat, self.heartbeat_at, self.seen_at = heartbeat, now, time.monotonic()
 
     def end(self) -> None:
         """End it for good, for its launch is over."""
@@ -154,6 +154,10 @@ class Streams:
         self._others, self.clock = others or Nobody(), clock or DatabaseClock()
         self._streams: dict[UUID, Stream] = {}
         self.elsewhere: Mapping[UUID, Elsewhere] = {}
+        self.left: Mapping[UUID, Elsewhere] = {}
+        """The last that was told of those who are attached nowhere now."""
+        self.hears_since = time.monotonic()
+        """Since when this control plane has heard without a break what the others tell."""
 
     def get(self, employee_id: UUID) -> Stream | None:
         """The employee's stream, if it is attached here."""
@@ -294,8 +298,8 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
 
     async def AcquireSidecar(self, request: pb.AcquireSidecarRequest, context: Any) -> pb.SidecarLease:  # noqa: N802
         """A sidecar for the employee that asks; see gateway.proto."""
-        if leader := await self._forwarding.leader(context):
-            there: pb.SidecarLease = await self._forwarding.forwarded(leader, _STUB, "AcquireSidecar", request, context)
+        there: pb.SidecarLease | None = await self._forwarding.by_leader(_STUB, "AcquireSidecar", request, context)
+        if there is not None:
             return there
         launch: Launch = rpc.caller()
         wanted, ttl = self._most.resources(request), ttl_of(request)
@@ -303,19 +307,16 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
 
     async def RenewSidecar(self, request: pb.RenewSidecarRequest, context: Any) -> pb.SidecarLease:  # noqa: N802
         """A later token; see gateway.proto."""
-        if leader := await self._forwarding.leader(context):
-            there: pb.SidecarLease = await self._forwarding.forwarded(leader, _STUB, "RenewSidecar", request, context)
+        there: pb.SidecarLease | None = await self._forwarding.by_leader(_STUB, "RenewSidecar", request, context)
+        if there is not None:
             return there
         launch: Launch = rpc.caller()
         return await self._sidecars.renew(launch.employee_id, launch.epoch, _sidecar_id(request.sidecar_id))
 
     async def ReleaseSidecar(self, request: pb.ReleaseSidecarRequest, context: Any) -> pb.ReleaseSidecarResponse:  # noqa: N802
         """The employee needs it no more; see gateway.proto."""
-        if leader := await self._forwarding.leader(context):
-            there: pb.ReleaseSidecarResponse = await self._forwarding.forwarded(
-                leader, _STUB, "ReleaseSidecar", request, context
-            )
-            return there
+        if await self._forwarding.by_leader(_STUB, "ReleaseSidecar", request, context) is not None:
+            return pb.ReleaseSidecarResponse()
         launch: Launch = rpc.caller()
         await self._sidecars.release(launch.employee_id, launch.epoch, _sidecar_id(request.sidecar_id))
         return pb.ReleaseSidecarResponse()

@@ -3,7 +3,8 @@
 A hint may come late, or twice, and what it says may be over: whether an employee is paused, how it is configured and whether
 it is to drain, the tables say. Only control planes are heard, see `planes`.
 
-Whoever has an employee's stream does what concerns it, whoever leads what concerns processes. The rest takes no notice.
+Whoever has an employee's stream does what concerns it, whoever leads what concerns processes. The rest takes no notice, but
+for what all of them tell when they are asked.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from controlplane.followers import Followers
 from controlplane.gateway import Streams
 from controlplane.lifecycle import Lifecycle
 from controlplane.planes import MISSED, RETRY_SECONDS, Planes
+from controlplane.sidecars.keeper import Sidecars
 from empla.store.errors import StoreUnavailable
 from empla.store.outage import Outage
 from empla.v1 import gateway_pb2 as pb
@@ -37,9 +39,10 @@ class Hints:
         followers: Followers,
         lifecycle: Lifecycle,
         ending: Ending,
+        sidecars: Sidecars,
     ) -> None:
         self._planes, self._employees, self._streams = planes, employees, streams
-        self._followers, self._lifecycle, self._ending = followers, lifecycle, ending
+        self._followers, self._lifecycle, self._ending, self._sidecars = followers, lifecycle, ending, sidecars
         self._outage = Outage(log, "what may have been missed")
         planes.on(MISSED, self._missed)
         for word in (
@@ -53,6 +56,7 @@ class Hints:
             "changed",
             "reconcile",
             "start",
+            "sidecar_failed",
         ):
             planes.on(word, getattr(self, f"_{word}"))
 
@@ -112,6 +116,10 @@ class Hints:
 
     def _changed(self, message_id: str) -> None:
         self._followers.look(UUID(message_id))
+
+    def _sidecar_failed(self, employee_id: str, *_count: str) -> None:
+        """The leader could not launch a sidecar; the count tells this hint from the one before."""
+        self._sidecars.failed.add(UUID(employee_id))
 
     def _reconcile(self) -> None:
         if self._planes.has_lease:

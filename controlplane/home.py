@@ -6,6 +6,8 @@ from pathlib import Path
 
 from empla.store.ids import new_id
 
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
 
 def home_id(home: Path) -> str:
     """The id of a home, made when it has none: no other home has it, whatever its path."""
@@ -13,6 +15,15 @@ def home_id(home: Path) -> str:
     if not path.exists():
         write_once(path, str(new_id()))
     return path.read_text().strip()
+
+
+def place_id(home: Path) -> str:
+    """The id of a home on this machine, as started last: processes and sockets are reached nowhere else."""
+    try:
+        machine = _BOOT_ID.read_text().strip()
+    except FileNotFoundError:  # it is Linux's
+        machine = os.uname().nodename
+    return f"{home_id(home)}@{machine}"
 
 
 def write_once(path: Path, text: str) -> None:

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from controlplane.afar import Life, life_from_afar, observed_from_afar, pid_of, told_late
 from controlplane.backoff import RARELY_SECONDS, STEADY_SECONDS, Backoff, exit_reason, is_own
 from controlplane.belongings import Belongings, Companions
 from controlplane.employees import SQL, EmployeeRecord, Employees
-from controlplane.ending import Ending, lost_after, observed_from_afar, pid_of
+from controlplane.ending import Ending, lost_after
 from controlplane.errors import LaunchFailed, NotLeading, Unknown
 from controlplane.failures import Failing, note, note_well, observed_failing
 from controlplane.gateway import Elsewhere, Stream, Streams
@@ -43,7 +44,6 @@ GIVE_BACK_SECONDS = 10.0
 LAUNCH_SECONDS = 150.0
 """Beyond what launchers allow themselves, for a container as for the first warm parent."""
 MAX_PARALLEL_LAUNCHES = 8
-PAGE = 1000
 
 
 @dataclass
@@ -60,19 +60,6 @@ class Observed(Failing):
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
     passed_over: bool = False
     """A round could not look at it, for it was busy: another one follows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Life:
-    """How the process of an employee that should run does."""
-
-    starting: bool
-    """There is none, or it has not attached yet and may still do so."""
-    silent_seconds: float
-    crashes: int
-    """Failures of its own in a row; none once it has lived for a while."""
-    unstarted: int = 0
-    """Failures in a row that were others', as long as it has no process."""
 
 
 class Lifecycle:
@@ -177,26 +164,28 @@ class Lifecycle:
         return process.pid if process else 0
 
     def life_of(self, record: EmployeeRecord) -> Life | None:
-        """How the employee's process does; None when it is not to run, or another control plane watches it."""
+        """How the employee's process does; None when it is not to run."""
+        if not self._knows:
+            return life_from_afar(record, self._streams, self._lost_after)
         known = self._observed.get(record.employee_id, Observed())
-        if record.desired_state != "running" or known.stopping or not self._knows:
+        if record.desired_state != "running" or known.stopping:
             return None
         if known.process is None:
             own = known.backoff.own
             return Life(starting=True, silent_seconds=0, crashes=own, unstarted=known.backoff.failures - own)
         steady = time.monotonic() - known.launched_at > STEADY_SECONDS
         starting = self.observed(record) == control_pb2.OBSERVED_STATE_STARTING
-        silent = 0.0 if starting else self._silent_seconds(known.process, known)
+        silent = 0.0 if starting else max(0.0, self._silent_seconds(known.process, known) - told_late(known.stream))
         return Life(starting, silent, crashes=0 if steady else known.backoff.own)
 
-    def bound_of(self, employee_id: UUID) -> Bound | None:
+    def bound_of(self, record: EmployeeRecord) -> Bound | None:
         """What bounds the employee's process, if one runs; reads a file."""
-        process, memory = self._observed.get(employee_id, Observed()).process, self._settings.memory_bytes
-        if process is None:
+        memory = self._settings.memory_bytes
+        if not self.process_on_record(record):
             return None
         if self._launcher.name == CONTAINER and memory is not None:
-            return Bound(process.epoch, "cgroup", memory, ())
-        return self._belongings.bound_of(employee_id)
+            return Bound(record.epoch, "cgroup", memory, ())
+        return self._belongings.bound_of(record.employee_id)
 
     def process_on_record(self, record: EmployeeRecord) -> int:
         """The same of an employee whose process another control plane may watch."""
@@ -225,11 +214,11 @@ class Lifecycle:
         Raises `LaunchFailed` when it does not end, when after a failed launch nobody can tell whether there is a process,
         when the control plane that leads does not end it in time, or when this one does and does not know yet what runs.
         """
-        if self._leads and not self._knows:
+        if self.leads and not self._knows:
             await self.until_adopted(ADOPT_SECONDS)
         if self._knows:
             await self._stop_here(employee_id, drain_seconds)
-        elif self._leads:
+        elif self.leads:
             raise LaunchFailed("the control plane that leads does not know yet who runs; try again in some seconds")
         else:
             await self._ending.have_ended(employee_id, drain_seconds)
@@ -253,7 +242,8 @@ class Lifecycle:
         await self._belongings.workspaces.release_all()
 
     @property
-    def _leads(self) -> bool:
+    def leads(self) -> bool:
+        """Whether this control plane starts and watches employees, or is about to."""
         return self._planes is None or self._planes.has_lease
 
     @property
@@ -292,7 +282,7 @@ class Lifecycle:
             self._heard_since = time.monotonic()
             return
         await note(self._pool, self._planes, self._observed)  # before anybody is started because of what is on record
-        self.records = records = await self._everybody()
+        self.records = records = await self._employees.everybody()
         now = time.monotonic()
         if now - self._round_at > SLEPT_SECONDS:
             self._heard_since = now
@@ -317,13 +307,6 @@ class Lifecycle:
         async with known.busy:
             known.passed_over = False
         self._news.set()
-
-    async def _everybody(self) -> list[EmployeeRecord]:
-        records = page = await self._employees.list_of(None, limit=PAGE)
-        while len(page) == PAGE:
-            page = await self._employees.list_of(None, after=(page[-1].name, page[-1].employee_id), limit=PAGE)
-            records = records + page
-        return records
 
     def _compare(self, record: EmployeeRecord, known: Observed) -> None:
         wanted = record.desired_state == "running"
@@ -446,7 +429,7 @@ class Lifecycle:
         backoff = Backoff()
         while True:
             try:
-                records = {record.employee_id: record for record in await self._everybody()}
+                records = {record.employee_id: record for record in await self._employees.everybody()}
                 running = await self._launcher.running()
                 for process in running:
                     self._take(process, records.get(process.employee_id))

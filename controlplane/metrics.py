@@ -1,4 +1,7 @@
-"""Metrics in the format that Prometheus reads: what all steps came to since this process began, and what waits now."""
+"""Metrics in the format that Prometheus reads: what all steps came to since this process began, and what waits now.
+
+Each control plane tells of the whole installation, so that it is enough to ask one; who asks several takes the maximum.
+"""
 
 import asyncio
 import re
@@ -57,9 +60,12 @@ class Metrics:
         messages: Messages,
         vitals: Vitals,
         alerts: Alerts,
+        *,
+        leads: Callable[[], bool] = lambda: True,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._pool, self._messages, self._vitals, self._alerts = pool, messages, vitals, alerts
+        self._leads = leads
         self._now, self._until = now, now()
         self._steps: dict[tuple[str, str], _Step] = {}
         self._counting = asyncio.Lock()
@@ -70,7 +76,8 @@ class Metrics:
             await self._count()
             waiting = await self._messages.counts(None)
             shown = [*_of_steps(self._steps), *_of_waiting(waiting), *of_employees(self._vitals)]
-            return generate_latest(_Shown([*shown, _of_alerts(await self._alerts.open(None))]))
+            shown += [_of_alerts(await self._alerts.open(None)), _of_lease(leads=self._leads())]
+            return generate_latest(_Shown(shown))
 
     async def _count(self) -> None:
         until = self._now() - SETTLED
@@ -138,3 +145,7 @@ def _of_alerts(numbers: dict[str, int]) -> Metric:
     for kind in (*(rule.kind for rule in RULES if rule.alerts), *OF_THE_CONTROL_PLANE):
         alerts.add_metric((kind,), numbers.get(kind, 0))
     return alerts
+
+
+def _of_lease(*, leads: bool) -> Metric:
+    return GaugeMetricFamily("empla_leader", "Whether this control plane leads: of several one does.", int(leads))

@@ -37,7 +37,7 @@ RETRY_SECONDS = 0.5
 MAX_TOLD = 10_000
 """Hints that wait to be told; of those beyond the others hear that they are lost."""
 MAX_HEARD = 1000
-"""Hints of others that are being followed, and as many whose senders are not known yet; those beyond are dropped."""
+"""Hints of others that are being followed, and as many whose senders are not known yet. That others are lost is known."""
 SOON_SECONDS = 0.05
 """Between two looks, however often somebody says that there is something to see."""
 STRANGER_SECONDS = 60.0
@@ -66,7 +66,7 @@ class Nobody:
 class Planes:
     """This control plane among the others; `instance` names it and no other that ever was, `address` is its gRPC's.
 
-    `home` is the id of the home that all of them share, for there the employees' processes and files are.
+    `home` is the id of the home on one machine that all of them share: there the employees' processes and files are.
     Times are in seconds: a lease lasts `lease`, and is renewed every `renew`.
     """
 
@@ -99,6 +99,7 @@ class Planes:
         self._look_at, self._looked_at = 0.0, -SOON_SECONDS
         self._backends: frozenset[int] = frozenset()
         self._unsure: list[tuple[int, str]] = []
+        self._dropped: set[int] = set()
         self._strangers_said_at = -STRANGER_SECONDS
         self._group: asyncio.TaskGroup | None = None
         self._following = 0
@@ -144,8 +145,9 @@ class Planes:
                         await self._looked.wait()
                 if self._stranger is not None:
                     raise AnotherHome(
-                        f"the control plane at {self._stranger} uses this database with another EMPLA_HOME; all of one "
-                        "database have the same home: give this one that home, or a database of its own, or stop that one"
+                        f"the control plane at {self._stranger} uses this database with another EMPLA_HOME, or on another "
+                        "machine; all of one database have the same home on the same machine: start this one there, with "
+                        "that home, or give it a database of its own, or stop that one"
                     )
                 yield
             finally:
@@ -239,6 +241,7 @@ class Planes:
     async def _look(self, connection: Connection) -> None:
         began, leaving = time.monotonic(), self._leaving
         unsure, self._unsure, self._looked_at = self._unsure, [], began
+        dropped, self._dropped = self._dropped, set()
         with translated():
             self.others, self._stranger, self._backends = await self._say(connection, leaving)
             generation = await self._take_lease(connection)
@@ -253,6 +256,8 @@ class Planes:
         self._looked.set()
         self._outage.over()
         self._judge(unsure)
+        if dropped & self._backends:
+            self._told_is_lost()
 
     async def _say(self, connection: Connection, leaving: bool) -> tuple[int, str | None, frozenset[int]]:
         """Say that this one is there. Of those that come or end at once each sees what the one before has said."""
@@ -313,6 +318,8 @@ class Planes:
         elif len(self._unsure) < MAX_HEARD:
             self._unsure.append((backend, told))
             self._look_soon()
+        else:  # no more of them than the server has had processes since the last look
+            self._dropped.add(backend)
 
     def _judge(self, unsure: Sequence[tuple[int, str]]) -> None:
         """Follow what came from those who turn out to be control planes, which have just come."""

@@ -50,7 +50,7 @@ SELECT pg_notify($2, $3) FROM resigned;
 -- name: leave
 -- This control plane is gone, and the lease free if it had it.
 WITH gone AS (DELETE FROM control_planes WHERE instance = $1),
-left_behind AS (DELETE FROM employee_presence WHERE instance = $1)
+left_behind AS (UPDATE employee_presence SET instance = '' WHERE instance = $1)
 UPDATE control_lease SET expires_at = '-infinity' WHERE instance = $1;
 
 -- name: tell

@@ -4,6 +4,7 @@ The leader reads even when it is alone as far as it knows: it kills whoever it h
 """
 
 import time
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,7 @@ class Presence:
     def __init__(self, pool: Pool, streams: Streams, planes: Planes, *, lost_after: float) -> None:
         self._pool, self._streams, self._planes, self._lost_after = pool, streams, planes, lost_after
         self._told: dict[UUID, tuple[Stream, float]] = {}
+        self._heard_at = time.monotonic()
 
     async def run(self) -> None:
         """Tell and hear, until cancelled."""
@@ -34,12 +36,21 @@ class Presence:
         else:
             self._told.clear()
             if not self._planes.has_lease:
-                self._streams.elsewhere = {}
+                self._hear([])
                 return
         seen_within = LEASE_SECONDS + RENEW_SECONDS
         with translated():
             rows = await self._pool.fetch(SQL.elsewhere, self._planes.instance, self._lost_after, seen_within)
-        self._streams.elsewhere = {row["employee_id"]: _elsewhere(row) for row in rows}
+        self._hear(rows)
+
+    def _hear(self, rows: Sequence[Any]) -> None:
+        now = time.monotonic()
+        if now - self._heard_at > LEASE_SECONDS:  # the database was away, or this control plane stood still
+            self._streams.hears_since = now
+        self._heard_at = now
+        told = {row["employee_id"]: (row["attached"], _elsewhere(row)) for row in rows}
+        self._streams.elsewhere = {key: one for key, (attached, one) in told.items() if attached}
+        self._streams.left = {key: one for key, (attached, one) in told.items() if not attached}
 
     async def _tell(self) -> None:
         now = {stream.launch.employee_id: (stream, stream.heartbeat_at) for stream in self._streams.all()}

@@ -35,7 +35,7 @@ from controlplane.forwarding import Forwarding
 from controlplane.gateway import EmployeeGateway, Streams, authenticate
 from controlplane.goals import Goals
 from controlplane.hints import Hints
-from controlplane.home import home_id
+from controlplane.home import place_id
 from controlplane.http import serving_http
 from controlplane.launchers.browsers import BrowserProfiles
 from controlplane.launchers.choice import employee_launcher, files_launcher, prepared, sidecar_launcher
@@ -126,12 +126,12 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
             settings.workspaces, settings.volumes, settings.workspace_quota_bytes, settings.workspace_quota_entries
         )
         plan, places = _plan(settings, workspaces), Places(settings.sidecars.absolute())
-        sidecars = _sidecars(settings, pool, of_sidecars, plan, places)
         instance = f"{os.uname().nodename}:{os.getpid()}:{new_id()}"
         attempts = Attempts(settings.wrong_tokens_per_minute)
         tokens = Tokens(pool, attempts)
-        home = await asyncio.to_thread(home_id, settings.home)
+        home = await asyncio.to_thread(place_id, settings.home)
         planes = Planes(dsn, instance, settings.dialled_address, home=home, clock=clock)
+        sidecars = _sidecars(settings, pool, of_sidecars, plan, places, planes=planes)
         followers = Followers(planes)
         sender = Sender(pool, callbacks, followers.changed, instance=instance)
         parts = _parts(
@@ -155,6 +155,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
             followers=followers,
             lifecycle=parts.lifecycle,
             ending=Ending(pool, parts.streams, planes),
+            sidecars=sidecars,
         )
         await tokens.ensure("local operator", token, "admin")
         await parts.employees.ensure_tenant(DEFAULT_TENANT)
@@ -201,7 +202,9 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 employees=parts.employees,
                 tokens=tokens,
                 overview=control.overview,
-                metrics=Metrics(pool, parts.messages, parts.vitals, parts.alerts, clock.now),
+                metrics=Metrics(
+                    pool, parts.messages, parts.vitals, parts.alerts, leads=lambda: planes.leads, now=clock.now
+                ),
                 max_body_bytes=settings.max_body_bytes,
                 clock=clock,
                 wrong_signatures_per_minute=settings.wrong_tokens_per_minute,
@@ -220,6 +223,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 Stepping(pool, parts.receiver, parts.stopping, partial(parts.streams.wake, reason="step failed")).run(
                     dsn
                 ),
+                parts.vitals.run(),
                 Presence(pool, parts.streams, planes, lost_after=lost_after(settings.heartbeat_ms)).run(),
                 planes.leading(
                     Retention(pool, settings.retention_days).run,
@@ -272,7 +276,9 @@ def _plan(settings: Settings, workspaces: Workspaces) -> SidecarPlan:
     )
 
 
-def _sidecars(settings: Settings, pool: Pool, launcher: Launcher, plan: SidecarPlan, places: Places) -> Sidecars:
+def _sidecars(
+    settings: Settings, pool: Pool, launcher: Launcher, plan: SidecarPlan, places: Places, *, planes: Planes
+) -> Sidecars:
     bounds = Bounds(settings.sidecars_per_employee, settings.sidecars_per_tenant, settings.sidecars_per_host)
     return Sidecars(
         table=Table(pool, launcher.name),
@@ -280,6 +286,7 @@ def _sidecars(settings: Settings, pool: Pool, launcher: Launcher, plan: SidecarP
         places=places,
         room=Room(bounds, bounds, settings.sidecars_queue_seconds),
         plan=plan,
+        others=planes,
         warm=settings.sidecars_warm,
     )
 
@@ -313,6 +320,7 @@ def _parts(
     )
     vitals = Vitals(
         pool=pool,
+        employees=employees,
         lifecycle=lifecycle,
         streams=streams,
         sidecars_failed=sidecars.failed.count,

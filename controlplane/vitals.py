@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from controlplane.employees import EmployeeRecord
+from controlplane.employees import EmployeeRecord, Employees
 from controlplane.gateway import Streams
 from controlplane.health import CRASHES, WITHIN_MINUTES, Finding, Signs, judge, state_of
 from controlplane.lifecycle import Lifecycle
+from controlplane.rounds import every
 from controlplane.spending import Spending
 from empla.store.connect import Pool, load_queries, translated
 from empla.v1 import control_pb2 as pb
@@ -19,6 +20,7 @@ STUCK_MINUTES = 10
 """Twice what the longest step of the pipeline may take."""
 BACKGROUND_STUCK_MINUTES = 70
 """A stretch of background work may take an hour."""
+LOOK_SECONDS = 5.0
 TRIED_SECONDS = 30.0
 """How often attempts are counted: those of busy employees are many."""
 
@@ -32,23 +34,33 @@ class Judged:
 
 
 class Vitals:
-    """Judges employees by this control plane's streams and processes; `sidecars_failed` counts launches that failed."""
+    """Judges employees as all control planes do, whichever watches them; `sidecars_failed` counts launches that failed."""
 
     def __init__(
         self,
         *,
         pool: Pool,
+        employees: Employees,
         lifecycle: Lifecycle,
         streams: Streams,
         sidecars_failed: Callable[[UUID], int],
         heartbeat_ms: int,
     ) -> None:
-        self._pool, self._lifecycle, self._streams = pool, lifecycle, streams
+        self._pool, self._employees, self._lifecycle, self._streams = pool, employees, lifecycle, streams
         self._sidecars_failed, self._heartbeat_seconds = sidecars_failed, heartbeat_ms / 1000
         self._spending = Spending(pool, streams.clock.now)
+        self._records: list[EmployeeRecord] | None = None
         self._work: dict[UUID, Any] = {}
         self._tried: dict[UUID, Any] = {}
         self._tried_at = float("-inf")
+
+    async def run(self) -> None:
+        """Look in rounds until cancelled; while this control plane leads, whoever looks for alerts does."""
+        await every(LOOK_SECONDS, self._look_on, name="looking at how employees fare")
+
+    async def _look_on(self) -> None:
+        if not self._lifecycle.leads:
+            await self.look()
 
     async def look(self) -> None:
         """Read the tables anew. Raises `StoreUnavailable`."""
@@ -59,10 +71,11 @@ class Vitals:
                 rows = await self._pool.fetch(SQL.tried, WITHIN_MINUTES)
                 self._tried, self._tried_at = {row["employee_id"]: row for row in rows}, time.monotonic()
         await self._spending.look()
+        self._records = None if self._lifecycle.leads else await self._employees.everybody()
 
     def everybody(self) -> list[Judged] | None:
         """All employees that there are, judged; None as long as this control plane has looked at none."""
-        records = self._lifecycle.records
+        records = self._lifecycle.records if self._lifecycle.leads else self._records
         return None if records is None else [Judged(record, self.findings(record)) for record in records]
 
     def findings(self, record: EmployeeRecord) -> list[Finding] | None:
@@ -80,10 +93,10 @@ class Vitals:
 
     def figures(self, record: EmployeeRecord) -> pb.EmployeeFigures:
         """What was measured of an employee."""
-        stream, (month, idle) = self._streams.get(record.employee_id), self._spending.month_of(record)
+        stream, (month, idle) = self._streams.seen(record.employee_id), self._spending.month_of(record)
         return pb.EmployeeFigures(
             start_ms=_start_ms(record),
-            idle_memory_bytes=stream.idle_memory_bytes if stream else 0,
+            idle_memory_bytes=stream.heartbeat.idle_memory_bytes if stream and stream.heartbeat else 0,
             month_cost_micros=month,
             month_idle_cost_micros=idle,
         )

@@ -41,7 +41,7 @@ class EmployeeCalls(Calls):
         if employee.observed_state in _NOT_RUNNING and employee.HasField("last_end"):
             tail = self._parts.logs.tail(record.employee_id, LAST_LINES, follow=False)
             employee.last_end.log.extend([line[:MAX_SHOWN_LINE] async for line in tail])
-        if bound := await asyncio.to_thread(self._parts.lifecycle.bound_of, record.employee_id):
+        if bound := await asyncio.to_thread(self._parts.lifecycle.bound_of, record):
             employee.bound.CopyFrom(pb.Bound(kind=bound.kind, memory_bytes=bound.memory_bytes))
         return employee
 

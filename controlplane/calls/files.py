@@ -12,6 +12,7 @@ from empla.v1 import control_pb2_grpc
 
 FIRST_SECONDS = 60.0
 """For what comes before its time begins: a leader is known, the workspace is ready."""
+LONGEST_SECONDS = CALL_SECONDS + FIRST_SECONDS
 _STUB = control_pb2_grpc.ControlPlaneStub
 
 
@@ -19,8 +20,10 @@ class FileCalls(Calls):
     """List, read, write and remove what is in a workspace."""
 
     async def ListFiles(self, request: pb.ListFilesRequest, context: Any) -> pb.ListFilesResponse:
-        if leader := await self._parts.forwarding.leader(context):
-            there: pb.ListFilesResponse = await self._there(leader, "ListFiles", request, context)
+        there: pb.ListFilesResponse | None = await self._parts.forwarding.by_leader(
+            _STUB, "ListFiles", request, context, longest=LONGEST_SECONDS
+        )
+        if there is not None:
             return there
         record = await self._find(request.employee)
         return await self._parts.files.list(record, request.path, request.after)
@@ -54,5 +57,5 @@ class FileCalls(Calls):
 
     async def _there(self, leader: str, method: str, request: Any, context: Any) -> Any:
         """What the control plane that leads answers, which gives up by itself what takes too long."""
-        longest = CALL_SECONDS + FIRST_SECONDS
-        return await self._parts.forwarding.forwarded(leader, _STUB, method, request, context, longest=longest)
+        forwarding = self._parts.forwarding
+        return await forwarding.forwarded(leader, _STUB, method, request, context, longest=LONGEST_SECONDS)

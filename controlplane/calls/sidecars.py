@@ -18,10 +18,8 @@ class SidecarCalls(Calls):
         return pb.ListSidecarsResponse(sidecars=found)
 
     async def StopSidecar(self, request: pb.StopSidecarRequest, context: Any) -> pb.StopSidecarResponse:
-        forwarding = self._parts.forwarding
-        if leader := await forwarding.leader(context):
-            stub = control_pb2_grpc.ControlPlaneStub
-            there: pb.StopSidecarResponse = await forwarding.forwarded(leader, stub, "StopSidecar", request, context)
-            return there
+        stub = control_pb2_grpc.ControlPlaneStub
+        if await self._parts.forwarding.by_leader(stub, "StopSidecar", request, context) is not None:
+            return pb.StopSidecarResponse()
         await self._parts.sidecars.stop(_id(request.sidecar_id, "sidecar_id"), _operator().tenant_id)
         return pb.StopSidecarResponse()

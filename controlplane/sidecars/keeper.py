@@ -19,6 +19,7 @@ import grpc
 from controlplane.errors import LaunchFailed, Unknown
 from controlplane.health import WITHIN_MINUTES
 from controlplane.launchers.interface import LaunchedProcess, Launcher
+from controlplane.planes import Nobody, Others
 from controlplane.recent import Recent
 from controlplane.sidecars.launching import SidecarPlan, owner_of
 from controlplane.sidecars.places import READY_SECONDS, Places
@@ -75,13 +76,21 @@ class Sidecars:
     """See the module. `run` as a task; calls wait for it to know what an earlier control plane left."""
 
     def __init__(
-        self, *, table: Table, launcher: Launcher, places: Places, room: Room, plan: SidecarPlan, warm: int = 0
+        self,
+        *,
+        table: Table,
+        launcher: Launcher,
+        places: Places,
+        room: Room,
+        plan: SidecarPlan,
+        others: Others | None = None,
+        warm: int = 0,
     ) -> None:
         self._table, self._launcher, self._places, self._room, self._plan = table, launcher, places, room, plan
         self._held: dict[UUID, Held] = {}
-        self._spares = Spares(warm)
+        self._others, self._spares = others or Nobody(), Spares(warm)
         self.failed = Recent(60 * WITHIN_MINUTES)
-        """Sidecars that an employee wanted and could not have because their launch failed."""
+        """Sidecars that an employee wanted and could not have because their launch failed, here or at another keeper."""
         self._known = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
 
@@ -183,6 +192,7 @@ class Sidecars:
         except BaseException as error:
             if isinstance(error, LaunchFailed):
                 self.failed.add(use.employee_id)
+                self._others.tell("sidecar_failed", use.employee_id, self.failed.count(use.employee_id))
             self._room.give(Party(use.employee_id, tenant_id))
             raise
 

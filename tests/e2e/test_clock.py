@@ -1,4 +1,4 @@
-"""A machine whose clock is ten minutes ahead of the database's: all comes as it must, and somebody is told."""
+"""A control plane whose clock is ten minutes ahead of the database's: all comes as it must, and somebody is told."""
 
 import re
 import time
@@ -13,7 +13,7 @@ from loadtests.quarter.clock import Clock
 from tests.conftest import Database
 from tests.e2e.callback_server import CallbackServer
 from tests.e2e.conftest import connected, temporary_directory
-from tests.e2e.system import EMPLOYEE, System, until
+from tests.e2e.system import EMPLOYEE, System, is_alive, until
 
 AHEAD = timedelta(minutes=10)
 ALERTS = {"clock_skew", "control_plane_clock"}
@@ -36,22 +36,29 @@ class Machine:
         return abs(float(self.system.call("GetOverview", pb.GetOverviewRequest()).clock_ahead_seconds))
 
 
+def environment(database: Database) -> dict[str, str]:
+    return {
+        "EMPLA_DATABASE_URL": database.dsn,
+        "EMPLA_MODEL_PROVIDER": "offline",
+        "EMPLA_ALERT_AFTER_SECONDS": "0",
+        "EMPLA_ALERT_CLEAR_SECONDS": "0",
+    }
+
+
 @pytest.fixture
-def machine(database: Database) -> Iterator[Machine]:
+def ahead(database: Database) -> Iterator[Machine]:
     with temporary_directory() as directory, Clock(directory / "clock", datetime.now(UTC) + AHEAD) as clock:
-        system = System(
-            directory,
-            program=[clock.python, "-m", "controlplane.cli"],
-            EMPLA_DATABASE_URL=database.dsn,
-            EMPLA_MODEL_PROVIDER="offline",
-            EMPLA_ALERT_AFTER_SECONDS="0",
-            EMPLA_ALERT_CLEAR_SECONDS="0",
-        )
+        system = System(directory, program=[clock.python, "-m", "controlplane.cli"], **environment(database))
         try:
-            system.start()
             yield Machine(system, clock)
         finally:
             system.kill_everything()
+
+
+@pytest.fixture
+def machine(ahead: Machine) -> Machine:
+    ahead.system.start()
+    return ahead
 
 
 def test_a_clock_that_is_off_loses_nothing_does_nothing_twice_and_is_told(machine: Machine, callbacks: CallbackServer):
@@ -83,3 +90,32 @@ def test_a_clock_that_is_off_loses_nothing_does_nothing_twice_and_is_told(machin
     assert machine.off_by < 2
     assert len(system.json("schedules", "show", schedule_id)["runs"]) == 1
     assert system.employee().restarts == 0
+
+
+def test_beside_one_whose_clock_is_right_it_tells_the_same_and_takes_the_lead(ahead: Machine, database: Database):
+    one = ahead.system
+    right = System(one.home.parent, output="right", **environment(database))
+    for plane in (one, right):
+        plane.is_one_of((right, one))
+    try:
+        right.start()
+        one.start()
+        before = right.attached()
+        until(lambda: ahead.alerts(over=False) == {"control_plane_clock"}, "the clock that is off is told of")
+        [alert] = right.call("ListAlerts", pb.ListAlertsRequest(open_only=True)).alerts
+        assert one.grpc_address in alert.detail
+        assert right.grpc_address not in alert.detail
+        for plane in (right, one):
+            employee = plane.employee()
+            assert (employee.pid, employee.health_state) == (before.pid, pb.HEALTH_STATE_HEALTHY)
+            assert "391" in plane.send("What is 17 * 23?").replies[0].text
+
+        right.kill_control_plane()
+        until(lambda: one.attached().health_state == pb.HEALTH_STATE_HEALTHY, "it goes on with the employee")
+        assert is_alive(before.pid)
+        restarted = one.call("RestartEmployee", pb.RestartEmployeeRequest(employee=EMPLOYEE, drain_seconds=1))
+        assert (restarted.epoch, restarted.restarts) == (before.epoch + 1, 0)
+        right.start()
+        assert right.attached().pid == restarted.pid
+    finally:
+        right.kill_everything()

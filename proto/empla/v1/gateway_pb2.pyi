@@ -257,6 +257,7 @@ class Heartbeat(_message.Message):
     AWAY_FIELD_NUMBER: _builtins.int
     SENT_AT_FIELD_NUMBER: _builtins.int
     CLOCK_AHEAD_SECONDS_FIELD_NUMBER: _builtins.int
+    IDLE_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     state: _builtins.str
     """starting, working, idle, paused, draining"""
     stage: _builtins.str
@@ -268,6 +269,8 @@ class Heartbeat(_message.Message):
     model: _builtins.str
     clock_ahead_seconds: _builtins.float
     """of the database's; found by the control plane"""
+    idle_memory_bytes: _builtins.int
+    """what it took when it last had nothing in work; found by the control plane"""
     @_builtins.property
     def reported(self) -> _struct_pb2.Struct:
         """hooks: by name {calls, failed, timed_out, dropped, waiting, milliseconds, last_error} or {missing}"""
@@ -293,10 +296,11 @@ class Heartbeat(_message.Message):
         away: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         sent_at: _timestamp_pb2.Timestamp | None = ...,
         clock_ahead_seconds: _builtins.float = ...,
+        idle_memory_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reported", b"reported", "sent_at", b"sent_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["away", b"away", "clock_ahead_seconds", b"clock_ahead_seconds", "in_flight", b"in_flight", "loop_lag_ms", b"loop_lag_ms", "memory_bytes", b"memory_bytes", "model", b"model", "reported", b"reported", "sent_at", b"sent_at", "stage", b"stage", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["away", b"away", "clock_ahead_seconds", b"clock_ahead_seconds", "idle_memory_bytes", b"idle_memory_bytes", "in_flight", b"in_flight", "loop_lag_ms", b"loop_lag_ms", "memory_bytes", b"memory_bytes", "model", b"model", "reported", b"reported", "sent_at", b"sent_at", "stage", b"stage", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

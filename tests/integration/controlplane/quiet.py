@@ -35,6 +35,7 @@ def quiet_lifecycle(pool: Pool, streams: Streams, place: Path = Path("/nonexiste
 def vitals_of(pool: Pool, lifecycle: Lifecycle, streams: Streams) -> Vitals:
     return Vitals(
         pool=pool,
+        employees=Employees(pool),
         lifecycle=lifecycle,
         streams=streams,
         sidecars_failed=lambda _: 0,

@@ -34,6 +34,7 @@ async def test_all_that_may_have_been_missed_is_looked_at_though_the_database_go
                 streams=held,
                 followers=Followers(planes),
                 lifecycle=cast("Any", None),
+                sidecars=cast("Any", None),
                 ending=Ending(away, held, planes),
             )
             cable.refusing = True

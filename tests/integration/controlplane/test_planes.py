@@ -266,6 +266,29 @@ async def test_strangers_who_notify_without_end_cause_few_looks(
         assert a._looked_at == looked_at
 
 
+async def test_of_hints_whose_senders_were_not_known_yet_it_is_known_that_they_are_lost(
+    database: Database, pool: Pool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """If a control plane sent them: those of strangers, however many, lead to nothing."""
+    monkeypatch.setattr(planes, "MAX_HEARD", 1)
+    a, b, heard = plane(database, "a", renew=FOR_EVER), plane(database, "b"), list[str]()
+    a.on("look", heard.append)
+    a.on(MISSED, lambda: heard.append(MISSED))
+    flood = "SELECT pg_notify($1, 'c look ' || n) FROM generate_series(1, 20) n"
+    async with a.present():
+        await pool.execute(flood, planes.CHANNEL)
+        await until(lambda: "come to nothing" in caplog.text)
+        monkeypatch.setattr(planes, "SOON_SECONDS", FOR_EVER)
+        async with b.present():
+            await until(lambda: b.others)
+            await pool.execute(flood, planes.CHANNEL)
+            b.tell("look", 1)
+            await until(lambda: len(a._dropped) == 2)
+            assert heard == []
+            a._look_now()
+            await until(lambda: heard == [MISSED])
+
+
 async def test_a_hint_that_fails_ends_nothing(database: Database, caplog: pytest.LogCaptureFixture):
     a, b = plane(database, "a"), plane(database, "b")
     heard: list[str] = []

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import aiohttp
 import grpc
 import grpc.aio
 import pytest
 
-from controlplane import forwarding, gateway, lifecycle, pauses, telling
+from controlplane import alerts, forwarding, gateway, health, lifecycle, pauses, telling, vitals
 from controlplane.auth import new_secret
 from controlplane.backoff import CRASH_LOOP
 from controlplane.settings import Settings
@@ -214,6 +215,80 @@ async def test_a_restart_ends_a_crash_loop_whichever_is_asked(pair: Pair):
     assert first.last_end.HasField("next_start")
     after = await pair.second.stub.RestartEmployee(pb.RestartEmployeeRequest(employee=ADA), timeout=60)
     assert after.epoch == before.epoch + 1
+
+
+async def told(plane: Plane) -> tuple[list[pb.Employee], list[str]]:
+    """The employee by each call that tells of it, and its metrics, without what differs with each heartbeat."""
+    listed = await plane.stub.ListEmployees(pb.ListEmployeesRequest(), timeout=10)
+    overview = await plane.stub.GetOverview(pb.GetOverviewRequest(), timeout=10)
+    employees = [await shown(plane), *listed.employees, *overview.employees]
+    for employee in employees:
+        for name in ("heartbeat_at", "memory_bytes", "loop_lag_ms"):
+            employee.health.ClearField(name)
+    return employees, [line for line in await scraped(plane) if line.startswith("empla_employee")]
+
+
+async def scraped(plane: Plane) -> list[str]:
+    headers, address = {"Authorization": f"Bearer {plane.token}"}, f"http://{plane.running.http_address}/metrics"
+    async with aiohttp.ClientSession() as client, client.get(address, headers=headers) as response:
+        return (await response.text()).splitlines()
+
+
+async def test_both_tell_the_same_of_an_employee_however_it_fares(pair: Pair, monkeypatch: pytest.MonkeyPatch):
+    for module, name in ((alerts, "ROUND_SECONDS"), (vitals, "LOOK_SECONDS"), (lifecycle, "RECONCILE_SECONDS")):
+        monkeypatch.setattr(module, name, 0.1)
+    first, second = pair.first, pair.second
+    await create(first)
+    employee = await attached(first)
+
+    async def both(state: pb.HealthState.ValueType) -> pb.Employee:
+        async def same() -> bool:
+            (employees, metrics), others = await told(first), await told(second)
+            measured = f'empla_employee_health{{employee="ada",tenant="default"}} {float(state)}'
+            return (employees, metrics) == others and employees[0].health_state == state and measured in metrics
+
+        await until(same)
+        return await shown(second)
+
+    async def is_known_when_idle() -> bool:
+        return all([(await shown(plane)).figures.idle_memory_bytes > 0 for plane in (first, second)])
+
+    await both(pb.HEALTH_STATE_HEALTHY)
+    await until(is_known_when_idle)
+    assert "empla_leader 1.0" in await scraped(first)
+    assert "empla_leader 0.0" in await scraped(second)
+
+    await first.stub.Pause(pb.PauseRequest(employee=ADA), timeout=10)
+    assert list((await both(pb.HEALTH_STATE_DEGRADED)).health_reasons) == ["it is paused"]
+    await first.stub.Resume(pb.ResumeRequest(employee=ADA), timeout=10)
+
+    async def are_lost() -> bool:
+        states = {one.health_state for plane in (first, second) for one in (await told(plane))[0]}
+        return states == {pb.HEALTH_STATE_LOST}
+
+    os.kill(employee.pid, signal.SIGSTOP)
+    await until(are_lost)
+    known = first.running.lifecycle._observed[UUID(employee.employee_id)]
+    for _ in range(CRASH_LOOP):
+        known.failed("exit code 7")
+    os.kill(employee.pid, signal.SIGKILL)
+    failing = await both(pb.HEALTH_STATE_UNHEALTHY)
+    assert failing.observed_state == pb.OBSERVED_STATE_CRASH_LOOPING
+
+    for number in range(health.SIDECARS_FAILED):
+        first.running.planes.tell("sidecar_failed", employee.employee_id, number)
+
+    async def knows_of_sidecars() -> bool:
+        return any("3 sidecars could not be launched" in why for why in (await shown(second)).health_reasons)
+
+    await until(knows_of_sidecars)
+
+
+async def test_a_sidecar_is_asked_of_the_next_leader_when_that_one_is_gone(pair: Pair):
+    asking = await seat(pair.second, "grace")
+    pair.second.running.planes.leader_address = f"127.0.0.1:{free_port()}"  # until it looks again
+    lease = await asking.acquire()
+    await asking.release(lease)
 
 
 async def test_when_the_one_that_leads_ends_the_other_adopts_and_nobody_is_restarted(pair: Pair, database: Database):

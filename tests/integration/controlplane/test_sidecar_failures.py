@@ -23,6 +23,16 @@ from tests.integration.controlplane.test_lifecycle import ScriptedLauncher
 from tests.integration.controlplane.waiting import WAIT_FOR_LOCKS
 
 
+class Others:
+    """Other control planes, which keep what they are told."""
+
+    def __init__(self) -> None:
+        self.hints: list[tuple[object, ...]] = []
+
+    def tell(self, *hint: object) -> None:
+        self.hints.append(hint)
+
+
 @dataclass
 class Site:
     """A keeper with room for one sidecar, whose launches fail, and two employees."""
@@ -31,6 +41,7 @@ class Site:
     sidecars: Sidecars
     employee_id: UUID
     other: UUID
+    told: Others
 
     async def refused(self) -> None:
         with pytest.raises(LaunchFailed):
@@ -53,14 +64,16 @@ async def site(database: Database, short_directory: Path) -> AsyncIterator[Site]
         employee_id, other = [await add_employee(pool, tenant_id, name) for name in ("ada", "other")]
         await pool.execute("UPDATE employee_epochs SET epoch = 1")
         bounds, launcher = Bounds(1, 1, 1), ScriptedLauncher(failing=True)
+        told = Others()
         sidecars = Sidecars(
             table=Table(pool, launcher.name),
             launcher=launcher,
             places=Places(short_directory / "sidecars"),
             room=Room(bounds, bounds, 0),
             plan=SidecarPlan({}, lambda _: short_directory, lambda _: None, short_directory),
+            others=told,
         )
-        yield Site(pool, sidecars, employee_id, other)
+        yield Site(pool, sidecars, employee_id, other, told)
 
 
 async def test_each_that_an_employee_could_not_have_counts(site: Site):
@@ -68,6 +81,7 @@ async def test_each_that_an_employee_could_not_have_counts(site: Site):
         for _ in range(2):
             await site.refused()
     assert (site.sidecars.failed.count(site.employee_id), site.sidecars.failed.count(site.other)) == (2, 0)
+    assert site.told.hints == [("sidecar_failed", site.employee_id, 1), ("sidecar_failed", site.employee_id, 2)]
 
 
 async def test_one_that_is_wanted_while_the_lead_is_lost_is_refused_and_takes_no_room(site: Site):

@@ -80,6 +80,13 @@ async def test_what_is_measured_of_employees_is_told_of_each(site: Site) -> None
     assert 'empla_alerts_open{kind="employee_lost"} 0.0' in text
 
 
+def test_nothing_counts_once_for_each_control_plane_that_is_scraped() -> None:
+    """They tell the same: their maximum counts, or a share of what all of them tell."""
+    for expression, _ in expressions():
+        counted_once = "max without (instance)" in expression or expression.startswith(("max(", "up{"))
+        assert counted_once or " / " in " ".join(expression.split()) or "histogram_quantile" in expression, expression
+
+
 def test_kinds_and_states_that_are_named_are_there() -> None:
     kinds = {rule.kind for rule in RULES if rule.alerts} | set(OF_THE_CONTROL_PLANE)
     for expression, _ in expressions():
