@@ -49,7 +49,7 @@ class EmployeeRecord:
     tenant_id: UUID
     tenant: str
     name: str
-    profile: control_pb2.Profile
+    kept_profile: dict[str, Any]
     autonomy: str
     desired_state: str
     pause: dict[str, Any] | None
@@ -68,6 +68,11 @@ class EmployeeRecord:
     failures: Failures = field(default_factory=Failures)
     launcher: str | None = None
     """The name of who launched it last."""
+
+    @property
+    def profile(self) -> control_pb2.Profile:
+        """Its profile, made anew: that takes longer than all else here, and rounds over everybody do not need it."""
+        return _profile(self.kept_profile)
 
     @property
     def paused(self) -> bool:
@@ -289,7 +294,7 @@ def _record(row: Any) -> EmployeeRecord:
         row["tenant_id"],
         row["tenant"],
         row["name"],
-        _profile(row["profile"]),
+        row["profile"],
         row["autonomy"],
         row["desired_state"],
         row["pause"],

@@ -103,6 +103,8 @@ class Stream:
     unacknowledged: set[UUID] = field(default_factory=set)
     impossible: set[UUID] = field(default_factory=set)
     """Rows that no frame can carry."""
+    behind: bool = False
+    """Whether something may wait in the table for an acknowledgement."""
     outdated: bool = False
     """Whether the launch is over: it ended, or another one owns the employee."""
     heartbeat: pb.Heartbeat | None = None
@@ -369,7 +371,8 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
             match frame.WhichOneof("frame"):
                 case "ack":
                     stream.unacknowledged.discard(_message_id(frame.ack.message_id))
-                    stream.news.set()  # the next message of the conversation may wait in the table
+                    if stream.behind:  # perhaps the next message of the conversation
+                        stream.news.set()
                 case "heartbeat":
                     stream.beat(frame.heartbeat, self._streams.clock.time())
                 case "progress":
@@ -387,12 +390,14 @@ class EmployeeGateway(gateway_pb2_grpc.EmployeeGatewayServicer):
             await stream.news.wait()
             # Cleared before the table is read, so that what arrives meanwhile is looked for again.
             stream.news.clear()
+            stream.behind, under_way = True, bool(stream.unacknowledged)
             try:
                 with translated():
                     rows, room = await self._undelivered(stream)
             except StoreUnavailable as error:
                 log.warning("the database is away, deliveries wait: %s", error)
                 continue  # the sweep looks again
+            stream.behind = under_way or len(rows) == room or any(row["followed"] for row in rows)
             for row in rows:
                 _carry(row, stream)
                 if row["more"] or row["message_id"] in stream.impossible:

@@ -1,20 +1,22 @@
 -- name: undelivered
 -- The next message of each conversation that nobody has claimed, oldest first: a conversation has one delivery under way at a
--- time, so that a long one leaves room for the others. `more`: not every row was looked at.
+-- time, so that a long one leaves room for the others. `followed`: its conversation has another. `more`: not every row was looked at.
+-- What is a subselect the planner guesses the same with and without its value: else it would plan anew each time.
 WITH busy AS MATERIALIZED (
   SELECT conversation_id FROM inbound_messages
-  WHERE message_id = ANY ($2::uuid[]) AND ended_at IS NULL AND processing_state = 'received' AND epoch IS NULL
+  WHERE message_id = ANY ((SELECT $2::uuid[])::uuid[]) AND ended_at IS NULL AND processing_state = 'received' AND epoch IS NULL
 ), waiting AS MATERIALIZED (
   SELECT message_id, conversation_id, sequence FROM inbound_messages
   WHERE employee_id = $1 AND ended_at IS NULL AND processing_state = 'received' AND epoch IS NULL
     AND NOT message_id = ANY ($3::uuid[]) AND conversation_id NOT IN (SELECT conversation_id FROM busy)
   ORDER BY sequence LIMIT 1000
 ), next AS MATERIALIZED (
-  SELECT message_id FROM (
-    SELECT DISTINCT ON (conversation_id) message_id, sequence FROM waiting ORDER BY conversation_id, sequence
-  ) first ORDER BY sequence LIMIT $4
+  SELECT message_id, followed FROM (
+    SELECT DISTINCT ON (conversation_id) message_id, sequence, count(*) OVER (PARTITION BY conversation_id) > 1 AS followed
+    FROM waiting ORDER BY conversation_id, sequence
+  ) first ORDER BY sequence LIMIT (SELECT $4::bigint)
 )
-SELECT m.sequence, m.message_id, m.conversation_id, c.kind AS channel, m.sender, b.body, m.trace_context, m.received_at, b.metadata,
+SELECT m.sequence, m.message_id, m.conversation_id, c.kind AS channel, m.sender, b.body, m.trace_context, m.received_at, b.metadata, followed,
   (SELECT count(*) FROM waiting) = 1000 AS more
 FROM next JOIN inbound_messages m USING (message_id) JOIN message_bodies b USING (message_id)
 JOIN channels c ON c.channel_id = m.channel_id

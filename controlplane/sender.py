@@ -8,7 +8,8 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from uuid import UUID
@@ -115,6 +116,7 @@ class Sender:
         self._pool, self._transport, self._on_ended, self._instance = pool, transport, on_ended, instance
         self._news = asyncio.Event()
         self._running: dict[UUID, asyncio.Task[None]] = {}
+        self._settling = self._settled = 0
         self._unsettled: set[UUID] = set()
         """What was handed to a channel and could not be written down."""
         self._outage = Outage(log, "sending")
@@ -170,7 +172,7 @@ class Sender:
             await asyncio.wait(self._running.values(), return_when=asyncio.FIRST_COMPLETED)
             return True
         with translated():
-            rows = await self._pool.fetch(SQL.due, room, OF_ONE_EMPLOYEE, OF_ONE_TENANT)
+            rows = await self._due(room)
             verdicts = {row["outbox_id"]: None if row["channel"] == OWN else may_leave(row) for row in rows}
             leaving = {row["outbox_id"]: row["attempt"] for row in rows if verdicts[row["outbox_id"]] is None}
             claimed = set()
@@ -186,6 +188,13 @@ class Sender:
             if (verdict := verdicts[row["outbox_id"]]) is not None:
                 await self._settle_patiently(Seen(row["outbox_id"], row["attempt"], ("queued",)), verdict)
         return len(rows) == room
+
+    async def _due(self, room: int) -> list[Any]:
+        settled = self._settled
+        rows = await self._pool.fetch(SQL.due, room, OF_ONE_EMPLOYEE, OF_ONE_TENANT)
+        if self._settling or self._settled != settled:
+            self.look()  # what ended meanwhile may have been read as not over, with others behind it
+        return rows
 
     async def _send(self, row: Any) -> None:
         try:
@@ -227,8 +236,8 @@ class Sender:
                 return
 
     async def _settle(self, seen: Seen, verdict: Verdict) -> None:
-        with translated():
-            message_id = await self._pool.fetchval(
+        with translated(), self._counted():
+            row = await self._pool.fetchrow(
                 SQL.settle,
                 seen.outbox_id,
                 verdict.state,
@@ -243,9 +252,19 @@ class Sender:
                 seen.attempt,
                 verdict.span_id,
             )
-        self.look()  # the next reply of the conversation has waited for this one, or another one for its place
-        if message_id is not None:
-            self._on_ended(message_id)
+        if row is None or row["more"] or verdict.state == "queued":
+            self.look()  # the next reply of the conversation has waited for this one, or another one for its place
+        if row is not None and row["message_id"] is not None:
+            self._on_ended(row["message_id"])
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._settling += 1
+        try:
+            yield
+        finally:
+            self._settling -= 1
+            self._settled += 1
 
     async def _recover(self) -> None:
         """Sendings that nobody has in hand any more: what is read from the table never left, anything else may have.

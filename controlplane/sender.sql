@@ -38,6 +38,7 @@ WHERE o.outbox_id = read.outbox_id AND o.attempt = read.attempt AND o.state = 'q
 -- name: settle
 -- Ends a sending with its receipt, moves the message that it answers, and records the attempt, all or nothing; nothing of it when
 -- the row is no longer as it was read: then another control plane has settled it, and a person may have decided about it since.
+-- `more`: something else waits to be sent.
 WITH settled AS (
   UPDATE outbox SET state = $2, attempt = attempt + (state = 'queued')::int, receipt = $3, reason = $4, next_at = now() + make_interval(secs => $5),
     ended_at = CASE WHEN $2 <> 'queued' THEN now() END
@@ -73,7 +74,9 @@ WITH settled AS (
     decision = jsonb_build_object('decision', 'reject', 'reason', 'what came of the sending became known')
   FROM settled s WHERE r.message_id = s.message_id AND r.outbox_id = s.outbox_id AND r.kind = 'unknown_after_send' AND r.state = 'open'
 )
-SELECT message_id FROM settled;
+SELECT message_id, EXISTS (
+  SELECT FROM outbox WHERE state = 'queued' AND (next_at IS NULL OR next_at <= now()) AND outbox_id <> $1
+) AS more FROM settled;
 
 -- name: abandoned
 -- Sendings that this control plane has not in hand: those that it claimed without hearing of it, so that they were never begun
