@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 SQL = load_queries("agent.pipeline", "queries.sql")
 _LAST_LINE = "SELECT unit_id FROM moved;"
 assert SQL.transition.endswith(_LAST_LINE)
-TRANSITION_WITH_ROWS = SQL.transition.removesuffix(_LAST_LINE) + SQL.rows_of_moves + "\n" + _LAST_LINE
+TRANSITION_WITH_SELDOM_ROWS = SQL.transition.removesuffix(_LAST_LINE) + SQL.seldom_rows_of_moves + "\n" + _LAST_LINE
 MAX_BATCH = 64
 STORE_RETRY_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0)
 
@@ -108,7 +108,7 @@ class Transitions:
         try:
             with translated():
                 rows = await self._pool.fetch(
-                    TRANSITION_WITH_ROWS if any(_brings_rows(entry.move) for entry in batch) else SQL.transition,
+                    TRANSITION_WITH_SELDOM_ROWS if any(_asks_or_answers(one.move) for one in batch) else SQL.transition,
                     [entry.move.as_row() for entry in batch],
                     self._identity.employee_id,
                     self._identity.epoch,
@@ -163,8 +163,8 @@ class Transitions:
             return [dict(row) for row in await self._pool.fetch(SQL.where_is, units)]
 
 
-def _brings_rows(move: Move) -> bool:
-    return bool(move.workers or move.outbox or move.reviews or move.events or move.answers or move.takes)
+def _asks_or_answers(move: Move) -> bool:
+    return bool(move.reviews or move.answers or move.takes)
 
 
 def _settle(batch: list[_Entry], error: Exception) -> None:

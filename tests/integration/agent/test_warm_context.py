@@ -10,7 +10,7 @@ import pytest
 from agent.memory import SQL as MEMORY_SQL
 from agent.models.interface import ModelRequest
 from agent.models.scripted import ScriptedModel, Step, echo
-from agent.pipeline.transitions import SQL, TRANSITION_WITH_ROWS
+from agent.pipeline.transitions import SQL, TRANSITION_WITH_SELDOM_ROWS
 from agent.pipeline.warm import MAX_CONVERSATIONS
 from tests.factories import said_in
 from tests.integration.agent.conftest import Office
@@ -24,7 +24,7 @@ READS = {"conversation", "open_questions"}
 def statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The names of the pipeline's statements that are executed in the block, by whichever connection."""
     names = {text: name for queries in (SQL, MEMORY_SQL) for name, text in queries.items()}
-    names[TRANSITION_WITH_ROWS] = "transition"
+    names[TRANSITION_WITH_SELDOM_ROWS] = "transition"
     executed: list[str] = []
     execute = vars(asyncpg.Connection)["_execute"]
 

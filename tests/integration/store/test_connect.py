@@ -1,6 +1,7 @@
 """Pools and the translation of connection errors, against a server that really goes away."""
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
@@ -22,6 +23,16 @@ async def test_jsonb_comes_and_goes_as_objects(database: Database) -> None:
         assert await pool.fetchval("SELECT $1::jsonb", value) == value
         assert await pool.fetchval("SELECT $1::jsonb", "text") == "text"
         assert await pool.fetchval("SELECT 'null'::jsonb") is None
+
+
+async def test_arrays_are_known_without_a_look_at_the_catalogue(database: Database) -> None:
+    now = datetime.now(UTC)
+    values = {"bytea": b"a", "int": 1, "bigint": 2, "float8": 1.5, "timestamptz": now, "uuid": new_id(), "text": "a"}
+    async with database.connect() as pool, pool.acquire() as connection:
+        for of, value in values.items():
+            assert await connection.fetchval(f"SELECT $1::{of}[]", [value, None]) == [value, None]
+        prepared = await connection.fetch("SELECT statement FROM pg_prepared_statements")
+    assert [row["statement"] for row in prepared if "pg_type" in row["statement"]] == []
 
 
 async def test_idle_pool_holds_no_connection(database: Database) -> None:
