@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from difflib import get_close_matches
+from functools import cached_property
 from itertools import batched
 from typing import Any
 from uuid import UUID
@@ -41,7 +42,7 @@ _LONGEST_NAME = 63
 _PAGE = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EmployeeRecord:
     """A row of `employees` with its tenant's name and its launch."""
 
@@ -69,9 +70,9 @@ class EmployeeRecord:
     launcher: str | None = None
     """The name of who launched it last."""
 
-    @property
+    @cached_property
     def profile(self) -> control_pb2.Profile:
-        """Its profile, made anew: that takes longer than all else here, and rounds over everybody do not need it."""
+        """Its profile, made when first asked for: that takes longer than all else here, and rounds over everybody do not."""
         return _profile(self.kept_profile)
 
     @property

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ class Machine:
         return abs(float(self.system.call("GetOverview", pb.GetOverviewRequest()).clock_ahead_seconds))
 
 
-def environment(database: Database) -> dict[str, str]:
+def environment(database: Database) -> dict[str, Any]:
     return {
         "EMPLA_DATABASE_URL": database.dsn,
         "EMPLA_MODEL_PROVIDER": "offline",
