@@ -15,10 +15,10 @@ SELECT kept.memory_id FROM fence LEFT JOIN kept ON true;
 -- Removes what was learnt from a source; fenced. Nothing: a newer launch owns the employee.
 WITH fence AS MATERIALIZED (
   SELECT employee_id FROM employee_epochs WHERE employee_id = $2 AND epoch = $3 FOR KEY SHARE
-), gone AS (
-  DELETE FROM memories m USING fence WHERE m.employee_id = fence.employee_id AND m.source = $1
+), gone AS MATERIALIZED (
+  SELECT delete_own_memories(ARRAY(SELECT memory_id FROM memories WHERE employee_id = fence.employee_id AND source = $1)) FROM fence
 )
-SELECT employee_id FROM fence;
+SELECT employee_id, (SELECT count(*) FROM gone) AS gone FROM fence;
 
 -- name: newest
 -- The newest memories.

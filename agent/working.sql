@@ -16,26 +16,27 @@ WITH fence AS MATERIALIZED (
     expires_at = excluded.expires_at
   RETURNING note_id, conversation_id
 ), ranked AS (
-  SELECT n.note_id, n.expires_at, row_number() OVER latest AS place,
+  SELECT n.note_id, n.conversation_id, n.expires_at, row_number() OVER latest AS place,
     row_number() OVER (PARTITION BY n.conversation_id ORDER BY n.noted_at DESC, n.note_id DESC) AS place_here
   FROM working_notes n CROSS JOIN noted WHERE n.employee_id = $1 AND n.note_id <> noted.note_id
   WINDOW latest AS (ORDER BY n.noted_at DESC, n.note_id DESC)
-), gone AS (
-  DELETE FROM working_notes n USING ranked
-  WHERE n.note_id = ranked.note_id AND (ranked.expires_at <= now() OR ranked.place >= $8
-    OR ranked.place_here >= $7 AND n.conversation_id = (SELECT conversation_id FROM noted))
+), gone AS MATERIALIZED (
+  SELECT delete_own_working_notes(ARRAY(
+    SELECT note_id FROM ranked WHERE expires_at <= now() OR place >= $8
+      OR place_here >= $7 AND conversation_id = (SELECT conversation_id FROM noted)
+  ))
 )
-SELECT noted.note_id FROM fence LEFT JOIN noted ON true;
+SELECT noted.note_id, (SELECT count(*) FROM gone) AS gone FROM fence LEFT JOIN noted ON true;
 
 -- name: clear
 -- Removes a note of the conversation of a message, or all of them without an id; fenced. How many; no row when a newer launch owns the
 -- employee.
 WITH fence AS MATERIALIZED (
   SELECT employee_id FROM employee_epochs WHERE employee_id = $1 AND epoch = $2 FOR KEY SHARE
-), gone AS (
-  DELETE FROM working_notes n USING fence, inbound_messages m
-  WHERE n.employee_id = fence.employee_id AND m.message_id = $3 AND m.employee_id = fence.employee_id
-    AND n.conversation_id = m.conversation_id AND ($4 = '' OR n.note_id::text = $4)
-  RETURNING n.note_id
+), gone AS MATERIALIZED (
+  SELECT delete_own_working_notes(ARRAY(
+    SELECT n.note_id FROM working_notes n JOIN inbound_messages m USING (conversation_id, employee_id)
+    WHERE n.employee_id = fence.employee_id AND m.message_id = $3 AND ($4 = '' OR n.note_id::text = $4)
+  )) FROM fence
 )
 SELECT (SELECT count(*) FROM gone) AS gone FROM fence;

@@ -1,7 +1,7 @@
 """Transactions of employees that last too long: what they lock holds up others, so their connections are ended.
 
-The longest that an employee needs takes moments. One that is taken over may keep what all share, such as a table that it may
-delete from, or its tenant's budget of the day; one that is frozen does so without meaning to.
+The longest that an employee needs takes moments. One that is taken over may keep what others wait for, such as its tenant's
+budget of the day or its own epoch; one that is frozen does so without meaning to.
 """
 
 import logging

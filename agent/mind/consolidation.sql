@@ -21,8 +21,7 @@ WITH fence AS MATERIALIZED (
   SELECT m.memory_id FROM memories m, fence WHERE m.employee_id = fence.employee_id
     AND m.memory_id IN (SELECT memory_id FROM faded) AND m.fades_at < now()
   ORDER BY m.memory_id FOR UPDATE OF m
-), gone AS (
-  DELETE FROM memories m USING held WHERE m.memory_id = held.memory_id AND m.fades_at < now()
-  RETURNING m.memory_id
+), gone AS MATERIALIZED (
+  SELECT delete_own_memories(ARRAY(SELECT memory_id FROM held))
 )
 SELECT (SELECT count(*) FROM gone) AS gone FROM fence;

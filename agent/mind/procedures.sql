@@ -17,9 +17,10 @@ WITH fence AS MATERIALIZED (
 ), recent AS MATERIALIZED (
   SELECT message_id, sequence, processing_state, ended_at FROM inbound_messages WHERE employee_id = $1
   ORDER BY sequence DESC LIMIT $3
-), past AS (
-  DELETE FROM procedure_runs r USING fence
-  WHERE r.employee_id = fence.employee_id AND r.sequence < (SELECT min(sequence) FROM recent)
+), past AS MATERIALIZED (
+  SELECT delete_own_procedure_runs(ARRAY(
+    SELECT unit_id FROM procedure_runs WHERE employee_id = fence.employee_id AND sequence < (SELECT min(sequence) FROM recent)
+  )) FROM fence
 ), fresh AS MATERIALIZED (
   SELECT r.*, w.worker_id, w.state, w.starts, w.ends,
     EXISTS (SELECT FROM reviews v WHERE v.message_id = r.message_id AND (v.worker_id IS NULL OR v.worker_id = w.worker_id)
@@ -65,7 +66,7 @@ WITH fence AS MATERIALIZED (
   ON CONFLICT DO NOTHING
   RETURNING unit_id
 )
-SELECT (SELECT count(*) FROM noted) AS noted FROM fence;
+SELECT (SELECT count(*) FROM noted) AS noted, (SELECT count(*) FROM past) AS past FROM fence;
 
 -- name: loose_runs
 -- The latest runs that count for no procedure yet, oldest first.
@@ -114,10 +115,9 @@ SELECT employee_id FROM fence;
 
 -- name: drop_procedures
 -- Of more than $3 procedures those go that are demoted or were used longest ago; fenced.
-DELETE FROM procedures p USING (SELECT employee_id FROM employee_epochs WHERE employee_id = $1 AND epoch = $2 FOR KEY SHARE) fence
-WHERE p.employee_id = fence.employee_id AND p.procedure_id NOT IN (
-  SELECT procedure_id FROM procedures WHERE employee_id = $1 ORDER BY state = 'demoted', last_run_at DESC LIMIT $3
-);
+SELECT delete_own_procedures(ARRAY(
+  SELECT procedure_id FROM procedures WHERE employee_id = fence.employee_id ORDER BY state = 'demoted', last_run_at DESC OFFSET $3
+)) FROM (SELECT employee_id FROM employee_epochs WHERE employee_id = $1 AND epoch = $2 FOR KEY SHARE) fence;
 
 -- name: tried
 -- Notes that no procedure was found in runs, so that nobody is asked about them again; fenced. No row when a newer launch owns the

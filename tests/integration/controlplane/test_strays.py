@@ -32,7 +32,7 @@ async def test_a_transaction_of_an_employee_that_lasts_is_ended_and_no_other(
     async with pool.acquire() as own, own.transaction():
         await own.execute("SELECT 1")
         await idle.execute("SELECT 1")
-        await keeping.execute("BEGIN; LOCK TABLE memories")
+        await keeping.execute("BEGIN; SELECT FROM employee_epochs FOR KEY SHARE")
         await Strays(pool).round()
         await keeping.execute("SELECT 1")
         await asyncio.sleep(0.1)
@@ -42,7 +42,7 @@ async def test_a_transaction_of_an_employee_that_lasts_is_ended_and_no_other(
                 await asyncio.sleep(0.01)
         with pytest.raises(CLOSED):
             await keeping.execute("SELECT 1")
-        assert await pool.fetchval("SELECT count(*) FROM memories", timeout=10) == 0
+        await pool.execute("SELECT FROM employee_epochs FOR UPDATE", timeout=10)
         await idle.execute("SELECT 1")
         await own.execute("SELECT 1")
     await idle.close()

@@ -16,6 +16,14 @@ from tests.factories import add_channel, add_employee, add_goal, add_intention, 
 
 OWN_ROWS_ONLY = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
 FOR_EVERYBODY = {"state_edges"}
+OWN_DELETES = {
+    "beliefs": "belief_id",
+    "memories": "memory_id",
+    "procedure_runs": "unit_id",
+    "procedures": "procedure_id",
+    "working_notes": "note_id",
+}
+"""Tables of which employees delete rows by a function, and how it knows them."""
 
 
 @dataclass
@@ -209,6 +217,28 @@ async def test_no_statement_removes_a_neighbours_row(neighbours: Neighbours, sta
         assert [row for row in after if row.get("employee_id") != neighbours.mine] == mine_only, table
 
 
+async def test_a_function_deletes_the_employees_own_rows_only(neighbours: Neighbours):
+    for table, key in OWN_DELETES.items():
+        before = await neighbours.owner.fetch(f"SELECT {key} AS id, employee_id FROM {table}")
+        mine = {row["id"] for row in before if row["employee_id"] == neighbours.mine}
+        ids = [row["id"] for row in before]
+        assert mine < set(ids)
+        gone = await neighbours.employee.fetch(f"SELECT delete_own_{table}($1) AS id", ids)
+        assert {row["id"] for row in gone} == mine
+        left = await neighbours.owner.fetch(f"SELECT {key} AS id FROM {table}")
+        assert {row["id"] for row in left} == set(ids) - mine
+
+
+@pytest.mark.parametrize(
+    "mode", ["SHARE UPDATE EXCLUSIVE", "SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE"]
+)
+async def test_no_table_can_be_locked_so_that_others_wait(neighbours: Neighbours, mode: str):
+    for table in await _tables(neighbours):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            async with neighbours.employee.transaction():
+                await neighbours.employee.execute(f"LOCK TABLE {table} IN {mode} MODE NOWAIT")
+
+
 async def test_an_update_reaches_the_employees_own_rows_only(neighbours: Neighbours):
     """Each column that employees may write at all, in each table."""
     granted = await neighbours.owner.fetch("""
@@ -340,7 +370,7 @@ async def test_every_right_an_employee_has_is_bound_to_its_rows(neighbours: Neig
     )
     # What they may not give away or change is tried in test_recall.py and test_budgets.py.
     path = '{"search_path=public, pg_temp"}'
-    known = ("hold_budget", "own_memories_by_words", "settle_budget")
+    known = (*(f"delete_own_{table}" for table in OWN_DELETES), "hold_budget", "own_memories_by_words", "settle_budget")
     assert sorted(tuple(row) for row in others_power) == [(name, path) for name in known]
     assert not await neighbours.employee.fetchval(
         "SELECT bool_or(has_sequence_privilege(oid, 'USAGE, SELECT, UPDATE')) FROM pg_class "
