@@ -14,14 +14,25 @@ log = logging.getLogger(__name__)
 SQL = load_queries("controlplane", "strays.sql")
 LONGEST_SECONDS = 60.0
 """Twice what a statement of an employee may take before it is given up."""
+HELD_UP_SECONDS = 8.0
+"""A transaction as old as this is ended when somebody has waited for it as long; before statements that wait are given up."""
+QUEUE_SHARE = 0.1
+"""Of the queue that notifications share: when all of it is full, no transaction that notifies somebody commits."""
 ROUND_SECONDS = 10.0
 
 
 class Strays:
-    """Ends them in rounds; `longest` is in seconds."""
+    """Ends them in rounds; `longest` and `held_up` are in seconds, `queue` is a share of 1."""
 
-    def __init__(self, pool: Pool, *, longest: float = LONGEST_SECONDS) -> None:
-        self._pool, self._longest = pool, longest
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        longest: float = LONGEST_SECONDS,
+        held_up: float = HELD_UP_SECONDS,
+        queue: float = QUEUE_SHARE,
+    ) -> None:
+        self._pool, self._limits = pool, (longest, held_up, queue)
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -30,10 +41,8 @@ class Strays:
     async def round(self) -> None:
         """Look once; raises `StoreUnavailable`."""
         with translated():
-            ended = await self._pool.fetch(SQL.end_long, self._longest)
+            ended = await self._pool.fetch(SQL.end_stray, *self._limits)
         for row in ended:
             log.warning(
-                "a transaction of %s lasted for over %g s; its connection was ended, for it may hold up others",
-                row["role"],
-                self._longest,
+                "a transaction of %s lasted for too long; its connection was ended, for %s", row["role"], row["why"]
             )
