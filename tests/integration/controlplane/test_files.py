@@ -137,7 +137,12 @@ async def test_no_way_leads_out_and_what_programs_plant_is_not_waited_for(ada: S
         assert refusal(refused) == ("INVALID_ARGUMENT", "PATH_OUTSIDE_WORKSPACE")
     assert (tmp_path / "secret").read_text() == "secret"
     audit = (await ada.plane.stub.ListAudit(pb.ListAuditRequest(page_size=4), timeout=10)).entries
-    assert [entry.action for entry in audit] == ["file.write_refused", "file.write", "file.remove_refused", "file.remove"]
+    assert [entry.action for entry in audit] == [
+        "file.write_refused",
+        "file.write",
+        "file.remove_refused",
+        "file.remove",
+    ]
     assert all(entry.detail["why"] for entry in audit if entry.action.endswith("_refused"))
 
     os.mkfifo(workspace(ada) / "pipe")
