@@ -104,7 +104,9 @@ class Certificates:
             try:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(self._client_ca)
             except ssl.SSLError as error:
-                raise OSError(f"{self._client_ca} has no certificate of whoever vouches for clients: {error}") from error
+                raise OSError(
+                    f"{self._client_ca} has no certificate of whoever vouches for clients: {error}"
+                ) from error
         pair = (self._key.read_bytes(), self._certificate.read_bytes())
         client_ca = self._client_ca.read_bytes() if self._client_ca is not None else None
         return _Loaded(context, grpc.ssl_server_certificate_configuration([pair], client_ca))

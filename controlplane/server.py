@@ -157,7 +157,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
             lifecycle=parts.lifecycle,
             ending=Ending(pool, parts.streams, planes),
         )
-        await presence.enter_async_context(planes.present())  # first: one that is refused changes nothing of the others'
+        await presence.enter_async_context(planes.present())  # one that is refused changes nothing of the others'
         await tokens.ensure("local operator", token, "admin")
         await parts.employees.ensure_tenant(DEFAULT_TENANT)
         control = ControlPlane(parts)

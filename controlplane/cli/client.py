@@ -130,6 +130,8 @@ _HINTS = {
 _REASON_HINTS = {
     "EMPLOYEE_UNKNOWN": "`empla employee list` shows who there is",
     "ALREADY_EXISTS": "choose another name",
+    "DIRECTORY_NOT_EMPTY": "-r removes it with all that it holds",
+    "VERSION_CONFLICT": "--new replaces nothing",
 }
 _FIELD_HINTS = {
     "message_id": "`empla message list` shows their ids",

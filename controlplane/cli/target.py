@@ -37,7 +37,9 @@ class Target:
         """What to do when nobody answers there."""
         if self.context != LOCAL:
             return f"is it running? `empla context show {self.context}` says where"
-        return START_HINT + "".join(f", or ask another one: EMPLA_GRPC_ADDRESS={address}" for address in self.others[:1])
+        return START_HINT + "".join(
+            f", or ask another one: EMPLA_GRPC_ADDRESS={address}" for address in self.others[:1]
+        )
 
     @property
     def calling_hint(self) -> str:
