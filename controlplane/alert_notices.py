@@ -126,9 +126,9 @@ def _time(moment: datetime | None) -> str | None:
 
 def slack_message(row: Any) -> dict[str, Any]:
     """What an incoming webhook of Slack gets; see docs.slack.dev/messaging/sending-messages-using-incoming-webhooks."""
-    head = ":rotating_light:" if row["event"] == "fired" else ":white_check_mark: over:"
+    head, then = (":rotating_light:", ": ") if row["event"] == "fired" else (":white_check_mark: over:", "; it was: ")
     what = row["kind"].replace("_", " ")
-    return {"text": f"{head} *{what}* of {subject(row)}: {row['detail']}".translate(_SLACK_TEXT)}
+    return {"text": f"{head} *{what}* of {subject(row)}{then}{row['detail']}".translate(_SLACK_TEXT)}
 
 
 def targets_of(settings: Settings) -> dict[str, Target]:

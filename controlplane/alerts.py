@@ -88,7 +88,7 @@ class Alerts:
         for row in fired:
             log.warning("alert %s of %s: %s", row["kind"], subject(row), row["detail"])
         for row in cleared:
-            log.info("alert %s of %s is over: %s", row["kind"], subject(row), row["detail"])
+            log.info("alert %s of %s is over; it was: %s", row["kind"], subject(row), row["detail"])
         if fired or cleared:
             self.on_change()
 

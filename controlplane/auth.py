@@ -65,12 +65,11 @@ class Tokens:
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute(SQL.hold_tokens)
                 await connection.execute(SQL.replace_token, name, hashed(secret))
-                valid = await connection.fetchval(SQL.ensure_token, new_id(), name, hashed(secret), scope)
-        if not valid:
-            raise Unauthenticated(
-                f"the token of the {name} was revoked: remove its file, and the next start makes another",
-                reason="TOKEN_INVALID",
-            )
+                if not await connection.fetchval(SQL.ensure_token, new_id(), name, hashed(secret), scope):
+                    raise Unauthenticated(  # in the transaction, so that the token that is valid stays so
+                        f"the token of the {name} was revoked: remove its file, and the next start makes another",
+                        reason="TOKEN_INVALID",
+                    )
 
     async def authenticate(self, secret: str) -> Operator:
         """Whose token `secret` is; raises `Unauthenticated`, or `Exhausted` when its sender had too many wrong ones.

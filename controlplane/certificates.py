@@ -37,8 +37,13 @@ class Certificates:
 
     def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None) -> None:
         self._certificate, self._key, self._client_ca = certificate, key, client_ca
-        self._stamps = self._stamped()
-        self._loaded = self._load()
+        try:
+            self._stamps = self._stamped()
+            self._loaded = self._load()
+        except OSError as error:
+            if error.filename is None:
+                raise
+            raise type(error)(f"{error.filename}, which TLS needs, cannot be read: {error.strerror}") from error
 
     def for_grpc(self) -> grpc.ServerCredentials:
         """With them a port serves TLS, to clients with a certificate of their own if somebody vouches for those."""
@@ -95,6 +100,13 @@ class Certificates:
             context.load_cert_chain(self._certificate, self._key, password="")  # or OpenSSL would ask on the terminal
         except ssl.SSLError as error:
             raise OSError(f"{self._certificate} and {self._key} are no certificate and its key: {error}") from error
+        if self._client_ca is not None:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(self._client_ca)
+            except ssl.SSLError as error:
+                raise OSError(
+                    f"{self._client_ca} has no certificate of whoever vouches for clients: {error}"
+                ) from error
         pair = (self._key.read_bytes(), self._certificate.read_bytes())
         client_ca = self._client_ca.read_bytes() if self._client_ca is not None else None
         return _Loaded(context, grpc.ssl_server_certificate_configuration([pair], client_ca))

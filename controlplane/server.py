@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -120,6 +120,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
         sidecar_launcher(settings) as of_sidecars,
         files_launcher(settings, of_sidecars) as of_files,
         embedding(settings) as embeds,
+        AsyncExitStack() as presence,
     ):
         log.info("memories are found by meaning with: %s", embeds.said)
         workspaces = await open_workspaces(
@@ -157,6 +158,7 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
             ending=Ending(pool, parts.streams, planes),
             sidecars=sidecars,
         )
+        await presence.enter_async_context(planes.present())  # one that is refused changes nothing of the others'
         await tokens.ensure("local operator", token, "admin")
         await parts.employees.ensure_tenant(DEFAULT_TENANT)
         control = ControlPlane(parts)
@@ -182,7 +184,6 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
         notices = Notices(pool, callbacks, targets_of(settings))
         parts.alerts.on_change = notices.look
         async with (
-            planes.present(),
             rpc.serving(
                 settings.grpc_address,
                 services,

@@ -179,6 +179,15 @@ class Settings(BaseSettings):
     otel_traces_exporter: str = Field(default="otlp", validation_alias="OTEL_TRACES_EXPORTER")
     otel_sdk_disabled: str = Field(default="false", validation_alias="OTEL_SDK_DISABLED")
 
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not (url := value.get_secret_value()):
+            return None
+        if urlsplit(url).scheme not in ("postgresql", "postgres"):
+            raise ValueError("must be a URL such as postgresql://USER:PASSWORD@HOST:5432/DATABASE")
+        return value
+
     @field_validator("grpc_address", "http_address")
     @classmethod
     def _address(cls, value: str, info: ValidationInfo) -> str:

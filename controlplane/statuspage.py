@@ -70,7 +70,10 @@ class StatusPage:
         """The metrics of all tenants together."""
         operator = await self._authenticate(_presented(request))
         if operator.tenant_id is not None:
-            raise Forbidden("metrics are of all tenants: this needs a token that is", reason="TENANT_TOO_NARROW")
+            raise Forbidden(
+                "metrics are of all tenants, and so must the token be: `empla tokens create NAME --every-tenant` makes one",
+                reason="TENANT_TOO_NARROW",
+            )
         return web.Response(body=await self._metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _authenticate(self, token: str) -> Operator:

@@ -14,7 +14,9 @@ from empla.v1 import control_pb2
 
 @click.command()
 @click.option("--tenant", default="", metavar="NAME", help="Only what is this tenant's.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many, at most.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many, at most."
+)
 @json_option
 def audit(tenant: str, limit: int, as_json: bool) -> None:
     """Show who changed what, the newest first."""

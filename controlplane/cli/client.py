@@ -23,6 +23,7 @@ DEADLINE = 30.0
 UNREACHABLE = "UNREACHABLE"
 """The reason of a call that was made and got no answer."""
 
+_NO_CONNECTION = "failed to connect to all addresses"
 _LOOPBACK = ("127.", "localhost", "[::1]", "unix:")
 _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", rpc.MAX_FRAME_BYTES),
@@ -129,6 +130,8 @@ _HINTS = {
 _REASON_HINTS = {
     "EMPLOYEE_UNKNOWN": "`empla employee list` shows who there is",
     "ALREADY_EXISTS": "choose another name",
+    "DIRECTORY_NOT_EMPTY": "-r removes it with all that it holds",
+    "VERSION_CONFLICT": "--new replaces nothing",
 }
 _FIELD_HINTS = {
     "message_id": "`empla message list` shows their ids",
@@ -143,14 +146,18 @@ def failure_of(error: grpc.RpcError, target: Target) -> Failure:
     assert isinstance(error, grpc.Call)
     code, reason = error.code(), rpc.reason_of(error)
     if code is grpc.StatusCode.UNAVAILABLE and not reason:
-        if "handshake failed" in (details := error.details() or ""):
+        details = error.details() or ""
+        if "handshake failed" in details:
             return Failure(
                 f"{target.address}{target.said} is not trusted, or does not trust: {details}; {target.trust_hint}",
                 reason="TLS_FAILED",
             )
-        return Unreachable(
-            f"no control plane answers at {target.address}{target.said}: {target.way_out}", reason=UNREACHABLE
-        )
+        hint = target.way_out
+        if details.startswith(_NO_CONNECTION) and "Socket closed" in details:
+            hint = f"what listens there ended the connection; {target.calling_hint}"
+        elif "http1.x" in details:
+            hint = "what listens there is no gRPC port; is it EMPLA_HTTP_ADDRESS?"
+        return Unreachable(f"no control plane answers at {target.address}{target.said}: {hint}", reason=UNREACHABLE)
     fields, retry_after = _details(error)
     parts = [" ".join((error.details() or code.name.lower()).split()) + target.said]
     parts += [f"{name}: {why}" for name, why in fields.items() if why not in parts[0]]

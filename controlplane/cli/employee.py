@@ -37,7 +37,7 @@ _WHEN_BUSY = click.option(
     "--when-busy",
     type=click.Choice(WHEN_BUSY),
     default=None,
-    help="What a message means that comes while an earlier one of its conversation is in work.  [default: enqueue]",
+    help="What a message means that comes while an earlier one of its conversation is in work.  [default: the profile's]",
 )
 
 

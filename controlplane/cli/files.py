@@ -10,6 +10,7 @@ import click
 from controlplane.cli.client import connected
 from controlplane.cli.completing import EMPLOYEE
 from controlplane.cli.document import as_document
+from controlplane.cli.errors import NotFound
 from controlplane.cli.output import age, json_option, print_json, print_table
 from empla.v1 import control_pb2
 
@@ -79,8 +80,13 @@ def put(*, employee: str, path: str, source: BinaryIO, parents: bool, new: bool,
     first = control_pb2.WriteFileRequest(
         employee=employee, path=path, parents=parents, expected_version=ABSENT if new else ""
     )
-    with connected() as control_plane:
-        written = control_plane.WriteFile(_upload(first, source), timeout=CALL_SECONDS)
+    try:
+        with connected() as control_plane:
+            written = control_plane.WriteFile(_upload(first, source), timeout=CALL_SECONDS)
+    except NotFound as error:
+        if parents or error.reason != "NOT_FOUND":  # of the file; an employee has a reason of its own
+            raise
+        raise NotFound(f"{error.message}; -p makes what is missing", reason=error.reason) from error
     if as_json:
         print_json(as_document(written))
     else:

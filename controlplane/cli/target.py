@@ -24,6 +24,8 @@ class Target:
     http_address: str
     token: str = field(repr=False)
     transport: Transport
+    others: tuple[str, ...] = ()
+    """Where the other control planes of its installation are."""
 
     @property
     def said(self) -> str:
@@ -33,7 +35,20 @@ class Target:
     @property
     def way_out(self) -> str:
         """What to do when nobody answers there."""
-        return START_HINT if self.context == LOCAL else f"is it running? `empla context show {self.context}` says where"
+        if self.context != LOCAL:
+            return f"is it running? `empla context show {self.context}` says where"
+        return START_HINT + "".join(
+            f", or ask another one: EMPLA_GRPC_ADDRESS={address}" for address in self.others[:1]
+        )
+
+    @property
+    def calling_hint(self) -> str:
+        """What to do when somebody answers there, but not to such a call."""
+        if self.context == LOCAL:
+            how = "EMPLA_TLS_CA has it called by TLS"
+        else:
+            how = f"`empla context add {self.context}` takes --ca FILE, which has it called by TLS"
+        return f"{how}; EMPLA_TLS_CLIENT_CERTIFICATE and EMPLA_TLS_CLIENT_KEY are for one that asks for a certificate"
 
     @property
     def trust_hint(self) -> str:
@@ -85,7 +100,9 @@ def local_target(settings: Settings) -> Target:
     token = given or _token_in_home(settings)
     source = "EMPLA_TOKEN" if given else str(settings.token_file)
     http = f"https://{settings.http_address}" if settings.transport.tls else settings.http_address
-    return Target(LOCAL, settings.dialled_address, http, checked_token(token, source), settings.transport)
+    address = settings.dialled_address
+    others = tuple(one for one in map(settings.dialled, filter(None, settings.gateways.split(","))) if one != address)
+    return Target(LOCAL, address, http, checked_token(token, source), settings.transport, others)
 
 
 def _token_in_home(settings: Settings) -> str:

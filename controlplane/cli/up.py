@@ -216,12 +216,13 @@ async def _all_attached(running: Running) -> bool:
 def _greet(settings: Settings, running: Running, token: str) -> None:
     # A terminal is its owner's; a file that output goes to may be anybody's.
     way_in = f"?token={token}" if sys.stdout.isatty() else f"?token=$(cat {settings.token_file})"
+    status_page = settings.dialled(running.http_address)  # no browser finds 0.0.0.0 everywhere
     lines = [
         "",
         f"  model         {_model(settings)}",
         f"  embedding     {running.embedding}",
         *(f"  employees     {notice}" for launcher, notice in _NOTICES.items() if launcher == settings.launcher),
-        f"  status page   {settings.http_scheme}://{running.http_address}/{way_in}",
+        f"  status page   {settings.http_scheme}://{status_page}/{way_in}",
         f"  gRPC API      {running.grpc_address}   (token in {settings.token_file})",
         f"  webhooks      {settings.http_scheme}://{running.http_address}/v1/channels/…   (empla channel create)",
         f"  workspaces    {settings.workspaces}",

@@ -62,9 +62,13 @@ class Places:
             try:
                 await asyncio.wait([gone, serving], timeout=READY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if gone.done():
-                    raise LaunchFailed(f"the sidecar ended with {gone.result()} before it served; the log says why")
+                    raise LaunchFailed(
+                        f"the sidecar ended with {gone.result()} before it served; its employee's log says why"
+                    )
                 if not told.is_set():
-                    raise LaunchFailed(f"the sidecar did not serve within {READY_SECONDS:g} s; the log says why")
+                    raise LaunchFailed(
+                        f"the sidecar did not serve within {READY_SECONDS:g} s; its employee's log says why"
+                    )
             finally:
                 loop.remove_reader(news)
                 gone.cancel()

@@ -123,7 +123,7 @@ async def test_what_lasts_fires_once_and_is_cleared_once(office: Office, caplog:
     said = [record.getMessage() for record in caplog.records]
     assert [one.partition(":")[0] for one in said] == [
         "alert employee_lost of default/ada",
-        "alert employee_lost of default/ada is over",
+        "alert employee_lost of default/ada is over; it was",
     ]
 
 
@@ -351,7 +351,7 @@ async def test_both_are_told_of_the_beginning_and_of_the_end_once(office: Office
     why = "no heartbeat for 20 s; its process hangs or cannot reach the control plane"
     assert listener.bodies("/slack") == [
         {"text": f":rotating_light: *employee lost* of default/ada: {why}"},
-        {"text": f":white_check_mark: over: *employee lost* of default/ada: {why}"},
+        {"text": f":white_check_mark: over: *employee lost* of default/ada; it was: {why}"},
     ]
 
 

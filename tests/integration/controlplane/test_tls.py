@@ -198,10 +198,12 @@ def shown(authority: Authority, port: int) -> str:
 
 
 async def test_files_that_are_no_certificate_and_its_key(authority: Authority):
-    certificate, _ = await asyncio.to_thread(authority.issue, "one", "DNS:localhost")
+    certificate, key_of_one = await asyncio.to_thread(authority.issue, "one", "DNS:localhost")
     _, other_key = await asyncio.to_thread(authority.issue, "two", "DNS:localhost")
     for key in (other_key, authority.directory / "names"):
         with pytest.raises(OSError, match="no certificate and its key"):
             await asyncio.to_thread(Certificates, certificate, key)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="nowhere, which TLS needs, cannot be read: No such file"):
         await asyncio.to_thread(Certificates, certificate, authority.directory / "nowhere")
+    with pytest.raises(OSError, match="has no certificate of whoever vouches for clients"):
+        await asyncio.to_thread(Certificates, certificate, key_of_one, other_key)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -11,7 +12,8 @@ import pytest
 
 from controlplane import auth
 from controlplane.auth import Tokens, new_secret
-from controlplane.errors import Unauthenticated
+from controlplane.errors import AnotherHome, Unauthenticated
+from controlplane.server import control_plane
 from empla import rpc
 from empla.store.ids import new_id
 from empla.v1 import control_pb2 as pb
@@ -166,6 +168,21 @@ async def test_no_start_brings_a_revoked_token_back(plane: Plane):
     await plane.pool.execute("UPDATE operator_tokens SET revoked_at = now() WHERE name = 'somebody'")
     with pytest.raises(Unauthenticated, match="remove its file"):
         await tokens.ensure("somebody", secret, "admin")
+    await tokens.ensure("somebody", valid := new_secret(), "admin")
+    with pytest.raises(Unauthenticated, match="remove its file"):
+        await tokens.ensure("somebody", secret, "admin")
+    await tokens.authenticate(valid)  # what is refused changes nothing
+
+
+async def test_one_that_is_refused_for_its_home_takes_nobodys_token(plane: Plane, short_directory: Path):
+    settings = plane.settings.model_copy(
+        update={"home": short_directory / "other", "grpc_address": "127.0.0.1:0", "http_address": "127.0.0.1:0"}
+    )
+    with pytest.raises(ExceptionGroup) as refusal:
+        async with control_plane(settings, plane.dsn, new_secret()):
+            pytest.fail("it serves")
+    assert refusal.group_contains(AnotherHome)
+    await plane.stub.ListEmployees(pb.ListEmployeesRequest(), timeout=10)
 
 
 async def test_wrong_tokens_are_told_to_wait_and_right_ones_get_in_from_there(plane: Plane):

@@ -8,5 +8,5 @@ def test_text_of_others_is_no_markup_to_slack() -> None:
     assert slack_message(row) == {"text": ":rotating_light: *stuck work* of default/ada: a &lt;!here&gt; &amp; b"}
     of_all = row | {"event": "cleared", "kind": "disk_nearly_full", "tenant": None, "employee": None}
     assert slack_message(of_all)["text"].startswith(
-        ":white_check_mark: over: *disk nearly full* of the control plane: "
+        ":white_check_mark: over: *disk nearly full* of the control plane; it was: "
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from controlplane.settings import Settings
 from empla.transport import Transport
@@ -98,6 +98,12 @@ def test_another_machine_is_dialled_with_tls_unless_told():
 def test_half_of_what_tls_needs_is_refused(given: dict[str, str]):
     with pytest.raises(ValidationError, match="EMPLA_TLS_"):
         Settings.model_validate(given)
+
+
+def test_a_database_is_a_url_or_the_embedded_one():
+    with pytest.raises(ValueError, match="must be a URL such as postgresql://"):
+        Settings(database_url=SecretStr("host=db"))
+    assert Settings(database_url=SecretStr("")).database_url is None
 
 
 def test_employees_are_containers_only_where_an_engine_is_named():

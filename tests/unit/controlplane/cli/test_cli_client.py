@@ -1,7 +1,10 @@
 """How the command line reaches a control plane, and what it says when it does not."""
 
 import json
+import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,38 @@ def test_nobody_at_the_address_says_how_to_start(empla: Fixture, monkeypatch: py
     monkeypatch.setenv("EMPLA_TOKEN", "t")
     result = empla("employee", "list")
     assert (result.exit_code, "127.0.0.1:1" in result.stderr, "`empla up`" in result.stderr) == (3, True, True)
+
+
+def test_another_control_plane_is_named_when_one_is_gone(empla: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMPLA_TOKEN", "t")
+    monkeypatch.setenv("EMPLA_GATEWAYS", "127.0.0.1:1, 127.0.0.1:2")
+    assert "or ask another one: EMPLA_GRPC_ADDRESS=127.0.0.1:2\n" in empla("employee", "list").stderr
+
+
+def hang_up(listening: socket.socket) -> None:
+    """What a port that wants TLS does with who speaks in clear; until it is shut down."""
+    with suppress(OSError):
+        while True:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.shutdown(socket.SHUT_WR)
+                connection.recv(1 << 16)
+
+
+def test_whoever_listens_and_hangs_up_may_want_tls(empla: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMPLA_TOKEN", "t")
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as threads:
+        threads.submit(hang_up, listening)
+        address = "{}:{}".format(*listening.getsockname())
+        monkeypatch.setenv("EMPLA_GRPC_ADDRESS", address)
+        said = empla("employee", "list")
+        empla("context", "add", "there", "--address", address, "--token-stdin", stdin="t")
+        of_context = empla("--context", "there", "employee", "list")
+        listening.shutdown(socket.SHUT_RDWR)
+    assert (said.exit_code, of_context.exit_code) == (3, 3)
+    assert "ended the connection; EMPLA_TLS_CA has it called by TLS" in said.stderr
+    assert "`empla context add there` takes --ca FILE" in of_context.stderr
 
 
 def test_the_environment_goes_before_the_file(

@@ -11,6 +11,7 @@ import grpc
 
 from empla.rpc import StatusError
 from empla.v1 import control_pb2
+from tests.unit.controlplane.cli.conftest import UNKNOWN
 
 Fixture = Callable[..., Any]
 
@@ -65,6 +66,19 @@ def test_what_is_refused_in_the_midst_of_an_upload_is_told(peer: Any, empla: Fix
     peer.answers["WriteFile"] = full
     result = empla("files", "put", "ada", "a", str(tmp_path / "source"), "--json")
     assert (result.exit_code, json.loads(result.stderr)["error"]["reason"]) == (1, "QUOTA_EXCEEDED")
+
+
+def test_what_is_refused_says_what_would_do(peer: Any, empla: Fixture) -> None:
+    peer.refuse(
+        "RemoveFile", grpc.StatusCode.FAILED_PRECONDITION, "DIRECTORY_NOT_EMPTY", "the directory a is not empty"
+    )
+    assert empla("files", "rm", "ada", "a").stderr.endswith("not empty; -r removes it with all that it holds\n")
+    peer.answers["WriteFile"] = StatusError(grpc.StatusCode.NOT_FOUND, "NOT_FOUND", "there is no a/b")
+    put = empla("files", "put", "ada", "a/b", stdin="x")
+    assert (put.exit_code, put.stderr) == (4, "empla: there is no a/b; -p makes what is missing\n")
+    assert "-p" not in empla("files", "put", "ada", "a/b", "-p", stdin="x").stderr
+    peer.answers["WriteFile"] = UNKNOWN
+    assert "-p" not in empla("files", "put", "ada", "a/b", stdin="x").stderr
 
 
 def test_rm_says_what_is_gone(peer: Any, empla: Fixture) -> None:
