@@ -15,7 +15,7 @@ SQL = load_queries("controlplane", "strays.sql")
 LONGEST_SECONDS = 60.0
 """Twice what a statement of an employee may take before it is given up."""
 HELD_UP_SECONDS = 8.0
-"""A transaction as old as this is ended when somebody has waited for it as long; before statements that wait are given up."""
+"""A transaction as old as this is ended when somebody has waited for it as long; before who waits gives up."""
 QUEUE_SHARE = 0.1
 """Of the queue that notifications share: when all of it is full, no transaction that notifies somebody commits."""
 ROUND_SECONDS = 10.0

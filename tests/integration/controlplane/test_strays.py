@@ -43,7 +43,7 @@ async def test_a_transaction_of_an_employee_that_lasts_is_ended_and_no_other(
         await own.execute("SELECT 1")
     await idle.close()
     [said] = [record.getMessage() for record in caplog.records]
-    assert urlsplit(dsn).username in said
+    assert str(urlsplit(dsn).username) in said
 
 
 async def test_who_holds_others_up_is_ended_sooner_and_not_who_waits_as_well(
@@ -69,7 +69,7 @@ async def test_who_holds_others_up_is_ended_sooner_and_not_who_waits_as_well(
         await queued.execute("ROLLBACK")
     await quiet.execute("COMMIT")
     [said] = [record.getMessage() for record in caplog.records]
-    assert urlsplit(dsn).username in said
+    assert str(urlsplit(dsn).username) in said
     assert "others wait" in said
     for connection in (queued, quiet):
         await connection.close()
