@@ -33,7 +33,7 @@ SELECT EXISTS (SELECT FROM held) AS held FROM fence;
 WITH fence AS MATERIALIZED (
   SELECT employee_id, tenant_id FROM employee_epochs WHERE employee_id = $1 AND epoch = $2 FOR KEY SHARE
 ), gone AS MATERIALIZED (
-  SELECT fence.tenant_id, fence.employee_id FROM fence, delete_own_beliefs(ARRAY[$3::uuid])
+  SELECT fence.tenant_id, fence.employee_id FROM fence, delete_own_beliefs(ARRAY(SELECT $3::uuid FROM fence))
 ), changed AS (
   INSERT INTO belief_changes (belief_id, tenant_id, employee_id, cycle_id, change, subject, predicate, object, confidence, why, source)
   SELECT $3, tenant_id, employee_id, $10, $8, $4, $5, $6, $7, $9, '' FROM gone
