@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from difflib import get_close_matches
+from functools import cached_property
 from itertools import batched
 from typing import Any
 from uuid import UUID
@@ -40,7 +41,7 @@ _NO_ID = UUID(int=0)
 _LONGEST_NAME = 63
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for what is cached
 class EmployeeRecord:
     """A row of `employees` with its tenant's name and its launch."""
 
@@ -68,9 +69,9 @@ class EmployeeRecord:
     launcher: str | None = None
     """The name of who launched it last."""
 
-    @property
+    @cached_property
     def profile(self) -> control_pb2.Profile:
-        """Its profile, made anew: that takes longer than all else here, and rounds over everybody do not need it."""
+        """Its profile, made when first asked for: it takes longest of all here, and rounds over everybody never ask."""
         return _profile(self.kept_profile)
 
     @property

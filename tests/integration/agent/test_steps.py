@@ -12,7 +12,6 @@ from controlplane.receiver import Receiver
 from controlplane.stepping import Stepping
 from controlplane.stopping import Stopping
 from empla.classification import Classification, Intent
-from empla.v1 import control_pb2
 from tests.factories import add_goal, add_intention
 from tests.integration.agent.conftest import Office
 from tests.integration.agent.test_when_busy import settled
@@ -24,10 +23,8 @@ def working(says: str = "done", sorts: Step | None = None) -> ScriptedModel:
 
 
 def policy(office: Office, when_busy: str) -> None:
-    profile = control_pb2.Profile()
-    profile.CopyFrom(office.record.profile)
-    profile.when_busy = when_busy
-    office.record = replace(office.record, profile=profile)
+    kept = {**office.record.kept_profile, "when_busy": when_busy}
+    office.record = replace(office.record, kept_profile=kept)
 
 
 async def begun(office: Office, *instructions: str) -> Sequence[UUID]:

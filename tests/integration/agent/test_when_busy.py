@@ -12,7 +12,6 @@ from agent.local import LocalGateway
 from agent.models.interface import ModelRequest, ModelResponse, TextSink
 from agent.models.scripted import ScriptedModel, Step, echo
 from agent.prompts import blocks
-from empla.v1 import control_pb2
 from tests.integration.agent.conftest import Office
 from tests.integration.agent.deciding import Desk, call, result_in
 
@@ -68,10 +67,8 @@ def desk(office: Office) -> Desk:
 
 
 def policy(office: Office, when_busy: str) -> None:
-    profile = control_pb2.Profile()
-    profile.CopyFrom(office.record.profile)
-    profile.when_busy = when_busy
-    office.record = replace(office.record, autonomy="autonomous", profile=profile)
+    kept = {**office.record.kept_profile, "when_busy": when_busy}
+    office.record = replace(office.record, autonomy="autonomous", kept_profile=kept)
 
 
 async def settled(office: Office, ids: Sequence[UUID]) -> list[str]:
