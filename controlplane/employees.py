@@ -42,7 +42,7 @@ _LONGEST_NAME = 63
 _PAGE = 1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True)  # without slots, for what is cached
 class EmployeeRecord:
     """A row of `employees` with its tenant's name and its launch."""
 
@@ -72,7 +72,7 @@ class EmployeeRecord:
 
     @cached_property
     def profile(self) -> control_pb2.Profile:
-        """Its profile, made when first asked for: that takes longer than all else here, and rounds over everybody do not."""
+        """Its profile, made when first asked for: it takes longest of all here, and rounds over everybody never ask."""
         return _profile(self.kept_profile)
 
     @property

@@ -283,6 +283,17 @@ async def test_replies_of_a_conversation_leave_in_order_whatever_fails_meanwhile
     assert [posted["text"] for posted in door.posted] == ["one", "one", "two", "three"]
 
 
+async def test_a_reply_that_waited_leaves_as_soon_as_the_one_before_it_is_settled(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("controlplane.sender.POLL_SECONDS", 3600)  # which would find it a little later
+    door = Door()
+    *_, last = await counter.conversation("one", "two", "three")
+    async with counter.sender(door):
+        assert (await counter.ends(last))["state"] == "sent"
+    assert [posted["text"] for posted in door.posted] == ["one", "two", "three"]
+
+
 async def test_a_conversation_holds_up_no_other(counter: Counter):
     door = Door(NotSent("refused"))
     first, second = await counter.conversation("one", "two")
