@@ -8,7 +8,9 @@ from pathlib import Path
 
 def marked_processes(marker: str) -> list[int]:
     """Processes with the marker in their arguments or their environment, as far as they can still run."""
-    return [pid for pid in _processes() if marker.encode() in _read(pid, "cmdline") + _read(pid, "environ")]
+    return [
+        pid for pid in _pids() if marker.encode() in _read(pid, "cmdline") + _read(pid, "environ") and _can_run(pid)
+    ]
 
 
 def state_of(pid: int) -> str:
@@ -22,7 +24,8 @@ def jailed_processes(workspace: Path) -> list[int]:
     Without root they have our own, and those in another PID namespace are meant.
     """
     account = workspace.stat().st_uid
-    return [pid for pid in _processes() if _account(pid) == account and (os.geteuid() == 0 or not _ours(pid))]
+    root = os.geteuid() == 0
+    return [pid for pid in _pids() if _account(pid) == account and (root or not _ours(pid)) and _can_run(pid)]
 
 
 def described(pid: int) -> str:
@@ -36,11 +39,13 @@ def available_memory() -> int:
     return int(lines["MemAvailable"].split()[0]) << 10
 
 
-def _processes() -> Iterator[int]:
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        # One without memory is on its last way through the kernel, and runs nothing any more.
-        if state_of(int(pid)) not in ("Z", "X", "") and not _read(int(pid), "statm").startswith(b"0 "):
-            yield int(pid)
+def _pids() -> Iterator[int]:
+    return map(int, filter(str.isdigit, os.listdir("/proc")))
+
+
+def _can_run(pid: int) -> bool:
+    # One without memory is on its last way through the kernel, and runs nothing any more.
+    return state_of(pid) not in ("Z", "X", "") and not _read(pid, "statm").startswith(b"0 ")
 
 
 def _account(pid: int) -> int | None:
