@@ -8,6 +8,7 @@ import shlex
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,7 +16,9 @@ from urllib.parse import quote
 
 from empla.store.cluster import OWNER, PORT, SUPERUSER, Cluster
 from empla.store.errors import EmbeddedUnavailable
+from empla.store.heavy import HeavyRoles
 from empla.store.installation import Installation, find_installation
+from empla.store.roles import PREFIX
 
 DATABASE = "empla"
 
@@ -42,6 +45,7 @@ class EmbeddedPostgres:
         self._installation: Installation | None = None
         self._sockets: Path | None = None
         self._passwords: dict[str, str] = {}
+        self._heavy = HeavyRoles(PREFIX)
 
     @property
     def dsn(self) -> str:
@@ -75,11 +79,11 @@ class EmbeddedPostgres:
                 self._disown()
 
     async def keep_running(self) -> None:
-        """Start the server again whenever it dies, until cancelled."""
+        """Start the server again whenever it dies, and let no employee's sessions hold up the others', until cancelled."""
         while True:
             await asyncio.sleep(_WATCH)
             try:
-                await asyncio.to_thread(self._revive)
+                await asyncio.to_thread(self._look_after)
             except (EmbeddedUnavailable, OSError):
                 _log.exception("the database is down and does not start")
 
@@ -116,6 +120,11 @@ class EmbeddedPostgres:
             self._run()
         except OSError as error:
             raise EmbeddedUnavailable(f"the embedded database cannot be set up: {error}") from error
+
+    def _look_after(self) -> None:
+        self._revive()
+        with suppress(OSError, ValueError):  # it is just starting, or the kernel shows nobody its children
+            self._heavy.look(int(self._cluster.pid_file.read_text().partition("\n")[0]))
 
     def _revive(self) -> None:
         with self._turn:

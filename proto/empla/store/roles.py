@@ -7,6 +7,8 @@ from empla.store.connect import AnyConnection
 from empla.store.scram import verifier
 
 GROUP = "empla_employee"
+PREFIX = "empla_e_"
+"""How the names of the employees' roles begin."""
 CONNECTION_LIMIT = 12
 """Connections one employee may hold, so that one of them cannot use up the server."""
 STATEMENT_SECONDS = 30
@@ -15,7 +17,7 @@ STATEMENT_SECONDS = 30
 
 def employee_role(employee_id: UUID) -> str:
     """Return the name of the employee's role."""
-    return f"empla_e_{employee_id.hex}"
+    return f"{PREFIX}{employee_id.hex}"
 
 
 async def create_employee_role(connection: AnyConnection, employee_id: UUID, password: str) -> None:
