@@ -187,8 +187,9 @@ class Interpreter:
         return run
 
     def close(self, why: str) -> None:
-        """End it."""
+        """End it; from now on it is over for whoever comes."""
         self._closing = self._closing or why
+        self.lost = self.lost or why
         if self._jail is not None:
             self._jail.kill()
 
