@@ -1,5 +1,6 @@
 """Calls about files: the control plane that leads answers them, for it has the workspaces."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -42,7 +43,11 @@ class FileCalls(Calls):
         if leader := await self._parts.forwarding.leader(context):
             there: pb.File = await self._there(leader, "WriteFile", request_iterator, context)
             return there
-        first = await anext(aiter(request_iterator), None)
+        try:
+            async with asyncio.timeout(FIRST_SECONDS):
+                first = await anext(aiter(request_iterator), None)
+        except TimeoutError:
+            first = None
         if first is None:
             raise Conflict("the upload broke off before it began", reason="UPLOAD_BROKEN_OFF")
         return await self._parts.files.write(await self._find(first.employee), first, request_iterator)

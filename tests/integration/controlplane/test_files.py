@@ -11,6 +11,7 @@ import grpc.aio
 import pytest
 
 from controlplane.auth import new_secret
+from controlplane.calls import files
 from controlplane.launchers.volumes import Volumes
 from controlplane.launchers.workspaces import account_of
 from controlplane.settings import Settings
@@ -226,3 +227,15 @@ async def test_a_stopped_employee_s_volume_is_made_ready_and_its_quota_holds(
         finally:
             await plane.running.lifecycle.stop_all()
             await plane.running.launcher.stop()
+
+
+async def test_an_upload_that_never_begins_is_given_up(ada: Seat, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(files, "FIRST_SECONDS", 0.05)
+
+    async def nothing() -> AsyncIterator[pb.WriteFileRequest]:
+        await asyncio.Event().wait()
+        yield pb.WriteFileRequest()
+
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await ada.plane.stub.WriteFile(nothing(), timeout=30)
+    assert refusal(refused) == ("ABORTED", "UPLOAD_BROKEN_OFF")
