@@ -70,7 +70,7 @@ log = logging.getLogger(__name__)
 
 DEFAULT_HEARTBEAT_MS = 5_000
 CONNECTION_SECONDS = 120.0
-"""How long a connection to the database is kept unused: to open another, with its statements, takes as much as half a message."""
+"""For which a connection to the database is kept unused: another, with its statements, costs half as much as a message."""
 
 
 @dataclass(frozen=True, slots=True)
