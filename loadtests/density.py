@@ -19,11 +19,12 @@ from controlplane.cli.target import local_target
 from empla.v1 import control_pb2, control_pb2_grpc
 from loadtests import report
 from loadtests.database import temporary_home
+from loadtests.fairness import load_for
 from loadtests.picture import panel, write_picture
 from loadtests.report import Figure, percentile
 from loadtests.staff import Desk, hire
 from loadtests.system import System, free_port, own_system
-from loadtests.webhook_reply import REPLY_SECONDS, Lengths, Replies, replying, send, send_all
+from loadtests.webhook_reply import REPLY_SECONDS, Lengths, Replies, Sent, replying, send
 
 RATE = 20.0
 STARTING = 8
@@ -32,13 +33,18 @@ ATTACH_SECONDS = 600.0
 LOOK_SECONDS = 0.5
 SETTLE_SECONDS = 40.0
 """After the last employee attached: connections to the database that it no longer uses are closed by then."""
+FIRST_ROUND = 1.2
+"""Of the time in which each gets one message on average: they come at random times, and by then each has one."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 _TARGETS = {100: {"attached": 15.0, "cpu": 5.0}, 500: {"memory": 12.5, "p99": 250.0}}
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long employees idle, how many of them are killed, and how long messages come, in seconds."""
+    """How long employees idle, how many of them are killed, and how long messages come, in seconds.
+
+    Before these, each has been written to: what is first done then, as connecting to the database, has figures of its own.
+    """
 
     idle: float = 60.0
     kills: int = 20
@@ -56,9 +62,14 @@ class Density:
     attached: list[tuple[float, int]] = field(default_factory=list)
     """How many were attached, so long after the first start was asked for."""
     memory: list[int] = field(default_factory=list)
+    """Of each employee, while nothing happens."""
+    whole: int = 0
+    """Of employees, control plane and database, when the messages are answered."""
     cpu: dict[str, float] = field(default_factory=dict)
     """Share of one core while nothing happens, of employees, control plane and database."""
     recovery: list[float] = field(default_factory=list)
+    first: list[float] = field(default_factory=list)
+    """Latencies of the first messages to employees that have been idle."""
     latencies: list[float] = field(default_factory=list)
     lost: int = 0
 
@@ -68,11 +79,16 @@ class Density:
         return [
             Figure(f"{name}, all attached after", self.attached[-1][0], "s", targets.get("attached")),
             Figure(f"{name}, memory of each (PSS), mean", sum(self.memory) / len(self.memory) / 1e6, "MB", 20),
-            Figure(f"{name}, memory of all", sum(self.memory) / 1e9, "GB", targets.get("memory")),
+            Figure(f"{name}, memory of all", sum(self.memory) / 1e9, "GB"),
+            Figure(f"{name}, with control plane and database, at work", self.whole / 1e9, "GB", targets.get("memory")),
             Figure(f"{name}, idle: employees", self.cpu["employees"], "% of a core", targets.get("cpu")),
             Figure(f"{name}, idle: control plane", self.cpu["control plane"], "% of a core"),
             Figure(f"{name}, idle: database", self.cpu["database"], "% of a core"),
             Figure(f"{name}, killed → answering again, p95", percentile(self.recovery, 95), "s", 2),
+            Figure(
+                f"{name}, webhook → reply, {RATE:g} msg/s, the first to each, p50", percentile(self.first, 50), "ms"
+            ),
+            Figure(f"{name}, webhook → reply, the first to each, p99", percentile(self.first, 99), "ms"),
             Figure(f"{name}, webhook → reply, {RATE:g} msg/s, p50", percentile(self.latencies, 50), "ms"),
             Figure(f"{name}, webhook → reply, p99", percentile(self.latencies, 99), "ms", targets.get("p99")),
             Figure(f"{name}, not answered within a minute, or doubled", self.lost, "messages", 0),
@@ -122,6 +138,8 @@ def measure(employees: int, plan: Plan) -> Density:
         found.cpu = _idle(pids, home, plan.idle)
         click.echo(f"{employees} employees: kills, then messages …", err=True)
         asyncio.run(_answer(system, stub, desks, callback, plan, found))
+        pids = [one.pid for one in _of_ours(stub)]
+        found.whole = sum(map(pss, [*pids, *_control_plane(home), *_database(home)]))
     return found
 
 
@@ -150,10 +168,8 @@ def _of_ours(stub: control_pb2_grpc.ControlPlaneStub) -> list[Any]:
 
 
 def _idle(pids: Sequence[int], home: Path, seconds: float) -> dict[str, float]:
-    server = int((home / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
-
     def cpu_seconds() -> dict[str, float]:
-        groups = {"employees": pids, "database": [server, *children(server)], "control plane": _control_plane(home)}
+        groups = {"employees": pids, "database": _database(home), "control plane": _control_plane(home)}
         return {name: sum(map(_cpu_seconds, group)) for name, group in groups.items()}
 
     before = cpu_seconds()
@@ -164,6 +180,11 @@ def _idle(pids: Sequence[int], home: Path, seconds: float) -> dict[str, float]:
 def _control_plane(home: Path) -> list[int]:
     told = f"EMPLA_HOME={home}\0".encode()
     return [pid for pid in children(os.getpid()) if told in Path(f"/proc/{pid}/environ").read_bytes()]
+
+
+def _database(home: Path) -> list[int]:
+    server = int((home / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
+    return [server, *children(server)]
 
 
 def children(pid: int) -> list[int]:
@@ -181,7 +202,10 @@ def _cpu_seconds(pid: int) -> float:
 
 def pss(pid: int) -> int:
     """The memory that a process has for itself, with its share of what it shares."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):  # it has ended
+        return 0
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
@@ -193,18 +217,18 @@ async def _answer(
     plan: Plan,
     found: Density,
 ) -> None:
-    load = Lengths(seconds=plan.load, warm_up=5, employees=len(desks), rate=RATE)
+    load = Lengths(seconds=plan.load, warm_up=0, employees=len(desks), rate=RATE)
     async with replying(callback) as replies, aiohttp.ClientSession() as session:
         for desk in desks[:: max(1, len(desks) // plan.kills)][: plan.kills]:
             found.recovery.append(await answering_again(system, stub, desk, session, replies))
-        await send_all(session, system, desks, replies, load, load.warm_up)
-        await replies.all(REPLY_SECONDS)
-        before = len(replies.sent)
-        await send_all(session, system, desks, replies, replace(load, warm_up=0), plan.load)
-        await replies.all(REPLY_SECONDS)
-        sent = list(replies.sent.values())
-    found.latencies = [one.reply_ms for one in sent[before:] if one.replied]
-    found.lost = sum(not one.replied for one in sent) + replies.wrong
+        around = replace(load, seconds=FIRST_ROUND * len(desks) / RATE)
+        found.first = _answered(await load_for(session, system, desks, replies, around))
+        found.latencies = _answered(await load_for(session, system, desks, replies, load))
+        found.lost = sum(not one.replied for one in replies.sent.values()) + replies.wrong
+
+
+def _answered(sent: Sequence[Sent]) -> list[float]:
+    return [one.reply_ms for one in sent if one.replied]
 
 
 async def answering_again(
