@@ -1,8 +1,8 @@
 """Objects that are never counted again, so that forked processes go on sharing the memory they lie in.
 
 To use an object is to write its reference count, and with the first write the child gets a copy of the whole page.
-CPython has objects that are not counted, as `None` (PEP 683: all bits of the lower half of the count are set), but lets
-no program make one. So this writes the count itself, and only where a trial finds it to be where, and what, it is taken for.
+CPython has objects that are not counted, as `None` (PEP 683: by a count of which the lower half is negative), but lets no
+program make one. So this writes the count itself, and only where a trial finds it to be where, and what, it is taken for.
 """
 
 import ctypes
@@ -10,7 +10,9 @@ import gc
 import sys
 from types import CodeType, FrameType
 
-_IMMORTAL = 0xFFFFFFFF
+_IMMORTAL = 0xFFFFFFFF if sys.version_info < (3, 14) else 3 << 30
+"""What `None` has (`_Py_IMMORTAL_INITIAL_REFCNT`). Since 3.14 the interpreter itself goes on counting where it has learned
+that an object is counted; from the greatest count it would come to 0, and free what is in use."""
 
 
 def immortalize() -> int:

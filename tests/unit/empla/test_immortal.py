@@ -35,7 +35,7 @@ os.waitpid(pid, 0)
 NOT_COUNTED = """
 made = immortalize()
 also = [many[7]] * 1000
-print(made > 300_000, all(sys.getrefcount(one) > 1 << 31 for one in (many[7], Held, private.__code__, many[7].name)))
+print(made > 300_000, {sys.getrefcount(one) for one in (many[7], Held, private.__code__, many[7].name, ...)})
 new = Held(1)
 print(sys.getrefcount(new))
 del also, many[7:]
@@ -56,7 +56,7 @@ def printed(program: str) -> list[str]:
 
 def test_what_there_is_is_not_counted_any_more_and_what_comes_is():
     found, count, name = printed(NOT_COUNTED)
-    assert found == "True True"
+    assert found == f"True {{{sys.getrefcount(...)}}}"  # which the interpreter made immortal itself
     assert int(count) < 10
     assert name == "number 3"
 
