@@ -26,12 +26,13 @@ def immortalize() -> int:
     left = gc.get_objects()
     while left:
         one = left.pop()
-        # What is held by a call that still runs, this one's own dict among it, goes on being counted.
-        if id(one) in found or one is found or isinstance(one, FrameType):
+        # What is held by a call that still runs, this one's own dict among it, goes on being counted. (`isinstance`
+        # would ask the object itself for its class, and one that stands for another, as SDKs have them, would load that.)
+        if id(one) in found or one is found or type(one) is FrameType:
             continue
         found[id(one)] = one
         left += gc.get_referents(one)
-        if isinstance(one, CodeType):  # of which the collector is told nothing
+        if type(one) is CodeType:  # of which the collector is told nothing
             left += (one.co_consts, one.co_names, one.co_filename, one.co_name, one.co_qualname)
             left += (one.co_linetable, one.co_exceptiontable)
     for address in found:

@@ -44,6 +44,14 @@ del many
 gc.collect()
 print(Held(3).name)
 """
+STANDS_FOR_ANOTHER = """
+class Proxy:
+    __class__ = property(lambda self: print("loads what it stands for"))
+
+
+held = Proxy()
+print(immortalize() > 0)
+"""
 
 
 def printed(program: str) -> list[str]:
@@ -65,3 +73,7 @@ def test_what_there_is_is_not_counted_any_more_and_what_comes_is():
 def test_a_child_that_uses_them_shares_their_memory(*, immortal: bool, shared: bool):
     (copied,) = printed(("immortalize()" if immortal else "") + IN_A_CHILD)  # in MiB; there are some 20
     assert (int(copied) < 3) is shared
+
+
+def test_what_stands_for_another_object_is_not_asked_for_it():
+    assert printed(STANDS_FOR_ANOTHER) == ["True"]
