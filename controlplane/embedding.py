@@ -293,7 +293,7 @@ class OpenAIModel:
             )
         except openai.OpenAIError as error:
             raise Busy(f"openai: {error}", reason="EMBEDDING_FAILED") from error
-        vectors = [of_length_1(one.embedding) for one in sorted(answer.data, key=lambda one: one.index)]
+        vectors = [of_length_1(one.embedding) for one in sorted(answer.data or (), key=lambda one: one.index)]
         if len(vectors) != len(texts) or any(len(vector) != DIMENSIONS for vector in vectors):
             raise Busy(f"the server does not make {DIMENSIONS} values of each text", reason="EMBEDDING_FAILED")
         return vectors

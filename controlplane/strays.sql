@@ -18,4 +18,4 @@ WITH waiting AS MATERIALIZED (
   WHERE a.datname = current_database() AND starts_with(a.usename, 'empla_e_') AND pg_has_role(a.usesysid, 'USAGE')
     AND a.xact_start < now() - make_interval(secs => least($1, $2))
 )
-SELECT role, why FROM stray WHERE why IS NOT NULL AND pg_terminate_backend(pid);
+SELECT role, why FROM stray WHERE CASE WHEN why IS NOT NULL THEN pg_terminate_backend(pid) END;

@@ -80,7 +80,12 @@ class Density:
             Figure(f"{name}, all attached after", self.attached[-1][0], "s", targets.get("attached")),
             Figure(f"{name}, memory of each (PSS), mean", sum(self.memory) / len(self.memory) / 1e6, "MB", 20),
             Figure(f"{name}, memory of all", sum(self.memory) / 1e9, "GB"),
-            Figure(f"{name}, with control plane and database, at work", self.whole / 1e9, "GB", targets.get("memory")),
+            Figure(
+                f"{name}, memory with control plane and database, at work",
+                self.whole / 1e9,
+                "GB",
+                targets.get("memory"),
+            ),
             Figure(f"{name}, idle: employees", self.cpu["employees"], "% of a core", targets.get("cpu")),
             Figure(f"{name}, idle: control plane", self.cpu["control plane"], "% of a core"),
             Figure(f"{name}, idle: database", self.cpu["database"], "% of a core"),

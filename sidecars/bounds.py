@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sidecars.settings import SidecarSettings
 from workstation.errors import SandboxUnavailable
-from workstation.local.jail.cgroups import Cgroups, Group, GroupLimits, find_cgroups
+from workstation.local.jail.cgroups import Cgroups, Group, GroupLimits, find_cgroups, members
 
 log = logging.getLogger(__name__)
 
@@ -96,5 +96,5 @@ def _sweep(cgroups: Cgroups) -> None:
 def _kill_all(directory: Path) -> None:
     for procs in directory.rglob("cgroup.procs"):
         with suppress(OSError):
-            for pid in procs.read_text().split():
-                os.kill(int(pid), signal.SIGKILL)
+            for pid in members(procs.parent):
+                os.kill(pid, signal.SIGKILL)

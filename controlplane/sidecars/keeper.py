@@ -223,7 +223,7 @@ class Sidecars:
         held = self._hold(await self._begun(use, launch, ttl, warm=not leased))
         try:
             await self._serving(held, ttl, leased=leased)
-        except BaseException:
+        except Exception:  # when this is cancelled, the next keeper ends it: at once, or with its lease
             self._task(self._discard(held), f"end {held.sidecar.sidecar_id}")
             raise
         held.leased = leased

@@ -136,7 +136,8 @@ def _end_group(group: Path) -> bool:
     for procs in group.rglob("cgroup.procs"):
         with contextlib.suppress(OSError):
             for pid in procs.read_text().split():
-                os.kill(int(pid), signal.SIGKILL)
+                if pid != "0":  # one that we do not see, or that just ends; to kill 0 would be to kill ourselves
+                    os.kill(int(pid), signal.SIGKILL)
     for directory, _, _ in os.walk(group, topdown=False):
         with contextlib.suppress(OSError):
             os.rmdir(directory)

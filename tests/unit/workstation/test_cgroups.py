@@ -179,6 +179,16 @@ def test_groups_of_dead_owners_are_swept():
     assert not [place for parent in found.parents for place in parent.glob(f"empla-jail-{gone.pid}-*")]
 
 
+def test_who_is_in_a_group_without_a_number_of_its_own_here_does_not_end_us(tmp_path: Path):
+    with subprocess.Popen(["/bin/true"]) as gone:
+        pass
+    (group := tmp_path / f"empla-jail-{gone.pid}-1").mkdir()
+    (group / "cgroup.procs").write_text("0\n")  # as the kernel shows whoever lives outside of our namespace
+    sweep = "import sys; from pathlib import Path; from workstation.local.jail.cgroups import Cgroups; "
+    sweep += "Cgroups((Path(sys.argv[1]),), 2).sweep()"
+    subprocess.run([sys.executable, "-c", sweep, str(tmp_path)], check=True, start_new_session=True)
+
+
 def test_another_process_finds_the_same_place():
     """Also on version 2, where finding it moves us."""
     here = find_cgroups()

@@ -83,7 +83,7 @@ class Group(ABC):
     def pids(self) -> list[int]:
         """Who is in the group."""
         try:
-            return [int(pid) for pid in (self._directories[0] / "cgroup.procs").read_text().split()]
+            return members(self._directories[0])
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENODEV):  # removed already, or while it was read
                 return []
@@ -259,9 +259,18 @@ class Cgroups:
                     with suppress(
                         OSError
                     ):  # somebody else sweeps too, or it is not empty yet: the next sweep will do it
-                        for pid in (directory / "cgroup.procs").read_text().split():
-                            os.kill(int(pid), signal.SIGKILL)
+                        for pid in members(directory):
+                            os.kill(pid, signal.SIGKILL)
                         directory.rmdir()
+
+
+def members(directory: Path) -> list[int]:
+    """The processes in the group that the kernel shows there, as far as we know them by a number of their own.
+
+    It shows 0 for one that we do not see, as from within a container, and for one that ends at this moment. To kill 0 would
+    be to kill ourselves and all of our process group.
+    """
+    return [int(pid) for pid in (directory / "cgroup.procs").read_text().split() if pid != "0"]
 
 
 def find_cgroups(mounts: str | None = None, membership: str | None = None) -> Cgroups:
