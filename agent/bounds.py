@@ -16,6 +16,8 @@ from workstation.local.jail.cgroups import EMPLOYEE_GROUP, Group, GroupLimits, f
 
 PROCESSES = 4096
 """Threads count, and those of a browser are many."""
+WEIGHT = 33
+"""Of 100: what the kernel gives to a process that is nice by 5."""
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +44,7 @@ def bound(identity: Identity, memory_bytes: int, record: Path) -> None:
 def _entered(name: str, memory_bytes: int) -> Group:
     group = find_cgroups().create(name)
     try:
-        group.limit(GroupLimits(memory_bytes, PROCESSES, float(os.cpu_count() or 1)))
+        group.limit(GroupLimits(memory_bytes, PROCESSES, float(os.cpu_count() or 1), weight=WEIGHT))
         for entrance in group.entrances:
             Path(entrance).write_text(str(os.getpid()))
     except OSError:

@@ -40,7 +40,6 @@ from controlplane.http import serving_http
 from controlplane.launchers.browsers import BrowserProfiles
 from controlplane.launchers.choice import employee_launcher, files_launcher, prepared, sidecar_launcher
 from controlplane.launchers.employee_container import gateway_socket
-from controlplane.launchers.heavy import HeavyEmployees
 from controlplane.launchers.interface import Launcher
 from controlplane.launchers.workspaces import Workspaces, open_workspaces
 from controlplane.launching import launch_settings
@@ -238,7 +237,6 @@ async def control_plane(settings: Settings, dsn: str, token: str) -> AsyncIterat
                 notices.run(),
                 readiness.run(),
                 parts.logs.keep_small(),
-                HeavyEmployees(settings.bounds).keep_ranked(),
             ),
         ):
             control.http_address, planes.address = http_address, settings.dialled(grpc_address)

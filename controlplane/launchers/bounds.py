@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +21,6 @@ class Bound:
     kind: str
     memory_bytes: int
     groups: tuple[Path, ...]
-
-    def own_groups(self, employee_id: UUID) -> list[Path]:
-        """Those that are its own: what an employee wrote is not trusted further."""
-        return [place for place in self.groups if place.name == f"{_GROUP}{employee_id}-{self.epoch}"]
 
 
 class BoundsRecords:
@@ -50,21 +45,13 @@ class BoundsRecords:
             log.warning("the bounds of employee %s cannot be read: %s", employee_id, error)
             return None
 
-    def written(self) -> set[tuple[UUID, int]]:
-        """Whose files there are, each with when it was written; raises OSError."""
-        found = set()
-        with os.scandir(self._directory) as entries:
-            for entry in entries:
-                with suppress(ValueError, FileNotFoundError):  # half written, or removed just now
-                    found.add((UUID(entry.name.removesuffix(".json")), entry.stat().st_mtime_ns))
-        return found
-
     def remove(self, employee_id: UUID, epoch: int) -> bool:
         """Remove the groups of launches up to `epoch`, which are gone; returns whether the last one's memory was used up."""
         bound = self.of(employee_id)
         if bound is None or bound.epoch > epoch:
             return False
-        groups = bound.own_groups(employee_id)
+        # What an employee wrote is not trusted further than its own group.
+        groups = [place for place in bound.groups if place.name == f"{_GROUP}{employee_id}-{bound.epoch}"]
         used_up = any(map(_out_of_memory, groups))
         left = [group for group in groups if not _removed(group)]
         if not left:

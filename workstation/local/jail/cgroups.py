@@ -36,7 +36,7 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class GroupLimits:
-    """Bounds of a tree of processes; `cpus` is a share of processors.
+    """Bounds of a tree of processes; `cpus` is a share of processors, `weight` what it gets when all want them, of 100.
 
     When memory runs out the kernel kills one process; with `ends_together` all others end with it.
     """
@@ -45,6 +45,7 @@ class GroupLimits:
     processes: int
     cpus: float
     ends_together: bool = True
+    weight: int | None = None
 
 
 class Group(ABC):
@@ -75,6 +76,8 @@ class Group(ABC):
             self._limit_processes(limits.processes)
         if before is None or limits.cpus != before.cpus:
             self._limit_cpus(limits.cpus)
+        if limits.weight is not None:
+            self._weigh(limits.weight)
         self._limits = limits
 
     def pids(self) -> list[int]:
@@ -125,6 +128,9 @@ class Group(ABC):
     def _limit_cpus(self, cpus: float) -> None: ...
 
     @abstractmethod
+    def _weigh(self, weight: int) -> None: ...
+
+    @abstractmethod
     def cpu_seconds(self) -> float:
         """Processor time of all who are or were in the group."""
 
@@ -170,6 +176,9 @@ class _GroupV1(Group):
         _write(self._cpu / "cpu.cfs_period_us", _PERIOD_US)
         _write(self._cpu / "cpu.cfs_quota_us", max(_LEAST_QUOTA_US, int(share * _PERIOD_US)))
 
+    def _weigh(self, weight: int) -> None:
+        _write(self._cpu / "cpu.shares", max(2, weight * 1024 // 100))
+
     def cpu_seconds(self) -> float:
         return int(self._read(self._cpuacct / "cpuacct.usage")) / 1e9
 
@@ -199,6 +208,9 @@ class _GroupV2(Group):
 
     def _limit_cpus(self, cpus: float) -> None:
         _write(self._directory / "cpu.max", f"{max(_LEAST_QUOTA_US, int(cpus * _PERIOD_US))} {_PERIOD_US}")
+
+    def _weigh(self, weight: int) -> None:
+        _write(self._directory / "cpu.weight", weight)
 
     def cpu_seconds(self) -> float:
         return self._fields(self._directory / "cpu.stat")["usage_usec"] / 1e6
