@@ -1,17 +1,18 @@
 -- name: due
--- What waits to be sent and may be tried now, with what decides whether and where it goes. Of a conversation these are the rows
--- that answer the earliest message of those that have something to send: replies leave in the order of what they answer.
+-- What waits to be sent and may be tried now, with what decides whether and where it goes. Of a conversation this is the first row
+-- that answers the earliest message of those that have something to send: replies leave in the order of what they answer, and what
+-- follows one after it.
 -- Tenants take turns, and within a tenant its employees; what is being sent counts, and of neither are there more than its share.
 WITH live AS MATERIALIZED (
   SELECT o.outbox_id, o.tenant_id, o.employee_id, o.state, o.queued_at, o.next_at, m.sequence,
-    min(m.sequence) OVER (PARTITION BY m.conversation_id) AS first
+    first_value(o.outbox_id) OVER (PARTITION BY m.conversation_id ORDER BY m.sequence, o.queued_at, o.outbox_id) AS first
   FROM outbox o LEFT JOIN inbound_messages m ON m.message_id = o.message_id
   WHERE o.state IN ('queued', 'sending')
 ), of_employees AS (
   SELECT outbox_id, tenant_id, state, queued_at,
     row_number() OVER (PARTITION BY employee_id ORDER BY state = 'queued', queued_at, outbox_id) AS turn
   FROM live
-  WHERE state = 'sending' OR ((next_at IS NULL OR next_at <= now()) AND (sequence IS NULL OR sequence = first))
+  WHERE state = 'sending' OR ((next_at IS NULL OR next_at <= now()) AND (sequence IS NULL OR outbox_id = first))
 ), of_tenants AS (
   SELECT outbox_id, state, row_number() OVER (PARTITION BY tenant_id ORDER BY state = 'queued', turn, queued_at, outbox_id) AS turn
   FROM of_employees WHERE turn <= $2

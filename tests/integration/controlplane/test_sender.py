@@ -283,6 +283,20 @@ async def test_replies_of_a_conversation_leave_in_order_whatever_fails_meanwhile
     assert [posted["text"] for posted in door.posted] == ["one", "one", "two", "three"]
 
 
+async def test_what_follows_a_reply_leaves_after_it_whatever_fails_meanwhile(counter: Counter):
+    door = Door(NotSent("refused"))
+    first, last = await counter.conversation("one", "three")
+    await counter.pool.execute(
+        "INSERT INTO outbox (outbox_id, tenant_id, employee_id, message_id, kind, body, proposal, epoch, queued_at) "
+        "SELECT $2, tenant_id, employee_id, message_id, 'follow_up', 'two', proposal, epoch, queued_at + interval '1 ms' "
+        "FROM outbox WHERE message_id = $1",
+        first, new_id(),
+    )  # fmt: skip
+    async with counter.sender(door):
+        assert (await counter.ends(last))["state"] == "sent"
+    assert [posted["text"] for posted in door.posted] == ["one", "one", "two", "three"]
+
+
 async def test_a_reply_that_waited_leaves_as_soon_as_the_one_before_it_is_settled(
     counter: Counter, monkeypatch: pytest.MonkeyPatch
 ):
