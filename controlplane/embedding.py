@@ -7,6 +7,7 @@ different models are never compared.
 import asyncio
 import importlib.util
 import json
+import select
 import subprocess
 import sys
 from abc import ABC, abstractmethod
@@ -29,6 +30,8 @@ MAX_TEXTS = 256
 MAX_TEXT_BYTES = 8 * 1024
 TURN = 8
 """Texts that the local model makes for one caller before it is the next one's turn: as many as an employee sends at once."""
+ANSWER_SECONDS = 300.0
+"""For the vector of a text that is kept, on a machine that others keep busy; then its process counts as hung."""
 MAX_CALLS = 8
 """Of one employee at once: a flood of one delays no other."""
 OPENAI_MODEL = "text-embedding-3-small"
@@ -206,8 +209,10 @@ class _Kept(_Encoding):
     def __init__(self) -> None:
         super().__init__("kept")
         self._process: subprocess.Popen[str] | None = None
+        self._closed = False
 
     def close(self) -> None:
+        self._closed = True
         if self._process is not None:
             self._process.kill()  # which ends what the thread waits for
         self._thread.shutdown(cancel_futures=True)
@@ -222,6 +227,9 @@ class _Kept(_Encoding):
                 text=True,
                 start_new_session=True,
             )
+        if self._closed:  # before there was a process to end
+            self._end()
+            raise OSError("it is closed")
         try:
             return _asked(self._process, text)
         except BaseException:
@@ -240,6 +248,8 @@ def _asked(process: subprocess.Popen[str], text: str) -> list[float]:
     assert process.stdout is not None
     process.stdin.write(json.dumps(text) + "\n")
     process.stdin.flush()
+    if not select.select([process.stdout], [], [], ANSWER_SECONDS)[0]:
+        raise OSError(f"its process does not answer within {ANSWER_SECONDS:g} s")
     answer = process.stdout.readline()
     if not answer.endswith("\n"):
         raise OSError("its process ended")

@@ -125,6 +125,19 @@ async def test_a_process_that_ends_is_begun_anew():
         assert process_of(model) != first
 
 
+async def test_a_process_that_hangs_gives_place_to_another(monkeypatch: pytest.MonkeyPatch):
+    with LocalModel() as model:
+        before = await model.embed(["tea"], query=False)
+        hung = process_of(model)
+        os.kill(hung, signal.SIGSTOP)
+        with monkeypatch.context() as short:
+            short.setattr("controlplane.embedding.ANSWER_SECONDS", 0.1)
+            with pytest.raises(Busy, match="does not answer"):
+                await model.embed(["tea"], query=False)
+        assert await model.embed(["tea"], query=False) == before
+        assert process_of(model) != hung
+
+
 async def test_who_gives_up_leaves_the_next_their_own_vector():
     with LocalModel() as model:
         told = await model.embed(["tea"], query=False)
